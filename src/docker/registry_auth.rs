@@ -1,0 +1,1 @@
+//! `X-Registry-Auth`: base64url JSON of an [`super::AuthConfig`].

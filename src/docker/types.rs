@@ -1,0 +1,323 @@
+//! Engine API objects, with only the fields that are used. Names and shapes are the Engine API's.
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Labels.
+pub type Labels = BTreeMap<String, String>;
+
+/// Body of `POST /containers/create`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct ContainerCreate {
+    pub image: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cmd: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    pub labels: Labels,
+    pub attach_stdin: bool,
+    pub attach_stdout: bool,
+    pub attach_stderr: bool,
+    pub open_stdin: bool,
+    pub stdin_once: bool,
+    pub network_disabled: bool,
+    pub host_config: HostConfig,
+}
+
+/// `HostConfig` of a container.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct HostConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_mode: Option<String>,
+    /// Bytes.
+    pub memory: i64,
+    /// Bytes, memory included.
+    pub memory_swap: i64,
+    pub nano_cpus: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids_limit: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<bool>,
+    pub readonly_rootfs: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tmpfs: BTreeMap<String, String>,
+    /// Bytes; 0: the engine's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cap_drop: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_opt: Vec<String>,
+    pub log_config: LogConfig,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounts: Vec<Mount>,
+}
+
+/// `HostConfig.LogConfig`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct LogConfig {
+    #[serde(rename = "Type")]
+    pub kind: String,
+    pub config: BTreeMap<String, String>,
+}
+
+/// `HostConfig.Mounts[]`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct Mount {
+    #[serde(rename = "Type")]
+    pub kind: String,
+    pub source: String,
+    pub target: String,
+    pub read_only: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_options: Option<VolumeOptions>,
+}
+
+/// `Mounts[].VolumeOptions`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct VolumeOptions {
+    pub no_copy: bool,
+    pub labels: Labels,
+}
+
+/// Answer of `POST /containers/create`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct ContainerCreated {
+    pub id: String,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub warnings: Vec<String>,
+}
+
+/// Answer of `GET /containers/{id}/json`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct ContainerInspect {
+    pub id: String,
+    pub state: ContainerState,
+    pub config: ContainerConfig,
+    pub mounts: Vec<MountPoint>,
+}
+
+/// `State` of a container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct ContainerState {
+    pub status: String,
+    pub running: bool,
+    #[serde(rename = "OOMKilled")]
+    pub oom_killed: bool,
+    pub dead: bool,
+    pub exit_code: i64,
+    pub error: String,
+    pub started_at: String,
+    pub finished_at: String,
+}
+
+/// `Config` of a container or image.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct ContainerConfig {
+    pub user: String,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub labels: Labels,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub cmd: Vec<String>,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub entrypoint: Vec<String>,
+    pub working_dir: String,
+}
+
+/// `Mounts[]` of an inspected container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct MountPoint {
+    #[serde(rename = "Type")]
+    pub kind: String,
+    pub name: String,
+    pub source: String,
+    pub destination: String,
+    #[serde(rename = "RW")]
+    pub rw: bool,
+}
+
+/// Element of `GET /containers/json`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct ContainerSummary {
+    pub id: String,
+    pub names: Vec<String>,
+    pub state: String,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub labels: Labels,
+    /// Seconds since 1970.
+    pub created: i64,
+}
+
+/// Answer of `GET /images/{name}/json`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct ImageInspect {
+    pub id: String,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub repo_tags: Vec<String>,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub repo_digests: Vec<String>,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub config: ContainerConfig,
+    pub architecture: String,
+    pub os: String,
+    /// The CPU variant, such as `v8`.
+    pub variant: String,
+}
+
+/// Element of `GET /images/json`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct ImageSummary {
+    pub id: String,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub repo_tags: Vec<String>,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub repo_digests: Vec<String>,
+    /// Seconds since 1970.
+    pub created: i64,
+    /// Bytes.
+    pub size: i64,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub labels: Labels,
+}
+
+/// Body of `POST /volumes/create`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct VolumeCreate {
+    pub name: String,
+    pub driver: String,
+    pub driver_opts: BTreeMap<String, String>,
+    pub labels: Labels,
+}
+
+/// A volume, as the engine reports it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct Volume {
+    pub name: String,
+    pub driver: String,
+    pub mountpoint: String,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub labels: Labels,
+    #[serde(deserialize_with = "super::types::null_as_default")]
+    pub options: BTreeMap<String, String>,
+    pub created_at: String,
+}
+
+/// Answer of `GET /version`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct Version {
+    pub version: String,
+    pub api_version: String,
+    #[serde(rename = "MinAPIVersion")]
+    pub min_api_version: String,
+    pub os: String,
+    pub arch: String,
+}
+
+/// What a pull reports, one JSON object after another.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct PullProgress {
+    /// Such as `Downloading`.
+    pub status: String,
+    /// Layer id, or the tag.
+    pub id: String,
+    /// Bytes, where known.
+    #[serde(rename = "progressDetail")]
+    pub progress_detail: ProgressDetail,
+}
+
+/// Bytes of a [`PullProgress`].
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct ProgressDetail {
+    /// Bytes so far.
+    pub current: u64,
+    /// Bytes in all; 0: unknown.
+    pub total: u64,
+}
+
+/// Credentials for one registry (`AuthConfig` of the Engine API); `Debug` shows no secret.
+#[derive(Clone, Default, Serialize)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct AuthConfig {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub username: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub password: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub email: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub serveraddress: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub identitytoken: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub registrytoken: String,
+}
+
+impl std::fmt::Debug for AuthConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthConfig")
+            .field("serveraddress", &self.serveraddress)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a container ended (`POST /containers/{id}/wait`).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct WaitExit {
+    pub status_code: i64,
+}
+
+/// The engine writes `null` for an empty list or map.
+pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}

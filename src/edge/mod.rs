@@ -1,0 +1,1 @@
+//! Owns every client socket.

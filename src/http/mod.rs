@@ -1,0 +1,11 @@
+//! The inner HTTP server: one typed request in, one typed reply out, on a thread pool.
+//!
+//! Handlers see only [`Request`] and [`Reply`]; that an edge owns the client's socket is not their business.
+
+mod reply;
+mod request;
+mod server;
+
+pub use reply::{Body as ReplyBody, Reply, StreamWriter};
+pub use request::{BodyError, Request};
+pub use server::{Handler, Server, ServerConfig};
