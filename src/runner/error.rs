@@ -1,0 +1,130 @@
+//! Why a run or a volume call could not be answered: our failure or the caller's, never the container's.
+
+use crate::docker;
+use crate::problem::Fault;
+use std::fmt;
+
+/// Why there is no result.
+#[derive(Clone, Debug)]
+pub enum Error {
+    /// The request is wrong; every fault that was found.
+    Invalid(Vec<Fault>),
+    /// The server's policy does not allow it; `code` names the rule.
+    Forbidden {
+        /// A stable word, such as `image_not_allowed`.
+        code: &'static str,
+        /// What is not allowed, and what would be.
+        detail: String,
+    },
+    /// Every slot is taken and the queue is full.
+    QueueFull {
+        /// When to try again, in seconds.
+        retry_after_secs: u64,
+    },
+    /// The server is stopping.
+    ShuttingDown,
+    /// The engine does not have the image, or the registry does not know it.
+    ImageNotFound(String),
+    /// The registry refused the credentials, or wants some.
+    RegistryDenied(String),
+    /// The registry cannot be reached or failed.
+    RegistryUnreachable(String),
+    /// The pull took too long.
+    PullTimeout {
+        /// The limit, in seconds.
+        timeout_secs: u64,
+    },
+    /// The container cannot start because of what was asked: no such executable, unknown user, …
+    StartFailed(String),
+    /// There is no such thing; `code` names its kind.
+    NotFound {
+        /// Such as `volume_not_found`.
+        code: &'static str,
+        /// What was looked for.
+        detail: String,
+    },
+    /// It exists already and is not ours, or is in use.
+    Conflict {
+        /// Such as `volume_in_use`.
+        code: &'static str,
+        /// What stands in the way.
+        detail: String,
+    },
+    /// What was asked for is larger than the server's limit.
+    TooLarge(String),
+    /// The engine failed or misbehaved.
+    Engine(String),
+    /// The engine cannot be reached.
+    EngineUnreachable(String),
+}
+
+impl Error {
+    /// A request with one fault.
+    pub fn invalid(loc: &[&str], msg: impl Into<String>) -> Self {
+        let loc = loc.iter().map(|part| (*part).to_owned()).collect();
+        Self::Invalid(vec![Fault {
+            loc,
+            msg: msg.into(),
+        }])
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(faults) => {
+                let lines: Vec<String> = faults
+                    .iter()
+                    .map(|fault| format!("{}: {}", fault.loc.join("."), fault.msg))
+                    .collect();
+                write!(f, "{}", lines.join("; "))
+            }
+            Self::Forbidden { detail, .. }
+            | Self::NotFound { detail, .. }
+            | Self::Conflict { detail, .. } => f.write_str(detail),
+            Self::QueueFull { retry_after_secs } => {
+                write!(
+                    f,
+                    "every slot is busy and the queue is full; try again in {retry_after_secs} s"
+                )
+            }
+            Self::ShuttingDown => f.write_str("the server is shutting down"),
+            Self::PullTimeout { timeout_secs } => {
+                write!(f, "the image was not pulled within {timeout_secs} s")
+            }
+            Self::ImageNotFound(detail)
+            | Self::RegistryDenied(detail)
+            | Self::RegistryUnreachable(detail)
+            | Self::StartFailed(detail)
+            | Self::TooLarge(detail)
+            | Self::Engine(detail)
+            | Self::EngineUnreachable(detail) => f.write_str(detail),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<docker::Error> for Error {
+    fn from(error: docker::Error) -> Self {
+        match error {
+            docker::Error::Unreachable { detail, .. } => Self::EngineUnreachable(detail),
+            docker::Error::TimedOut { call, timeout_secs } => Self::Engine(format!(
+                "the engine did not answer {call} within {timeout_secs} s"
+            )),
+            docker::Error::Status {
+                call,
+                status,
+                message,
+            } => Self::Engine(format!(
+                "the engine answered {call} with {status}: {message}"
+            )),
+            docker::Error::Malformed { call, detail } => {
+                Self::Engine(format!("the engine's answer to {call} is broken: {detail}"))
+            }
+            docker::Error::Source { call, detail } => {
+                Self::Engine(format!("nothing could be sent to {call}: {detail}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What a run answers, and what it tells while it goes on.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The outcome of a run. The container's own fate, a non-zero exit code included, is data, not an error.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RunResult {
+    /// The run's id.
+    pub id: String,
+    /// `success`, `error: <exit code>`, `error: timeout`, `error: out of memory` or `error: cancelled`.
+    pub status: String,
+    /// The exit code; null where there is none.
+    pub exit_code: Option<i64>,
+    /// Why the container ended.
+    pub reason: Reason,
+    /// Standard output: text (invalid UTF-8 replaced) or base64, as asked.
+    pub stdout: String,
+    /// Standard error, likewise.
+    pub stderr: String,
+    /// How many bytes were left out of the middle of `stdout`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdout_omitted_bytes: Option<u64>,
+    /// How many bytes were left out of the middle of `stderr`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr_omitted_bytes: Option<u64>,
+    /// What was asked back, by path in the container; null for what the run did not leave.
+    pub volumes: BTreeMap<String, Option<CollectedVolume>>,
+    /// Seconds from acceptance to answer.
+    pub execution_time: f64,
+    /// Digest of the image that ran.
+    pub image_digest: String,
+    /// Whether the kernel killed any process of the container for want of memory; absent when it did not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
+    /// What the engine or the collector could not do as asked; absent when there is nothing to tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Milliseconds spent in each step.
+    pub timings: Timings,
+}
+
+/// Why a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// It ended by itself.
+    Exited,
+    /// A signal ended it (the engine reports 128 + signal).
+    Signalled,
+    /// It was killed at its time limit.
+    Timeout,
+    /// The kernel killed its main process for want of memory.
+    Oom,
+    /// The caller left or cancelled.
+    Cancelled,
+}
+
+/// One volume that was asked back.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct CollectedVolume {
+    /// `file` or `directory`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// Base64 of the file, or base64 of a tar.gz of the directory; null when it was over the limit.
+    pub content: Option<String>,
+    /// Why `content` is null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Milliseconds spent in each step of a run.
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+pub struct Timings {
+    /// Waiting for a free slot.
+    pub queue_ms: u64,
+    /// Getting the image.
+    pub pull_ms: u64,
+    /// Creating the container.
+    pub create_ms: u64,
+    /// Filling its volumes.
+    pub stage_ms: u64,
+    /// Starting it.
+    pub start_ms: u64,
+    /// From started to ended.
+    pub run_ms: u64,
+    /// Reading volumes back.
+    pub collect_ms: u64,
+}
+
+/// What happens while a run goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Waiting for a slot behind `position` other runs.
+    Queued {
+        /// 0: next.
+        position: usize,
+    },
+    /// The image is being pulled.
+    Pull {
+        /// Such as `Downloading`.
+        status: String,
+        /// Layer.
+        id: String,
+        /// Bytes so far.
+        current: u64,
+        /// Bytes in all; 0: unknown.
+        total: u64,
+    },
+    /// The container runs.
+    Started,
+    /// A piece of standard output.
+    Stdout(Vec<u8>),
+    /// A piece of standard error.
+    Stderr(Vec<u8>),
+}
+
+/// Where a run tells its events. Called on the run's own threads: a sink that blocks slows this run alone.
+pub trait Sink: Send + Sync {
+    /// One event.
+    fn event(&self, event: Event);
+}
+
+/// A sink for those who want only the result.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent;
+
+impl Sink for Silent {
+    fn event(&self, _: Event) {}
+}
