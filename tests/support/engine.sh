@@ -75,7 +75,17 @@ advise_for_own_host() {
         "unset DOCKER_HOST"
 }
 
+# The docker command may have been told of an engine elsewhere (Docker Desktop, rootless); the server reads DOCKER_HOST.
+advise_for_context() {
+    local host
+    host=$(env -u DOCKER_CONTEXT docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null) || return 0
+    if [ -n "$host" ] && [ "$host" != "$address" ] && env -u DOCKER_CONTEXT timeout 10 docker version >/dev/null 2>&1; then
+        advise "no engine answers at $address, but your docker command knows one. Please run:" "export DOCKER_HOST=$host"
+    fi
+}
+
 advise_for_user() {
+    advise_for_context
     if [ -S "$socket" ] && [ ! -w "$socket" ]; then
         advise "an engine's socket is at $socket, but your user may not open it. Please run:" \
             "sudo usermod -aG docker $(id -un) && newgrp docker"
@@ -94,9 +104,6 @@ install() {
     has_cli || offered docker-cli || packages+=(docker:docker.io)
     # dockerd loads a profile into a kernel with AppArmor, and every container fails without the parser
     [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" != Y ] || packages+=(apparmor_parser:apparmor)
-    if ! has_systemd && ! grep -qE '^\S+ \S+ cgroup2? ' /proc/mounts; then
-        packages+=(cgroupfs-mount)
-    fi
     [ ${#packages[@]} -gt 0 ] || return 0
     has_daemon || say "no engine answers at $address: installing Debian's docker.io (AUTO_DOCKER=0 turns this off)"
     "$here/packages.sh" "${packages[@]}"
@@ -107,6 +114,26 @@ install() {
 running() { # FILE NAME
     local pid
     pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$2" ]
+}
+
+# Without systemd nobody may have mounted them. As Debian's init script does: one hierarchy per controller (v1), and
+# the unified one where the kernel has no other.
+mount_cgroups() {
+    local top=/sys/fs/cgroup controller any=no
+    if [ ! -d $top ] || [ "$(stat -fc %T $top)" = cgroup2fs ] || grep -q "^\S* $top/.*\bmemory\b" /proc/mounts; then
+        return
+    fi
+    say "mounting the control groups"
+    mountpoint -q $top || mount -t tmpfs -o mode=0755 cgroup $top || return 0
+    while read -r controller; do
+        mkdir -p "$top/$controller"
+        if mountpoint -q "$top/$controller" || mount -t cgroup -o "$controller" cgroup "$top/$controller" 2>/dev/null; then
+            any=yes
+        else
+            rmdir "$top/$controller" 2>/dev/null || true
+        fi
+    done < <(awk '!/^#/ && $4 == 1 { print $1 }' /proc/cgroups 2>/dev/null)
+    [ $any = yes ] || mount -t cgroup2 cgroup2 $top || true
 }
 
 # A pid file that outlived its process stops dockerd from starting once another process has the number.
@@ -170,7 +197,7 @@ start_alone() {
             "# look at its log, or stop it and try again:" "kill $(cat "$run_dir/docker.pid")"
         return
     fi
-    grep -qE '^\S+ \S+ cgroup2? ' /proc/mounts || cgroupfs-mount || true
+    mount_cgroups
     mkdir -p "$root/target"
     say "starting dockerd in the background, log in target/dockerd.log"
     : >"$log"
@@ -203,6 +230,7 @@ legacy_iptables() {
 if answers; then exit 0; fi
 if [ "${AUTO_DOCKER:-1}" = 0 ]; then
     [ -z "${DOCKER_HOST:-}" ] || advise_for_own_host
+    advise_for_context
     advise "no engine answers at $address, and AUTO_DOCKER=0. Please run:" "$(install_command)"
 fi
 if [ -n "${DOCKER_HOST:-}" ] && has_cli; then advise_for_own_host; fi
