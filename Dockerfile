@@ -1,7 +1,8 @@
 # Two ways to the same image, which holds one static binary and nothing else:
 #   make image         the binary built on this machine; needs no network and no base image
 #   docker build .     compiles inside, for amd64 or arm64 (docker buildx build --platform linux/amd64,linux/arm64 .)
-# The stages that need no network come first: Docker's classic builder runs every stage up to the one asked for.
+# Both work with BuildKit and with the classic builder (Debian's engine), which runs every stage in the file: hence
+# `make image` cuts the file at the line below the first stage (tests/support/image.sh).
 
 ARG RUST_IMAGE=rust:1-bookworm
 
@@ -25,11 +26,10 @@ HEALTHCHECK --interval=30s --timeout=3s --start-period=5s --retries=3 CMD ["/one
 # without the socket.
 ENTRYPOINT ["/oneoff-docker-runner"]
 
-# the context is target/image, staged by `make image`
-FROM runtime AS local
-COPY oneoff-docker-runner /oneoff-docker-runner
+# --- `make image` uses what is above and adds the binary that it built; below, the same image is compiled inside ---
 
-FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS compile
+# the classic builder has no BUILDPLATFORM; "linux" alone means its own architecture
+FROM --platform=${BUILDPLATFORM:-linux} ${RUST_IMAGE} AS compile
 ARG TARGETARCH
 WORKDIR /src
 COPY . .

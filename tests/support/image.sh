@@ -10,14 +10,17 @@ context=$root/target/image
 rm -rf "$context"
 mkdir -p "$context"
 ln "$binary" "$context/oneoff-docker-runner" 2>/dev/null || cp "$binary" "$context/oneoff-docker-runner"
-cp "$root/Dockerfile" "$context/Dockerfile"
+{
+    sed '/^# --- /,$d' "$root/Dockerfile"
+    echo 'COPY oneoff-docker-runner /oneoff-docker-runner'
+} >"$context/Dockerfile"
 
 labels=()
 [ -z "${SOURCE:-}" ] || labels+=(--label "org.opencontainers.image.source=$SOURCE")
 old=$(docker image inspect --format '{{.Id}}' "$image" 2>/dev/null || true)
 log=$(mktemp "${TMPDIR:-/tmp}/oneoff-image.XXXXXX")
 trap 'rm -f "$log"' EXIT
-if ! docker build --target local --tag "$image" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
+if ! docker build --tag "$image" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" \
     "${labels[@]}" "$context" >"$log" 2>&1; then
     cat "$log" >&2
     exit 1
