@@ -23,6 +23,12 @@ is_static() {
     [ -x "$1" ] && ! grep -aqF -e /lib64/ld-linux -e /lib/ld-linux -e /lib/ld-musl "$1"
 }
 
+is_root() { [ "$(id -u)" -eq 0 ]; }
+
+fetch_busybox() (
+    cd "$1" && apt-get -qq -o APT::Sandbox::User=root download busybox-static && dpkg-deb -x busybox-static_*.deb .
+) >&2
+
 # The machine's busybox when it is a static one; else the package's, unpacked under target/ without installing it.
 static_busybox() {
     local candidate unpacked=$root/target/busybox-static
@@ -34,7 +40,7 @@ static_busybox() {
     done
     command -v apt-get >/dev/null || fail "a static busybox is needed: install your distribution's busybox-static"
     mkdir -p "$unpacked"
-    (cd "$unpacked" && apt-get -qq download busybox-static && dpkg-deb -x busybox-static_*.deb .) >&2 ||
+    fetch_busybox "$unpacked" || { is_root && apt-get -qq update && fetch_busybox "$unpacked"; } ||
         fail "cannot fetch busybox-static; run: apt-get update && apt-get install -y busybox-static"
     for candidate in "$unpacked/bin/busybox" "$unpacked/usr/bin/busybox"; do
         if is_static "$candidate"; then

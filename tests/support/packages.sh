@@ -10,7 +10,8 @@ say() { printf 'packages: %s\n' "$*" >&2; }
 
 missing=()
 for entry in "$@"; do
-    command -v "${entry%%:*}" >/dev/null 2>&1 || missing+=("${entry#*:}")
+    package=${entry#*:}
+    command -v "${entry%%:*}" >/dev/null 2>&1 || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 
