@@ -172,3 +172,153 @@ fn an_ordinary_archive_is_packed_below_a_name_with_a_new_owner() {
         );
     }
 }
+
+// ---- speed ----------------------------------------------------------------------------------------------------------
+
+#[test]
+#[ignore = "a measurement: cargo test --release --test archive_attacks -- --ignored --nocapture speed"]
+fn speed() {
+    let noise: Vec<u8> = {
+        let mut random = Random(7);
+        (0..8 << 20)
+            .flat_map(|_| random.next().to_le_bytes())
+            .collect()
+    };
+    let words: Vec<u8> = (0..)
+        .flat_map(|n: u64| {
+            format!(
+                "    let line_{} = call({}, {});\n",
+                n % 997,
+                n * n % 8191,
+                n
+            )
+            .into_bytes()
+        })
+        .take(64 << 20)
+        .collect();
+    let report = |what: &str, started: std::time::Instant| {
+        let seconds = started.elapsed().as_secs_f64();
+        eprintln!("{what}: {:.0} MB/s", 67.1 / seconds);
+    };
+    for (kind, content) in [("noise", &noise), ("words", &words)] {
+        let limits = Limits {
+            unpacked_bytes: 1 << 30,
+            entries: MAX_ENTRIES,
+        };
+        let chunks = content.chunks(100_000).enumerate();
+        let mut packer = Packer::new(Vec::new(), OWNER);
+        packer.directory("base", 0o755).unwrap();
+        let started = std::time::Instant::now();
+        chunks.for_each(|(n, chunk)| packer.file(&format!("base/{n}"), 0o644, chunk).unwrap());
+        let engine_tar = packer.finish().unwrap();
+        report(&format!("{kind} file"), started);
+        let started = std::time::Instant::now();
+        let collected = collect_directory(&mut &engine_tar[..], 1 << 30).unwrap();
+        report(
+            &format!("{kind} collect ({} MB)", collected.content.len() >> 20),
+            started,
+        );
+        let started = std::time::Instant::now();
+        assert_eq!(
+            check_targz(&collected.content, limits)
+                .unwrap()
+                .unpacked_bytes,
+            64 << 20
+        );
+        report(&format!("{kind} check"), started);
+        let lines: String = collected
+            .content
+            .as_bytes()
+            .chunks(76)
+            .map(|line| format!("{}\n", str::from_utf8(line).unwrap()))
+            .collect();
+        let started = std::time::Instant::now();
+        assert_eq!(
+            check_targz(&lines, limits).unwrap().unpacked_bytes,
+            64 << 20
+        );
+        report(&format!("{kind} check, lines"), started);
+        let started = std::time::Instant::now();
+        let mut packer = Packer::new(Vec::with_capacity(66 << 20), OWNER);
+        packer.targz("top", &collected.content, 0, limits).unwrap();
+        drop(packer.finish().unwrap());
+        report(&format!("{kind} pack"), started);
+        let started = std::time::Instant::now();
+        let text = encode_base64(content);
+        report(&format!("{kind} encode"), started);
+        let started = std::time::Instant::now();
+        assert!(decode_base64(&text).unwrap() == *content);
+        report(&format!("{kind} decode"), started);
+        for level in [0, 1, 2, 3, 4, 6] {
+            let started = std::time::Instant::now();
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
+            encoder.write_all(content).unwrap();
+            let size = encoder.finish().unwrap().len();
+            report(
+                &format!("{kind} gzip -{level} ({} MB)", size >> 20),
+                started,
+            );
+        }
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+#[test]
+#[ignore]
+fn probe() {
+    use base64::Engine as _;
+    let mut random = Random(7);
+    let noise: Vec<u8> = (0..8 << 20)
+        .flat_map(|_| random.next().to_le_bytes())
+        .collect();
+    let text = encode_base64(&noise);
+    for _ in 0..3 {
+        let mut out = vec![0; 49152 + 3];
+        let mut sum = 0u64;
+        let t = std::time::Instant::now();
+        for block in text.as_bytes().chunks(65536) {
+            let n = base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT
+                .decode_slice(block, &mut out)
+                .unwrap();
+            sum += n as u64;
+        }
+        eprintln!("direct {:.0} {sum}", 67.1 / t.elapsed().as_secs_f64());
+        let t = std::time::Instant::now();
+        let mut g = vec![0u8; 65536];
+        let mut total = 0;
+        for block in text.as_bytes().chunks(65536) {
+            let mut c = 0;
+            for &b in block {
+                let s = b.wrapping_add((b == b'-') as u8);
+                g[c] = s;
+                c += usize::from(s > b' ');
+            }
+            total += c;
+        }
+        eprintln!(
+            "gather-like {:.0} {total} {}",
+            67.1 / t.elapsed().as_secs_f64(),
+            g[77]
+        );
+        let t = std::time::Instant::now();
+        let clean = text
+            .as_bytes()
+            .chunks(65536)
+            .filter(|b| b.iter().all(|&b| b > b' ' && b != b'-' && b != b'_'))
+            .count();
+        eprintln!("scan {:.0} {clean}", 67.1 / t.elapsed().as_secs_f64());
+        let t = std::time::Instant::now();
+        let v = decode_base64(&text).unwrap();
+        eprintln!("ours {:.0} {}", 67.1 / t.elapsed().as_secs_f64(), v.len());
+    }
+}
