@@ -1,6 +1,6 @@
 //! The names an archive has used so far, so that no entry is written twice, through a symbolic link, or below a file.
 //! It keeps a keyed hash of each name instead of the name: a million names of 4 KiB must not cost 4 GiB. Two names of
-//! one hash (once in 10⁷ archives of a million entries, and nobody can aim at it) end in a refusal.
+//! one hash (once in ten million archives of a million entries, and nobody can aim at it) end in a refusal.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
