@@ -120,7 +120,7 @@ impl Stage {
         Ok(helper)
     }
 
-    /// Streams what `write` packs into the helper's volume. A fault of the content is told as such.
+    /// Streams what `write` packs, under [`staged_name`]s, into the helper's volume. A fault of the content is told as such.
     pub(crate) fn put(
         &self,
         helper: &str,
@@ -133,7 +133,7 @@ impl Stage {
                 .name("pack".into())
                 .spawn_scoped(scope, move || pack_into(writer, owner, write))
                 .map_err(|error| Error::Engine(format!("no thread to pack: {error}")))?;
-            let put = self.client.archive_put(helper, STAGE, &mut reader);
+            let put = self.client.archive_put(helper, "/", &mut reader);
             // An unread rest would block the packer for ever.
             drop(reader);
             let packed = packing
@@ -189,7 +189,7 @@ fn pack_into<'w>(
 
 fn pack(packer: &mut Packer<&mut PipeWriter>, spec: &RunSpec) -> Result<(), archive::Error> {
     for (index, mount) in spec.mounts.iter().enumerate() {
-        let name = index.to_string();
+        let name = staged_name(&index.to_string());
         match &mount.source {
             MountSource::File { mode, content } => packer.file(&name, *mode, content)?,
             MountSource::Archive(content) => {
@@ -222,6 +222,12 @@ pub(crate) fn pack_files<W: Write>(
         packer.file(&format!("{prefix}{name}"), 0o644, text.as_bytes())?;
     }
     Ok(())
+}
+
+/// The name of something on the staging volume in an archive that is put at the root: below the root and not below the
+/// volume, because the engine refuses a relative link that leads out of where an archive is put.
+pub(crate) fn staged_name(name: &str) -> String {
+    format!("{}/{name}", STAGE.trim_start_matches('/'))
 }
 
 /// A bounded in-memory pipe: what the packer writes, the engine call reads.

@@ -6,7 +6,7 @@ use super::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
 use super::removal::{Object, Owned};
 use super::service::Inner;
 use super::spec::{Check, archive_limits};
-use super::stage::{OBJECT_SLACK, STAGE, pack_files};
+use super::stage::{OBJECT_SLACK, STAGE, pack_files, staged_name};
 use super::wire::{Reader, Wire};
 use super::{Error, Front, VolumeRequest};
 use crate::archive::{self, Owner};
@@ -154,8 +154,13 @@ impl Inner {
                 Content::Archive {
                     base64,
                     strip_components,
-                } => packer.targz("", base64, *strip_components, limits),
-                Content::Files(files) => pack_files(packer, "", files),
+                } => packer.targz(
+                    STAGE.trim_start_matches('/'),
+                    base64,
+                    *strip_components,
+                    limits,
+                ),
+                Content::Files(files) => pack_files(packer, &staged_name(""), files),
             }
         })
     }
@@ -292,23 +297,34 @@ impl Check<'_> {
                 return Content::Files(files);
             }
             (None, None) => {}
-            (Some(base64), None) => {
-                match archive::check_targz(&base64, archive_limits(self.policy.max_unpacked_bytes))
-                {
-                    Ok(summary) => {
-                        let automatic = u64::from(summary.shared_top.is_some());
-                        let strip_components =
-                            strip_components.unwrap_or(automatic).min(4096) as usize;
-                        return Content::Archive {
-                            base64,
-                            strip_components,
-                        };
-                    }
-                    Err(error) => self.reader.fault_at("content", error.to_string()),
+            (Some(base64), None) => match self.archive(&base64, strip_components) {
+                Ok(strip_components) => {
+                    return Content::Archive {
+                        base64,
+                        strip_components,
+                    };
                 }
-            }
+                Err(error) => self.reader.fault_at("content", error.to_string()),
+            },
         }
         Content::Nothing
+    }
+
+    /// Checks an archive and says how many components to strip: one, when a single top-level directory holds it all.
+    fn archive(
+        &self,
+        base64: &str,
+        strip_components: Option<u64>,
+    ) -> Result<usize, archive::Error> {
+        let limits = archive_limits(self.policy.max_unpacked_bytes);
+        let automatic = match strip_components {
+            Some(_) => 0,
+            None => u64::from(archive::check_targz(base64, limits)?.shared_top.is_some()),
+        };
+        let strip = strip_components.unwrap_or(automatic).min(4096) as usize;
+        // Dropping components can make two names one.
+        archive::check_targz_stripped(base64, strip, limits)?;
+        Ok(strip)
     }
 
     /// A volume must not reach the host by its driver's options. `local` mounts whatever it is told to: only what
