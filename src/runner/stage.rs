@@ -91,7 +91,12 @@ impl Stage {
     }
 
     /// A helper with one mount, created and never started.
-    pub(crate) fn helper(&self, name: &str, labels: Labels, mount: Mount) -> Result<Owned, Error> {
+    pub(crate) fn helper(
+        &self,
+        name: &str,
+        labels: Labels,
+        mount: Mount,
+    ) -> Result<Owned, docker::Error> {
         let mut helper = self.removal.own(Object::Container(name.to_owned()));
         let config = ContainerCreate {
             image: format!("{}:{}", EMPTY_IMAGE.0, EMPTY_IMAGE.1),
@@ -110,7 +115,11 @@ impl Stage {
             ..Default::default()
         };
         let created = match self.client.container_create(Some(name), None, &config) {
-            Err(docker::Error::Status { status: 404, .. }) => {
+            Err(docker::Error::Status {
+                status: 404,
+                message,
+                ..
+            }) if message.contains("No such image") => {
                 self.import_empty_image()?;
                 self.client.container_create(Some(name), None, &config)?
             }
@@ -152,7 +161,7 @@ impl Stage {
         })
     }
 
-    fn import_empty_image(&self) -> Result<(), Error> {
+    fn import_empty_image(&self) -> Result<(), docker::Error> {
         let mut empty_tar = io::repeat(0).take(1024);
         self.client
             .image_import(EMPTY_IMAGE.0, EMPTY_IMAGE.1, &[], &mut empty_tar)?;

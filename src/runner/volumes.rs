@@ -13,6 +13,10 @@ use crate::archive::{self, Owner};
 use crate::docker::{self, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How long removals under way are waited for before a volume counts as in use.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A checked volume request.
 struct VolumeSpec {
@@ -134,7 +138,10 @@ impl Inner {
         if let Some(volume) = fills {
             labels.insert(FILLS.into(), volume.to_owned());
         }
-        let mut helper = self.stage.helper(&name, labels, mount)?;
+        let mut helper = self
+            .stage
+            .helper(&name, labels, mount)
+            .map_err(driver_error)?;
         if let Some(volume) = fills {
             let container = helper.id().to_owned();
             helper.become_object(Object::Fill {
@@ -175,12 +182,17 @@ impl Inner {
             .stage
             .helper(&helper_name, labels, reading_mount(name))?;
         let mut tar = self.client.archive_get(helper.id(), STAGE)?;
-        match archive::collect_directory(&mut *tar, self.policy.max_collect_bytes) {
+        let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
+        drop(tar);
+        // Now rather than behind the answer: the caller may remove the volume next.
+        helper.remove_now(&self.client)?;
+        match collected {
             Ok(collected) => Ok(collected.content),
             Err(archive::Error::TooLarge(detail)) => Err(Error::TooLarge(detail)),
-            Err(error) => Err(Error::Engine(format!(
-                "the engine's archive cannot be read: {error}"
-            ))),
+            Err(error) => {
+                let detail = format!("the engine's archive cannot be read: {error}");
+                Err(Error::Engine(detail))
+            }
         }
     }
 
@@ -188,19 +200,25 @@ impl Inner {
     pub(super) fn volume_delete(&self, name: &str) -> Result<(), Error> {
         self.require_our_volume(name)?;
         let _writing = self.names.enter(name).ok_or_else(|| busy(name))?;
-        self.client
-            .volume_remove(name)
-            .map_err(|error| match error {
-                docker::Error::Status {
-                    status: 409,
-                    message,
-                    ..
-                } => Error::Conflict {
-                    code: "volume_in_use",
-                    detail: message,
-                },
-                other => other.into(),
-            })
+        let removed = match self.client.volume_remove(name) {
+            Err(docker::Error::Status { status: 409, .. }) => {
+                // A run that was answered already may still hold it for a moment.
+                self.removal.settle(Instant::now() + SETTLE_TIMEOUT);
+                self.client.volume_remove(name)
+            }
+            other => other,
+        };
+        removed.map_err(|error| match error {
+            docker::Error::Status {
+                status: 409,
+                message,
+                ..
+            } => Error::Conflict {
+                code: "volume_in_use",
+                detail: message,
+            },
+            other => other.into(),
+        })
     }
 
     /// Fails unless the volume exists, whoever made it.
