@@ -47,13 +47,20 @@ impl Server {
 
     /// With these environment variables.
     pub fn with(settings: &[(&str, &str)]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self::named(&format!("test-{}-{number}", std::process::id()), settings)
+        Self::named(&fresh_instance(), settings)
+    }
+
+    /// With its log in a file.
+    pub fn logging(log: std::fs::File, settings: &[(&str, &str)]) -> Self {
+        Self::spawn(&fresh_instance(), settings, log.into())
     }
 
     /// Under this instance name.
     pub fn named(instance: &str, settings: &[(&str, &str)]) -> Self {
+        Self::spawn(instance, settings, Stdio::inherit())
+    }
+
+    fn spawn(instance: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
         if !settings.iter().any(|(name, _)| *name == "DOCKER_HOST") {
             require_engine();
         }
@@ -67,7 +74,8 @@ impl Server {
             .env("RUST_LOG", "warn,access=off")
             .envs(settings.iter().copied())
             .current_dir(&private_dir)
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut child = command.spawn().unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -221,6 +229,12 @@ impl Server {
             .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+}
+
+fn fresh_instance() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("test-{}-{number}", std::process::id())
 }
 
 /// Waits until the engine holds nothing of an instance.
