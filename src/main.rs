@@ -50,6 +50,8 @@ fn configured(work: impl Fn(&Config) -> Result<(), String>) -> Result<(), String
     let config = Config::from_environment()?;
     env_logger::Builder::new()
         .parse_filters(&config.log_filter)
+        // It would dump every byte to and from the engine, X-Registry-Auth with its password among them.
+        .filter_module("ureq_proto::util", log::LevelFilter::Off)
         .try_init()
         .map_err(|e| e.to_string())?;
     work(&config)
