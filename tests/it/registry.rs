@@ -131,12 +131,19 @@ fn a_password_is_neither_answered_nor_logged() {
         told.extend(answer.body);
     }
     let told = String::from_utf8_lossy(&told);
+    let told = format!("{told}\n{}", last_columns(&told));
     for password in [PASSWORD, wrong] {
         for secret in forms(password) {
-            let line = told.lines().find(|line| line.contains(&secret));
-            assert_eq!(line, None, "{secret} shows");
+            assert!(!told.contains(&secret), "{secret} shows");
         }
     }
+}
+
+/// The last words of all lines, joined: a dump of bytes in columns would hide what it shows from a plain search.
+fn last_columns(log: &str) -> String {
+    log.lines()
+        .filter_map(|line| line.rsplit("  ").next())
+        .collect()
 }
 
 /// A secret as it is, and as it looks inside base64 whatever stands before it.
