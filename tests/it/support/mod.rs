@@ -5,8 +5,8 @@ mod engine;
 mod server;
 
 pub use archive::{Entry, tar_gz, untar};
-pub use engine::{docker, leftovers, require_engine};
-pub use server::{Answer, Server, await_nothing_left, read_answer};
+pub use engine::{docker, leftovers};
+pub use server::{Server, await_nothing_left, read_answer};
 
 /// The image every test can rely on: busybox, with a bash.
 pub const IMAGE: &str = "oneoff-test:latest";
