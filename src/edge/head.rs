@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_FIELDS: usize = 100;
+const PIECE_BYTES: usize = 4 * 1024;
 
 /// Fields that must not come twice: two readers could each believe another one.
 const SINGLETONS: [&str; 14] = [
@@ -100,36 +101,37 @@ pub(super) fn read(
 ) -> Result<(Head, Vec<u8>), HeadFault> {
     let deadline = Instant::now() + timeout;
     let mut received: Vec<u8> = Vec::new();
-    let mut piece = [0u8; 4 * 1024];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(overdue(&received));
         }
-        let count = match socket
-            .set_read_timeout(Some(left))
-            .and_then(|()| socket.read(&mut piece))
-        {
-            Ok(0) => return Err(HeadFault::Silent),
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                ) =>
-            {
-                continue;
-            }
-            Err(_) => return Err(HeadFault::Silent),
-        };
+        // Into the heap, not onto the stack: this thread may sleep in a stream for hours with what it once touched.
         let checked = received.len();
-        received.extend_from_slice(&piece[..count]);
+        received.resize(checked + PIECE_BYTES, 0);
+        let count = socket
+            .set_read_timeout(Some(left))
+            .and_then(|()| socket.read(&mut received[checked..]));
+        received.truncate(checked + *count.as_ref().unwrap_or(&0));
+        match count {
+            Ok(0) => return Err(HeadFault::Silent),
+            Ok(_) => {}
+            Err(e) if is_passing(e.kind()) => continue,
+            Err(_) => return Err(HeadFault::Silent),
+        }
         if let Some(end) = find_end(&received, checked)? {
             let rest = received.split_off(end);
             return Ok((parse(&received)?, rest));
         }
     }
+}
+
+/// Interrupted, or this read's share of the deadline is over.
+fn is_passing(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 fn overdue(received: &[u8]) -> HeadFault {
@@ -175,7 +177,7 @@ fn is_token_byte(byte: u8) -> bool {
 
 /// Vets one complete head, final empty line included.
 fn parse(head: &[u8]) -> Result<Head, Problem> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut fields = vec![httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
