@@ -13,7 +13,7 @@ use edge_support::*;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::{Mutex, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MIB: usize = 1024 * 1024;
 
@@ -313,7 +313,7 @@ fn a_body_that_stalls_or_drips_is_408() {
     });
     let answer = read_until(&mut dripping, "body_timeout");
     assert!(answer.starts_with("HTTP/1.1 408 "));
-    drop(reset(dripping));
+    reset(dripping);
     drip.join().unwrap();
 }
 
@@ -738,13 +738,15 @@ fn five_hundred_idle_streams_are_cheap() {
 
 #[test]
 fn shutdown_refuses_new_clients_lets_requests_finish_and_ends_streams() {
-    let mut rig = Rig::start();
+    let mut rig = Rig::with(|c| c.head_timeout = 2 * PATIENCE);
     let mut working = send(rig.addr, b"GET /ignore HTTP/1.1\r\nHost: h\r\n\r\n");
     rig.expect(Event::Entered);
     let mut stream = send(rig.addr, b"GET /idle-stream HTTP/1.1\r\nHost: h\r\n\r\n");
     rig.expect(Event::Entered);
     let mut idle = connect(rig.addr);
+    let started = Instant::now();
     rig.server.take().unwrap().shutdown(PATIENCE);
+    assert!(started.elapsed() < PATIENCE, "nobody had to be waited for");
     rig.expect(Event::Draining);
     assert_eq!(Answer::read(&mut working).unwrap().text(), "finished");
     assert!(

@@ -1,6 +1,6 @@
 //! A real server with a handler that does as the path says, and raw clients to attack it with.
 
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use oneoff_docker_runner::http::{Reply, Request, Server, ServerConfig};
