@@ -444,6 +444,21 @@ fn streams_are_chunked_piece_by_piece_and_plain_for_http_1_0() {
 }
 
 #[test]
+fn a_body_can_be_read_while_the_answer_is_written() {
+    let rig = Rig::start();
+    let head = b"POST /duplex HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n";
+    let mut socket = send(rig.addr, head);
+    for (piece, chunk) in [
+        ("one", "3\r\none\r\n"),
+        ("two", "3\r\ntwo\r\n"),
+        ("six", "3\r\nsix\r\n0\r\n\r\n"),
+    ] {
+        socket.write_all(piece.as_bytes()).unwrap();
+        read_until(&mut socket, chunk);
+    }
+}
+
+#[test]
 fn head_and_204_answers_have_no_body() {
     let rig = Rig::start();
     let head = rig.ask("HEAD /big?size=1000 HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -730,7 +745,9 @@ fn five_hundred_idle_streams_are_cheap() {
         .collect();
     let (after, _) = server.memory_kib();
     println!("500 idle streams: {before} KiB before, {after} KiB with them");
-    assert!(after < 25 * 1024, "{after} KiB");
+    // Unoptimized frames are larger.
+    let limit = if cfg!(debug_assertions) { 40 } else { 25 };
+    assert!(after < limit * 1024, "{after} KiB");
     drop(streams);
 }
 

@@ -109,9 +109,10 @@ impl Edge {
     /// Stops listening at once, lets requests finish for `grace`, cancels the rest and finally cuts them off.
     pub(crate) fn stop(&mut self, grace: Duration) {
         self.stop.take();
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
+        let Some(acceptor) = self.acceptor.take() else {
+            return;
+        };
+        let _ = acceptor.join();
         self.draining.fire();
         self.seats.cut_idle();
         if self.seats.wait_empty(grace) == 0 {

@@ -149,6 +149,15 @@ fn handle(mut request: Request, events: &Sender<Event>) -> Reply {
             }
             Ok(())
         }),
+        "/duplex" => Reply::stream("text/plain", move |out| {
+            let mut piece = [0u8; 64];
+            loop {
+                match request.body.read(&mut piece)? {
+                    0 => return Ok(()),
+                    count => out.send(&piece[..count])?,
+                }
+            }
+        }),
         "/burn" => burn(),
         _ => Reply::problem(&Problem::new(404, "not_found", "no such path")),
     }
