@@ -16,6 +16,7 @@ use oneoff_docker_runner::docker::{
 };
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use tls_engine::SecondEngine;
 
@@ -399,7 +400,7 @@ fn writing_to_a_process_that_does_not_read_can_be_interrupted() {
     let interrupt = feed.interrupt_handle();
     let wait = bench.client.container_wait_next_exit(&id).unwrap();
     bench.client.container_start(&id).unwrap();
-    let (blocked, is_blocked) = std::sync::mpsc::channel();
+    let (blocked, is_blocked) = channel();
     let writer = std::thread::spawn(move || {
         let mut written = 0;
         loop {
@@ -542,13 +543,11 @@ fn a_pull_without_a_registry_fails_with_the_engines_words() {
 #[test]
 fn a_silent_pull_keeps_asking_and_can_be_ended() {
     let client = engine();
+    // The kernel accepts, nobody answers.
     let registry = TcpListener::bind("127.0.0.1:0").unwrap();
-    let reference = format!(
-        "127.0.0.1:{}/silent:1",
-        registry.local_addr().unwrap().port()
-    );
-    let mut asked = 0;
+    let reference = format!("{}/silent:1", registry.local_addr().unwrap());
     let started = Instant::now();
+    let mut asked = 0;
     let outcome = client.image_pull(&reference, None, None, &mut |message| {
         assert_eq!(message, PullProgress::default());
         asked += 1;
@@ -556,13 +555,6 @@ fn a_silent_pull_keeps_asking_and_can_be_ended() {
     });
     assert!(matches!(outcome, Err(Error::Source { .. })), "{outcome:?}");
     assert!(asked == 3 && started.elapsed() < SOON);
-    // The engine gives up too: its connection to the registry ends.
-    let (mut connection, _) = registry.accept().unwrap();
-    connection.set_read_timeout(Some(SOON)).unwrap();
-    let mut request = Vec::new();
-    connection
-        .read_to_end(&mut request)
-        .expect("the engine hangs up");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -123,7 +124,7 @@ fn answers_that_are_no_answers_are_malformed() {
 fn silence_and_slowness_end_at_the_deadline() {
     let limit = Duration::from_millis(700);
     let slow: [fn() -> Reply; 3] = [
-        || Reply::Silence,
+        || Reply::Silence(channel().0),
         || Reply::Drip(b"HTTP/1.1 200 OK\r\nX: 1\r\nY: "),
         || Reply::Drip(b"x"),
     ];
@@ -409,6 +410,15 @@ fn a_pull_that_breaks_is_not_a_pull() {
                 .contains(expected.unwrap_or_default())
         );
     }
+}
+
+#[test]
+fn a_pull_that_the_caller_ends_hangs_up_at_once() {
+    let (hung_up, was_hung_up) = channel();
+    let engine = FakeEngine::new(move |_| Reply::Silence(hung_up.clone()));
+    let outcome = engine.client().image_pull("x", None, None, &mut |_| false);
+    assert!(matches!(outcome, Err(Error::Source { .. })), "{outcome:?}");
+    was_hung_up.recv_timeout(SOON).unwrap();
 }
 
 fn chunk(text: &str) -> String {

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ pub(crate) enum Reply {
     Bytes(Vec<u8>),
     /// One byte now and then, until the client has had enough.
     Drip(&'static [u8]),
-    /// Nothing, until the client hangs up.
-    Silence,
+    /// Nothing, until the client hangs up; then the sender is told.
+    Silence(Sender<()>),
 }
 
 pub(crate) struct FakeEngine {
@@ -155,8 +156,9 @@ fn serve(stream: UnixStream, script: &Script, seen: &Mutex<Vec<String>>) {
                     std::thread::sleep(Duration::from_millis(20));
                 }
             }
-            Reply::Silence => {
+            Reply::Silence(hung_up) => {
                 let _ = reader.read(&mut [0]);
+                let _ = hung_up.send(());
                 return;
             }
         }

@@ -154,7 +154,7 @@ impl Drop for SecondEngine {
         while self.log.recv_timeout(left()).is_ok() {}
         let _ = self.process.kill();
         let _ = self.process.wait();
-        kill_containerd(&self.directory);
+        kill_what_remains(&self.directory);
         unmount_below(&self.directory);
         if let Err(error) = fs::remove_dir_all(&self.directory) {
             eprintln!("{} is left behind: {error}", self.directory.display());
@@ -162,14 +162,26 @@ impl Drop for SecondEngine {
     }
 }
 
-/// An engine that was killed leaves its containerd running.
-fn kill_containerd(directory: &Path) {
-    let pid =
-        fs::read_to_string(directory.join("exec/containerd/containerd.pid")).unwrap_or_default();
-    let command = fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
-    if command.contains(&*directory.to_string_lossy()) {
-        let pid = Pid::from_raw(pid.trim().parse().unwrap_or_default());
-        let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+/// An engine that was killed leaves its containerd, shims and containers running. All but the last name the
+/// directory, and those are children of shims.
+fn kill_what_remains(directory: &Path) {
+    let directory = directory.to_string_lossy();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let process = entry.path();
+        let command = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        if !command.contains("containerd") || !command.contains(&*directory) {
+            continue;
+        }
+        let children = fs::read_to_string(process.join("task").join(&pid).join("children"));
+        for pid in children
+            .unwrap_or_default()
+            .split(' ')
+            .chain([pid.as_str()])
+        {
+            let pid = Pid::from_raw(pid.parse().unwrap_or_default());
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+        }
     }
 }
 
