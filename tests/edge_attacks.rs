@@ -665,10 +665,14 @@ fn the_access_log_has_one_harmless_line_per_request() {
 
 // --- a whole process -------------------------------------------------------------------------------------------------
 
+/// Also the entry point of that process: see [`ServerProcess::start`].
 #[test]
-#[ignore = "not a test: the server that others start in a process of its own"]
-fn server_process() {
-    be_a_server_process();
+fn a_server_process_serves() {
+    if !be_a_server_process() {
+        let server = ServerProcess::start(64);
+        let answer = ask(server.addr, b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(answer.status, 200);
+    }
 }
 
 #[test]
@@ -793,12 +797,16 @@ fn shutdown_cancels_what_does_not_finish_within_the_grace_period() {
     );
 }
 
+/// Runs itself again in a process of its own, where threads can be counted.
 #[test]
 fn nothing_is_left_behind() {
+    if std::env::var_os("EDGE_TEST_LEAVER").is_some() {
+        return come_and_leave();
+    }
     let scratch = std::env::temp_dir().join(format!("edge-test-{}", std::process::id()));
     std::fs::create_dir(&scratch).unwrap();
     let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "leaver_process", "--ignored"])
+        .args(["--exact", "nothing_is_left_behind"])
         .env("EDGE_TEST_LEAVER", "1")
         .env("TMPDIR", &scratch)
         .stdout(std::process::Stdio::null())
@@ -809,12 +817,7 @@ fn nothing_is_left_behind() {
     std::fs::remove_dir(&scratch).expect("an empty directory");
 }
 
-#[test]
-#[ignore = "not a test: runs in a process of its own, where threads can be counted"]
-fn leaver_process() {
-    if std::env::var_os("EDGE_TEST_LEAVER").is_none() {
-        return;
-    }
+fn come_and_leave() {
     let (threads_before, descriptors_before) = (threads(), descriptors());
     let mut rig = Rig::start();
     assert!(rig.is_well());

@@ -325,7 +325,7 @@ impl ServerProcess {
     /// Starts this test binary again as a server that may open so many descriptors.
     pub fn start(descriptors: u64) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "server_process", "--ignored", "--nocapture"])
+            .args(["--exact", "a_server_process_serves", "--nocapture"])
             .env("EDGE_TEST_DESCRIPTORS", descriptors.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -370,9 +370,9 @@ impl Drop for ServerProcess {
 }
 
 /// The other side of [`ServerProcess`]: serves until its standard input closes.
-pub fn be_a_server_process() {
+pub fn be_a_server_process() -> bool {
     let Ok(descriptors) = std::env::var("EDGE_TEST_DESCRIPTORS") else {
-        return;
+        return false;
     };
     let limit = Some(descriptors.parse().unwrap());
     let limits = rustix::process::Rlimit {
@@ -383,6 +383,7 @@ pub fn be_a_server_process() {
     let rig = Rig::start();
     println!("LISTENING {}", rig.addr);
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    true
 }
 
 pub fn threads() -> usize {
