@@ -99,8 +99,7 @@ fn a_password_is_neither_answered_nor_logged() {
     registry.push("team/quiet:1", "quiet");
     let directory = Directory::new("log");
     let log = directory.file("stderr");
-    let settings = [("RUST_LOG", "trace")];
-    let server = Server::logging(std::fs::File::create(&log).unwrap(), &settings);
+    let server = Server::with_log(&[("RUST_LOG", "trace")], log.as_ref());
     let wrong = "Tr0ub4dor&3 is wrong";
     let right = server.post(
         "/run",

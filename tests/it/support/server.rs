@@ -51,20 +51,23 @@ impl Server {
     }
 
     /// With its log in a file.
-    pub fn logging(log: std::fs::File, settings: &[(&str, &str)]) -> Self {
-        Self::spawn(&fresh_instance(), settings, log.into())
+    pub fn with_log(settings: &[(&str, &str)], log: &std::path::Path) -> Self {
+        let file = std::fs::File::create(log).unwrap();
+        Self::launch(&fresh_instance(), settings, file.into())
     }
 
     /// Under this instance name.
     pub fn named(instance: &str, settings: &[(&str, &str)]) -> Self {
-        Self::spawn(instance, settings, Stdio::inherit())
+        Self::launch(instance, settings, Stdio::inherit())
     }
 
-    fn spawn(instance: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
+    fn launch(instance: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
         if !settings.iter().any(|(name, _)| *name == "DOCKER_HOST") {
             require_engine();
         }
-        let private_dir = std::env::temp_dir().join(format!("{instance}-tmp"));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let private_dir = std::env::temp_dir().join(format!("{instance}-{number}-tmp"));
         std::fs::create_dir_all(&private_dir).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"));
         command
@@ -188,8 +191,13 @@ impl Server {
 
     /// SIGTERM, as an operator would; waits for the end. The exit code must be 0 and nothing may be left: no
     /// container, no volume, no file.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
         self.signal("TERM");
+        self.stop_signalled();
+    }
+
+    /// As [`Server::stop`], after the signal was sent.
+    pub fn stop_signalled(mut self) {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "the server ended with {status}");
         assert_eq!(
