@@ -135,16 +135,6 @@ fn bridge_name(port: u16) -> String {
     format!("oneoff{port}")
 }
 
-struct BridgeGone(String);
-
-impl Drop for BridgeGone {
-    fn drop(&mut self) {
-        let _ = Command::new("ip")
-            .args(["link", "delete", &self.0])
-            .status();
-    }
-}
-
 impl Drop for SecondEngine {
     fn drop(&mut self) {
         let _ = kill_process(Pid::from_child(&self.process), Signal::TERM);
@@ -155,6 +145,8 @@ impl Drop for SecondEngine {
         let _ = self.process.kill();
         let _ = self.process.wait();
         kill_what_remains(&self.directory);
+        let bridge = ["link", "delete", &bridge_name(self.port)];
+        let _ = Command::new("ip").args(bridge).status();
         unmount_below(&self.directory);
         if let Err(error) = fs::remove_dir_all(&self.directory) {
             eprintln!("{} is left behind: {error}", self.directory.display());
