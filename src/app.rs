@@ -66,7 +66,7 @@ impl App {
         match self.runner.close(Instant::now() + REMOVAL_GRACE) {
             0 => log::info!("stopped; nothing is left in the engine"),
             left => log::error!(
-                "stopped; {left} objects are left in the engine, for the next start to remove"
+                "stopped; {left} runs or objects are left in the engine, for the next start to remove"
             ),
         }
     }

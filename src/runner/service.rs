@@ -208,7 +208,8 @@ impl Runner {
         Ok(images.into_iter().map(image).collect())
     }
 
-    /// Waits until everything that runs left is removed, at most until `deadline`; gives the number of objects left.
+    /// Waits until everything that runs left is removed, at most until `deadline`; gives the number of objects left,
+    /// and of runs that did not end.
     pub fn close(&self, deadline: Instant) -> usize {
         let patrol = self
             .inner
@@ -219,7 +220,7 @@ impl Runner {
         if let Some(patrol) = patrol {
             patrol.stop();
         }
-        self.inner.removal.finish(deadline)
+        self.inner.removal.finish(deadline) + self.inner.active.count()
     }
 
     /// Runs going on, free slots, runs waiting, leftovers removed so far.
