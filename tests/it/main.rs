@@ -15,6 +15,7 @@ mod support;
 
 mod bad_input;
 mod crash;
+mod image;
 mod lifecycle;
 mod load;
 mod map;

@@ -3,6 +3,7 @@
 mod archive;
 mod directory;
 mod engine;
+pub mod quickstart;
 pub mod registry;
 mod second_engine;
 mod server;
@@ -10,7 +11,7 @@ mod server;
 pub use archive::{Entry, tar_gz, untar};
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
-pub use server::{Answer, Server, await_nothing_left, read_answer};
+pub use server::{Answer, Server, ask, await_nothing_left, read_answer};
 
 /// The image every test can rely on: busybox, with a bash.
 pub const IMAGE: &str = "oneoff-test:latest";
