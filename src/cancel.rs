@@ -1,8 +1,9 @@
 //! A token that says "stop": fired by a client that left, an operator or a deadline, observed by whoever
 //! works for that client. It does nothing by itself; it can be selected on beside other channels.
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A cancellation token. Clones share one state; once fired it stays fired.
 #[derive(Clone, Debug)]
@@ -42,6 +43,14 @@ impl Cancel {
             .is_none()
     }
 
+    /// Waits until the token fires, at most so long. True: it has fired.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        matches!(
+            self.done.recv_timeout(timeout),
+            Err(RecvTimeoutError::Disconnected)
+        )
+    }
+
     /// A channel that disconnects when the token fires: for `select!`, or `recv` to wait.
     pub fn done(&self) -> &Receiver<Never> {
         &self.done
@@ -55,23 +64,20 @@ impl Default for Cancel {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn firing_wakes_every_clone_and_stays_fired() {
         let cancel = Cancel::new();
         let waiter = cancel.clone();
         assert!(!waiter.is_fired());
-        let thread =
-            std::thread::spawn(move || waiter.done().recv_timeout(Duration::from_secs(10)));
+        assert!(!waiter.wait(Duration::ZERO));
+        let thread = std::thread::spawn(move || waiter.wait(Duration::from_secs(10)));
         cancel.fire();
         cancel.fire();
-        assert_eq!(
-            thread.join().unwrap().unwrap_err(),
-            crossbeam_channel::RecvTimeoutError::Disconnected
-        );
+        assert!(thread.join().unwrap());
         assert!(cancel.clone().is_fired());
     }
 }

@@ -1,9 +1,38 @@
-//! Send one HTTP (or MCP) request, have a container run once, get back exactly what it printed, wrote and exited with.
+//! Send one HTTP (or MCP) request, have a container run once, get back exactly what it printed, wrote and exited
+//! with, and leave nothing behind.
+//!
+//! # The map, from the outside in
+//!
+//! | room | what it is |
+//! |---|---|
+//! | [`config`] | the only reader of the environment |
+//! | [`app`] | wires the parts; the whole API as one match |
+//! | [`edge`] | the only code that touches a client's socket: heads, bodies, deadlines, the guard |
+//! | [`http`] | the inner tiny_http server: one typed request in, one typed reply out |
+//! | [`rest`] | JSON resources and the one translation of errors to HTTP |
+//! | [`mcp`] | JSON-RPC, protocol revisions, tools, sessions, transports |
+//! | [`runner`] | the life of a run, and that nothing of it stays |
+//! | [`docker`] | the Engine API over one small blocking client |
+//! | [`archive`] | base64 tar.gz outside, plain tar inside; bytes only |
+//! | [`cancel`], [`problem`], [`healthcheck`] | one small thing each, used by several rooms |
+//!
+//! # Invariants
+//!
+//! - Imports point one way: `main → app → {rest, mcp} → {http, runner}`, `http → edge`, `runner → {docker, archive}`.
+//! - `rest` and `mcp` never name `docker`; `runner` never names a status code; `archive` opens nothing.
+//! - Only `config` reads the environment.
+//! - Every engine object of ours carries our labels in its create call, and is owned by a guard before it.
+//! - Content travels over the Engine API, never through a directory of the host.
+//! - Secrets (credentials, tokens, values of variables) never reach a log, an error or a label.
+//! - tiny_http never faces a client: it sees one vetted, bodiless head per connection.
 
+pub mod app;
 pub mod archive;
 pub mod cancel;
+pub mod config;
 pub mod docker;
 pub mod edge;
+pub mod healthcheck;
 pub mod http;
 pub mod mcp;
 pub mod problem;

@@ -99,6 +99,17 @@ pub struct Mount {
 pub struct VolumeOptions {
     pub no_copy: bool,
     pub labels: Labels,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver_config: Option<DriverConfig>,
+}
+
+/// `Mounts[].VolumeOptions.DriverConfig`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct DriverConfig {
+    pub name: String,
+    pub options: BTreeMap<String, String>,
 }
 
 /// Answer of `POST /containers/create`.

@@ -1,1 +1,27 @@
-//! Owns every client socket.
+//! Owns every client socket: accepts, reads one strict head per connection, guards it, streams the body in and the
+//! answer out, notices when the client leaves, and closes so that the last answer arrives. Knows no route and no handler.
+
+mod answer;
+mod body;
+mod chunked;
+mod client;
+mod connection;
+mod date;
+mod glob;
+mod guard;
+mod head;
+mod ids;
+mod linger;
+mod listener;
+mod pace;
+mod relay;
+mod seats;
+mod target;
+
+pub(crate) use answer::{Delimiter, write_head};
+pub(crate) use body::BodyFault;
+pub(crate) use connection::Admitted;
+pub(crate) use guard::Policy;
+pub(crate) use head::Head;
+pub(crate) use ids::random_id;
+pub(crate) use listener::{Deadlines, Edge, Settings};

@@ -2,6 +2,8 @@
 //!
 //! Handlers see only [`Request`] and [`Reply`]; that an edge owns the client's socket is not their business.
 
+mod dispatch;
+mod inner;
 mod reply;
 mod request;
 mod server;

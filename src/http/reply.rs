@@ -1,8 +1,10 @@
-//! A reply as handlers make it.
+//! A reply as handlers make it, and how it is written.
 
+use super::dispatch::Occasion;
+use crate::edge::{Delimiter, write_head};
 use crate::problem::{PROBLEM_JSON, Problem};
 use serde::Serialize;
-use std::io;
+use std::io::{self, Write};
 
 /// What a handler answers.
 pub struct Reply {
@@ -95,5 +97,86 @@ impl Reply {
     pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+}
+
+/// Writes a reply. Errors: the client is gone, or a stream gave up: then its end marker is missing too, so that no
+/// client takes the piece for the whole.
+pub(super) fn write_reply(
+    writer: &mut dyn Write,
+    reply: Reply,
+    occasion: &Occasion,
+) -> io::Result<()> {
+    let delimiter = delimiter(&reply, occasion);
+    let head = match write_head(reply.status, &all_fields(&reply, occasion), delimiter) {
+        Ok(head) => head,
+        Err(error) => {
+            log::error!("a reply cannot be sent: {error}");
+            let problem = Problem::new(
+                500,
+                "internal",
+                "the answer had a header field that cannot be sent",
+            );
+            return write_reply(writer, Reply::problem(&problem), occasion);
+        }
+    };
+    writer.write_all(&head)?;
+    writer.flush()?;
+    if occasion.is_head || delimiter == Delimiter::NoBody {
+        return Ok(());
+    }
+    match reply.body {
+        Body::Empty => {}
+        Body::Bytes(bytes) => writer.write_all(&bytes)?,
+        Body::Stream(write) if delimiter == Delimiter::Close => {
+            write(&mut StreamWriter::new(writer))?
+        }
+        Body::Stream(write) => {
+            write(&mut StreamWriter::new(&mut Chunks { writer }))?;
+            writer.write_all(b"0\r\n\r\n")?;
+        }
+    }
+    writer.flush()
+}
+
+fn delimiter(reply: &Reply, occasion: &Occasion) -> Delimiter {
+    match &reply.body {
+        _ if matches!(reply.status, 204 | 304) => Delimiter::NoBody,
+        Body::Empty => Delimiter::Length(0),
+        Body::Bytes(bytes) => Delimiter::Length(bytes.len() as u64),
+        Body::Stream(_) if occasion.minor == 0 => Delimiter::Close,
+        Body::Stream(_) => Delimiter::Chunks,
+    }
+}
+
+fn all_fields(reply: &Reply, occasion: &Occasion) -> Vec<(String, String)> {
+    let is_set = |name: &str| {
+        occasion
+            .fields
+            .iter()
+            .any(|(set, _)| set.eq_ignore_ascii_case(name))
+    };
+    let own = reply.headers.iter().filter(|(name, _)| !is_set(name));
+    own.chain(&occasion.fields).cloned().collect()
+}
+
+/// Makes each write one chunk.
+struct Chunks<'a> {
+    writer: &'a mut dyn Write,
+}
+
+impl Write for Chunks<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        // An empty chunk would end the body.
+        if !piece.is_empty() {
+            write!(self.writer, "{:x}\r\n", piece.len())?;
+            self.writer.write_all(piece)?;
+            self.writer.write_all(b"\r\n")?;
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }

@@ -1,7 +1,12 @@
 //! A request as handlers see it. Knows nothing of sockets: the body is a reader that somebody else bounds.
 
 use crate::cancel::Cancel;
-use std::io::Read;
+use crate::edge::BodyFault;
+use crate::problem::Problem;
+use std::io::{self, Read};
+
+/// Memory reserved for a body before its bytes are there: a declared length is only a claim.
+const MAX_RESERVED_BYTES: usize = 64 * 1024 * 1024;
 
 /// One request whose head passed the guard (Host, Origin, bearer token) and whose body is still unread.
 pub struct Request {
@@ -56,5 +61,57 @@ impl Request {
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, v)| v.as_str())
+    }
+
+    /// Reads the whole body, into a buffer of exactly its size when that was declared.
+    pub fn read_body(&mut self) -> Result<Vec<u8>, BodyError> {
+        let declared = usize::try_from(self.content_length.unwrap_or(0)).unwrap_or(usize::MAX);
+        let mut whole = Vec::new();
+        while whole.len() < declared {
+            // Doubles at most: what is reserved was matched by bytes that came.
+            let step = (declared - whole.len()).min(MAX_RESERVED_BYTES.max(whole.len()));
+            whole.reserve_exact(step);
+            let mut piece = self.body.by_ref().take(step as u64);
+            if piece.read_to_end(&mut whole).map_err(BodyError::from)? == 0 {
+                return Err(BodyError::Broken(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+        if self.content_length.is_none() {
+            self.body.read_to_end(&mut whole).map_err(BodyError::from)?;
+        }
+        Ok(whole)
+    }
+}
+
+impl From<io::Error> for BodyError {
+    fn from(error: io::Error) -> Self {
+        match BodyFault::of(&error) {
+            Some(BodyFault::TooLarge { limit_bytes }) => Self::TooLarge { limit_bytes },
+            Some(BodyFault::TimedOut) => Self::TimedOut,
+            None => Self::Broken(error),
+        }
+    }
+}
+
+impl BodyError {
+    /// The answer to a request whose body could not be read.
+    pub fn to_problem(&self) -> Problem {
+        match self {
+            Self::TooLarge { limit_bytes } => Problem::new(
+                413,
+                "body_too_large",
+                format!("the request body is larger than the limit of {limit_bytes} bytes"),
+            ),
+            Self::TimedOut => Problem::new(
+                408,
+                "body_timeout",
+                "the request body did not arrive in time",
+            ),
+            Self::Broken(error) => Problem::new(
+                400,
+                "bad_body",
+                format!("the request body could not be read: {error}"),
+            ),
+        }
     }
 }

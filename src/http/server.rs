@@ -1,6 +1,8 @@
 //! Starts the edge and the inner tiny_http server and runs a handler for each request.
 
-use super::{Reply, Request};
+use super::inner::Inner;
+use super::{Reply, Request, dispatch};
+use crate::edge::{Deadlines, Edge, Policy, Settings};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,24 +36,51 @@ pub struct ServerConfig {
 }
 
 /// A running server.
-pub struct Server {}
+pub struct Server {
+    edge: Edge,
+    inner: Arc<Inner>,
+}
 
 impl Server {
     /// Binds and serves. Errors: the address cannot be bound, or no private directory for the inner socket.
     pub fn start(config: ServerConfig, handler: Handler) -> std::io::Result<Self> {
-        let _ = (config, handler);
-        unimplemented!()
+        let inner = Arc::new(Inner::start()?);
+        let service = {
+            let inner = Arc::clone(&inner);
+            Arc::new(move |admitted| dispatch::serve(&inner, &handler, admitted))
+        };
+        let edge = Edge::start(settings(config), service)?;
+        Ok(Self { edge, inner })
     }
 
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
-        unimplemented!()
+        self.edge.address()
     }
 
     /// Stops accepting, fires every request's `draining`, lets requests finish for `grace`, then fires their
     /// `cancel` and waits for them (bounded). Returns once no request is left.
-    pub fn shutdown(self, grace: Duration) {
-        let _ = grace;
-        unimplemented!()
+    pub fn shutdown(mut self, grace: Duration) {
+        self.edge.stop(grace);
+        self.inner.close();
+    }
+}
+
+fn settings(config: ServerConfig) -> Settings {
+    Settings {
+        host: config.host,
+        port: config.port,
+        policy: Policy {
+            auth_token: config.auth_token,
+            open_paths: config.open_paths,
+            allowed_hosts: config.allowed_hosts,
+            allowed_origins: config.allowed_origins,
+            body_limit_bytes: config.body_limit_bytes,
+        },
+        deadlines: Deadlines {
+            head: config.head_timeout,
+            body_stall: config.body_stall_timeout,
+            write_stall: config.write_stall_timeout,
+        },
     }
 }

@@ -1,1 +1,10 @@
-//! REST resources.
+//! The REST resources: JSON in, a call of the runner, JSON out. One file per resource; every error becomes a
+//! problem in `problems`, and nowhere else.
+
+mod body;
+pub mod health;
+mod problems;
+pub mod run;
+pub mod volume;
+
+pub use problems::problem;

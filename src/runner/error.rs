@@ -23,6 +23,8 @@ pub enum Error {
     },
     /// The server is stopping.
     ShuttingDown,
+    /// The engine does not take the image's name for one.
+    InvalidReference(String),
     /// The engine does not have the image, or the registry does not know it.
     ImageNotFound(String),
     /// The registry refused the credentials, or wants some.
@@ -92,7 +94,8 @@ impl fmt::Display for Error {
             Self::PullTimeout { timeout_secs } => {
                 write!(f, "the image was not pulled within {timeout_secs} s")
             }
-            Self::ImageNotFound(detail)
+            Self::InvalidReference(detail)
+            | Self::ImageNotFound(detail)
             | Self::RegistryDenied(detail)
             | Self::RegistryUnreachable(detail)
             | Self::StartFailed(detail)

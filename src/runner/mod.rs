@@ -1,16 +1,36 @@
 //! Runs: what may be asked, in which order it is done, and that nothing of it is left behind.
 //!
-//! Knows no HTTP status and no MCP; its fronts are `rest` and `mcp`.
+//! Knows no HTTP status and no MCP; its fronts are `rest` and `mcp`. From request to result: `wire` and `request`
+//! (types), `spec` and `mounts` (every check), `execute` (the life of a run, step by step), with `admission`, `images`,
+//! `stage`, `plan`, `supervise`, `output` and `collect` as its steps; `removal` and `reaper` take everything out of the
+//! engine again, `labels` says whose it is. `volumes` are the named ones that outlive a run.
 
+mod active;
+mod admission;
+mod collect;
 mod error;
+mod execute;
+mod images;
+mod labels;
+mod mounts;
+mod names;
+mod output;
+mod plan;
+mod policy;
+mod reaper;
+mod removal;
 mod request;
 mod result;
 mod service;
 mod spec;
+mod stage;
+mod supervise;
+mod volumes;
 pub mod wire;
 
 pub use error::Error;
+pub use policy::{Globs, Policy};
 pub use request::*;
 pub use result::*;
-pub use service::{Front, Health, Image, Runner};
-pub use spec::RunSpec;
+pub use service::{Front, Health, Image, Runner, Settings};
+pub use spec::{LABEL_PREFIX, RunSpec};

@@ -1,13 +1,64 @@
 //! The runner as its fronts see it: every operation, each in the caller's own thread.
 
+use super::active::Active;
+use super::admission::Admission;
+use super::images::Images;
+use super::labels::{Identity, Owner};
+use super::names::Names;
+use super::policy::Policy;
+use super::reaper::{Patrol, Reaper};
+use super::removal::Removal;
+use super::stage::Stage;
 use super::{Error, PullPolicy, RunResult, RunSpec, Sink};
+use crate::archive;
 use crate::cancel::Cancel;
+use crate::docker::Client;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Runs containers, one engine behind it. Clones share everything.
 #[derive(Clone)]
-pub struct Runner {}
+pub struct Runner {
+    inner: Arc<Inner>,
+}
+
+/// How a runner works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name under which leftovers are recognized after a restart. No two live servers should share it.
+    pub instance: String,
+    /// Runs that go on at once.
+    pub max_concurrent_runs: usize,
+    /// Runs that may wait.
+    pub queue_length: usize,
+    /// Longest time for a pull.
+    pub pull_timeout: Duration,
+    /// What callers may ask for.
+    pub policy: Policy,
+}
+
+pub(super) struct Inner {
+    pub(super) client: Client,
+    pub(super) policy: Policy,
+    pub(super) identity: Identity,
+    pub(super) admission: Admission,
+    pub(super) images: Images,
+    pub(super) stage: Stage,
+    pub(super) removal: Removal,
+    pub(super) active: Active,
+    pub(super) names: Names,
+    pub(super) owners: Owners,
+    found: Arc<AtomicU64>,
+    patrol: Mutex<Option<Patrol>>,
+}
+
+/// What names of users mean in images, by image id and user.
+#[derive(Default)]
+pub(super) struct Owners(Mutex<HashMap<(String, String), archive::Owner>>);
 
 /// What a front's requests look like where they differ.
 #[derive(Clone, Copy, Debug)]
@@ -44,42 +95,169 @@ pub struct Image {
     pub created: i64,
 }
 
-#[allow(unused_variables)]
+/// How long the engine may take to say how it is.
+const HEALTH_TIMEOUT: Duration = Duration::from_millis(1800);
+const REMOVAL_THREADS: usize = 4;
+
 impl Runner {
+    /// A runner, ready for requests; it sweeps what a dead predecessor left only once [`Runner::patrol`] is called.
+    /// Errors: no threads.
+    pub fn new(settings: Settings, client: Client) -> std::io::Result<Self> {
+        let identity = Identity {
+            instance: settings.instance,
+            owner: Owner::current(),
+        };
+        let removal = Removal::start(&client, REMOVAL_THREADS)?;
+        let stage = Stage {
+            client: client.clone(),
+            removal: removal.clone(),
+            identity: identity.clone(),
+        };
+        let inner = Inner {
+            admission: Admission::new(settings.max_concurrent_runs, settings.queue_length),
+            images: Images::new(client.clone(), settings.pull_timeout),
+            policy: settings.policy,
+            identity,
+            stage,
+            removal,
+            active: Active::default(),
+            names: Names::default(),
+            owners: Owners::default(),
+            found: Arc::default(),
+            patrol: Mutex::new(None),
+            client,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Starts sweeping, now and every 30 s. Errors: no thread.
+    pub fn patrol(&self) -> std::io::Result<()> {
+        let patrol = self.reaper().patrol()?;
+        *self
+            .inner
+            .patrol
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(patrol);
+        Ok(())
+    }
+
+    /// Sweeps once; gives the number of objects removed.
+    pub fn sweep(&self) -> Result<u64, Error> {
+        Ok(self.reaper().sweep()?)
+    }
+
+    fn reaper(&self) -> Reaper {
+        let inner = &self.inner;
+        Reaper {
+            client: inner.client.clone(),
+            identity: inner.identity.clone(),
+            active: inner.active.clone(),
+            found: inner.found.clone(),
+        }
+    }
+
     /// Checks a run request (an object with [`super::RunRequest`]'s fields) against its types and the server's policy.
     pub fn check(&self, request: Value, front: Front) -> Result<RunSpec, Error> {
-        unimplemented!()
+        RunSpec::from_json(request, front, &self.inner.policy)
     }
 
     /// Runs it. Blocks until the result is there; firing `cancel` ends the run with [`super::Reason::Cancelled`].
     /// Nothing is left in the engine, whatever happens: removal goes on behind the answer.
     pub fn run(&self, spec: RunSpec, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
-        unimplemented!()
+        self.inner.execute(spec, cancel, sink)
     }
 
-    /// Creates a named volume and fills it (an object with [`super::VolumeRequest`]'s fields), or writes over one of ours.
-    /// Gives a sentence that says what was done. All or nothing.
+    /// Creates a named volume and fills it (an object with [`super::VolumeRequest`]'s fields), or writes over one of
+    /// ours. Gives a sentence that says what was done. A volume that this created is gone again if it fails.
     pub fn volume_create(&self, request: Value, front: Front) -> Result<String, Error> {
-        unimplemented!()
+        self.inner.volume_create(request, front)
     }
 
     /// Content of a named volume of ours, as base64 tar.gz.
     pub fn volume_read(&self, name: &str) -> Result<String, Error> {
-        unimplemented!()
+        self.inner.volume_read(name)
     }
 
     /// Removes a named volume of ours.
     pub fn volume_delete(&self, name: &str) -> Result<(), Error> {
-        unimplemented!()
+        self.inner.volume_delete(name)
     }
 
     /// Asks the engine for its version, within 2 s.
     pub fn health(&self) -> Result<Health, Error> {
-        unimplemented!()
+        let version = self.inner.client.version(HEALTH_TIMEOUT)?;
+        Ok(Health {
+            status: "ok".into(),
+            docker_version: version.version,
+            api_version: version.api_version,
+        })
     }
 
     /// The images that the engine has.
     pub fn images(&self) -> Result<Vec<Image>, Error> {
-        unimplemented!()
+        let images = self.inner.client.image_list()?;
+        let image = |image: crate::docker::ImageSummary| Image {
+            id: image.id,
+            tags: image.repo_tags,
+            digests: image.repo_digests,
+            size_bytes: image.size,
+            created: image.created,
+        };
+        Ok(images.into_iter().map(image).collect())
+    }
+
+    /// Waits until everything that runs left is removed, at most until `deadline`; gives the number of objects left.
+    pub fn close(&self, deadline: Instant) -> usize {
+        let patrol = self
+            .inner
+            .patrol
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(patrol) = patrol {
+            patrol.stop();
+        }
+        self.inner.removal.finish(deadline)
+    }
+
+    /// Runs going on, free slots, runs waiting, leftovers removed so far.
+    pub fn occupancy(&self) -> (usize, usize, usize, u64) {
+        let (free, waiting) = self.inner.admission.occupancy();
+        (
+            self.inner.active.count(),
+            free,
+            waiting,
+            self.inner.found.load(Ordering::Relaxed),
+        )
+    }
+}
+
+impl Inner {
+    pub(super) fn queue_full(&self) -> Error {
+        Error::QueueFull {
+            retry_after_secs: 1,
+        }
+    }
+}
+
+impl Owners {
+    pub(super) fn get(&self, key: &(String, String)) -> Option<archive::Owner> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .copied()
+    }
+
+    /// Keeps a bounded number: a caller chooses the names.
+    pub(super) fn insert(&self, key: (String, String), owner: archive::Owner) {
+        const MOST: usize = 1024;
+        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if owners.len() >= MOST {
+            owners.clear();
+        }
+        owners.insert(key, owner);
     }
 }

@@ -1,4 +1,462 @@
-//! A checked run.
+//! From a typed request to a checked run: every rule of the contract and of the policy, before anything is done.
+
+use super::mounts::{self, MountSpec};
+use super::policy::Policy;
+use super::wire::{Reader, Wire};
+use super::{AuthRequest, ByteSize, Encoding, Error, Front, PullPolicy, RunRequest, StringOrList};
+use crate::archive;
+use crate::docker::{AuthConfig, Labels};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Prefix of every label that is ours; callers may not set such labels.
+pub const LABEL_PREFIX: &str = "oneoff.";
 
 /// A run request that passed every check.
-pub struct RunSpec {}
+pub struct RunSpec {
+    pub(crate) image: String,
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) entrypoint: Option<Vec<String>>,
+    pub(crate) env: Vec<String>,
+    pub(crate) pull_policy: PullPolicy,
+    pub(crate) auth: Option<AuthConfig>,
+    pub(crate) mounts: Vec<MountSpec>,
+    pub(crate) stdin: Option<Vec<u8>>,
+    pub(crate) timeout: Duration,
+    pub(crate) working_dir: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) hostname: Option<String>,
+    pub(crate) platform: Option<String>,
+    pub(crate) labels: Labels,
+    pub(crate) init: bool,
+    pub(crate) read_only: bool,
+    pub(crate) tmpfs: BTreeMap<String, String>,
+    pub(crate) shm_size_bytes: Option<u64>,
+    pub(crate) cap_drop: Vec<String>,
+    pub(crate) extra_hosts: Vec<String>,
+    pub(crate) runtime: Option<String>,
+    pub(crate) network: String,
+    pub(crate) memory_bytes: u64,
+    pub(crate) nano_cpus: u64,
+    pub(crate) pids_limit: u64,
+    pub(crate) output_bytes: u64,
+    pub(crate) output_encoding: Encoding,
+    pub(crate) max_collect_bytes: u64,
+    pub(crate) max_unpacked_bytes: u64,
+}
+
+/// Smallest memory limit that engines accept, in bytes.
+const MIN_MEMORY_BYTES: u64 = 6 << 20;
+
+impl RunSpec {
+    /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
+    pub fn from_json(request: Value, front: Front, policy: &Policy) -> Result<Self, Error> {
+        let mut check = Check {
+            reader: Reader::new(front.root),
+            forbidden: None,
+            policy,
+        };
+        let spec =
+            RunRequest::take(request, &mut check.reader).map(|request| check.run(request, front));
+        match (spec, check.reader.is_clean(), check.forbidden) {
+            (Some(spec), true, None) => Ok(spec),
+            (Some(_), true, Some(forbidden)) => Err(forbidden),
+            _ => Err(Error::Invalid(check.reader.into_faults())),
+        }
+    }
+
+    /// Bounds for every archive of this run.
+    pub(crate) fn archive_limits(&self) -> archive::Limits {
+        archive_limits(self.max_unpacked_bytes)
+    }
+}
+
+/// Bounds of an archive on its way in.
+pub(crate) fn archive_limits(unpacked_bytes: u64) -> archive::Limits {
+    archive::Limits {
+        unpacked_bytes,
+        entries: 1_000_000,
+    }
+}
+
+/// A check under way.
+pub(super) struct Check<'a> {
+    pub(super) reader: Reader,
+    pub(super) forbidden: Option<Error>,
+    pub(super) policy: &'a Policy,
+}
+
+impl Check<'_> {
+    /// Records the first rule of the policy that the request breaks.
+    pub(super) fn forbid(&mut self, code: &'static str, detail: String) {
+        self.forbidden
+            .get_or_insert(Error::Forbidden { code, detail });
+    }
+
+    fn run(&mut self, request: RunRequest, front: Front) -> RunSpec {
+        let stdin = self.stdin(request.stdin, request.stdin_encoding);
+        RunSpec {
+            image: self.image(request.image),
+            command: self.words("command", request.command),
+            entrypoint: self.entrypoint(request.entrypoint),
+            env: self.env(request.env_vars.unwrap_or_default()),
+            pull_policy: request.pull_policy.unwrap_or(front.pull_policy),
+            auth: request.auth_config.map(|auth| self.auth(auth)),
+            mounts: mounts::check(self, request.volumes.unwrap_or_default()),
+            stdin,
+            timeout: self.timeout(request.timeout_secs),
+            working_dir: self.working_dir(request.working_dir),
+            user: self.plain("user", request.user),
+            hostname: self.hostname(request.hostname),
+            platform: self.platform(request.platform),
+            labels: self.labels(request.labels.unwrap_or_default()),
+            init: request.init.unwrap_or(false),
+            read_only: request.read_only.unwrap_or(false),
+            tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0),
+            shm_size_bytes: request
+                .shm_size
+                .map(|size| self.at_least("shm_size", size.0, 1)),
+            cap_drop: self.cap_drop(request.cap_drop.unwrap_or_default()),
+            extra_hosts: self.extra_hosts(request.extra_hosts.unwrap_or_default().0),
+            runtime: self.runtime(request.runtime),
+            network: self.network(request.network),
+            memory_bytes: self.memory(request.memory),
+            nano_cpus: self.nano_cpus(request.cpus),
+            pids_limit: self.pids_limit(request.pids_limit),
+            output_bytes: self.output_bytes(request.max_output_bytes),
+            output_encoding: request.output_encoding.unwrap_or(Encoding::Utf8),
+            max_collect_bytes: self.policy.max_collect_bytes,
+            max_unpacked_bytes: self.policy.max_unpacked_bytes,
+        }
+    }
+
+    fn image(&mut self, image: Option<String>) -> String {
+        let Some(image) = image else {
+            if self.reader.is_clean_at("image") {
+                self.reader.fault_at(
+                    "image",
+                    "required: an image reference such as \"alpine:latest\"",
+                );
+            }
+            return String::new();
+        };
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
+        if image.is_empty() || image.len() > 512 || !image.chars().all(allowed) {
+            self.reader.fault_at(
+                "image",
+                "expected an image reference such as \"alpine:latest\"",
+            );
+        } else if !self.policy.allowed_images.allow(&image) {
+            let list = self.policy.allowed_images.describe();
+            self.forbid(
+                "image_not_allowed",
+                format!("this image is not allowed here; allowed: {list}"),
+            );
+        }
+        image
+    }
+
+    fn words(&mut self, field: &str, command: Option<StringOrList>) -> Option<Vec<String>> {
+        let words = match command? {
+            StringOrList::Words(words) => words,
+            StringOrList::Line(line) => match shlex::split(&line) {
+                Some(words) => words,
+                None => {
+                    self.reader
+                        .fault_at(field, "quotes or escapes are not closed");
+                    return None;
+                }
+            },
+        };
+        if words.iter().any(|word| word.contains('\0')) {
+            self.reader
+                .fault_at(field, "must not contain a NUL character");
+        }
+        Some(words)
+    }
+
+    /// An empty entry point is written as the engine wants it: one empty word.
+    fn entrypoint(&mut self, entrypoint: Option<StringOrList>) -> Option<Vec<String>> {
+        let words = self.words("entrypoint", entrypoint)?;
+        Some(if words.is_empty() {
+            vec![String::new()]
+        } else {
+            words
+        })
+    }
+
+    fn env(&mut self, vars: BTreeMap<String, super::EnvValue>) -> Vec<String> {
+        self.reader.within("env_vars", |reader| {
+            for (name, value) in &vars {
+                if name.is_empty() || name.contains(['=', '\0']) {
+                    reader.fault_at(
+                        name,
+                        "a variable's name must not be empty or contain '=' or NUL",
+                    );
+                }
+                if value.0.as_ref().is_some_and(|value| value.contains('\0')) {
+                    reader.fault_at(name, "a variable's value must not contain NUL");
+                }
+            }
+        });
+        // A name without "=" removes the image's variable (Engine API, `Env`).
+        let line = |(name, value): (String, super::EnvValue)| match value.0 {
+            Some(value) => format!("{name}={value}"),
+            None => name,
+        };
+        vars.into_iter().map(line).collect()
+    }
+
+    fn auth(&mut self, auth: AuthRequest) -> AuthConfig {
+        let has_token = auth.identitytoken.is_some() || auth.registrytoken.is_some();
+        self.reader.within("auth_config", |reader| {
+            for (field, value) in [("username", &auth.username), ("password", &auth.password)] {
+                if value.is_none() && !has_token && reader.is_clean_at(field) {
+                    reader.fault_at(
+                        field,
+                        "required, unless identitytoken or registrytoken is given",
+                    );
+                }
+            }
+        });
+        let docker_hub = || "https://index.docker.io/v1/".to_owned();
+        AuthConfig {
+            username: auth.username.unwrap_or_default(),
+            password: auth.password.unwrap_or_default(),
+            email: auth.email.unwrap_or_default(),
+            serveraddress: auth.serveraddress.unwrap_or_else(docker_hub),
+            identitytoken: auth.identitytoken.unwrap_or_default(),
+            registrytoken: auth.registrytoken.unwrap_or_default(),
+        }
+    }
+
+    fn stdin(&mut self, stdin: Option<String>, encoding: Option<Encoding>) -> Option<Vec<u8>> {
+        let text = stdin?;
+        if encoding != Some(Encoding::Base64) {
+            return Some(text.into_bytes());
+        }
+        match archive::decode_base64(&text) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.reader.fault_at("stdin", error.to_string());
+                None
+            }
+        }
+    }
+
+    fn timeout(&mut self, secs: Option<f64>) -> Duration {
+        let max = self.policy.max_timeout;
+        let Some(secs) = secs else {
+            return self.policy.default_timeout.min(max);
+        };
+        match Duration::try_from_secs_f64(secs) {
+            Ok(timeout) if !timeout.is_zero() && timeout <= max => timeout,
+            _ => {
+                let most = max.as_secs();
+                self.reader.fault_at(
+                    "timeout_secs",
+                    format!("expected a number of seconds above 0 and at most {most}"),
+                );
+                max
+            }
+        }
+    }
+
+    fn working_dir(&mut self, dir: Option<String>) -> Option<String> {
+        let dir = dir?;
+        let proc = dir == "/proc" || dir.starts_with("/proc/");
+        if !dir.starts_with('/')
+            || dir.contains('\0')
+            || proc
+            || dir.split('/').any(|part| part == "..")
+        {
+            self.reader.fault_at(
+                "working_dir",
+                "expected an absolute path without \"..\", outside /proc",
+            );
+        }
+        Some(dir)
+    }
+
+    fn plain(&mut self, field: &str, text: Option<String>) -> Option<String> {
+        let text = text?;
+        if text.is_empty() || text.chars().any(char::is_control) {
+            self.reader
+                .fault_at(field, "must not be empty or contain control characters");
+        }
+        Some(text)
+    }
+
+    fn hostname(&mut self, name: Option<String>) -> Option<String> {
+        let name = name?;
+        let sane = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        if name.is_empty() || name.len() > 63 || !name.chars().all(sane) || name.starts_with('-') {
+            self.reader.fault_at(
+                "hostname",
+                "expected at most 63 letters, digits, '-' and '.'",
+            );
+        }
+        Some(name)
+    }
+
+    fn platform(&mut self, platform: Option<String>) -> Option<String> {
+        let platform = platform?;
+        let parts: Vec<&str> = platform.split('/').collect();
+        let word = |part: &&str| {
+            !part.is_empty()
+                && part
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+        };
+        if !(2..=3).contains(&parts.len()) || !parts.iter().all(word) {
+            self.reader.fault_at(
+                "platform",
+                "expected os/arch or os/arch/variant, such as linux/amd64",
+            );
+        }
+        Some(platform)
+    }
+
+    /// Labels a caller may set: none of ours.
+    pub(super) fn labels(&mut self, labels: Labels) -> Labels {
+        for key in labels.keys() {
+            if key.is_empty() || key.starts_with(LABEL_PREFIX) {
+                let msg = format!("a label must not be empty or start with {LABEL_PREFIX}");
+                self.reader
+                    .within("labels", |reader| reader.fault_at(key, msg));
+            }
+        }
+        labels
+    }
+
+    fn tmpfs(&mut self, entries: Vec<(String, String)>) -> BTreeMap<String, String> {
+        for (path, _) in &entries {
+            if let Err(msg) = mounts::target(path) {
+                self.reader
+                    .within("tmpfs", |reader| reader.fault_at(path, msg));
+            }
+        }
+        entries.into_iter().collect()
+    }
+
+    fn cap_drop(&mut self, capabilities: Vec<String>) -> Vec<String> {
+        for (index, capability) in capabilities.iter().enumerate() {
+            let sane = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if capability.is_empty() || !capability.chars().all(sane) {
+                let msg = "expected a capability such as \"NET_RAW\", or \"ALL\"";
+                self.reader.within("cap_drop", |reader| {
+                    reader.fault_at(&index.to_string(), msg)
+                });
+            }
+        }
+        capabilities
+    }
+
+    fn extra_hosts(&mut self, hosts: Vec<(String, String)>) -> Vec<String> {
+        for (host, address) in &hosts {
+            let bare = address.trim_start_matches('[').trim_end_matches(']');
+            let known = address == "host-gateway" || bare.parse::<std::net::IpAddr>().is_ok();
+            if host.is_empty() || !known {
+                let msg = "expected a host name and an IP address (or host-gateway)";
+                self.reader
+                    .within("extra_hosts", |reader| reader.fault_at(host, msg));
+            }
+        }
+        hosts
+            .into_iter()
+            .map(|(host, address)| format!("{host}:{address}"))
+            .collect()
+    }
+
+    fn runtime(&mut self, runtime: Option<String>) -> Option<String> {
+        let runtime = self.plain("runtime", runtime)?;
+        if !self.policy.allowed_runtimes.allow(&runtime) {
+            let list = self.policy.allowed_runtimes.describe();
+            self.forbid(
+                "runtime_not_allowed",
+                format!("this runtime is not allowed here; allowed: {list}"),
+            );
+        }
+        Some(runtime)
+    }
+
+    fn network(&mut self, network: Option<String>) -> String {
+        let network = self
+            .plain("network", network)
+            .unwrap_or_else(|| "bridge".into());
+        if !self.policy.allowed_networks.allow(&network) {
+            let list = self.policy.allowed_networks.describe();
+            self.forbid(
+                "network_not_allowed",
+                format!("this network is not allowed here; allowed: {list}"),
+            );
+        }
+        network
+    }
+
+    fn memory(&mut self, memory: Option<ByteSize>) -> u64 {
+        let max = self.policy.max_memory_bytes;
+        let Some(ByteSize(bytes)) = memory else {
+            return max.map_or(self.policy.default_memory_bytes, |max| {
+                max.min(self.policy.default_memory_bytes)
+            });
+        };
+        self.at_most("memory", bytes, max);
+        self.at_least("memory", bytes, MIN_MEMORY_BYTES)
+    }
+
+    fn nano_cpus(&mut self, cpus: Option<f64>) -> u64 {
+        let max = self.policy.max_cpus;
+        let Some(cpus) = cpus else {
+            return max.map_or(0, |max| (max * 1e9) as u64);
+        };
+        match max {
+            _ if !(0.01..=100_000.0).contains(&cpus) => {
+                self.reader
+                    .fault_at("cpus", "expected a number of CPUs, at least 0.01");
+            }
+            Some(max) if cpus > max => {
+                self.reader
+                    .fault_at("cpus", format!("the server's maximum is {max}"));
+            }
+            _ => {}
+        }
+        (cpus * 1e9) as u64
+    }
+
+    fn pids_limit(&mut self, limit: Option<u64>) -> u64 {
+        let max = self.policy.max_pids_limit;
+        let Some(limit) = limit else {
+            return max.map_or(self.policy.default_pids_limit, |max| {
+                max.min(self.policy.default_pids_limit)
+            });
+        };
+        self.at_most("pids_limit", limit, max.or(Some(i64::MAX as u64)));
+        self.at_least("pids_limit", limit, 1)
+    }
+
+    fn output_bytes(&mut self, size: Option<ByteSize>) -> u64 {
+        let max = self.policy.max_output_bytes;
+        let Some(ByteSize(bytes)) = size else {
+            return self.policy.default_output_bytes.min(max);
+        };
+        self.at_most("max_output_bytes", bytes, Some(max));
+        bytes
+    }
+
+    fn at_most(&mut self, field: &str, value: u64, max: Option<u64>) {
+        if let Some(max) = max.filter(|max| value > *max) {
+            self.reader
+                .fault_at(field, format!("the server's maximum is {max}"));
+        }
+    }
+
+    fn at_least(&mut self, field: &str, value: u64, min: u64) -> u64 {
+        if value < min {
+            self.reader
+                .fault_at(field, format!("must be at least {min}"));
+        }
+        value
+    }
+}

@@ -42,6 +42,16 @@ impl Reader {
         result
     }
 
+    /// Whether nothing was found wrong at `key` below the current place.
+    pub fn is_clean_at(&self, key: &str) -> bool {
+        let here = |fault: &Fault| {
+            fault.loc.len() == self.loc.len() + 1
+                && fault.loc.starts_with(&self.loc)
+                && fault.loc.ends_with(&[key.to_owned()])
+        };
+        !self.faults.iter().any(here)
+    }
+
     /// Whether nothing was found wrong.
     pub fn is_clean(&self) -> bool {
         self.faults.is_empty()

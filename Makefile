@@ -1,0 +1,57 @@
+# Everything a person does with this repository. Needs Rust and make; what else is missing, the targets set up themselves
+# (as root on Debian or Ubuntu) or name in one command.
+
+BINARY := target/oneoff-docker-runner
+IMAGE  ?= oneoff-docker-runner:latest
+HOST_TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p')
+STATIC = target/$(HOST_TRIPLE)/release/oneoff-docker-runner
+REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+# the server talks to DOCKER_HOST or the default socket; so shall the docker command, whatever context is selected
+export DOCKER_CONTEXT := default
+
+.DEFAULT_GOAL := help
+.PHONY: help build run demo test lint bench image docker images clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# An explicit --target keeps crt-static away from build scripts and procedural macros, which cannot be static.
+build: ## The release binary, one static file
+	@RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --target-dir target --target $(HOST_TRIPLE) \
+		--bin oneoff-docker-runner
+	@tests/support/static_check.sh $(STATIC)
+	@ln -f $(STATIC) $(BINARY) 2>/dev/null || cp $(STATIC) $(BINARY)
+
+run: build docker ## Build and start the server on http://127.0.0.1:8000 (PORT=... for another)
+	@exec $(BINARY)
+
+demo: build docker images ## See a container run from one HTTP request, with files going in and coming back
+	@tests/support/demo.sh $(BINARY)
+
+test: docker images ## Every test, against a real engine
+	@tests/support/setup.sh
+	cargo test
+
+lint: ## Formatting, clippy and documentation, warnings are errors; shell scripts where shellcheck is installed
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
+	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run tests/support/*.sh; fi
+
+bench: build docker images ## Our overhead against the bare Engine API and docker run (BENCH_ARGS=... is passed on)
+	ONEOFF_BINARY=$(abspath $(BINARY)) cargo bench --bench bench -- $(BENCH_ARGS)
+
+# Only the binary and the Dockerfile are sent, and no base image is needed: this works without any network.
+image: build docker ## The container image, FROM scratch, as oneoff-docker-runner:latest (IMAGE=... for another name)
+	@tests/support/image.sh $(BINARY) $(IMAGE) "$(VERSION)" "$(REVISION)"
+
+docker: ## An engine to talk to: finds it, or starts Debian's (AUTO_DOCKER=0 only advises)
+	@tests/support/engine.sh
+
+images: docker
+	@tests/support/images.sh
+
+clean: ## Remove what was built
+	cargo clean --target-dir target

@@ -1,0 +1,153 @@
+//! Wires the parts together; the whole API stands here as one match.
+
+use crate::config::{Config, host_name};
+use crate::docker::Client;
+use crate::http::{Handler, Reply, Request, Server, ServerConfig};
+use crate::problem::Problem;
+use crate::rest;
+use crate::runner::{Runner, Settings};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long removal of what cancelled runs left may take at shutdown.
+const REMOVAL_GRACE: Duration = Duration::from_secs(15);
+
+/// A server with everything behind it.
+pub struct App {
+    server: Server,
+    runner: Runner,
+    grace: Duration,
+}
+
+/// The endpoints, as the start-up banner lists them.
+pub const ENDPOINTS: &[(&str, &str, &str)] = &[
+    ("POST", "/run", "run a container once"),
+    ("POST", "/volume", "create and fill a named volume"),
+    ("GET", "/volume/{name}", "its content"),
+    ("DELETE", "/volume/{name}", "remove it"),
+    ("GET", "/health", "whether the engine answers"),
+];
+
+impl App {
+    /// Binds and serves. Errors: the address cannot be bound, unreadable TLS files, no threads.
+    pub fn start(config: &Config) -> Result<Self, String> {
+        let client = client(config)?;
+        let gate: Arc<std::sync::OnceLock<Runner>> = Arc::default();
+        let handler_gate = Arc::clone(&gate);
+        let handler: Handler = Arc::new(move |request| match handler_gate.get() {
+            Some(runner) => route(runner, request),
+            None => Reply::problem(&Problem::new(503, "starting", "the server is starting")),
+        });
+        let server = Server::start(server_config(config), handler).map_err(|error| {
+            format!("cannot listen on {}:{}: {error}", config.host, config.port)
+        })?;
+        // The port is part of the default instance name; who holds it has no live predecessor.
+        let instance = instance(config, &server.local_addr().port().to_string());
+        let runner = runner(config, client, instance)?;
+        runner
+            .patrol()
+            .map_err(|error| format!("no thread for the reaper: {error}"))?;
+        let _ = gate.set(runner.clone());
+        Ok(Self {
+            server,
+            runner,
+            grace: config.shutdown_grace,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> std::net::SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Stops accepting, lets requests finish, cancels the rest, and leaves nothing in the engine.
+    pub fn stop(self) {
+        self.server.shutdown(self.grace);
+        match self.runner.close(Instant::now() + REMOVAL_GRACE) {
+            0 => log::info!("stopped; nothing is left in the engine"),
+            left => log::error!(
+                "stopped; {left} objects are left in the engine, for the next start to remove"
+            ),
+        }
+    }
+}
+
+/// The `reap` subcommand: one sweep under this configuration's instance name.
+pub fn reap(config: &Config) -> Result<u64, String> {
+    let instance = instance(config, &config.port.to_string());
+    runner(config, client(config)?, instance)?
+        .sweep()
+        .map_err(|error| error.to_string())
+}
+
+fn client(config: &Config) -> Result<Client, String> {
+    Client::new(
+        config.docker_host.clone(),
+        config.docker_api_version.clone(),
+    )
+    .map_err(|error| error.to_string())
+}
+
+fn instance(config: &Config, place: &str) -> String {
+    config
+        .instance
+        .clone()
+        .unwrap_or_else(|| format!("{}:{place}", host_name()))
+}
+
+fn runner(config: &Config, client: Client, instance: String) -> Result<Runner, String> {
+    let settings = Settings {
+        instance,
+        max_concurrent_runs: config.max_concurrent_runs,
+        queue_length: config.queue_length,
+        pull_timeout: config.pull_timeout,
+        policy: config.policy.clone(),
+    };
+    Runner::new(settings, client).map_err(|error| format!("no threads for the runner: {error}"))
+}
+
+fn server_config(config: &Config) -> ServerConfig {
+    ServerConfig {
+        host: config.host.clone(),
+        port: config.port,
+        auth_token: config.auth_token.clone(),
+        open_paths: vec!["/health".into()],
+        allowed_hosts: config.allowed_hosts.clone(),
+        allowed_origins: config.allowed_origins.clone(),
+        body_limit_bytes: config.body_limit_bytes,
+        head_timeout: Duration::from_secs(10),
+        body_stall_timeout: Duration::from_secs(30),
+        write_stall_timeout: Duration::from_secs(60),
+    }
+}
+
+/// The whole API.
+fn route(runner: &Runner, request: Request) -> Reply {
+    let method = request.method.clone();
+    let path = request.path.clone();
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match (method.as_str(), segments.as_slice()) {
+        ("POST", ["run"]) => rest::run::post(runner, request),
+        ("POST", ["volume"]) => rest::volume::post(runner, request),
+        ("GET" | "HEAD", ["volume", name]) => rest::volume::get(runner, name),
+        ("DELETE", ["volume", name]) => rest::volume::delete(runner, name),
+        ("GET" | "HEAD", ["health"]) => rest::health::get(runner),
+        (_, ["run"] | ["volume"]) => method_not_allowed("POST"),
+        (_, ["volume", _]) => method_not_allowed("GET, DELETE"),
+        (_, ["health"]) => method_not_allowed("GET"),
+        _ => not_found(),
+    }
+}
+
+fn method_not_allowed(allow: &str) -> Reply {
+    let detail = format!("this path takes {allow}");
+    Reply::problem(&Problem::new(405, "method_not_allowed", detail)).with_header("Allow", allow)
+}
+
+fn not_found() -> Reply {
+    Reply::problem(&Problem::new(
+        404,
+        "not_found",
+        "there is nothing at this path",
+    ))
+}

@@ -1,0 +1,143 @@
+//! The names an archive has used so far, so that no entry is written twice, through a symbolic link, or below a file.
+//! It keeps a keyed hash of each name instead of the name: a million names of 4 KiB must not cost 4 GiB. Two names of
+//! one hash (once in 10⁷ archives of a million entries, and nobody can aim at it) end in a refusal.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Node {
+    /// A directory that something else was written below of, and that is not ours to describe.
+    Implied,
+    /// A directory that was written, or whose owner said that it is theirs.
+    Directory,
+    /// A regular file, or another name of one.
+    File,
+    /// A symbolic link.
+    Symlink,
+}
+
+impl Node {
+    fn is_directory(self) -> bool {
+        matches!(self, Self::Implied | Self::Directory)
+    }
+}
+
+/// Names of one archive. Spelled as [`super::name::normalise`] spells them; the root is the empty name.
+pub(super) struct Ledger {
+    nodes: HashMap<u64, Node>,
+    root: Node,
+    seed: RandomState,
+}
+
+impl Ledger {
+    pub(super) fn new() -> Self {
+        Self {
+            nodes: HashMap::new(),
+            root: Node::Implied,
+            seed: RandomState::new(),
+        }
+    }
+
+    /// Number of names, implied directories included.
+    pub(super) fn len(&self) -> u64 {
+        self.nodes.len() as u64
+    }
+
+    /// Enters a name. Answers with the directories above it that are new and lie in a written one, outermost first:
+    /// they have to be written before it. Otherwise the rule that the name breaks.
+    pub(super) fn enter<'n>(
+        &mut self,
+        name: &'n [u8],
+        node: Node,
+    ) -> Result<Vec<&'n [u8]>, &'static str> {
+        let path = self.path(name);
+        let Some((own, above)) = path.split_last() else {
+            self.root = node;
+            return Ok(Vec::new());
+        };
+        if let Some(&known) = self.nodes.get(&own.key) {
+            self.repeat(own.key, known, node)?;
+            return Ok(Vec::new());
+        }
+        let made = self.enter_above(above)?;
+        self.nodes.insert(own.key, node);
+        Ok(made.into_iter().map(|end| &name[..end]).collect())
+    }
+
+    /// What a name stands for, if it is known.
+    pub(super) fn get(&self, name: &[u8]) -> Option<Node> {
+        match self.path(name).last() {
+            Some(own) => self.nodes.get(&own.key).copied(),
+            None => Some(self.root),
+        }
+    }
+
+    fn repeat(&mut self, key: u64, known: Node, node: Node) -> Result<(), &'static str> {
+        match (known, node) {
+            (known, Node::Directory) if known.is_directory() => {
+                self.nodes.insert(key, node);
+                Ok(())
+            }
+            (known, Node::Implied) if known.is_directory() => Ok(()),
+            (known, _) if known.is_directory() => Err("is a directory earlier in the archive"),
+            _ => Err("appears twice"),
+        }
+    }
+
+    /// Enters the directories above a new name and returns where the names of those to be written end.
+    fn enter_above(&mut self, above: &[Step]) -> Result<Vec<usize>, &'static str> {
+        let known = above
+            .iter()
+            .rposition(|step| self.nodes.contains_key(&step.key));
+        let nearest = match known {
+            Some(index) => self
+                .nodes
+                .get(&above[index].key)
+                .copied()
+                .unwrap_or(self.root),
+            None => self.root,
+        };
+        match nearest {
+            Node::File => return Err("uses a file of the archive as a directory"),
+            Node::Symlink => return Err("is written through a symbolic link of the archive"),
+            Node::Implied | Node::Directory => {}
+        }
+        let fresh = &above[known.map_or(0, |index| index + 1)..];
+        self.nodes
+            .extend(fresh.iter().map(|step| (step.key, nearest)));
+        match nearest {
+            Node::Directory => Ok(fresh.iter().map(|step| step.end).collect()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The name and all that lie above it, outermost first.
+    fn path(&self, name: &[u8]) -> Vec<Step> {
+        let mut path = Vec::new();
+        let mut hasher = self.seed.build_hasher();
+        let mut begin = 0;
+        for component in name
+            .split(|&byte| byte == b'/')
+            .filter(|part| !part.is_empty())
+        {
+            hasher.write(component);
+            hasher.write_u8(b'/');
+            let end = begin + component.len();
+            path.push(Step {
+                end,
+                key: hasher.clone().finish(),
+            });
+            begin = end + 1;
+        }
+        path
+    }
+}
+
+/// One of the names on the way to a name.
+struct Step {
+    /// Where it ends in the whole name.
+    end: usize,
+    key: u64,
+}

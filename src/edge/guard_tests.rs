@@ -1,0 +1,196 @@
+//! Tables of hosts, origins and tokens.
+
+use super::*;
+
+fn policy() -> Policy {
+    Policy {
+        auth_token: None,
+        open_paths: vec!["/health".into(), "/docs/".into()],
+        allowed_hosts: vec!["runner.example.com".into(), "*.internal.example".into()],
+        allowed_origins: vec![
+            "https://app.example.com".into(),
+            "http://*.trusted.example".into(),
+        ],
+        body_limit_bytes: 100,
+    }
+}
+
+fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Head {
+    Head {
+        method: method.into(),
+        raw_target: path.into(),
+        path: path.into(),
+        query: Vec::new(),
+        minor: 1,
+        fields: fields
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect(),
+        framing: Framing::Absent,
+        expects_continue: false,
+    }
+}
+
+fn outcome(policy: &Policy, head: &Head) -> String {
+    match policy.judge(head) {
+        Verdict::Serve {
+            authenticated: true,
+        } => "authenticated".into(),
+        Verdict::Serve { .. } => "served".into(),
+        Verdict::Preflight => "preflight".into(),
+        Verdict::Refuse(problem) => problem.code,
+    }
+}
+
+#[test]
+fn hosts_that_public_dns_could_answer_for_are_refused() {
+    for (host, expected) in [
+        ("localhost", "served"),
+        ("LOCALHOST:8000", "served"),
+        ("localhost.", "served"),
+        ("app.localhost:1", "served"),
+        ("127.0.0.1:8000", "served"),
+        ("192.168.1.5", "served"),
+        ("[::1]:8000", "served"),
+        ("runner:8000", "served"),
+        ("my_runner", "served"),
+        ("runner.example.com:8000", "served"),
+        ("RUNNER.example.com.", "served"),
+        ("a.b.internal.example", "served"),
+        ("evil.com", "host_not_allowed"),
+        ("evil.com:8000", "host_not_allowed"),
+        ("evil.com.", "host_not_allowed"),
+        ("com.", "host_not_allowed"),
+        ("localhost.evil.com", "host_not_allowed"),
+        ("127.0.0.1.evil.com", "host_not_allowed"),
+        ("127.1", "host_not_allowed"),
+        ("internal.example", "host_not_allowed"),
+        ("evil.com/localhost", "bad_request"),
+        ("user@localhost", "bad_request"),
+        ("localhost:80:80", "bad_request"),
+        ("localhost:x", "bad_request"),
+        ("[::1", "bad_request"),
+        ("[evil.com]", "bad_request"),
+        ("[::1]x", "bad_request"),
+        (":80", "bad_request"),
+    ] {
+        assert_eq!(
+            outcome(&policy(), &head("GET", "/run", &[("host", host)])),
+            expected,
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn a_client_without_host_is_no_browser() {
+    assert_eq!(outcome(&policy(), &head("GET", "/run", &[])), "served");
+}
+
+#[test]
+fn only_own_and_configured_origins_pass() {
+    for (host, origin, expected) in [
+        ("localhost:8000", "http://localhost:8000", "served"),
+        ("localhost:8000", "HTTP://LOCALHOST:8000", "served"),
+        ("localhost:8000", "https://app.example.com", "served"),
+        ("localhost:8000", "http://x.trusted.example", "served"),
+        (
+            "localhost:8000",
+            "http://localhost:6274",
+            "origin_not_allowed",
+        ),
+        ("localhost:8000", "http://localhost", "origin_not_allowed"),
+        (
+            "localhost:8000",
+            "https://app.example.com.evil",
+            "origin_not_allowed",
+        ),
+        (
+            "localhost:8000",
+            "http://app.example.com",
+            "origin_not_allowed",
+        ),
+        ("localhost:8000", "null", "origin_not_allowed"),
+        ("localhost:8000", "", "origin_not_allowed"),
+        (
+            "localhost:8000",
+            "file://localhost:8000",
+            "origin_not_allowed",
+        ),
+        ("evil.com", "http://evil.com", "host_not_allowed"),
+    ] {
+        let head = head("POST", "/run", &[("host", host), ("origin", origin)]);
+        assert_eq!(outcome(&policy(), &head), expected, "{origin}");
+    }
+    let mut open = policy();
+    open.allowed_origins = vec!["*".into()];
+    let null = head("POST", "/run", &[("host", "h"), ("origin", "null")]);
+    assert_eq!(outcome(&open, &null), "origin_not_allowed");
+}
+
+#[test]
+fn preflights_of_configured_origins_are_answered_before_the_token_is_asked_for() {
+    let mut policy = policy();
+    policy.auth_token = Some("secret".into());
+    let ask = |origin: &str| {
+        let fields = [
+            ("host", "h"),
+            ("origin", origin),
+            ("access-control-request-method", "POST"),
+        ];
+        outcome(&policy, &head("OPTIONS", "/mcp", &fields))
+    };
+    assert_eq!(ask("https://app.example.com"), "preflight");
+    assert_eq!(ask("https://evil.com"), "origin_not_allowed");
+    assert_eq!(ask("http://h"), "unauthorized");
+    let plain = [("host", "h"), ("origin", "https://app.example.com")];
+    assert_eq!(
+        outcome(&policy, &head("OPTIONS", "/mcp", &plain)),
+        "unauthorized"
+    );
+}
+
+#[test]
+fn tokens_open_everything_and_only_open_paths_need_none() {
+    let mut policy = policy();
+    policy.auth_token = Some("sekret".into());
+    for (path, authorization, expected) in [
+        ("/run", "Bearer sekret", "authenticated"),
+        ("/run", "bearer  sekret", "authenticated"),
+        ("/run", "Bearer sekre", "unauthorized"),
+        ("/run", "Bearer sekretsekret", "unauthorized"),
+        ("/run", "Bearer ", "unauthorized"),
+        ("/run", "Bearer", "unauthorized"),
+        ("/run", "Basic sekret", "unauthorized"),
+        ("/run", "sekret", "unauthorized"),
+        ("/health", "", "served"),
+        ("/health/x", "", "unauthorized"),
+        ("/docs/", "", "served"),
+        ("/docs/swagger-ui.css", "", "served"),
+        ("/docs", "", "unauthorized"),
+        ("//health", "", "unauthorized"),
+    ] {
+        let head = head(
+            "GET",
+            path,
+            &[("host", "evil.com"), ("authorization", authorization)],
+        );
+        assert_eq!(outcome(&policy, &head), expected, "{path} {authorization}");
+    }
+    assert_eq!(
+        outcome(&policy, &head("GET", "/run", &[("host", "h")])),
+        "unauthorized"
+    );
+}
+
+#[test]
+fn a_length_over_the_limit_is_refused_only_to_those_who_may_call() {
+    let mut large = head("POST", "/run", &[("host", "h")]);
+    large.framing = Framing::Length(101);
+    assert_eq!(outcome(&policy(), &large), "body_too_large");
+    let mut closed = policy();
+    closed.auth_token = Some("t".into());
+    assert_eq!(outcome(&closed, &large), "unauthorized");
+    large.framing = Framing::Length(100);
+    assert_eq!(outcome(&policy(), &large), "served");
+}

@@ -1,0 +1,313 @@
+//! Reads and vets one request head (RFC 9112 §2–3, §6), strictly: whatever two parsers could read in two ways is
+//! refused here. Knows nothing of who may call (see `guard`).
+
+use super::target;
+use crate::problem::Problem;
+use std::io::{self, Read};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_FIELDS: usize = 100;
+
+/// Fields that must not come twice: two readers could each believe another one.
+const SINGLETONS: [&str; 14] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "content-type",
+    "content-encoding",
+    "origin",
+    "authorization",
+    "expect",
+    "x-request-id",
+    "last-event-id",
+    "mcp-session-id",
+    "mcp-protocol-version",
+    "mcp-method",
+    "mcp-name",
+];
+
+/// A vetted request head.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) method: String,
+    /// As sent: visible ASCII without spaces.
+    pub(crate) raw_target: String,
+    pub(crate) path: String,
+    pub(crate) query: Vec<(String, String)>,
+    /// 0 or 1, of HTTP/1.x.
+    pub(crate) minor: u8,
+    /// Lower-case name, value.
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) framing: Framing,
+    pub(crate) expects_continue: bool,
+}
+
+/// Where the request body ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// There is none.
+    Absent,
+    /// After this many bytes.
+    Length(u64),
+    /// After the last chunk.
+    Chunked,
+}
+
+impl Head {
+    /// The only field of this (lower-case) name, or the first one.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+    }
+
+    /// The path as sent, for logs: never decoded, so never a control character.
+    pub(super) fn raw_path(&self) -> &str {
+        self.raw_target.split('?').next().unwrap_or("/")
+    }
+
+    /// The Content-Length, when there is one.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(length) => Some(length),
+            Framing::Absent | Framing::Chunked => None,
+        }
+    }
+}
+
+/// Why there is no head.
+#[derive(Debug)]
+pub(super) enum HeadFault {
+    /// The client left, or never said anything: nobody waits for an answer.
+    Silent,
+    /// The client deserves this answer.
+    Refused(Problem),
+}
+
+impl From<Problem> for HeadFault {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+/// Reads one head. Also returns what came after it: the beginning of the body.
+pub(super) fn read(
+    mut socket: &TcpStream,
+    timeout: Duration,
+) -> Result<(Head, Vec<u8>), HeadFault> {
+    let deadline = Instant::now() + timeout;
+    let mut received: Vec<u8> = Vec::new();
+    let mut piece = [0u8; 4 * 1024];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(overdue(&received));
+        }
+        let count = match socket
+            .set_read_timeout(Some(left))
+            .and_then(|()| socket.read(&mut piece))
+        {
+            Ok(0) => return Err(HeadFault::Silent),
+            Ok(count) => count,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                continue;
+            }
+            Err(_) => return Err(HeadFault::Silent),
+        };
+        let checked = received.len();
+        received.extend_from_slice(&piece[..count]);
+        if let Some(end) = find_end(&received, checked)? {
+            let rest = received.split_off(end);
+            return Ok((parse(&received)?, rest));
+        }
+    }
+}
+
+fn overdue(received: &[u8]) -> HeadFault {
+    if received.is_empty() {
+        return HeadFault::Silent;
+    }
+    HeadFault::Refused(Problem::new(
+        408,
+        "head_timeout",
+        "the request head did not arrive in time",
+    ))
+}
+
+/// Where the head ends, if it does. Looks only at bytes from `checked` on, and refuses hopeless heads at once
+/// instead of waiting for the rest of them.
+fn find_end(received: &[u8], checked: usize) -> Result<Option<usize>, Problem> {
+    for at in checked..received.len().min(MAX_HEAD_BYTES) {
+        let after_cr = at > 0 && received[at - 1] == b'\r';
+        match received[at] {
+            0x16 if at == 0 => return Err(bad("this port speaks plain HTTP, not TLS")),
+            b'\n' if !after_cr => return Err(bad("a line of the head ends with a bare LF")),
+            b'\n' if at >= 2 && received[at - 2] == b'\n' => return Ok(Some(at + 1)),
+            b'\n' => {}
+            _ if after_cr => return Err(bad("the head has a CR that no LF follows")),
+            b'\r' | b'\t' if at > 0 => {}
+            0x20..=0x7e if at > 0 || is_token_byte(received[at]) => {}
+            _ => return Err(bad("the head has a byte that HTTP does not allow there")),
+        }
+    }
+    if received.len() >= MAX_HEAD_BYTES {
+        return Err(Problem::new(
+            431,
+            "head_too_large",
+            format!("the request head is larger than {MAX_HEAD_BYTES} bytes"),
+        ));
+    }
+    Ok(None)
+}
+
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Vets one complete head, final empty line included.
+fn parse(head: &[u8]) -> Result<Head, Problem> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+        Ok(_) => return Err(bad("the request head cannot be parsed")),
+        Err(error) => return Err(unparsable(error, head)),
+    }
+    let fields = request
+        .headers
+        .iter()
+        .map(own_field)
+        .collect::<Result<Vec<_>, _>>()?;
+    refuse_duplicates(&fields)?;
+    let minor = request.version.unwrap_or(1);
+    let raw_target = request.path.unwrap_or_default().to_owned();
+    let target = target::decode(&raw_target)?;
+    let framing = framing(&fields, minor)?;
+    require_host(&fields, minor)?;
+    Ok(Head {
+        method: request.method.unwrap_or_default().to_owned(),
+        raw_target,
+        path: target.path,
+        query: target.query,
+        minor,
+        framing,
+        expects_continue: expects_continue(&fields, minor)?,
+        fields,
+    })
+}
+
+fn own_field(field: &httparse::Header<'_>) -> Result<(String, String), Problem> {
+    let value = std::str::from_utf8(field.value).map_err(|_| bad("a header field is not ASCII"))?;
+    Ok((
+        field.name.to_ascii_lowercase(),
+        value.trim_matches([' ', '\t']).to_owned(),
+    ))
+}
+
+fn unparsable(error: httparse::Error, head: &[u8]) -> Problem {
+    match error {
+        httparse::Error::TooManyHeaders => Problem::new(
+            431,
+            "too_many_headers",
+            format!("the request has more than {MAX_FIELDS} header fields"),
+        ),
+        httparse::Error::Version if names_http_version(head) => Problem::new(
+            505,
+            "http_version_not_supported",
+            "only HTTP/1.0 and HTTP/1.1 are spoken here",
+        ),
+        other => bad(&format!("the request head cannot be parsed: {other}")),
+    }
+}
+
+fn names_http_version(head: &[u8]) -> bool {
+    let line = head.split(|&b| b == b'\r').next().unwrap_or_default();
+    let words: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
+    matches!(words[..], [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]]
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+fn refuse_duplicates(fields: &[(String, String)]) -> Result<(), Problem> {
+    for name in SINGLETONS {
+        if fields.iter().filter(|(n, _)| n == name).count() > 1 {
+            return Err(bad(&format!(
+                "the header field `{name}` comes more than once"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn value<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    fields
+        .iter()
+        .find(|(n, _)| n == name)
+        .map(|(_, v)| v.as_str())
+}
+
+fn framing(fields: &[(String, String)], minor: u8) -> Result<Framing, Problem> {
+    match (
+        value(fields, "content-length"),
+        value(fields, "transfer-encoding"),
+    ) {
+        (None, None) => Ok(Framing::Absent),
+        (Some(_), Some(_)) => Err(bad(
+            "Content-Length and Transfer-Encoding must not come together",
+        )),
+        (None, Some(_)) if minor == 0 => Err(bad("HTTP/1.0 has no Transfer-Encoding")),
+        (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
+        (None, Some(_)) => Err(Problem::new(
+            501,
+            "unsupported_transfer_encoding",
+            "the only Transfer-Encoding understood is `chunked`",
+        )),
+        (Some(digits), None) => content_length(digits).map(Framing::Length),
+    }
+}
+
+fn content_length(digits: &str) -> Result<u64, Problem> {
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(bad("the Content-Length is not a number"));
+    }
+    digits
+        .parse()
+        .map_err(|_| bad("the Content-Length is too large a number"))
+}
+
+fn require_host(fields: &[(String, String)], minor: u8) -> Result<(), Problem> {
+    match value(fields, "host") {
+        None if minor == 1 => Err(bad("HTTP/1.1 requires a Host header field")),
+        Some("") => Err(bad("the Host header field is empty")),
+        _ => Ok(()),
+    }
+}
+
+fn expects_continue(fields: &[(String, String)], minor: u8) -> Result<bool, Problem> {
+    match value(fields, "expect") {
+        None => Ok(false),
+        Some(_) if minor == 0 => Ok(false),
+        Some(e) if e.eq_ignore_ascii_case("100-continue") => Ok(true),
+        Some(_) => Err(Problem::new(
+            417,
+            "expectation_failed",
+            "the only expectation understood is `100-continue`",
+        )),
+    }
+}
+
+fn bad(detail: &str) -> Problem {
+    Problem::new(400, "bad_request", detail)
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -1,0 +1,135 @@
+//! Tables of heads and what becomes of them.
+
+use super::*;
+
+fn vet(head: &str) -> Result<Head, Problem> {
+    match find_end(head.as_bytes(), 0)? {
+        Some(end) if end == head.len() => parse(head.as_bytes()),
+        other => panic!("the head {head:?} ends at {other:?}"),
+    }
+}
+
+#[test]
+fn plain_heads_pass() {
+    let head = vet("POST /run?a=b HTTP/1.1\r\nHost: h\r\nX-A:  b \r\nContent-Length: 12\r\nExpect: 100-Continue\r\n\r\n").unwrap();
+    assert_eq!((head.method.as_str(), head.path.as_str()), ("POST", "/run"));
+    assert_eq!(head.raw_path(), "/run");
+    assert_eq!(head.field("x-a"), Some("b"));
+    assert_eq!(head.framing, Framing::Length(12));
+    assert!(head.expects_continue);
+    assert_eq!(vet("GET / HTTP/1.0\r\n\r\n").unwrap().minor, 0);
+    let chunked = vet("PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: Chunked\r\n\r\n").unwrap();
+    assert_eq!(chunked.framing, Framing::Chunked);
+    let zeros = vet("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 0005\r\n\r\n").unwrap();
+    assert_eq!(zeros.framing, Framing::Length(5));
+}
+
+#[test]
+fn ambiguous_fields_are_refused() {
+    for (status, fields) in [
+        (400, "Content-Length: -1"),
+        (400, "Content-Length: +1"),
+        (400, "Content-Length: 1, 1"),
+        (400, "Content-Length: 0x10"),
+        (400, "Content-Length: 1 2"),
+        (400, "Content-Length:"),
+        (400, "Content-Length: 18446744073709551616"),
+        (400, "Content-Length: 5\r\nContent-Length: 5"),
+        (400, "Content-Length: 5\r\ncontent-length: 6"),
+        (400, "Content-Length: 5\r\nTransfer-Encoding: chunked"),
+        (
+            400,
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        ),
+        (400, "Transfer-Encoding : chunked"),
+        (400, " Transfer-Encoding: chunked"),
+        (400, "Transfer-Encoding\t: chunked"),
+        (400, "X: a\r\n Transfer-Encoding: chunked"),
+        (400, "Host: other"),
+        (400, "Origin: http://a\r\nOrigin: http://b"),
+        (400, ": no name"),
+        (400, "no colon"),
+        (400, "Ba(d: 1"),
+        (501, "Transfer-Encoding: gzip, chunked"),
+        (501, "Transfer-Encoding: chunked, identity"),
+        (501, "Transfer-Encoding: xchunked"),
+        (501, "Transfer-Encoding: chunked;q=1"),
+        (501, "Transfer-Encoding: identity"),
+        (501, "Transfer-Encoding:"),
+        (417, "Expect: 200-ok"),
+    ] {
+        let problem = vet(&format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n")).unwrap_err();
+        assert_eq!(problem.status, status, "{fields:?}: {}", problem.detail);
+    }
+}
+
+#[test]
+fn odd_request_lines_are_refused() {
+    for (status, line) in [
+        (400, "GET http://h/ HTTP/1.1"),
+        (400, "OPTIONS * HTTP/1.1"),
+        (400, "CONNECT h:80 HTTP/1.1"),
+        (400, "GET  / HTTP/1.1"),
+        (400, "GET / HTTP/1.1 "),
+        (400, "GET /a b HTTP/1.1"),
+        (400, "GET / http/1.1"),
+        (400, "GET /"),
+        (400, "G@T / HTTP/1.1"),
+        (400, "GET /%zz HTTP/1.1"),
+        (505, "GET / HTTP/2.0"),
+        (505, "PRI * HTTP/2.0"),
+        (505, "GET / HTTP/1.9"),
+        (505, "GET / HTTP/0.9"),
+    ] {
+        let problem = vet(&format!("{line}\r\nHost: h\r\n\r\n")).unwrap_err();
+        assert_eq!(problem.status, status, "{line}: {}", problem.detail);
+    }
+    assert_eq!(vet("GET / HTTP/1.1\r\n\r\n").unwrap_err().status, 400);
+    assert_eq!(
+        vet("GET / HTTP/1.1\r\nHost:\r\n\r\n").unwrap_err().status,
+        400
+    );
+}
+
+#[test]
+fn hopeless_bytes_are_refused_before_the_head_is_complete() {
+    for bytes in [
+        &b"GET / HTTP/1.1\n"[..],
+        b"GET / HTTP/1.1\r\nA: b\n",
+        b"GET / HTTP/1.1\rA",
+        b"\r\nGET",
+        b" GET",
+        b"\x16\x03\x01",
+        b"GET /\0",
+        b"GET /\x1b[31m",
+        b"GET /\x7f",
+        b"GET /\xc3\xa9",
+        b"\r\r",
+    ] {
+        assert_eq!(find_end(bytes, 0).unwrap_err().status, 400, "{bytes:?}");
+    }
+}
+
+#[test]
+fn the_end_is_found_wherever_the_reads_are_cut() {
+    let head = b"GET / HTTP/1.1\r\nHost: h\r\n\r\nBODY";
+    for cut in 1..head.len() {
+        let first = find_end(&head[..cut], 0).unwrap();
+        let end = match first {
+            Some(end) => Some(end),
+            None => find_end(head, cut).unwrap(),
+        };
+        assert_eq!(end, Some(head.len() - 4), "cut at {cut}");
+    }
+}
+
+#[test]
+fn large_heads_and_many_fields_are_431() {
+    let long = format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(MAX_HEAD_BYTES));
+    assert_eq!(find_end(long.as_bytes(), 0).unwrap_err().status, 431);
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: h\r\n{}\r\n",
+        "A: b\r\n".repeat(100)
+    );
+    assert_eq!(vet(&many).unwrap_err().code, "too_many_headers");
+}

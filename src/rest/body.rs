@@ -1,0 +1,152 @@
+//! Reads a JSON body, strictly: the right media type, one value, no member twice.
+
+use crate::http::{BodyError, Request};
+use crate::problem::Problem;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// The request's body as JSON. Errors: 400, 408, 413 or 415, as a problem.
+pub(super) fn json(request: &mut Request) -> Result<Value, Problem> {
+    require_json(request)?;
+    let body = request.read_body().map_err(|error| match error {
+        BodyError::TooLarge { limit_bytes } => Problem::new(
+            413,
+            "body_too_large",
+            format!("the body is larger than {limit_bytes} bytes"),
+        ),
+        BodyError::TimedOut => Problem::new(408, "body_timeout", "the body did not arrive in time"),
+        BodyError::Broken(error) => {
+            Problem::new(400, "bad_body", format!("the body ended early: {error}"))
+        }
+    })?;
+    parse(&body)
+        .map_err(|error| Problem::new(400, "bad_json", format!("the body is not JSON: {error}")))
+}
+
+/// A form or plain text is what a foreign web page can send without asking; JSON is not.
+fn require_json(request: &Request) -> Result<(), Problem> {
+    let Some(content_type) = request.header("content-type") else {
+        return Ok(());
+    };
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    if media_type == "application/json"
+        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
+    {
+        return Ok(());
+    }
+    let detail =
+        "expected Content-Type: application/json (curl: -H 'Content-Type: application/json')";
+    Err(Problem::new(415, "unsupported_media_type", detail))
+}
+
+fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = Strict.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+/// Builds a [`Value`] and refuses an object with a member twice, of which `serde_json` would silently drop one.
+struct Strict;
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(Strict)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            let value = members.next_value_seed(Strict)?;
+            if object.insert(key, value).is_some() {
+                return Err(A::Error::custom("an object has the same member twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_serde_json_reads_is_read_the_same() {
+        let text = r#"{"a":[1,-2,3.5,null,true,"x\né"],"b":{"c":{}}}"#;
+        assert_eq!(
+            parse(text.as_bytes()).unwrap(),
+            serde_json::from_str::<Value>(text).unwrap()
+        );
+    }
+
+    #[test]
+    fn hostile_json_is_an_error_and_not_a_crash() {
+        let deep = "[".repeat(100_000);
+        let cases: [&[u8]; 8] = [
+            b"",
+            b"{\"a\":1,\"a\":2}",
+            b"{} {}",
+            deep.as_bytes(),
+            b"\"\\ud800\"",
+            b"1e999",
+            b"{\"a\":\"\xff\"}",
+            b"nul",
+        ];
+        for text in cases {
+            assert!(parse(text).is_err(), "{:?}", &text[..text.len().min(20)]);
+        }
+    }
+}

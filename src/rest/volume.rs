@@ -1,0 +1,69 @@
+//! `POST /volume`, `GET /volume/{name}`, `DELETE /volume/{name}`.
+
+use super::run::FRONT;
+use super::{body, problems};
+use crate::http::{Reply, Request};
+use crate::runner::Runner;
+use serde::Serialize;
+
+/// Answer of `POST /volume`.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct VolumeCreated {
+    /// `success`.
+    pub status: String,
+    /// What was done.
+    pub detail: String,
+}
+
+/// Answer of `GET /volume/{name}`.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct VolumeContent {
+    /// The volume's name.
+    pub name: String,
+    /// `directory`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Base64 of a tar.gz, postable again.
+    pub content: String,
+}
+
+/// Creates and fills a named volume, or writes over one of ours.
+pub fn post(runner: &Runner, mut request: Request) -> Reply {
+    let value = match body::json(&mut request) {
+        Ok(value) => value,
+        Err(problem) => return Reply::problem(&problem),
+    };
+    match runner.volume_create(value, FRONT) {
+        Ok(detail) => Reply::json(
+            200,
+            &VolumeCreated {
+                status: "success".into(),
+                detail,
+            },
+        ),
+        Err(error) => problems::reply(&error),
+    }
+}
+
+/// The content of a volume of ours.
+pub fn get(runner: &Runner, name: &str) -> Reply {
+    match runner.volume_read(name) {
+        Ok(content) => Reply::json(
+            200,
+            &VolumeContent {
+                name: name.into(),
+                kind: "directory".into(),
+                content,
+            },
+        ),
+        Err(error) => problems::reply(&error),
+    }
+}
+
+/// Removes a volume of ours.
+pub fn delete(runner: &Runner, name: &str) -> Reply {
+    match runner.volume_delete(name) {
+        Ok(()) => Reply::empty(204),
+        Err(error) => problems::reply(&error),
+    }
+}

@@ -1,0 +1,67 @@
+//! The runs of this process that go on now: what the reaper must not touch.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The set of ids in use.
+#[derive(Clone, Default)]
+pub(crate) struct Active {
+    ids: Arc<Mutex<HashSet<String>>>,
+}
+
+/// A fresh id, in use until dropped.
+pub(crate) struct ActiveId {
+    id: String,
+    active: Active,
+}
+
+impl Active {
+    /// Takes a new id into use.
+    pub(crate) fn enter(&self) -> ActiveId {
+        let id = new_id();
+        self.lock().insert(id.clone());
+        ActiveId {
+            id,
+            active: self.clone(),
+        }
+    }
+
+    pub(crate) fn contains(&self, id: &str) -> bool {
+        self.lock().contains(id)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ActiveId {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Drop for ActiveId {
+    fn drop(&mut self) {
+        self.active.lock().remove(&self.id);
+    }
+}
+
+/// 128 random bits in hexadecimal. Without a source of randomness, time and a counter still keep ids apart.
+fn new_id() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let mut bytes = [0u8; 16];
+    if getrandom::fill(&mut bytes).is_err() {
+        let nanos = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos() as u64);
+        bytes[..8].copy_from_slice(&nanos.to_be_bytes());
+        bytes[8..].copy_from_slice(&COUNTER.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

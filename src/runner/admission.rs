@@ -1,0 +1,220 @@
+//! A bounded first-in-first-out queue in front of a fixed number of slots.
+
+use crate::cancel::Cancel;
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Lets at most so many runs go on at once, in order of arrival.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    free: usize,
+    queue_length: usize,
+    next_ticket: u64,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    ticket: u64,
+    turn: Sender<Turn>,
+}
+
+/// News for one who waits.
+enum Turn {
+    /// A slot is theirs.
+    Now(Slot),
+    /// They moved up: so many are before them.
+    Behind(usize),
+}
+
+/// The right to run. Dropping it lets the next one in.
+pub(crate) struct Slot {
+    admission: Admission,
+}
+
+/// Why no slot was given.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The queue is full.
+    Full,
+    /// The caller left while waiting.
+    Cancelled,
+}
+
+impl Admission {
+    pub(crate) fn new(slots: usize, queue_length: usize) -> Self {
+        let state = State {
+            free: slots.max(1),
+            queue_length,
+            next_ticket: 0,
+            waiting: VecDeque::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// Waits for a slot; `position` hears how many are before the caller, whenever that changes.
+    pub(crate) fn enter(
+        &self,
+        cancel: &Cancel,
+        position: &mut dyn FnMut(usize),
+    ) -> Result<Slot, Refused> {
+        let (ticket, turns, behind) = {
+            let mut state = self.lock();
+            if state.free > 0 {
+                state.free -= 1;
+                return Ok(Slot {
+                    admission: self.clone(),
+                });
+            }
+            if state.waiting.len() >= state.queue_length {
+                return Err(Refused::Full);
+            }
+            let ticket = state.next_ticket;
+            state.next_ticket += 1;
+            // Unbounded, so that telling never blocks who leaves; it holds at most one word per run ahead.
+            let (turn, turns) = unbounded();
+            let behind = state.waiting.len();
+            state.waiting.push_back(Waiting { ticket, turn });
+            (ticket, turns, behind)
+        };
+        position(behind);
+        self.wait(ticket, &turns, cancel, position)
+    }
+
+    fn wait(
+        &self,
+        ticket: u64,
+        turns: &Receiver<Turn>,
+        cancel: &Cancel,
+        position: &mut dyn FnMut(usize),
+    ) -> Result<Slot, Refused> {
+        loop {
+            select! {
+                recv(turns) -> turn => match turn {
+                    Ok(Turn::Now(slot)) => return Ok(slot),
+                    Ok(Turn::Behind(count)) => position(count),
+                    Err(_) => return Err(Refused::Cancelled),
+                },
+                recv(cancel.done()) -> _ => {
+                    self.lock().leave(ticket);
+                    // The slot may have come in the meantime: dropping it here passes it on.
+                    drop(turns.try_iter().collect::<Vec<_>>());
+                    return Err(Refused::Cancelled);
+                }
+            }
+        }
+    }
+
+    /// Free slots and the number of those who wait.
+    pub(crate) fn occupancy(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.free, state.waiting.len())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn leave(&mut self, ticket: u64) {
+        let Some(place) = self
+            .waiting
+            .iter()
+            .position(|waiting| waiting.ticket == ticket)
+        else {
+            return;
+        };
+        self.waiting.remove(place);
+        self.tell_positions(place);
+    }
+
+    fn tell_positions(&self, from: usize) {
+        for (before, waiting) in self.waiting.iter().enumerate().skip(from) {
+            let _ = waiting.turn.send(Turn::Behind(before));
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut state = self.admission.lock();
+        let Some(next) = state.waiting.pop_front() else {
+            state.free += 1;
+            return;
+        };
+        state.tell_positions(0);
+        drop(state);
+        // If the next one left just now, the returned slot's own drop passes it on.
+        drop(next.turn.send(Turn::Now(Slot {
+            admission: self.admission.clone(),
+        })));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn slots_are_given_in_order_of_arrival() {
+        let admission = Admission::new(1, 8);
+        let first = admission
+            .enter(&Cancel::new(), &mut |_| {})
+            .unwrap_or_else(|_| unreachable!());
+        let (order, finished) = mpsc::channel();
+        let mut threads = Vec::new();
+        for n in 0..5 {
+            let (admission, order) = (admission.clone(), order.clone());
+            let (queued, is_queued) = mpsc::channel();
+            threads.push(std::thread::spawn(move || {
+                let slot = admission
+                    .enter(&Cancel::new(), &mut |_| drop(queued.send(())))
+                    .ok();
+                order.send(n).unwrap();
+                drop(slot);
+            }));
+            is_queued.recv().unwrap();
+        }
+        drop(first);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(finished.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(admission.occupancy(), (1, 0));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_at_once_and_one_who_leaves_makes_room() {
+        let admission = Admission::new(1, 1);
+        let slot = admission.enter(&Cancel::new(), &mut |_| {}).ok();
+        let cancel = Cancel::new();
+        let (queued, is_queued) = mpsc::channel();
+        let waiter = {
+            let (admission, cancel) = (admission.clone(), cancel.clone());
+            std::thread::spawn(move || {
+                admission
+                    .enter(&cancel, &mut |_| drop(queued.send(())))
+                    .err()
+            })
+        };
+        is_queued.recv().unwrap();
+        assert_eq!(
+            admission.enter(&Cancel::new(), &mut |_| {}).err(),
+            Some(Refused::Full)
+        );
+        cancel.fire();
+        assert_eq!(waiter.join().unwrap(), Some(Refused::Cancelled));
+        assert_eq!(admission.occupancy(), (0, 0));
+        drop(slot);
+        assert_eq!(admission.occupancy(), (1, 0), "nothing is left behind");
+    }
+}

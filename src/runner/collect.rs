@@ -1,0 +1,181 @@
+//! Reads back, after the container ended, what the caller asked for.
+
+use super::mounts::{MountSource, MountSpec};
+use super::stage::{OBJECT_SLACK, STAGE, Stage, Staged};
+use super::{CollectedVolume, Error};
+use crate::archive::{self, Collected};
+use crate::docker::container::PathStat;
+use crate::docker::{self, Client, Mount};
+use std::collections::BTreeMap;
+use std::io::Read;
+
+/// What came back, by path, and what could not.
+#[derive(Default)]
+pub(crate) struct Collection {
+    pub(crate) volumes: BTreeMap<String, Option<CollectedVolume>>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where to read from.
+pub(crate) struct Sources<'a> {
+    pub(crate) stage: &'a Stage,
+    pub(crate) staged: Option<&'a Staged>,
+    /// The container that ran.
+    pub(crate) container: &'a str,
+    pub(crate) run: &'a str,
+    pub(crate) limit_bytes: u64,
+}
+
+impl Sources<'_> {
+    /// Every mount that asks for a response.
+    pub(crate) fn collect(&self, mounts: &[MountSpec]) -> Result<Collection, Error> {
+        let mut collection = Collection::default();
+        for (index, mount) in mounts
+            .iter()
+            .enumerate()
+            .filter(|(_, mount)| mount.response)
+        {
+            let volume = self.one(index, mount, &mut collection.warnings)?;
+            collection.volumes.insert(mount.key.clone(), volume);
+        }
+        Ok(collection)
+    }
+
+    fn one(
+        &self,
+        index: usize,
+        mount: &MountSpec,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<CollectedVolume>, Error> {
+        let client = &self.stage.client;
+        match (&mount.source, self.staged) {
+            (MountSource::CollectedFile, _) => {
+                self.file(client, self.container, &mount.target, warnings)
+            }
+            (MountSource::File { .. }, Some(staged)) => {
+                let (helper, path) = staged.item(index);
+                self.file(client, helper, &path, warnings)
+            }
+            (MountSource::Archive(_) | MountSource::Files(_), Some(staged)) => {
+                let (helper, path) = staged.item(index);
+                self.directory(client.archive_get(helper, &path), &mount.key, warnings)
+            }
+            (MountSource::Named(name), _) => {
+                let helper_name = format!("oneoff-{}-read{index}", self.run);
+                let labels = self.stage.identity.labels(self.run, OBJECT_SLACK);
+                let helper = self
+                    .stage
+                    .helper(&helper_name, labels, reading_mount(name))?;
+                self.directory(client.archive_get(helper.id(), STAGE), &mount.key, warnings)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn file(
+        &self,
+        client: &Client,
+        container: &str,
+        path: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<CollectedVolume>, Error> {
+        let mut tar = match client.archive_get(container, path) {
+            Ok(tar) => tar,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match archive::collect_file(&mut *tar, self.limit_bytes) {
+            Ok(Collected::File(bytes)) => Ok(Some(volume("file", archive::encode_base64(&bytes)))),
+            Ok(Collected::Other(kind)) => {
+                warnings.push(format!("{path}: is a {kind} after the run, not a file"));
+                Ok(None)
+            }
+            Err(error) => uncollected("file", error),
+        }
+    }
+
+    fn directory(
+        &self,
+        tar: Result<Box<dyn Read + Send>, docker::Error>,
+        key: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<CollectedVolume>, Error> {
+        let mut tar = match tar {
+            Ok(tar) => tar,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match archive::collect_directory(&mut *tar, self.limit_bytes) {
+            Ok(collected) => {
+                warnings.extend(
+                    collected
+                        .skipped
+                        .iter()
+                        .map(|entry| format!("{key}: left out {entry}")),
+                );
+                Ok(Some(volume("directory", collected.content)))
+            }
+            Err(error) => uncollected("directory", error),
+        }
+    }
+}
+
+/// The mount of a helper through which a named volume is read.
+pub(crate) fn reading_mount(volume: &str) -> Mount {
+    Mount {
+        kind: "volume".into(),
+        source: volume.to_owned(),
+        target: STAGE.into(),
+        read_only: true,
+        ..Mount::default()
+    }
+}
+
+/// The parents of `path` that the container's root file system lacks, outermost first.
+pub(crate) fn missing_parents(
+    client: &Client,
+    container: &str,
+    path: &str,
+) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    let mut parent = path;
+    while let Some((above, _)) = parent
+        .rsplit_once('/')
+        .filter(|(above, _)| !above.is_empty())
+    {
+        match client.archive_stat(container, above)? {
+            Some(PathStat { .. }) => break,
+            None => missing.insert(0, above.to_owned()),
+        }
+        parent = above;
+    }
+    Ok(missing)
+}
+
+fn volume(kind: &'static str, content: String) -> CollectedVolume {
+    CollectedVolume {
+        kind,
+        content: Some(content),
+        detail: None,
+    }
+}
+
+fn uncollected(
+    kind: &'static str,
+    error: archive::Error,
+) -> Result<Option<CollectedVolume>, Error> {
+    match error {
+        archive::Error::TooLarge(detail) => Ok(Some(CollectedVolume {
+            kind,
+            content: None,
+            detail: Some(detail),
+        })),
+        other => Err(Error::Engine(format!(
+            "the engine's archive cannot be read: {other}"
+        ))),
+    }
+}
+
+fn is_absent(error: &docker::Error) -> bool {
+    matches!(error, docker::Error::Status { status: 404, .. })
+}

@@ -1,0 +1,317 @@
+//! The life of a run, in order: admit, pull, stage, create, supervise, collect, answer. What was made in the engine
+//! is owned from before its create call and removed behind the answer.
+
+use super::admission::Refused;
+use super::collect::{Collection, Sources, missing_parents};
+use super::mounts::MountSource;
+use super::removal::{Object, Owned};
+use super::service::Inner;
+use super::stage::{OBJECT_SLACK, Staged};
+use super::supervise::{Ending, start_error, supervise};
+use super::{Error, Event, Reason, RunResult, RunSpec, Sink, Timings, plan};
+use crate::archive::{self, Collected, Owner, Packer};
+use crate::cancel::Cancel;
+use crate::docker::{self, ContainerCreate, ImageInspect};
+use std::time::{Duration, Instant};
+
+/// A run under way: who it is and whom it answers to.
+struct Run<'a> {
+    inner: &'a Inner,
+    id: String,
+    cancel: &'a Cancel,
+    sink: &'a dyn Sink,
+    accepted: Instant,
+    timings: Timings,
+}
+
+impl Inner {
+    pub(super) fn execute(
+        &self,
+        spec: RunSpec,
+        cancel: &Cancel,
+        sink: &dyn Sink,
+    ) -> Result<RunResult, Error> {
+        let active = self.active.enter();
+        let run = Run {
+            inner: self,
+            id: active.id().to_owned(),
+            cancel,
+            sink,
+            accepted: Instant::now(),
+            timings: Timings::default(),
+        };
+        run.go(spec)
+    }
+}
+
+impl Run<'_> {
+    fn go(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
+        let queued = Instant::now();
+        let slot = match self.inner.admission.enter(self.cancel, &mut |position| {
+            self.sink.event(Event::Queued { position });
+        }) {
+            Ok(slot) => slot,
+            Err(Refused::Cancelled) => return Ok(self.cancelled()),
+            Err(Refused::Full) => return Err(self.inner.queue_full()),
+        };
+        self.timings.queue_ms = millis(queued.elapsed());
+
+        let pulling = Instant::now();
+        let Some(image) = self.inner.images.ensure(&spec, self.cancel, self.sink)? else {
+            return Ok(self.cancelled());
+        };
+        self.timings.pull_ms = millis(pulling.elapsed());
+
+        self.require_named_volumes(&spec)?;
+        let staging = Instant::now();
+        let owner = self.owner(&spec, &image)?;
+        let staged = self.inner.stage.fill(&self.id, &spec, owner)?;
+        spec.mounts
+            .iter_mut()
+            .for_each(|mount| mount.source.forget_content());
+        self.timings.stage_ms = millis(staging.elapsed());
+
+        let creating = Instant::now();
+        let (container, mut warnings) = self.create(&spec, staged.as_ref())?;
+        self.make_parents(&spec, container.id(), &mut warnings)?;
+        self.timings.create_ms = millis(creating.elapsed());
+        if self.cancel.is_fired() {
+            return Ok(self.cancelled());
+        }
+
+        let client = &self.inner.client;
+        let ending = supervise(client, container.id(), &mut spec, (self.cancel, self.sink))?;
+        self.timings.start_ms = millis(ending.start);
+        self.timings.run_ms = millis(ending.run);
+
+        let collecting = Instant::now();
+        let collection = self.collect(&spec, staged.as_ref(), container.id(), ending.reason)?;
+        self.timings.collect_ms = millis(collecting.elapsed());
+        drop((container, staged, slot));
+        warnings.extend(collection.warnings.iter().cloned());
+        let digest = plan::image_digest(&spec.image, &image);
+        Ok(self.result(ending, collection, digest, warnings))
+    }
+
+    /// A typo must not make a volume, as it would with `docker run`.
+    fn require_named_volumes(&self, spec: &RunSpec) -> Result<(), Error> {
+        for mount in &spec.mounts {
+            let MountSource::Named(name) = &mount.source else {
+                continue;
+            };
+            self.inner.require_volume(name)?;
+        }
+        Ok(())
+    }
+
+    fn owner(&self, spec: &RunSpec, image: &ImageInspect) -> Result<Owner, Error> {
+        let user = plan::user(spec, image);
+        match plan::numeric_owner(user) {
+            Some(owner) => Ok(owner),
+            None if spec.mounts.is_empty() => Ok(Owner::default()),
+            None => self.look_up_owner(user, spec, image),
+        }
+    }
+
+    /// Names mean what the image's own `/etc/passwd` says, read through a container that is never started.
+    fn look_up_owner(
+        &self,
+        user: &str,
+        spec: &RunSpec,
+        image: &ImageInspect,
+    ) -> Result<Owner, Error> {
+        let key = (image.id.clone(), user.to_owned());
+        if let Some(owner) = self.inner.owners.get(&key) {
+            return Ok(owner);
+        }
+        let name = format!("oneoff-{}-user", self.id);
+        let mut container = self.inner.removal.own(Object::Container(name.clone()));
+        let config = ContainerCreate {
+            image: spec.image.clone(),
+            cmd: Some(vec!["never-started".into()]),
+            labels: self.inner.identity.labels(&self.id, OBJECT_SLACK),
+            network_disabled: true,
+            ..ContainerCreate::default()
+        };
+        let created =
+            self.inner
+                .client
+                .container_create(Some(&name), spec.platform.as_deref(), &config)?;
+        container.become_object(Object::Container(created.id));
+        let passwd = self.small_text(container.id(), "/etc/passwd");
+        let group = self.small_text(container.id(), "/etc/group");
+        let owner = plan::named_owner(user, &passwd, &group);
+        self.inner.owners.insert(key, owner);
+        Ok(owner)
+    }
+
+    fn small_text(&self, container: &str, path: &str) -> String {
+        const LIMIT_BYTES: u64 = 1 << 20;
+        let tar = self.inner.client.archive_get(container, path);
+        match tar.map(|mut tar| archive::collect_file(&mut *tar, LIMIT_BYTES)) {
+            Ok(Ok(Collected::File(bytes))) => String::from_utf8_lossy(&bytes).into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    fn create(
+        &self,
+        spec: &RunSpec,
+        staged: Option<&Staged>,
+    ) -> Result<(Owned, Vec<String>), Error> {
+        let name = format!("oneoff-{}", self.id);
+        let labels = self
+            .inner
+            .identity
+            .labels(&self.id, spec.timeout + OBJECT_SLACK);
+        // Owned by name first: a create call may fail on our side and succeed on the engine's.
+        let mut container = self.inner.removal.own(Object::Container(name.clone()));
+        let config = plan::container(spec, staged, labels);
+        let created =
+            self.inner
+                .client
+                .container_create(Some(&name), spec.platform.as_deref(), &config);
+        let created = created.map_err(create_error)?;
+        container.become_object(Object::Container(created.id));
+        Ok((container, created.warnings))
+    }
+
+    /// A file to be collected gets the directories above it, writable for whoever the run is.
+    fn make_parents(
+        &self,
+        spec: &RunSpec,
+        container: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let client = &self.inner.client;
+        for mount in spec
+            .mounts
+            .iter()
+            .filter(|mount| matches!(mount.source, MountSource::CollectedFile))
+        {
+            let missing = missing_parents(client, container, &mount.target)?;
+            if missing.is_empty() {
+                continue;
+            }
+            match self.put_directories(container, &missing) {
+                Err(docker::Error::Status { message, .. }) => {
+                    warnings.push(format!(
+                        "{}: its directory could not be made: {message}",
+                        mount.key
+                    ));
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn put_directories(&self, container: &str, paths: &[String]) -> Result<(), docker::Error> {
+        let packed = || {
+            let mut packer = Packer::new(Vec::new(), Owner::default());
+            for path in paths {
+                packer.directory(path.trim_start_matches('/'), 0o777)?;
+            }
+            packer.finish()
+        };
+        let tar = packed().map_err(|error: archive::Error| docker::Error::Source {
+            call: "archive_put",
+            detail: error.to_string(),
+        })?;
+        self.inner
+            .client
+            .archive_put(container, "/", &mut tar.as_slice())
+    }
+
+    /// Nobody waits for what a cancelled run wrote.
+    fn collect(
+        &self,
+        spec: &RunSpec,
+        staged: Option<&Staged>,
+        container: &str,
+        reason: Reason,
+    ) -> Result<Collection, Error> {
+        if reason == Reason::Cancelled {
+            return Ok(Collection::default());
+        }
+        let stage = &self.inner.stage;
+        let limit_bytes = spec.max_collect_bytes;
+        Sources {
+            stage,
+            staged,
+            container,
+            run: &self.id,
+            limit_bytes,
+        }
+        .collect(&spec.mounts)
+    }
+
+    fn cancelled(self) -> RunResult {
+        let nothing = || super::output::Captured {
+            text: String::new(),
+            omitted_bytes: None,
+        };
+        let ending = Ending {
+            exit_code: None,
+            reason: Reason::Cancelled,
+            oom_killed: false,
+            stdout: nothing(),
+            stderr: nothing(),
+            start: Duration::ZERO,
+            run: Duration::ZERO,
+        };
+        self.result(ending, Collection::default(), String::new(), Vec::new())
+    }
+
+    fn result(
+        self,
+        ending: Ending,
+        collection: Collection,
+        image_digest: String,
+        warnings: Vec<String>,
+    ) -> RunResult {
+        RunResult {
+            id: self.id,
+            status: status(ending.reason, ending.exit_code),
+            exit_code: ending.exit_code,
+            reason: ending.reason,
+            stdout: ending.stdout.text,
+            stderr: ending.stderr.text,
+            stdout_omitted_bytes: ending.stdout.omitted_bytes,
+            stderr_omitted_bytes: ending.stderr.omitted_bytes,
+            volumes: collection.volumes,
+            execution_time: self.accepted.elapsed().as_secs_f64(),
+            image_digest,
+            oom_killed: ending.oom_killed,
+            warnings,
+            timings: self.timings,
+        }
+    }
+}
+
+fn status(reason: Reason, exit_code: Option<i64>) -> String {
+    match (reason, exit_code) {
+        (Reason::Timeout, _) => "error: timeout".into(),
+        (Reason::Oom, _) => "error: out of memory".into(),
+        (Reason::Cancelled, _) => "error: cancelled".into(),
+        (Reason::Exited | Reason::Signalled, Some(0)) => "success".into(),
+        (Reason::Exited | Reason::Signalled, Some(code)) => format!("error: {code}"),
+        (Reason::Exited | Reason::Signalled, None) => "error: unknown".into(),
+    }
+}
+
+/// A create call fails for the caller's faults with 400, 404 and 409.
+fn create_error(error: docker::Error) -> Error {
+    match &error {
+        docker::Error::Status {
+            status: 404,
+            message,
+            ..
+        } if message.contains("No such image") => Error::ImageNotFound(message.clone()),
+        _ => start_error(error),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,214 @@
+//! The labels that every engine object of ours carries from its create call on, and who an object belongs to.
+
+use crate::docker::Labels;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Name of the server instance.
+pub(crate) const INSTANCE: &str = "oneoff.instance";
+/// The server process that made the object.
+pub(crate) const OWNER: &str = "oneoff.owner";
+/// Run or fill the object belongs to.
+pub(crate) const RUN: &str = "oneoff.run";
+/// Unix time in seconds after which nobody can want the object any more.
+pub(crate) const DEADLINE: &str = "oneoff.deadline";
+/// On a helper: the volume it fills, which was created with it and is incomplete as long as the helper exists.
+pub(crate) const FILLS: &str = "oneoff.fills";
+/// On a named volume: that it was made by `POST /volume`. Such a volume is the caller's, and never swept.
+pub(crate) const KEPT: &str = "oneoff.volume";
+
+/// Who we are to the engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) instance: String,
+    pub(crate) owner: Owner,
+}
+
+impl Identity {
+    /// Labels of something that exists for one run, for at most `life`.
+    pub(crate) fn labels(&self, run: &str, life: Duration) -> Labels {
+        let deadline = unix_now() + life.as_secs();
+        [
+            (INSTANCE, self.instance.clone()),
+            (OWNER, self.owner.to_string()),
+            (RUN, run.to_owned()),
+            (DEADLINE, deadline.to_string()),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+    }
+
+    /// Whether an object with these labels is a leftover. What this process made is one when its run is over; what a
+    /// process that lives beside us made never is; what a dead predecessor of our name left is; anything else is past
+    /// its deadline.
+    pub(crate) fn is_leftover(&self, labels: &Labels, active: &dyn Fn(&str) -> bool) -> bool {
+        if labels.contains_key(KEPT) {
+            return false;
+        }
+        let owner = labels.get(OWNER).and_then(|text| Owner::parse(text));
+        if owner.as_ref() == Some(&self.owner) {
+            return !labels.get(RUN).is_some_and(|run| active(run));
+        }
+        if owner.is_some_and(|owner| owner.lives_beside(&self.owner)) {
+            return false;
+        }
+        let deadline: Option<u64> = labels.get(DEADLINE).and_then(|text| text.parse().ok());
+        labels.get(INSTANCE) == Some(&self.instance)
+            || deadline.is_none_or(|deadline| deadline < unix_now())
+    }
+}
+
+/// A process, told apart from every other one: where process ids mean what they mean here, by id and start time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// Boot and PID namespace, as one word: process ids of other places say nothing here.
+    place: String,
+    pid: u32,
+    started: u64,
+}
+
+impl Owner {
+    /// This process.
+    pub(crate) fn current() -> Self {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let digits: String = namespace
+            .to_string_lossy()
+            .chars()
+            .filter(char::is_ascii_digit)
+            .collect();
+        let pid = std::process::id();
+        Self {
+            place: format!("{}.{digits}", boot.trim()),
+            pid,
+            started: start_time(pid).unwrap_or(0),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let (place, pid, started) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self {
+            place: place.to_owned(),
+            pid: pid.parse().ok()?,
+            started: started.parse().ok()?,
+        })
+    }
+
+    /// Whether this is a process of the same place that is still alive.
+    fn lives_beside(&self, other: &Self) -> bool {
+        self.place == other.place && start_time(self.pid) == Some(self.started)
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.place, self.pid, self.started)
+    }
+}
+
+/// Clock ticks from boot to the start of a process (`proc(5)`, `stat` field 22).
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.rsplit_once(')')?.1;
+    // Field 3 comes first here; a zombie is as good as gone.
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    if fields.first() == Some(&"Z") {
+        return None;
+    }
+    fields.get(19)?.parse().ok()
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn identity(instance: &str) -> Identity {
+        Identity {
+            instance: instance.into(),
+            owner: Owner::current(),
+        }
+    }
+
+    fn nothing_active(_: &str) -> bool {
+        false
+    }
+
+    #[test]
+    fn what_a_living_process_owns_is_nobodys_leftover() {
+        let ours = identity("a");
+        let labels = ours.labels("r1", Duration::ZERO);
+        assert!(
+            !ours.is_leftover(&labels, &|run| run == "r1"),
+            "its run goes on"
+        );
+        assert!(
+            ours.is_leftover(&labels, &nothing_active),
+            "its run is over"
+        );
+        let init = Owner {
+            pid: 1,
+            started: start_time(1).unwrap(),
+            ..Owner::current()
+        };
+        let neighbour = Identity {
+            instance: "a".into(),
+            owner: init,
+        };
+        assert!(
+            !neighbour.is_leftover(&labels, &nothing_active),
+            "the owner lives beside it"
+        );
+    }
+
+    #[test]
+    fn what_a_dead_predecessor_of_the_same_name_left_is_a_leftover() {
+        let ours = identity("a");
+        for dead in [
+            Owner {
+                started: 1,
+                ..Owner::current()
+            },
+            Owner {
+                place: "elsewhere".into(),
+                ..Owner::current()
+            },
+        ] {
+            let labels = Identity {
+                instance: "a".into(),
+                owner: dead,
+            }
+            .labels("r1", Duration::from_secs(60));
+            assert!(ours.is_leftover(&labels, &nothing_active), "{labels:?}");
+            assert!(
+                !identity("b").is_leftover(&labels, &nothing_active),
+                "another instance's {labels:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn past_its_deadline_everything_of_elsewhere_is_a_leftover_but_a_kept_volume() {
+        let elsewhere = Owner {
+            place: "elsewhere".into(),
+            ..Owner::current()
+        };
+        let mut labels = Identity {
+            instance: "a".into(),
+            owner: elsewhere,
+        }
+        .labels("r1", Duration::ZERO);
+        labels.insert(DEADLINE.into(), (unix_now() - 1).to_string());
+        assert!(identity("b").is_leftover(&labels, &nothing_active));
+        labels.insert(KEPT.into(), "1".into());
+        assert!(!identity("b").is_leftover(&labels, &nothing_active));
+    }
+}

@@ -1,0 +1,302 @@
+//! The `volumes` of a request: which mounts are allowed, and what is in them.
+
+use super::spec::{Check, archive_limits};
+use super::{VolumeKind, VolumeMount};
+use crate::archive;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One checked mount.
+pub(crate) struct MountSpec {
+    /// The key as the caller wrote it, without `:ro` or `:rw`: the key of the answer.
+    pub(crate) key: String,
+    /// Absolute, normalized path in the container.
+    pub(crate) target: String,
+    pub(crate) access: Access,
+    pub(crate) source: MountSource,
+    /// Whether to return what is there after the run.
+    pub(crate) response: bool,
+}
+
+/// Whether the container may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    ReadWrite,
+    ReadOnly,
+}
+
+/// What is mounted.
+pub(crate) enum MountSource {
+    File {
+        mode: u32,
+        content: Vec<u8>,
+    },
+    /// Nothing is mounted: a file that the run may leave there.
+    CollectedFile,
+    /// Base64 of a tar.gz, checked.
+    Archive(String),
+    /// Relative path to text; may be empty.
+    Files(BTreeMap<String, String>),
+    Named(String),
+    Host(String),
+}
+
+impl MountSource {
+    /// Lets go of the content, once the engine has it.
+    pub(crate) fn forget_content(&mut self) {
+        match self {
+            Self::File { content, .. } => *content = Vec::new(),
+            Self::Archive(content) => *content = String::new(),
+            Self::Files(files) => files.clear(),
+            Self::CollectedFile | Self::Named(_) | Self::Host(_) => {}
+        }
+    }
+}
+
+/// Checks every mount. Faults are recorded; the list is only used when there are none.
+pub(super) fn check(
+    check: &mut Check<'_>,
+    volumes: BTreeMap<String, VolumeMount>,
+) -> Vec<MountSpec> {
+    let mut seen = BTreeSet::new();
+    let mut mounts = Vec::new();
+    for (key, volume) in volumes {
+        let (path, access) = match split_key(&key) {
+            Ok(split) => split,
+            Err(msg) => {
+                volume_fault(check, &key, None, msg);
+                continue;
+            }
+        };
+        match target(path) {
+            Err(msg) => volume_fault(check, &key, None, msg),
+            Ok(target) if !seen.insert(target.clone()) => {
+                volume_fault(check, &key, None, "another volume has the same path");
+            }
+            Ok(target) => {
+                let response = volume.response.unwrap_or(false);
+                if let Some(source) = source(check, &key, volume) {
+                    mounts.push(MountSpec {
+                        key: path.to_owned(),
+                        target,
+                        access,
+                        source,
+                        response,
+                    });
+                }
+            }
+        }
+    }
+    mounts
+}
+
+fn split_key(key: &str) -> Result<(&str, Access), &'static str> {
+    match key.split_once(':') {
+        None => Ok((key, Access::ReadWrite)),
+        Some((path, "rw")) => Ok((path, Access::ReadWrite)),
+        Some((path, "ro")) => Ok((path, Access::ReadOnly)),
+        Some(_) => Err("expected an absolute path, optionally followed by :ro or :rw"),
+    }
+}
+
+/// Normalizes a mount target. Errors: not absolute, `..`, control characters, `/`, or within `/proc`, `/sys`, `/dev`.
+pub(super) fn target(path: &str) -> Result<String, &'static str> {
+    let normalized = normalize(path)?;
+    let top = normalized.split('/').nth(1).unwrap_or_default();
+    match top {
+        "" => Err("the root directory cannot be mounted over"),
+        "proc" | "sys" | "dev" => Err("nothing can be mounted within /proc, /sys or /dev"),
+        _ => Ok(normalized),
+    }
+}
+
+fn normalize(path: &str) -> Result<String, &'static str> {
+    if !path.starts_with('/') || path.len() > 4096 {
+        return Err("expected an absolute path");
+    }
+    if path.chars().any(char::is_control) || path.contains(':') {
+        return Err("a path must not contain control characters or ':'");
+    }
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if parts.contains(&"..") {
+        return Err("a path must not contain \"..\"");
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
+fn source(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<MountSource> {
+    let Some(kind) = volume.kind else {
+        let clean = check
+            .reader
+            .within("volumes", |r| r.within(key, |r| r.is_clean_at("type")));
+        if clean {
+            volume_fault(
+                check,
+                key,
+                Some("type"),
+                "required: file, directory, volume or host",
+            );
+        }
+        return None;
+    };
+    refuse_foreign_fields(check, key, kind, &volume);
+    match kind {
+        VolumeKind::File => file(check, key, volume),
+        VolumeKind::Directory => directory(check, key, volume),
+        VolumeKind::Volume => named(check, key, volume),
+        VolumeKind::Host => host(check, key, volume),
+    }
+}
+
+fn refuse_foreign_fields(check: &mut Check<'_>, key: &str, kind: VolumeKind, volume: &VolumeMount) {
+    use VolumeKind::{Directory, File, Host, Volume};
+    let fields: [(&str, bool, &[VolumeKind]); 6] = [
+        ("content", volume.content.is_some(), &[File, Directory]),
+        ("text", volume.text.is_some(), &[File]),
+        ("files", volume.files.is_some(), &[Directory]),
+        ("mode", volume.mode.is_some(), &[File]),
+        ("name", volume.name.is_some(), &[Volume]),
+        ("host_path", volume.host_path.is_some(), &[Host]),
+    ];
+    for (field, given, kinds) in fields {
+        if given && !kinds.contains(&kind) {
+            volume_fault(
+                check,
+                key,
+                Some(field),
+                "does not go with this type of volume",
+            );
+        }
+    }
+}
+
+fn file(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<MountSource> {
+    let mode = volume.mode.map_or(0o644, |mode| mode.0);
+    match (volume.content, volume.text) {
+        (Some(_), Some(_)) => volume_fault(check, key, Some("text"), "give either content or text"),
+        (Some(content), None) => match archive::decode_base64(&content) {
+            Ok(content) => return Some(MountSource::File { mode, content }),
+            Err(error) => volume_fault(check, key, Some("content"), &error.to_string()),
+        },
+        (None, Some(text)) => {
+            return Some(MountSource::File {
+                mode,
+                content: text.into_bytes(),
+            });
+        }
+        (None, None) if volume.response == Some(true) => return Some(MountSource::CollectedFile),
+        (None, None) => {
+            volume_fault(
+                check,
+                key,
+                Some("content"),
+                "required: content or text, unless response is true",
+            );
+        }
+    }
+    None
+}
+
+fn directory(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<MountSource> {
+    match (volume.content, volume.files) {
+        (Some(_), Some(_)) => {
+            volume_fault(check, key, Some("files"), "give either content or files")
+        }
+        (Some(content), None) => {
+            match archive::check_targz(&content, archive_limits(check.policy.max_unpacked_bytes)) {
+                Ok(_) => return Some(MountSource::Archive(content)),
+                Err(error) => volume_fault(check, key, Some("content"), &error.to_string()),
+            }
+        }
+        (None, files) => {
+            let files = files.unwrap_or_default();
+            check.reader.within("volumes", |r| {
+                r.within(key, |r| r.within("files", |r| file_names(r, &files)))
+            });
+            return Some(MountSource::Files(files));
+        }
+    }
+    None
+}
+
+/// Records a fault for every name that could not be an archive's entry, or that is both a file and a directory.
+pub(super) fn file_names(reader: &mut super::wire::Reader, files: &BTreeMap<String, String>) {
+    for name in files.keys() {
+        if let Some(fault) = archive::file_name_fault(name) {
+            reader.fault_at(name, fault);
+        }
+        let below = format!("{}/", name.trim_end_matches('/'));
+        if files.keys().any(|other| other.starts_with(&below)) {
+            reader.fault_at(name, "is a file here and a directory in another name");
+        }
+    }
+}
+
+fn named(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<MountSource> {
+    let Some(name) = volume.name else {
+        volume_fault(check, key, Some("name"), "required: the name of a volume");
+        return None;
+    };
+    if !is_volume_name(&name) {
+        volume_fault(check, key, Some("name"), VOLUME_NAME_RULE);
+        return None;
+    }
+    if !check.policy.allowed_volumes.allow(&name) {
+        let list = check.policy.allowed_volumes.describe();
+        check.forbid(
+            "volume_not_allowed",
+            format!("this volume is not allowed here; allowed: {list}"),
+        );
+    }
+    Some(MountSource::Named(name))
+}
+
+fn host(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<MountSource> {
+    if volume.response == Some(true) {
+        volume_fault(check, key, Some("response"), "host paths are not returned");
+    }
+    let path = match volume.host_path.as_deref().map(normalize) {
+        Some(Ok(path)) => path,
+        Some(Err(msg)) => {
+            volume_fault(check, key, Some("host_path"), msg);
+            return None;
+        }
+        None => {
+            volume_fault(
+                check,
+                key,
+                Some("host_path"),
+                "required: an absolute path on the engine's host",
+            );
+            return None;
+        }
+    };
+    if !check.policy.allows_host_path(&path) {
+        check.forbid(
+            "host_path_not_allowed",
+            "this host path is not below any that the server allows".into(),
+        );
+    }
+    Some(MountSource::Host(path))
+}
+
+/// What a volume's name must look like.
+pub(crate) const VOLUME_NAME_RULE: &str =
+    "expected letters, digits, '_', '.' and '-', starting with a letter or digit, at most 255";
+
+/// Whether a name is a volume's and nothing else (no path, no option).
+pub(crate) fn is_volume_name(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    name.len() <= 255
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(inner)
+}
+
+fn volume_fault(check: &mut Check<'_>, key: &str, field: Option<&str>, msg: &str) {
+    check.reader.within("volumes", |reader| match field {
+        Some(field) => reader.within(key, |reader| reader.fault_at(field, msg)),
+        None => reader.fault_at(key, msg),
+    });
+}

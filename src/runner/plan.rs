@@ -1,0 +1,199 @@
+//! What the engine is asked to create for a run. Pure: no call is made here.
+
+use super::RunSpec;
+use super::mounts::{Access, MountSource};
+use super::stage::Staged;
+use crate::archive::Owner;
+use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
+
+/// The body of `POST /containers/create`: what was asked for, hardened.
+pub(crate) fn container(spec: &RunSpec, staged: Option<&Staged>, ours: Labels) -> ContainerCreate {
+    let mut labels = spec.labels.clone();
+    labels.extend(ours);
+    let feeds_stdin = spec.stdin.is_some();
+    ContainerCreate {
+        image: spec.image.clone(),
+        cmd: spec.command.clone().filter(|words| !words.is_empty()),
+        entrypoint: spec.entrypoint.clone(),
+        env: spec.env.clone(),
+        working_dir: spec.working_dir.clone(),
+        user: spec.user.clone(),
+        hostname: spec.hostname.clone(),
+        labels,
+        attach_stdin: feeds_stdin,
+        attach_stdout: true,
+        attach_stderr: true,
+        open_stdin: feeds_stdin,
+        stdin_once: feeds_stdin,
+        // With network `none`, this halves the time to start.
+        network_disabled: spec.network == "none",
+        host_config: host_config(spec, staged),
+    }
+}
+
+fn host_config(spec: &RunSpec, staged: Option<&Staged>) -> HostConfig {
+    let memory = i64::try_from(spec.memory_bytes).unwrap_or(i64::MAX);
+    HostConfig {
+        network_mode: Some(spec.network.clone()),
+        memory,
+        memory_swap: memory,
+        nano_cpus: i64::try_from(spec.nano_cpus).unwrap_or(i64::MAX),
+        pids_limit: i64::try_from(spec.pids_limit).ok(),
+        init: spec.init.then_some(true),
+        readonly_rootfs: spec.read_only,
+        tmpfs: spec.tmpfs.clone(),
+        shm_size: spec
+            .shm_size_bytes
+            .and_then(|bytes| i64::try_from(bytes).ok()),
+        cap_drop: spec.cap_drop.clone(),
+        extra_hosts: spec.extra_hosts.clone(),
+        runtime: spec.runtime.clone(),
+        security_opt: vec!["no-new-privileges".into()],
+        // We read the output ourselves; the engine need not keep a copy on its disk.
+        log_config: LogConfig {
+            kind: "none".into(),
+            ..LogConfig::default()
+        },
+        mounts: mounts(spec, staged),
+    }
+}
+
+fn mounts(spec: &RunSpec, staged: Option<&Staged>) -> Vec<Mount> {
+    let mount = |(index, mount): (usize, &super::mounts::MountSpec)| {
+        let plain = |kind: &str, source: &str| Mount {
+            kind: kind.into(),
+            source: source.into(),
+            target: mount.target.clone(),
+            read_only: mount.access == Access::ReadOnly,
+            volume_options: None,
+        };
+        match &mount.source {
+            MountSource::CollectedFile => None,
+            MountSource::Named(name) => Some(plain("volume", name)),
+            MountSource::Host(path) => Some(plain("bind", path)),
+            MountSource::File { .. } | MountSource::Archive(_) | MountSource::Files(_) => {
+                staged.map(|staged| staged.mount(index, mount))
+            }
+        }
+    };
+    spec.mounts.iter().enumerate().filter_map(mount).collect()
+}
+
+/// The user a run will have, as the request or else the image says.
+pub(crate) fn user<'a>(spec: &'a RunSpec, image: &'a ImageInspect) -> &'a str {
+    spec.user.as_deref().unwrap_or(&image.config.user)
+}
+
+/// The owner that a `uid`, `uid:gid` or empty user means; `None` when names are in it.
+pub(crate) fn numeric_owner(user: &str) -> Option<Owner> {
+    if user.is_empty() {
+        return Some(Owner::default());
+    }
+    let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
+    Some(Owner {
+        uid: uid.parse().ok()?,
+        gid: gid.parse().ok()?,
+    })
+}
+
+/// The owner that `name`, `name:group` and the like mean by an image's `/etc/passwd` and `/etc/group`. Names that are
+/// not there give root: the engine will refuse to start such a run anyway.
+pub(crate) fn named_owner(user: &str, passwd: &str, group: &str) -> Owner {
+    let (name, wanted_group) = match user.split_once(':') {
+        Some((name, group)) => (name, Some(group)),
+        None => (user, None),
+    };
+    let account = passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields[0] == name);
+    let field = |index: usize| {
+        account
+            .as_ref()
+            .and_then(|fields| fields.get(index)?.parse().ok())
+    };
+    let uid = name.parse().ok().or_else(|| field(2)).unwrap_or(0);
+    let gid = match wanted_group {
+        None => field(3),
+        Some(wanted) => wanted.parse().ok().or_else(|| {
+            let fields = group
+                .lines()
+                .map(|line| line.split(':').collect::<Vec<_>>());
+            fields
+                .into_iter()
+                .find(|fields| fields[0] == wanted)?
+                .get(2)?
+                .parse()
+                .ok()
+        }),
+    };
+    Owner {
+        uid,
+        gid: gid.unwrap_or(0),
+    }
+}
+
+/// The digest to tell the caller: the registry's for this reference, else the image's own.
+pub(crate) fn image_digest(reference: &str, image: &ImageInspect) -> String {
+    let name = reference.split('@').next().unwrap_or(reference);
+    let repository = match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => name,
+    };
+    let digest_of = |entry: &String| {
+        let (entry_repository, digest) = entry.split_once('@')?;
+        let same = entry_repository == repository
+            || entry_repository == format!("docker.io/library/{repository}")
+            || entry_repository.strip_prefix("docker.io/") == Some(repository);
+        same.then(|| digest.to_owned())
+    };
+    image
+        .repo_digests
+        .iter()
+        .find_map(digest_of)
+        .unwrap_or_else(|| image.id.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_owner_of_staged_content_is_who_the_run_will_be() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/:/bin/sh\n";
+        let group = "root:x:0:\nstaff:x:50:\n";
+        for (user, uid, gid) in [
+            ("app", 1000, 1001),
+            ("app:staff", 1000, 50),
+            ("7:staff", 7, 50),
+            ("ghost", 0, 0),
+        ] {
+            assert_eq!(numeric_owner(user), None, "{user}");
+            assert_eq!(
+                named_owner(user, passwd, group),
+                Owner { uid, gid },
+                "{user}"
+            );
+        }
+        assert_eq!(numeric_owner(""), Some(Owner::default()));
+        assert_eq!(numeric_owner("5"), Some(Owner { uid: 5, gid: 0 }));
+        assert_eq!(numeric_owner("5:6"), Some(Owner { uid: 5, gid: 6 }));
+    }
+
+    #[test]
+    fn the_digest_is_the_one_of_the_reference_that_was_asked_for() {
+        let image = ImageInspect {
+            id: "sha256:own".into(),
+            repo_digests: vec!["127.0.0.1:5000/x@sha256:a".into(), "alpine@sha256:b".into()],
+            ..ImageInspect::default()
+        };
+        for (reference, digest) in [
+            ("127.0.0.1:5000/x:1", "sha256:a"),
+            ("127.0.0.1:5000/x@sha256:a", "sha256:a"),
+            ("alpine", "sha256:b"),
+            ("other", "sha256:own"),
+        ] {
+            assert_eq!(image_digest(reference, &image), digest, "{reference}");
+        }
+    }
+}

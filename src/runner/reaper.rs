@@ -1,0 +1,122 @@
+//! Sweeps away what a run left when its process died: at start, and from time to time.
+
+use super::active::Active;
+use super::labels::{FILLS, INSTANCE, Identity};
+use super::removal::{Object, remove_once};
+use crate::cancel::Cancel;
+use crate::docker::{self, Client, Labels};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Finds leftovers and removes them.
+#[derive(Clone)]
+pub(crate) struct Reaper {
+    pub(crate) client: Client,
+    pub(crate) identity: Identity,
+    pub(crate) active: Active,
+    pub(crate) found: Arc<AtomicU64>,
+}
+
+/// The reaper's thread; dropping it does not stop it, [`Patrol::stop`] does.
+pub(crate) struct Patrol {
+    stop: Cancel,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+const PERIOD: Duration = Duration::from_secs(30);
+/// While the engine is away, it is asked more often: leftovers wait for it.
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
+
+impl Reaper {
+    /// Sweeps now and then every 30 s, on a thread of its own.
+    pub(crate) fn patrol(self) -> std::io::Result<Patrol> {
+        let stop = Cancel::new();
+        let stopped = stop.clone();
+        let rounds = move || {
+            loop {
+                let pause = match self.sweep() {
+                    Ok(_) => PERIOD,
+                    Err(error) => {
+                        log::debug!("the sweep failed: {error}");
+                        RETRY_PERIOD
+                    }
+                };
+                if stopped.wait(pause) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("reaper".into())
+            .stack_size(256 * 1024)
+            .spawn(rounds)?;
+        Ok(Patrol {
+            stop,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// One sweep; gives the number of objects removed. What cannot be removed now is left to the next one.
+    pub(crate) fn sweep(&self) -> Result<u64, docker::Error> {
+        let mut removed = 0;
+        let any_of_ours = [INSTANCE.to_owned()];
+        for container in self.client.container_list(&any_of_ours)? {
+            if self.is_leftover(&container.labels) {
+                removed += self.remove(container_object(container));
+            }
+        }
+        // After the containers, which hold volumes in use.
+        for volume in self.client.volume_list(&any_of_ours)? {
+            if self.is_leftover(&volume.labels) {
+                removed += self.remove(Object::Volume(volume.name));
+            }
+        }
+        Ok(removed)
+    }
+
+    fn is_leftover(&self, labels: &Labels) -> bool {
+        self.identity
+            .is_leftover(labels, &|run| self.active.contains(run))
+    }
+
+    fn remove(&self, object: Object) -> u64 {
+        match remove_once(&self.client, &object) {
+            Ok(()) => {
+                log::info!("removed a leftover: {object:?}");
+                self.found.fetch_add(1, Ordering::Relaxed);
+                1
+            }
+            Err(error) => {
+                log::debug!("{object:?} is not removed yet: {error}");
+                0
+            }
+        }
+    }
+}
+
+fn container_object(container: docker::ContainerSummary) -> Object {
+    match container.labels.get(FILLS) {
+        Some(volume) => Object::Fill {
+            container: container.id,
+            volume: volume.clone(),
+        },
+        None => Object::Container(container.id),
+    }
+}
+
+impl Patrol {
+    /// Stops the thread and waits for it.
+    pub(crate) fn stop(&self) {
+        self.stop.fire();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Takes what is done with out of the engine, behind the answers: retried until it is gone, awaited at shutdown.
+
+use super::active::ActiveId;
+use crate::docker::{self, Client};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Something of ours in the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Object {
+    /// A container, by id or name, with its anonymous volumes.
+    Container(String),
+    /// A container, and then the volume that it was to fill.
+    Fill { container: String, volume: String },
+    /// A volume, by name.
+    Volume(String),
+}
+
+/// Owns an object: dropping it hands it to the removal threads.
+pub(crate) struct Owned {
+    object: Option<Object>,
+    removal: Removal,
+    // Keeps the reaper away as long as the object is in use.
+    active: Option<ActiveId>,
+}
+
+/// The removal threads' queue.
+#[derive(Clone)]
+pub(crate) struct Removal {
+    queue: Sender<Object>,
+    pending: Arc<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    count: Mutex<usize>,
+    changed: Condvar,
+    stopping: crate::cancel::Cancel,
+}
+
+/// How long to wait before a removal that failed is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+impl Removal {
+    /// Starts the removal threads. They end when the last clone is dropped.
+    pub(crate) fn start(client: &Client, threads: usize) -> std::io::Result<Self> {
+        let (queue, jobs) = unbounded();
+        let removal = Self {
+            queue,
+            pending: Arc::default(),
+        };
+        for _ in 0..threads {
+            let (client, jobs, pending) = (client.clone(), jobs.clone(), removal.pending.clone());
+            spawn(client, jobs, pending)?;
+        }
+        Ok(removal)
+    }
+
+    /// A guard for an object that exists, or is about to: own it *before* the create call, by name.
+    pub(crate) fn own(&self, object: Object) -> Owned {
+        Owned {
+            object: Some(object),
+            removal: self.clone(),
+            active: None,
+        }
+    }
+
+    /// Hands an object over.
+    pub(crate) fn remove(&self, object: Object) {
+        *self.pending.lock() += 1;
+        if self.queue.send(object).is_err() {
+            self.pending.finish_one();
+        }
+    }
+
+    /// Waits until nothing is left to remove, or the deadline passes; gives the number of objects left.
+    pub(crate) fn finish(&self, deadline: Instant) -> usize {
+        let mut count = self.pending.lock();
+        while *count > 0 {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                break;
+            };
+            count = self
+                .pending
+                .changed
+                .wait_timeout(count, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        self.pending.stopping.fire();
+        *count
+    }
+}
+
+fn spawn(
+    client: Client,
+    jobs: Receiver<Object>,
+    pending: Arc<Pending>,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("removal".into())
+        .stack_size(256 * 1024)
+        .spawn(move || {
+            for object in jobs {
+                remove_until_gone(&client, &object, &pending);
+                pending.finish_one();
+            }
+        })
+}
+
+fn remove_until_gone(client: &Client, object: &Object, pending: &Pending) {
+    let mut warned = false;
+    while let Err(error) = remove_once(client, object) {
+        if !warned {
+            log::warn!("{object:?} is not removed yet: {error}");
+            warned = true;
+        }
+        // Fires at shutdown: then the next start's sweep has to do it.
+        if pending.stopping.wait(RETRY_PAUSE) {
+            log::error!("{object:?} is left in the engine: {error}");
+            return;
+        }
+    }
+}
+
+/// One attempt. The engine answers 409 while another removal of the same object goes on.
+pub(super) fn remove_once(client: &Client, object: &Object) -> Result<(), docker::Error> {
+    match object {
+        Object::Container(id) => client.container_remove(id),
+        Object::Volume(name) => client.volume_remove(name),
+        Object::Fill { container, volume } => {
+            client.container_remove(container)?;
+            client.volume_remove(volume)
+        }
+    }
+}
+
+impl Pending {
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn finish_one(&self) {
+        *self.lock() -= 1;
+        self.changed.notify_all();
+    }
+}
+
+impl Owned {
+    /// The engine's name or id of the container.
+    pub(crate) fn id(&self) -> &str {
+        match &self.object {
+            Some(
+                Object::Container(id) | Object::Fill { container: id, .. } | Object::Volume(id),
+            ) => id,
+            None => "",
+        }
+    }
+
+    /// Owns something else from now on, which what was owned has become part of or turned into.
+    pub(crate) fn become_object(&mut self, object: Object) {
+        self.object = Some(object);
+    }
+
+    /// Ties an id's being in use to this object.
+    pub(crate) fn keep_active(&mut self, active: ActiveId) {
+        self.active = Some(active);
+    }
+
+    /// Removes it now, and hands it over if that fails.
+    pub(crate) fn remove_now(mut self, client: &Client) -> Result<(), docker::Error> {
+        let Some(object) = self.object.take() else {
+            return Ok(());
+        };
+        remove_once(client, &object).inspect_err(|_| self.removal.remove(object))
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            self.removal.remove(object);
+        }
+    }
+}

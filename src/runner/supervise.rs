@@ -1,0 +1,235 @@
+//! Starts a created container, feeds it, reads it to the end and says truthfully how it ended.
+
+use super::output::{Capture, Captured};
+use super::{Error, Event, Reason, RunSpec, Sink};
+use crate::cancel::Cancel;
+use crate::docker::container::{Attached, PendingWait, Stdin};
+use crate::docker::stdcopy::{Stream, demultiplex};
+use crate::docker::{self, Client};
+use crossbeam_channel::{after, select};
+use std::io::Write;
+use std::thread::{Builder, Scope};
+use std::time::{Duration, Instant};
+
+/// How a container ended, and what it printed.
+pub(crate) struct Ending {
+    pub(crate) exit_code: Option<i64>,
+    pub(crate) reason: Reason,
+    pub(crate) oom_killed: bool,
+    pub(crate) stdout: Captured,
+    pub(crate) stderr: Captured,
+    pub(crate) start: Duration,
+    pub(crate) run: Duration,
+}
+
+/// Everything that must be in place before the container starts, so that nothing it does is missed.
+struct Prepared {
+    output: Attached,
+    stdin: Option<Stdin>,
+    wait: PendingWait,
+}
+
+/// Runs a created container to its end: its own, its time limit's, or the caller's.
+pub(crate) fn supervise(
+    client: &Client,
+    container: &str,
+    spec: &mut RunSpec,
+    (cancel, sink): (&Cancel, &dyn Sink),
+) -> Result<Ending, Error> {
+    let stdin = spec.stdin.take();
+    let prepared = prepare(client, container, stdin.is_some())?;
+    let before_start = Instant::now();
+    client.container_start(container).map_err(start_error)?;
+    let started = Instant::now();
+    sink.event(Event::Started);
+
+    let (finished, timeout) = (Cancel::new(), spec.timeout);
+    let mut streams = (
+        Capture::new(spec.output_bytes),
+        Capture::new(spec.output_bytes),
+    );
+    let (killed, exit_code) = std::thread::scope(|scope| {
+        // However this block is left, the watchdog must hear of it, or the scope would never end.
+        let _finished = FireOnDrop(&finished);
+        let (kill_after, heard) = ((timeout, cancel), &finished);
+        let watchdog = Builder::new()
+            .name("watchdog".into())
+            .stack_size(256 * 1024)
+            .spawn_scoped(scope, move || watch(client, container, kill_after, heard))
+            .map_err(|error| Error::Engine(format!("no thread for the watchdog: {error}")))?;
+        feed(scope, prepared.stdin, stdin)?;
+        read(prepared.output, &mut streams, sink)?;
+        let exit = prepared.wait.finish()?;
+        finished.fire();
+        let killed = watchdog.join().unwrap_or(None);
+        Ok::<_, Error>((killed, exit.status_code))
+    })?;
+    let run = started.elapsed();
+    let oom_killed = oom_killed(client, container)?;
+    Ok(Ending {
+        exit_code: Some(exit_code),
+        reason: killed.unwrap_or_else(|| natural_reason(exit_code, oom_killed)),
+        oom_killed,
+        stdout: streams.0.finish(spec.output_encoding),
+        stderr: streams.1.finish(spec.output_encoding),
+        start: started - before_start,
+        run,
+    })
+}
+
+fn prepare(client: &Client, container: &str, feeds_stdin: bool) -> Result<Prepared, Error> {
+    Ok(Prepared {
+        output: client.container_attach(container)?,
+        stdin: if feeds_stdin {
+            Some(client.container_attach_stdin(container)?)
+        } else {
+            None
+        },
+        wait: client.container_wait_next_exit(container)?,
+    })
+}
+
+/// Kills the container at its time limit or when the caller leaves. Gives the reason if it was this that ended it.
+fn watch(
+    client: &Client,
+    container: &str,
+    (timeout, cancel): (Duration, &Cancel),
+    finished: &Cancel,
+) -> Option<Reason> {
+    let reason = select! {
+        recv(finished.done()) -> _ => return None,
+        recv(cancel.done()) -> _ => Reason::Cancelled,
+        recv(after(timeout)) -> _ => Reason::Timeout,
+    };
+    loop {
+        match client.container_kill(container, "KILL") {
+            Ok(()) => return Some(reason),
+            // Not running, or gone: it ended by itself just now.
+            Err(docker::Error::Status {
+                status: 404 | 409, ..
+            }) => return None,
+            Err(error) => log::warn!("container {container} is not killed yet: {error}"),
+        }
+        select! {
+            recv(finished.done()) -> _ => return None,
+            recv(after(Duration::from_secs(1))) -> _ => {}
+        }
+    }
+}
+
+/// Writes stdin on its own thread, since the container may print before it reads. A container that closes its
+/// standard input, or ends, ends this too: that is its right, not an error.
+fn feed<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    stdin: Option<Stdin>,
+    bytes: Option<Vec<u8>>,
+) -> Result<(), Error> {
+    let (Some(mut stdin), Some(bytes)) = (stdin, bytes) else {
+        return Ok(());
+    };
+    let writer = move || {
+        if stdin.write_all(&bytes).and_then(|()| stdin.flush()).is_ok() {
+            let _ = stdin.close();
+        }
+    };
+    match Builder::new()
+        .name("stdin".into())
+        .stack_size(256 * 1024)
+        .spawn_scoped(scope, writer)
+    {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::Engine(format!("no thread for stdin: {error}"))),
+    }
+}
+
+/// Reads to the end of the stream, past every limit: an unread stream would block the container.
+fn read(
+    mut output: Attached,
+    streams: &mut (Capture, Capture),
+    sink: &dyn Sink,
+) -> Result<(), Error> {
+    demultiplex(&mut output.stream, &mut |stream, piece| {
+        match stream {
+            Stream::Stdout => {
+                streams.0.push(piece);
+                sink.event(Event::Stdout(piece.to_vec()));
+            }
+            Stream::Stderr => {
+                streams.1.push(piece);
+                sink.event(Event::Stderr(piece.to_vec()));
+            }
+        }
+        Ok(())
+    })
+    .map_err(|error| Error::Engine(format!("the container's output was cut: {error}")))
+}
+
+fn oom_killed(client: &Client, container: &str) -> Result<bool, Error> {
+    match client.container_inspect(container) {
+        Ok(inspected) => Ok(inspected.state.oom_killed),
+        // Somebody removed it under our hands; how it ended we know from `wait`.
+        Err(docker::Error::Status { status: 404, .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn natural_reason(exit_code: i64, oom_killed: bool) -> Reason {
+    const SIGNALS: std::ops::RangeInclusive<i64> = 129..=192;
+    match exit_code {
+        137 if oom_killed => Reason::Oom,
+        code if SIGNALS.contains(&code) => Reason::Signalled,
+        _ => Reason::Exited,
+    }
+}
+
+/// What the engine says when the fault lies in what was asked.
+pub(crate) fn start_error(error: docker::Error) -> Error {
+    let docker::Error::Status {
+        status, message, ..
+    } = &error
+    else {
+        return error.into();
+    };
+    let asked_for = [
+        "OCI runtime",
+        "unable to find user",
+        "unable to find group",
+        "starting container process",
+    ];
+    if (400..500).contains(status) || asked_for.iter().any(|words| message.contains(words)) {
+        return Error::StartFailed(message.clone());
+    }
+    error.into()
+}
+
+struct FireOnDrop<'a>(&'a Cancel);
+
+impl Drop for FireOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.fire();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_of_137_alone_is_not_want_of_memory() {
+        for (exit_code, oom_killed, reason) in [
+            (0, false, Reason::Exited),
+            (0, true, Reason::Exited),
+            (1, true, Reason::Exited),
+            (137, false, Reason::Signalled),
+            (137, true, Reason::Oom),
+            (139, false, Reason::Signalled),
+            (255, false, Reason::Exited),
+        ] {
+            assert_eq!(
+                natural_reason(exit_code, oom_killed),
+                reason,
+                "{exit_code} {oom_killed}"
+            );
+        }
+    }
+}

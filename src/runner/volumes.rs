@@ -1,0 +1,377 @@
+//! Named volumes: made, filled, read back and removed on request. They are the caller's and stay until removed.
+
+use super::collect::reading_mount;
+use super::labels::{FILLS, KEPT};
+use super::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
+use super::removal::{Object, Owned};
+use super::service::Inner;
+use super::spec::{Check, archive_limits};
+use super::stage::{OBJECT_SLACK, STAGE, pack_files};
+use super::wire::{Reader, Wire};
+use super::{Error, Front, VolumeRequest};
+use crate::archive::{self, Owner};
+use crate::docker::{self, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A checked volume request.
+struct VolumeSpec {
+    name: String,
+    content: Content,
+    driver: String,
+    driver_opts: BTreeMap<String, String>,
+    labels: Labels,
+}
+
+enum Content {
+    Nothing,
+    Archive {
+        base64: String,
+        strip_components: usize,
+    },
+    Files(BTreeMap<String, String>),
+}
+
+impl Inner {
+    /// Creates and fills a volume, or writes over one of ours. A volume that this call created is gone if it fails.
+    pub(super) fn volume_create(&self, request: Value, front: Front) -> Result<String, Error> {
+        let mut check = Check {
+            reader: Reader::new(front.root),
+            forbidden: None,
+            policy: &self.policy,
+        };
+        let spec =
+            VolumeRequest::take(request, &mut check.reader).map(|request| check.volume(request));
+        let spec = match (spec, check.reader.is_clean(), check.forbidden) {
+            (Some(spec), true, None) => spec,
+            (Some(_), true, Some(forbidden)) => return Err(forbidden),
+            _ => return Err(Error::Invalid(check.reader.into_faults())),
+        };
+        let _writing = self
+            .names
+            .enter(&spec.name)
+            .ok_or_else(|| busy(&spec.name))?;
+        match self.client.volume_inspect(&spec.name) {
+            Ok(volume) if is_ours(&volume) => self.write_over(&spec),
+            Ok(_) => Err(Error::Conflict {
+                code: "volume_not_ours",
+                detail: format!(
+                    "a volume {} exists that this service did not make",
+                    spec.name
+                ),
+            }),
+            Err(error) if is_absent(&error) => self.create(&spec),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn create(&self, spec: &VolumeSpec) -> Result<String, Error> {
+        let mut labels = spec.labels.clone();
+        labels.insert(KEPT.into(), "1".into());
+        if matches!(spec.content, Content::Nothing) {
+            let config = VolumeCreate {
+                name: spec.name.clone(),
+                driver: spec.driver.clone(),
+                driver_opts: spec.driver_opts.clone(),
+                labels,
+            };
+            self.client.volume_create(&config).map_err(driver_error)?;
+            return Ok(format!("volume {} created, empty", spec.name));
+        }
+        // One create call makes the helper, which marks the volume as incomplete, and then the volume.
+        let mount = Mount {
+            kind: "volume".into(),
+            source: spec.name.clone(),
+            target: STAGE.into(),
+            volume_options: Some(VolumeOptions {
+                no_copy: true,
+                labels,
+                driver_config: Some(DriverConfig {
+                    name: spec.driver.clone(),
+                    options: spec.driver_opts.clone(),
+                }),
+            }),
+            ..Mount::default()
+        };
+        let mut helper = self.fill_helper(mount, Some(&spec.name))?;
+        match self.fill(&helper, spec) {
+            Ok(()) => {
+                helper.become_object(Object::Container(helper.id().to_owned()));
+                helper.remove_now(&self.client)?;
+                Ok(format!("volume {} created and filled", spec.name))
+            }
+            Err(error) => {
+                // Now rather than behind the answer: the caller may try again at once.
+                let _ = helper.remove_now(&self.client);
+                Err(error)
+            }
+        }
+    }
+
+    fn write_over(&self, spec: &VolumeSpec) -> Result<String, Error> {
+        if matches!(spec.content, Content::Nothing) {
+            return Ok(format!("volume {} exists, nothing to write", spec.name));
+        }
+        let mount = Mount {
+            kind: "volume".into(),
+            source: spec.name.clone(),
+            target: STAGE.into(),
+            ..Mount::default()
+        };
+        let helper = self.fill_helper(mount, None)?;
+        self.fill(&helper, spec)?;
+        helper.remove_now(&self.client)?;
+        Ok(format!(
+            "volume {} exists, its content written over",
+            spec.name
+        ))
+    }
+
+    fn fill_helper(&self, mount: Mount, fills: Option<&str>) -> Result<Owned, Error> {
+        let active = self.active.enter();
+        let name = format!("oneoff-{}-fill", active.id());
+        let mut labels = self.identity.labels(active.id(), OBJECT_SLACK);
+        if let Some(volume) = fills {
+            labels.insert(FILLS.into(), volume.to_owned());
+        }
+        let mut helper = self.stage.helper(&name, labels, mount)?;
+        if let Some(volume) = fills {
+            let container = helper.id().to_owned();
+            helper.become_object(Object::Fill {
+                container,
+                volume: volume.to_owned(),
+            });
+        }
+        helper.keep_active(active);
+        Ok(helper)
+    }
+
+    fn fill(&self, helper: &Owned, spec: &VolumeSpec) -> Result<(), Error> {
+        let limits = archive_limits(self.policy.max_unpacked_bytes);
+        self.stage.put(helper.id(), Owner::default(), |packer| {
+            match &spec.content {
+                Content::Nothing => Ok(()),
+                Content::Archive {
+                    base64,
+                    strip_components,
+                } => packer.targz("", base64, *strip_components, limits),
+                Content::Files(files) => pack_files(packer, "", files),
+            }
+        })
+    }
+
+    /// Content of a volume of ours.
+    pub(super) fn volume_read(&self, name: &str) -> Result<String, Error> {
+        self.require_our_volume(name)?;
+        let active = self.active.enter();
+        let helper_name = format!("oneoff-{}-read", active.id());
+        let labels = self.identity.labels(active.id(), OBJECT_SLACK);
+        let helper = self
+            .stage
+            .helper(&helper_name, labels, reading_mount(name))?;
+        let mut tar = self.client.archive_get(helper.id(), STAGE)?;
+        match archive::collect_directory(&mut *tar, self.policy.max_collect_bytes) {
+            Ok(collected) => Ok(collected.content),
+            Err(archive::Error::TooLarge(detail)) => Err(Error::TooLarge(detail)),
+            Err(error) => Err(Error::Engine(format!(
+                "the engine's archive cannot be read: {error}"
+            ))),
+        }
+    }
+
+    /// Removes a volume of ours.
+    pub(super) fn volume_delete(&self, name: &str) -> Result<(), Error> {
+        self.require_our_volume(name)?;
+        let _writing = self.names.enter(name).ok_or_else(|| busy(name))?;
+        self.client
+            .volume_remove(name)
+            .map_err(|error| match error {
+                docker::Error::Status {
+                    status: 409,
+                    message,
+                    ..
+                } => Error::Conflict {
+                    code: "volume_in_use",
+                    detail: message,
+                },
+                other => other.into(),
+            })
+    }
+
+    /// Fails unless the volume exists, whoever made it.
+    pub(super) fn require_volume(&self, name: &str) -> Result<Volume, Error> {
+        self.client
+            .volume_inspect(name)
+            .map_err(|error| match is_absent(&error) {
+                true => Error::NotFound {
+                    code: "volume_not_found",
+                    detail: format!("there is no volume {name}"),
+                },
+                false => error.into(),
+            })
+    }
+
+    fn require_our_volume(&self, name: &str) -> Result<(), Error> {
+        if !is_volume_name(name) {
+            return Err(Error::invalid(&["path", "name"], VOLUME_NAME_RULE));
+        }
+        if !self.policy.allowed_volumes.allow(name) {
+            let detail = "this volume is not allowed here".into();
+            return Err(Error::Forbidden {
+                code: "volume_not_allowed",
+                detail,
+            });
+        }
+        match is_ours(&self.require_volume(name)?) {
+            true => Ok(()),
+            false => Err(Error::Forbidden {
+                code: "volume_not_ours",
+                detail: format!("volume {name} was not made by this service"),
+            }),
+        }
+    }
+}
+
+impl Check<'_> {
+    fn volume(&mut self, request: VolumeRequest) -> VolumeSpec {
+        let name = self.volume_name(request.name);
+        let driver = request.driver.unwrap_or_else(|| "local".into());
+        let driver_opts = request.driver_opts.unwrap_or_default();
+        self.driver(&driver, &driver_opts);
+        VolumeSpec {
+            name,
+            content: self.volume_content(request.content, request.files, request.strip_components),
+            driver,
+            driver_opts,
+            labels: self.labels(request.labels.unwrap_or_default()),
+        }
+    }
+
+    fn volume_name(&mut self, name: Option<String>) -> String {
+        match name {
+            Some(name) if is_volume_name(&name) => {
+                if !self.policy.allowed_volumes.allow(&name) {
+                    let list = self.policy.allowed_volumes.describe();
+                    self.forbid(
+                        "volume_not_allowed",
+                        format!("this volume is not allowed here; allowed: {list}"),
+                    );
+                }
+                name
+            }
+            Some(_) => {
+                self.reader.fault_at("name", VOLUME_NAME_RULE);
+                String::new()
+            }
+            None => {
+                if self.reader.is_clean_at("name") {
+                    self.reader.fault_at("name", "required: the volume's name");
+                }
+                String::new()
+            }
+        }
+    }
+
+    fn volume_content(
+        &mut self,
+        content: Option<String>,
+        files: Option<BTreeMap<String, String>>,
+        strip_components: Option<u64>,
+    ) -> Content {
+        if strip_components.is_some() && content.is_none() {
+            self.reader
+                .fault_at("strip_components", "goes with content only");
+        }
+        match (content, files) {
+            (Some(_), Some(_)) => self
+                .reader
+                .fault_at("files", "give either content or files"),
+            (None, Some(files)) => {
+                self.reader
+                    .within("files", |reader| file_names(reader, &files));
+                return Content::Files(files);
+            }
+            (None, None) => {}
+            (Some(base64), None) => {
+                match archive::check_targz(&base64, archive_limits(self.policy.max_unpacked_bytes))
+                {
+                    Ok(summary) => {
+                        let automatic = u64::from(summary.shared_top.is_some());
+                        let strip_components =
+                            strip_components.unwrap_or(automatic).min(4096) as usize;
+                        return Content::Archive {
+                            base64,
+                            strip_components,
+                        };
+                    }
+                    Err(error) => self.reader.fault_at("content", error.to_string()),
+                }
+            }
+        }
+        Content::Nothing
+    }
+
+    /// A volume must not reach the host by its driver's options. `local` mounts whatever it is told to: only what
+    /// comes from memory or the network is free, a bind obeys the rule for host paths.
+    fn driver(&mut self, driver: &str, options: &BTreeMap<String, String>) {
+        const FREE_TYPES: [&str; 5] = ["tmpfs", "nfs", "nfs4", "cifs", "smb3"];
+        let value = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
+        let mount_options: Vec<&str> = value("o").split(',').map(str::trim).collect();
+        let binds = mount_options
+            .iter()
+            .any(|option| ["bind", "rbind", "move", "remount"].contains(option));
+        if driver == "local" {
+            let kind = value("type");
+            let host_type = !kind.is_empty() && !FREE_TYPES.contains(&kind);
+            let device = value("device");
+            let host_device = device.starts_with('/') && !device.starts_with("//");
+            if (binds || host_type || host_device)
+                && !(["", "none", "bind"].contains(&kind) && self.is_allowed(device))
+            {
+                self.forbid_host_options();
+            }
+            return;
+        }
+        if options
+            .values()
+            .any(|value| value.contains('/') && !self.is_allowed(value))
+        {
+            self.forbid_host_options();
+        }
+    }
+
+    fn is_allowed(&self, path: &str) -> bool {
+        path.starts_with('/')
+            && !path.split('/').any(|part| part == "..")
+            && self.policy.allows_host_path(path)
+    }
+
+    fn forbid_host_options(&mut self) {
+        let detail =
+            "these driver_opts reach the engine's host outside what the server allows".into();
+        self.forbid("host_path_not_allowed", detail);
+    }
+}
+
+fn is_ours(volume: &Volume) -> bool {
+    volume.labels.contains_key(KEPT)
+}
+
+fn is_absent(error: &docker::Error) -> bool {
+    matches!(error, docker::Error::Status { status: 404, .. })
+}
+
+fn busy(name: &str) -> Error {
+    Error::Conflict {
+        code: "volume_busy",
+        detail: format!("volume {name} is being written by another request"),
+    }
+}
+
+/// An unknown driver or option is the caller's.
+fn driver_error(error: docker::Error) -> Error {
+    match error {
+        docker::Error::Status { message, .. } => Error::StartFailed(message),
+        other => other.into(),
+    }
+}
