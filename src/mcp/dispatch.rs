@@ -5,7 +5,7 @@ use super::jsonrpc::{Code, Error, Request};
 use super::outlet::{Journal, Outlet};
 use super::progress::{self, Beats};
 use super::protocol::{self, Era, Level, Peer, Revision};
-use super::tools::{self, Containers, Scene, Tool, trial};
+use super::tools::{self, Containers, Scene, Tool, Toolset, trial};
 use crate::cancel::Cancel;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ volumes (create_volume, read_volume). An error result says what to correct.";
 pub struct Service {
     containers: Arc<dyn Containers>,
     tools: Vec<Value>,
-    trial_tools: bool,
+    toolset: Toolset,
 }
 
 /// What surrounds one request.
@@ -45,13 +45,12 @@ pub fn is_long(request: &Request) -> bool {
 }
 
 impl Service {
-    /// A service on these containers, with the conformance suite's tools if they are wanted.
-    pub fn new(containers: Arc<dyn Containers>, trial_tools: bool) -> Self {
-        let tools = tools::definitions(trial_tools);
+    /// A service of these tools on these containers.
+    pub fn new(containers: Arc<dyn Containers>, toolset: Toolset) -> Self {
         Self {
             containers,
-            tools,
-            trial_tools,
+            tools: tools::definitions(toolset),
+            toolset,
         }
     }
 
@@ -138,7 +137,7 @@ impl Service {
             let shown: String = name.chars().take(128).collect();
             invalid(&format!("unknown tool: {shown}"))
         };
-        if !self.trial_tools {
+        if self.toolset == Toolset::Own {
             return Err(unknown());
         }
         let capabilities = meta.and_then(|meta| meta.get(protocol::META_CAPABILITIES));

@@ -138,13 +138,23 @@ impl Tool {
     }
 }
 
-/// The `tools` of `tools/list`; with the conformance suite's own at the end when those are switched on.
-pub fn definitions(trial_tools: bool) -> Vec<Value> {
-    let mut tools: Vec<Value> = Tool::ALL.into_iter().map(Tool::definition).collect();
-    if trial_tools {
-        tools.extend(trial::definitions());
+/// Which tools are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Toolset {
+    /// Ours.
+    #[default]
+    Own,
+    /// Ours, and after them the conformance suite's.
+    WithTrials,
+}
+
+/// The `tools` of `tools/list`.
+pub fn definitions(toolset: Toolset) -> Vec<Value> {
+    let own = Tool::ALL.into_iter().map(Tool::definition);
+    match toolset {
+        Toolset::Own => own.collect(),
+        Toolset::WithTrials => own.chain(trial::definitions()).collect(),
     }
-    tools
 }
 
 /// Says what is required, and does not forbid more at the top: clients that add members of their own to the arguments
@@ -224,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_tool_is_found_by_its_name_and_says_all_a_model_needs() {
-        for (tool, definition) in Tool::ALL.into_iter().zip(definitions(false)) {
+        for (tool, definition) in Tool::ALL.into_iter().zip(definitions(Toolset::Own)) {
             assert_eq!(Tool::from_name(tool.name()), Some(tool));
             assert_eq!(definition["name"], tool.name());
             for member in ["title", "description", "annotations"] {

@@ -10,7 +10,7 @@ mod schema;
 pub(crate) mod trial;
 
 pub use call::{Scene, call};
-pub use catalogue::{Tool, definitions};
+pub use catalogue::{Tool, Toolset, definitions};
 
 use crate::cancel::Cancel;
 use crate::runner::{Error, Front, Health, Image, PullPolicy, RunResult, Runner, Sink};
