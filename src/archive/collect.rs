@@ -3,20 +3,17 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read};
 
 use ::base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use ::base64::write::EncoderStringWriter;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::reader::{Entry, Kind, TarReader};
+use super::reader::{BUFFER, Entry, Kind, TarReader};
 use super::writer::{Head, TarWriter};
 use super::{Error, MAX_ENTRIES, Owner, name};
 
-const BUFFER: usize = 128 * 1024;
-/// Long names and extended headers may take as much as content may, and this much in any case.
-const MIN_DESCRIBE_LIMIT: u64 = 16 << 20;
 /// Most entries named in [`CollectedDirectory::skipped`].
 const MAX_SKIPPED_NAMES: usize = 50;
 /// Most bytes taken at once for a file of a stated size.
@@ -98,7 +95,7 @@ type Sink = GzEncoder<EncoderStringWriter<'static, GeneralPurpose, String>>;
 
 fn reader(engine_tar: &mut dyn Read, limit_bytes: u64) -> Source<'_> {
     let stream = BufReader::with_capacity(BUFFER, engine_tar);
-    TarReader::new(stream, limit_bytes.max(MIN_DESCRIBE_LIMIT))
+    TarReader::new(stream, limit_bytes)
 }
 
 fn first_entry(source: &mut Source<'_>) -> Result<Entry, Error> {
@@ -107,7 +104,7 @@ fn first_entry(source: &mut Source<'_>) -> Result<Entry, Error> {
         .ok_or_else(|| Error::Tar("the engine sent no entry".to_owned()))
 }
 
-/// What an entry is called in answers.
+/// What an entry is called in answers; the engine's API has a FIFO in small letters, too.
 fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::File => "file",
@@ -260,8 +257,7 @@ impl Collector {
     }
 
     fn finish(mut self) -> Result<CollectedDirectory, Error> {
-        let mut gzip = self.tar.finish()?;
-        gzip.flush()?;
+        let gzip = self.tar.finish()?;
         self.collected.content = gzip.finish()?.into_inner();
         let unnamed = self.skipped - self.collected.skipped.len() as u64;
         if unnamed > 0 {

@@ -1,6 +1,6 @@
 //! The names an archive has used so far, so that no entry is written twice, through a symbolic link, or below a file.
 //! It keeps a keyed hash of each name instead of the name: a million names of 4 KiB must not cost 4 GiB. Two names of
-//! one hash (once in 10⁷ archives of a million entries, and nobody can aim at it) end in a refusal.
+//! one hash (once in ten million archives of a million entries, and nobody can aim at it) end in a refusal.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -80,7 +80,6 @@ impl Ledger {
                 self.nodes.insert(key, node);
                 Ok(())
             }
-            (known, Node::Implied) if known.is_directory() => Ok(()),
             (known, _) if known.is_directory() => Err("is a directory earlier in the archive"),
             _ => Err("appears twice"),
         }
@@ -140,4 +139,60 @@ struct Step {
     /// Where it ends in the whole name.
     end: usize,
     key: u64,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_used_once_unless_it_is_a_directory() {
+        let mut ledger = Ledger::new();
+        for name in ["d", "d/e", "d"] {
+            ledger.enter(name.as_bytes(), Node::Directory).unwrap();
+        }
+        ledger.enter(b"f", Node::File).unwrap();
+        ledger.enter(b"l", Node::Symlink).unwrap();
+        let cases: [(&[u8], Node, &str); 8] = [
+            (b"f", Node::File, "appears twice"),
+            (b"f", Node::Directory, "appears twice"),
+            (b"l", Node::Directory, "appears twice"),
+            (b"l", Node::Symlink, "appears twice"),
+            (b"d", Node::File, "is a directory earlier"),
+            (b"d", Node::Symlink, "is a directory earlier"),
+            (b"f/x", Node::File, "uses a file"),
+            (b"l/x/y", Node::Directory, "through a symbolic link"),
+        ];
+        for (name, node, rule) in cases {
+            let refused = ledger.enter(name, node).unwrap_err();
+            assert!(refused.contains(rule), "{}: {refused}", name.escape_ascii());
+        }
+        assert_eq!(ledger.len(), 4);
+    }
+
+    #[test]
+    fn implied_directories_are_written_below_written_ones_only() {
+        let mut ledger = Ledger::new();
+        assert!(ledger.enter(b"usr/local/x", Node::File).unwrap().is_empty());
+        assert_eq!(ledger.get(b"usr/local"), Some(Node::Implied));
+        ledger.enter(b"usr/local/top", Node::Directory).unwrap();
+        let implied = ledger.enter(b"usr/local/top/a/b/c", Node::File).unwrap();
+        assert_eq!(implied, [&b"usr/local/top/a"[..], b"usr/local/top/a/b"]);
+        assert!(
+            ledger
+                .enter(b"usr/local/top/a/b/d", Node::File)
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(ledger.get(b"usr/local/top/a"), Some(Node::Directory));
+        assert_eq!(ledger.get(b"usr/local/to"), None);
+    }
+
+    #[test]
+    fn the_root_can_be_written_too() {
+        let mut ledger = Ledger::new();
+        ledger.enter(b"", Node::Directory).unwrap();
+        assert_eq!(ledger.enter(b"a/b", Node::File).unwrap(), [b"a"]);
+    }
 }

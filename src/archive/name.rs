@@ -85,7 +85,9 @@ pub fn file_name_fault(path: &str) -> Option<String> {
 /// A name for messages: shortened, and escaped so that no control character reaches a log or a terminal.
 pub(super) fn shown(name: &[u8]) -> String {
     let mut text = String::new();
-    for chunk in name.utf8_chunks() {
+    // every character takes four bytes at most
+    let enough = &name[..name.len().min(4 * MAX_SHOWN + 4)];
+    for chunk in enough.utf8_chunks() {
         chunk.valid().chars().for_each(|c| match c {
             '\'' | '"' => text.push(c),
             c => text.extend(c.escape_debug()),
@@ -93,12 +95,96 @@ pub(super) fn shown(name: &[u8]) -> String {
         for byte in chunk.invalid() {
             text.push_str(&format!("\\x{byte:02x}"));
         }
-        if text.len() > MAX_NAME {
-            break;
-        }
     }
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_one_spelling() {
+        let cases: [(&[u8], &[u8]); 9] = [
+            (b"a", b"a"),
+            (b"./a", b"a"),
+            (b"a/./b", b"a/b"),
+            (b"a//b/", b"a/b"),
+            (b"./", b""),
+            (b".", b""),
+            (b"..a/b..", b"..a/b.."),
+            (b"a\\..\\b\n", b"a\\..\\b\n"),
+            (b"\xff\xfe", b"\xff\xfe"),
+        ];
+        for (name, spelled) in cases {
+            assert_eq!(
+                normalise(name),
+                Ok(spelled.to_vec()),
+                "{}",
+                name.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
+    fn bad_names_are_told_by_their_rule() {
+        let long = "x".repeat(256);
+        let longest = "x/".repeat(2049);
+        let deep = "x/".repeat(256);
+        let cases = [
+            ("", "empty"),
+            ("/a", "absolute"),
+            ("//a", "absolute"),
+            ("..", "`..`"),
+            ("a/..", "`..`"),
+            ("a/../b", "`..`"),
+            ("./../b", "`..`"),
+            ("a\0b", "NUL"),
+            (long.as_str(), "longer than 255"),
+            (longest.as_str(), "longer than 4096"),
+            (deep.as_str(), "255 directories deep"),
+        ];
+        for (name, rule) in cases {
+            assert!(
+                normalise(name.as_bytes()).unwrap_err().contains(rule),
+                "{name:?}"
+            );
+            assert!(file_name_fault(name).unwrap().contains(rule), "{name:?}");
+        }
+        assert!(normalise("x/".repeat(255).as_bytes()).is_ok());
+        assert!(normalise("x".repeat(255).as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn a_file_needs_a_name_of_its_own() {
+        assert_eq!(file_name_fault("dir/file.txt"), None);
+        assert_eq!(file_name_fault("./a b"), None);
+        for name in [".", "./", "dir/", "dir/."] {
+            assert!(file_name_fault(name).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn leading_parts_are_dropped_and_nothing_is_left_of_short_names() {
+        assert_eq!(strip(b"a/b/c", 0), b"a/b/c");
+        assert_eq!(strip(b"a/b/c", 2), b"c");
+        assert_eq!(strip(b"a/b", 2), b"");
+        assert_eq!(strip(b"a", usize::MAX), b"");
+    }
+
+    #[test]
+    fn shown_names_are_short_and_printable() {
+        assert_eq!(shown("ä'b".as_bytes()), "ä'b");
+        assert_eq!(shown(b"a\n\x1b[31m\xff"), "a\\n\\u{1b}[31m\\xff");
+        assert_eq!(shown("\u{202e}gpj".as_bytes()), "\\u{202e}gpj");
+        assert_eq!(shown(&[b'a'; 5000]), format!("{}…", "a".repeat(120)));
+        assert_eq!(
+            shown("😀".repeat(300).as_bytes()),
+            format!("{}…", "😀".repeat(120))
+        );
     }
 }

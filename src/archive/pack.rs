@@ -6,20 +6,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::gunzip::Gunzip;
 use super::ledger::{Ledger, Node};
-use super::reader::{Entry, Kind, TarReader};
+use super::reader::{BUFFER, Entry, Kind, TarReader};
 use super::tally::Tally;
 use super::writer::{Head, TarWriter};
 use super::{Error, Limits, Owner, Summary, name};
 
-const BUFFER: usize = 128 * 1024;
 /// Mode of a directory that an archive implies but does not have.
 const IMPLIED_MODE: u32 = 0o755;
 /// Permissions and the sticky bit: setuid and setgid never come in.
 const MODE_BITS: u32 = 0o1777;
 /// Longest target of a symbolic link (`PATH_MAX`).
 const MAX_TARGET: usize = 4096;
-/// Long names and extended headers may take as much as content may, and this much in any case.
-const MIN_DESCRIBE_LIMIT: u64 = 16 << 20;
 
 type Source<'a> = TarReader<BufReader<Gunzip<'a>>>;
 
@@ -143,7 +140,7 @@ impl<W: Write> Packer<W> {
         limits: Limits,
     ) -> Result<Summary, Error> {
         let stream = BufReader::with_capacity(BUFFER, Gunzip::open(base64)?);
-        let mut source = TarReader::new(stream, limits.unpacked_bytes.max(MIN_DESCRIBE_LIMIT));
+        let mut source = TarReader::new(stream, limits.unpacked_bytes);
         self.enter(&place.below, Node::Directory, &place.below)?;
         let names_before = self.ledger.len();
         let mut tally = Tally::new(limits);

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn records_override_what_the_header_says() {
-        let read = parse(b"12 path=a/b\n14 size=12345\n21 mtime=1700000000.5\n").unwrap();
+        let read = parse(b"12 path=a/b\n14 size=12345\n22 mtime=1700000000.5\n").unwrap();
         assert_eq!(read.path.unwrap(), b"a/b");
         assert_eq!((read.size, read.mtime), (Some(12345), Some(1_700_000_000)));
     }
@@ -120,7 +120,7 @@ mod tests {
             b"x",
             b"10",
             b"10 path=a",
-            b"9 path=a\n",
+            b"8 path=a\n",
             b"11 path=a\n",
             b"+10 path=a\n",
             b"8 patha\n",

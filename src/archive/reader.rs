@@ -7,9 +7,14 @@ use tar::{EntryType, Header};
 
 use super::{Error, pax};
 
+/// Bytes taken from below at once.
+pub(super) const BUFFER: usize = 128 * 1024;
+
 const BLOCK: usize = 512;
 /// Longest single long name or extended header (as Go's archive/tar has it).
 const MAX_DESCRIPTION: u64 = 1 << 20;
+/// All long names and extended headers may take as much as content may, and this much in any case.
+const MIN_DESCRIBE_LIMIT: u64 = 16 << 20;
 /// Most zeros after the end of an archive; GNU tar pads to 10 KiB.
 const MAX_PADDING: u64 = 16 << 20;
 /// Latest time that a header holds in plain octal: the year 2242.
@@ -70,14 +75,14 @@ impl Description {
 }
 
 impl<R: BufRead> TarReader<R> {
-    /// A reader that takes at most `describe_limit` bytes of long names and extended headers.
-    pub(super) fn new(stream: R, describe_limit: u64) -> Self {
+    /// A reader for an archive that may hold `content_limit` bytes. The caller bounds content; names are bounded here.
+    pub(super) fn new(stream: R, content_limit: u64) -> Self {
         Self {
             stream,
             content: 0,
             padding: 0,
             described: 0,
-            describe_limit,
+            describe_limit: content_limit.max(MIN_DESCRIBE_LIMIT),
             current: Vec::new(),
             begun: false,
         }
@@ -264,47 +269,12 @@ impl<R: BufRead> TarReader<R> {
 
     fn entry(&mut self, header: &Header, description: Description) -> Result<Entry, Error> {
         let pax = description.pax.unwrap_or_default();
-        let name = one_of(description.long_name, pax.path)?
-            .unwrap_or_else(|| header.path_bytes().into_owned());
-        let target = one_of(description.long_target, pax.linkpath)?;
-        let target =
-            target.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
-        let unreadable = |what: &str| Error::entry(&name, format!("has an unreadable {what}"));
-        let size = match pax.size {
-            Some(size) => size,
-            None => header.entry_size().map_err(|_| unreadable("size"))?,
-        };
-        let kind = match kind(header.entry_type(), &name) {
-            Kind::File if pax.sparse => Kind::Other("sparse file"),
-            kind => kind,
-        };
-        let mtime = pax
-            .mtime
-            .or(header.mtime().ok())
-            .filter(|&mtime| mtime <= MAX_MTIME);
-        let entry = Entry {
-            kind,
-            target: if matches!(kind, Kind::Symlink | Kind::Hardlink) {
-                target
-            } else {
-                Vec::new()
-            },
-            mode: header.mode().map_err(|_| unreadable("mode"))? & 0o7777,
-            uid: pax.uid.or(header.uid().ok()).unwrap_or(0),
-            gid: pax.gid.or(header.gid().ok()).unwrap_or(0),
-            mtime: mtime.unwrap_or(0),
-            size,
-            name,
-        };
-        // readers disagree on whether content follows such a header, so there must be none
-        if size > 0 && matches!(kind, Kind::Directory | Kind::Symlink | Kind::Hardlink) {
-            return Err(Error::entry(
-                &entry.name,
-                "is a directory or a link, yet has content",
-            ));
-        }
+        let target = one_of(description.long_target, pax.linkpath.clone())?;
+        let name = one_of(description.long_name, pax.path.clone())?;
+        let name = name.unwrap_or_else(|| header.path_bytes().into_owned());
+        let entry = compose(header, &pax, name, target)?;
         self.current.clone_from(&entry.name);
-        self.expect_content(size);
+        self.expect_content(entry.size);
         Ok(entry)
     }
 
@@ -315,6 +285,48 @@ impl<R: BufRead> TarReader<R> {
         }
         format!("{what}, after `{}`", super::name::shown(&self.current))
     }
+}
+
+/// An entry from its header and what stood before it.
+fn compose(
+    header: &Header,
+    pax: &pax::Overrides,
+    name: Vec<u8>,
+    target: Option<Vec<u8>>,
+) -> Result<Entry, Error> {
+    let unreadable = |what: &str| Error::entry(&name, format!("has an unreadable {what}"));
+    let kind = match kind(header.entry_type(), &name) {
+        Kind::File if pax.sparse => Kind::Other("sparse file"),
+        kind => kind,
+    };
+    let size = match pax.size {
+        Some(size) => size,
+        None => header.entry_size().map_err(|_| unreadable("size"))?,
+    };
+    // readers disagree on whether content follows such a header, so there must be none
+    if size > 0 && matches!(kind, Kind::Directory | Kind::Symlink | Kind::Hardlink) {
+        return Err(Error::entry(
+            &name,
+            "is a directory or a link, yet has content",
+        ));
+    }
+    let target = match kind {
+        Kind::Symlink | Kind::Hardlink => {
+            target.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned())
+        }
+        _ => Vec::new(),
+    };
+    let mtime = pax.mtime.or(header.mtime().ok());
+    Ok(Entry {
+        kind,
+        target,
+        mode: header.mode().map_err(|_| unreadable("mode"))? & 0o7777,
+        uid: pax.uid.or(header.uid().ok()).unwrap_or(0),
+        gid: pax.gid.or(header.gid().ok()).unwrap_or(0),
+        mtime: mtime.filter(|&mtime| mtime <= MAX_MTIME).unwrap_or(0),
+        size,
+        name,
+    })
 }
 
 /// `fill_buf` that is not disturbed by signals.

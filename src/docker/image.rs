@@ -1,20 +1,38 @@
 //! `/images` endpoints.
-use super::{AuthConfig, Client, Error, ImageInspect, ImageSummary, PullProgress};
+use super::answer::unless_missing;
+use super::call::{Call, Limits, path};
+use super::messages::Messages;
+use super::{AuthConfig, Client, Error, ImageInspect, ImageSummary, PullProgress, registry_auth};
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use std::io::Read;
+use std::time::Duration;
+use ureq::http::Method;
 
-#[allow(unused_variables)]
+/// How often a silent pull asks whether to go on.
+const PULL_TICK: Duration = Duration::from_secs(1);
+/// Messages that may wait for a slow `progress`.
+const PULL_BACKLOG: usize = 64;
+
 impl Client {
     /// `GET /images/{name}/json`
     pub fn image_inspect(&self, name: &str) -> Result<ImageInspect, Error> {
-        unimplemented!()
+        let name = path("image_inspect", "/images", name, "/json")?;
+        self.send(Call::new("image_inspect", Method::GET, name))?
+            .json()
     }
+
     /// `GET /images/json`
     pub fn image_list(&self) -> Result<Vec<ImageSummary>, Error> {
-        unimplemented!()
+        self.send(Call::new("image_list", Method::GET, "/images/json".into()))?
+            .json()
     }
+
     /// `POST /images/create?fromImage=&tag=&platform=` with `X-Registry-Auth`; `progress` sees every message and ends
-    /// the pull by returning false (the connection is dropped, the engine cancels). An error that the engine
-    /// reports within the stream becomes `Error::Status` too.
+    /// the pull by returning false (the connection is dropped, the engine cancels): that is an `Error::Source`. An
+    /// error that the engine reports within the stream becomes `Error::Status` too.
+    ///
+    /// There is no deadline, and an engine can be silent for minutes, its answer's head included. So while nothing
+    /// arrives `progress` is called once a second with an empty message, and deadlines are its business.
     pub fn image_pull(
         &self,
         reference: &str,
@@ -22,8 +40,44 @@ impl Client {
         auth: Option<&AuthConfig>,
         progress: &mut dyn FnMut(PullProgress) -> bool,
     ) -> Result<(), Error> {
-        unimplemented!()
+        let agent = self.separate_agent();
+        let call = pull_call(reference, platform, auth).separate(agent.clone());
+        let (sender, events) = bounded(PULL_BACKLOG);
+        let client = self.clone();
+        // A thread, because nothing else can wait for the engine and for the caller at once. It ends with the call.
+        let thread = std::thread::Builder::new().name("pull".into());
+        let spawned = thread.spawn(move || {
+            let outcome = client.pull(call, &sender);
+            let _ = sender.send(PullEvent::Ended(outcome));
+        });
+        spawned.map_err(|error| source_error(&error.to_string()))?;
+        loop {
+            let message = match events.recv_timeout(PULL_TICK) {
+                Ok(PullEvent::Ended(outcome)) => return outcome,
+                Ok(PullEvent::Progress(message)) => message,
+                Err(RecvTimeoutError::Timeout) => PullProgress::default(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(source_error("the pulling thread is gone"));
+                }
+            };
+            if !progress(message) {
+                agent.shutdown();
+                return Err(source_error("the caller ended the pull"));
+            }
+        }
     }
+
+    fn pull(&self, call: Call<'static>, events: &Sender<PullEvent>) -> Result<(), Error> {
+        let mut messages = Messages::new("image_pull", self.send(call)?.stream());
+        while let Some(message) = messages.next()? {
+            // Nobody listens any more: leave, which closes the connection.
+            if events.send(PullEvent::Progress(message)).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// `POST /images/create?fromSrc=-&repo=&tag=&changes=`: imports a plain tar as an image; returns its id.
     pub fn image_import(
         &self,
@@ -32,10 +86,93 @@ impl Client {
         changes: &[&str],
         tar: &mut (dyn Read + Send),
     ) -> Result<String, Error> {
-        unimplemented!()
+        let mut call = Call::new("image_import", Method::POST, "/images/create".into())
+            .query("fromSrc", "-")
+            .query("repo", repo)
+            .query("tag", tag);
+        for change in changes {
+            call = call.query("changes", change);
+        }
+        let answer = self.send(call.tar(tar).limits(Limits::Stall))?;
+        let mut messages = Messages::new("image_import", answer.stream());
+        let mut last = String::new();
+        while let Some(message) = messages.next()? {
+            last = message.status;
+        }
+        if last.starts_with("sha256:") {
+            return Ok(last);
+        }
+        Err(Error::Malformed {
+            call: "image_import",
+            detail: "no image id in the answer".into(),
+        })
     }
+
     /// `DELETE /images/{name}`; not found is Ok.
     pub fn image_remove(&self, name: &str) -> Result<(), Error> {
-        unimplemented!()
+        let name = path("image_remove", "/images", name, "")?;
+        unless_missing(self.send(Call::new("image_remove", Method::DELETE, name)))
+    }
+}
+
+enum PullEvent {
+    Progress(PullProgress),
+    Ended(Result<(), Error>),
+}
+
+fn pull_call(reference: &str, platform: Option<&str>, auth: Option<&AuthConfig>) -> Call<'static> {
+    let (image, tag) = split_reference(reference);
+    let mut call = Call::new("image_pull", Method::POST, "/images/create".into())
+        .query("fromImage", image)
+        .query("tag", tag)
+        .limits(Limits::Patient);
+    if let Some(platform) = platform {
+        call = call.query("platform", platform);
+    }
+    if let Some(auth) = auth {
+        call = call.header("x-registry-auth", registry_auth::header_value(auth));
+    }
+    call
+}
+
+/// Repository, and tag or digest; without either `latest`, since an empty tag would pull them all. A tag beside a
+/// digest says nothing more.
+fn split_reference(reference: &str) -> (&str, &str) {
+    let (named, digest) = match reference.split_once('@') {
+        Some((named, digest)) => (named, Some(digest)),
+        None => (reference, None),
+    };
+    let (repository, tag) = match named.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (named, "latest"),
+    };
+    (repository, digest.unwrap_or(tag))
+}
+
+fn source_error(detail: &str) -> Error {
+    Error::Source {
+        call: "image_pull",
+        detail: detail.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_split_into_repository_and_tag_or_digest() {
+        let cases = [
+            ("alpine", ("alpine", "latest")),
+            ("alpine:3", ("alpine", "3")),
+            ("reg:5000/x", ("reg:5000/x", "latest")),
+            ("reg:5000/x:1", ("reg:5000/x", "1")),
+            ("reg:5000/x@sha256:ab", ("reg:5000/x", "sha256:ab")),
+            ("reg:5000/x:1@sha256:ab", ("reg:5000/x", "sha256:ab")),
+            ("ghcr.io/a/b/c", ("ghcr.io/a/b/c", "latest")),
+        ];
+        for (reference, expected) in cases {
+            assert_eq!(split_reference(reference), expected);
+        }
     }
 }

@@ -1,1 +1,90 @@
-//! `X-Registry-Auth`: base64url JSON of an [`super::AuthConfig`].
+//! `X-Registry-Auth`: base64url JSON of an [`super::AuthConfig`]. No registry is contacted here.
+//!
+//! [Authentication](https://docs.docker.com/reference/api/engine/version/v1.41/#section/Authentication)
+use super::AuthConfig;
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
+
+/// Google's registries: the user name that says "the password is a service account's key file".
+const KEY_FILE_USER: &str = "_json_key";
+
+/// The header's value: padded base64url of the JSON object.
+pub fn header_value(auth: &AuthConfig) -> String {
+    let mut auth = auth.clone();
+    if auth.username == KEY_FILE_USER {
+        auth.password = key_file(&auth.password);
+    }
+    // Seven strings always serialise; an empty object is what "anonymous" looks like.
+    let json = serde_json::to_vec(&auth).unwrap_or_else(|_| b"{}".to_vec());
+    BASE64_URL_SAFE.encode(json)
+}
+
+/// The registry wants the JSON itself; people send it in base64, because it is awkward to quote. Anything that is
+/// not base64 of a JSON object passes untouched.
+fn key_file(password: &str) -> String {
+    let standard = |letter: char| match letter {
+        '-' => '+',
+        '_' => '/',
+        other => other,
+    };
+    let packed = password
+        .chars()
+        .filter(|letter| !letter.is_ascii_whitespace() && *letter != '=');
+    let decoded = BASE64_STANDARD_NO_PAD.decode(packed.map(standard).collect::<String>());
+    decoded
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|text| text.trim_start().starts_with('{'))
+        .unwrap_or_else(|| password.to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use base64::prelude::BASE64_STANDARD;
+
+    fn decoded(username: &str, password: &str) -> serde_json::Value {
+        let value = header_value(&AuthConfig {
+            username: username.into(),
+            password: password.into(),
+            serveraddress: "https://gcr.io".into(),
+            ..AuthConfig::default()
+        });
+        serde_json::from_slice(&BASE64_URL_SAFE.decode(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_given_is_sent() {
+        assert_eq!(
+            decoded("u", "p?>~"),
+            serde_json::json!({"username": "u", "password": "p?>~", "serveraddress": "https://gcr.io"})
+        );
+        assert_eq!(
+            header_value(&AuthConfig::default()),
+            BASE64_URL_SAFE.encode("{}")
+        );
+    }
+
+    #[test]
+    fn a_key_file_in_base64_is_unpacked_only_for_json_key() {
+        let key = "{\"type\": \"service_account\"}\n";
+        let packed = BASE64_STANDARD.encode(key);
+        let wrapped = format!("{}\n{}\n", &packed[..8], &packed[8..]);
+        let cases = [
+            ("_json_key", packed.as_str(), key),
+            ("_json_key", &wrapped, key),
+            ("_json_key", key, key),
+            ("_json_key", "c2VjcmV0", "c2VjcmV0"),
+            ("_json_key_base64", &packed, &packed),
+            ("someone", &packed, &packed),
+        ];
+        for (username, password, expected) in cases {
+            assert_eq!(
+                decoded(username, password)["password"],
+                expected,
+                "{username}"
+            );
+        }
+    }
+}

@@ -118,7 +118,7 @@ pub struct DriverConfig {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct ContainerCreated {
     pub id: String,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub warnings: Vec<String>,
 }
 
@@ -130,6 +130,7 @@ pub struct ContainerInspect {
     pub id: String,
     pub state: ContainerState,
     pub config: ContainerConfig,
+    #[serde(deserialize_with = "null_as_default")]
     pub mounts: Vec<MountPoint>,
 }
 
@@ -155,11 +156,11 @@ pub struct ContainerState {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct ContainerConfig {
     pub user: String,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub cmd: Vec<String>,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub entrypoint: Vec<String>,
     pub working_dir: String,
 }
@@ -184,9 +185,10 @@ pub struct MountPoint {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct ContainerSummary {
     pub id: String,
+    #[serde(deserialize_with = "null_as_default")]
     pub names: Vec<String>,
     pub state: String,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
     /// Seconds since 1970.
     pub created: i64,
@@ -198,11 +200,11 @@ pub struct ContainerSummary {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct ImageInspect {
     pub id: String,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub repo_tags: Vec<String>,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub repo_digests: Vec<String>,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub config: ContainerConfig,
     pub architecture: String,
     pub os: String,
@@ -216,15 +218,15 @@ pub struct ImageInspect {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct ImageSummary {
     pub id: String,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub repo_tags: Vec<String>,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub repo_digests: Vec<String>,
     /// Seconds since 1970.
     pub created: i64,
     /// Bytes.
     pub size: i64,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
 }
 
@@ -247,9 +249,9 @@ pub struct Volume {
     pub name: String,
     pub driver: String,
     pub mountpoint: String,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
-    #[serde(deserialize_with = "super::types::null_as_default")]
+    #[serde(deserialize_with = "null_as_default")]
     pub options: BTreeMap<String, String>,
     pub created_at: String,
 }
@@ -276,7 +278,7 @@ pub struct PullProgress {
     /// Layer id, or the tag.
     pub id: String,
     /// Bytes, where known.
-    #[serde(rename = "progressDetail")]
+    #[serde(rename = "progressDetail", deserialize_with = "null_as_default")]
     pub progress_detail: ProgressDetail,
 }
 
@@ -285,8 +287,10 @@ pub struct PullProgress {
 #[serde(default)]
 pub struct ProgressDetail {
     /// Bytes so far.
+    #[serde(deserialize_with = "negative_as_zero")]
     pub current: u64,
     /// Bytes in all; 0: unknown.
+    #[serde(deserialize_with = "negative_as_zero")]
     pub total: u64,
 }
 
@@ -322,6 +326,16 @@ impl std::fmt::Debug for AuthConfig {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct WaitExit {
     pub status_code: i64,
+    /// Why waiting ended otherwise than by an exit.
+    pub error: Option<WaitError>,
+}
+
+/// `Error` of a [`WaitExit`].
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct WaitError {
+    pub message: String,
 }
 
 /// The engine writes `null` for an empty list or map.
@@ -331,4 +345,9 @@ where
     T: Default + Deserialize<'de>,
 {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// The engine writes -1 for a size it does not know.
+fn negative_as_zero<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Ok(u64::try_from(i64::deserialize(deserializer)?).unwrap_or(0))
 }

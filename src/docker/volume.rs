@@ -1,22 +1,43 @@
 //! `/volumes` endpoints.
-use super::{Client, Error, Volume, VolumeCreate};
+use super::answer::unless_missing;
+use super::call::{Call, label_filter, path};
+use super::{Client, Error, Volume, VolumeCreate, null_as_default};
+use serde::Deserialize;
+use ureq::http::Method;
 
-#[allow(unused_variables)]
 impl Client {
-    /// `POST /volumes/create`
+    /// `POST /volumes/create`; a volume of that name which exists already is returned as it is.
     pub fn volume_create(&self, config: &VolumeCreate) -> Result<Volume, Error> {
-        unimplemented!()
+        let call = Call::new("volume_create", Method::POST, "/volumes/create".into());
+        self.send(call.json(config)?)?.json()
     }
+
     /// `GET /volumes/{name}`
     pub fn volume_inspect(&self, name: &str) -> Result<Volume, Error> {
-        unimplemented!()
+        let name = path("volume_inspect", "/volumes", name, "")?;
+        self.send(Call::new("volume_inspect", Method::GET, name))?
+            .json()
     }
-    /// `GET /volumes?filters={"label":[…]}`
+
+    /// `GET /volumes?filters={"label":[…]}`; a volume must carry all of `labels` (`key` or `key=value`).
     pub fn volume_list(&self, labels: &[String]) -> Result<Vec<Volume>, Error> {
-        unimplemented!()
+        let call = Call::new("volume_list", Method::GET, "/volumes".into());
+        let listed: Listed = self
+            .send(call.query("filters", &label_filter(labels)))?
+            .json()?;
+        Ok(listed.volumes)
     }
-    /// `DELETE /volumes/{name}`; not found is Ok.
+
+    /// `DELETE /volumes/{name}`; not found is Ok, in use is a 409.
     pub fn volume_remove(&self, name: &str) -> Result<(), Error> {
-        unimplemented!()
+        let name = path("volume_remove", "/volumes", name, "")?;
+        unless_missing(self.send(Call::new("volume_remove", Method::DELETE, name)))
     }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    #[serde(default, deserialize_with = "null_as_default")]
+    volumes: Vec<Volume>,
 }

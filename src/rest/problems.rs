@@ -5,7 +5,7 @@ use crate::problem::{Fault, Problem};
 use crate::runner::Error;
 
 /// The reply for an error, with its status, code and headers.
-pub fn reply(error: &Error) -> Reply {
+pub(super) fn reply(error: &Error) -> Reply {
     let reply = Reply::problem(&problem(error));
     match error {
         Error::QueueFull { retry_after_secs } => {

@@ -1,0 +1,316 @@
+//! Why a call of the engine failed, in words that say what to do about it.
+use super::socket::DialError;
+use super::{Host, transport};
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+/// Why an engine call failed. `call` is the method's name, such as `container_create`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// The engine cannot be reached; `detail` says why and gives advice.
+    Unreachable {
+        /// method name
+        call: &'static str,
+        /// reason and advice
+        detail: String,
+    },
+    /// The engine did not answer within the call's deadline.
+    TimedOut {
+        /// method name
+        call: &'static str,
+        /// seconds
+        timeout_secs: u64,
+    },
+    /// The engine answered with an error status.
+    Status {
+        /// method name
+        call: &'static str,
+        /// HTTP status
+        status: u16,
+        /// the engine's `message`
+        message: String,
+    },
+    /// The answer was cut or is not what the Engine API promises.
+    Malformed {
+        /// method name
+        call: &'static str,
+        /// what was wrong
+        detail: String,
+    },
+    /// What the caller wanted sent could not be read, or the caller gave up (its fault, not the engine's).
+    Source {
+        /// method name
+        call: &'static str,
+        /// the source's error
+        detail: String,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { call, detail } => {
+                write!(f, "{call}: the Docker engine cannot be reached: {detail}")
+            }
+            Self::TimedOut { call, timeout_secs } => {
+                write!(
+                    f,
+                    "{call}: the Docker engine did not answer within {timeout_secs} s"
+                )
+            }
+            Self::Status {
+                call,
+                status,
+                message,
+            } => {
+                write!(f, "{call}: the Docker engine answered {status}: {message}")
+            }
+            Self::Malformed { call, detail } => {
+                write!(
+                    f,
+                    "{call}: the Docker engine's answer cannot be understood: {detail}"
+                )
+            }
+            Self::Source { call, detail } => write!(f, "{call}: nothing more to send: {detail}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Who was called, and how long it was given; what an error needs to say beside the cause.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) call: &'static str,
+    pub(super) host: &'a Host,
+    pub(super) timeout: Duration,
+}
+
+impl Context<'_> {
+    pub(super) fn unreachable(self, detail: impl Into<String>) -> Error {
+        Error::Unreachable {
+            call: self.call,
+            detail: detail.into(),
+        }
+    }
+
+    pub(super) fn malformed(self, detail: impl Into<String>) -> Error {
+        Error::Malformed {
+            call: self.call,
+            detail: detail.into(),
+        }
+    }
+
+    fn timed_out(self) -> Error {
+        let whole = self.timeout.as_secs();
+        Error::TimedOut {
+            call: self.call,
+            timeout_secs: whole + u64::from(self.timeout.subsec_nanos() > 0),
+        }
+    }
+
+    /// A call that got no answer.
+    pub(super) fn failed(self, error: ureq::Error) -> Error {
+        if let Some(error) = transport::dial_error(&error) {
+            return self.undialled(error);
+        }
+        match error {
+            ureq::Error::Timeout(_) => self.timed_out(),
+            ureq::Error::Io(error) => self.broken(&error),
+            ureq::Error::Protocol(_)
+            | ureq::Error::Http(_)
+            | ureq::Error::LargeResponseHeader(..) => self.malformed(format!(
+                "not HTTP ({error}); does the engine at {} speak TLS?",
+                self.host
+            )),
+            other => self.malformed(other.to_string()),
+        }
+    }
+
+    /// An answer whose body broke off.
+    pub(super) fn body_failed(self, error: io::Error) -> Error {
+        match ureq::Error::from(error) {
+            ureq::Error::Timeout(_) => self.timed_out(),
+            error => self.malformed(format!("the answer was cut: {error}")),
+        }
+    }
+
+    pub(super) fn undialled(self, error: &DialError) -> Error {
+        let host = self.host;
+        self.unreachable(match error {
+            DialError::Resolve(error) => {
+                format!("the host name in {host} cannot be resolved ({error}): check DOCKER_HOST")
+            }
+            DialError::Connect(error) => connect_advice(host, error),
+            DialError::Tls(error) => tls_advice(host, error),
+        })
+    }
+
+    /// A connection that broke before the answer.
+    pub(super) fn broken(self, error: &io::Error) -> Error {
+        let host = self.host;
+        if error.kind() == ErrorKind::TimedOut {
+            self.timed_out()
+        } else if tls_error(error).is_some() {
+            self.unreachable(tls_advice(host, error))
+        } else if is_disconnect(error.kind()) {
+            self.unreachable(format!("{host} closed the connection without an answer"))
+        } else {
+            self.unreachable(format!("{host}: {error}"))
+        }
+    }
+}
+
+/// The other side is gone; on a pooled connection that may be old news.
+pub(super) fn is_disconnect(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::BrokenPipe
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+            | ErrorKind::UnexpectedEof
+    )
+}
+
+fn connect_advice(host: &Host, error: &io::Error) -> String {
+    let unix = matches!(host, Host::Unix(_));
+    match error.kind() {
+        ErrorKind::NotFound if unix => {
+            format!("{host} does not exist: is the engine running? DOCKER_HOST says where to look")
+        }
+        ErrorKind::PermissionDenied if unix => {
+            format!("permission denied on {host}: is this user in the docker group?")
+        }
+        ErrorKind::ConnectionRefused => {
+            format!("nobody listens on {host}: is the engine running, and is DOCKER_HOST right?")
+        }
+        ErrorKind::TimedOut => {
+            format!(
+                "{host} does not accept connections in time: does the engine hang, or a firewall drop them?"
+            )
+        }
+        _ => format!("{host}: {error}: check DOCKER_HOST"),
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn tls_advice(host: &Host, error: &io::Error) -> String {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error as Tls};
+    let Some(tls) = tls_error(error) else {
+        return match error.kind() {
+            ErrorKind::TimedOut => {
+                format!(
+                    "{host} does not answer the TLS handshake: does the engine speak TLS on this port?"
+                )
+            }
+            _ => format!(
+                "{host} broke off the TLS handshake ({error}): does the engine speak TLS on this port?"
+            ),
+        };
+    };
+    match tls {
+        Tls::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
+            format!(
+                "the certificate of {host} is not signed by the ca.pem in DOCKER_CERT_PATH ({tls})"
+            )
+        }
+        Tls::InvalidCertificate(
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
+        ) => {
+            format!("the certificate of {host} is for another host ({tls}): check DOCKER_HOST")
+        }
+        Tls::InvalidCertificate(_) => format!("the certificate of {host} is not valid: {tls}"),
+        Tls::InvalidMessage(_) => format!(
+            "{host} does not speak TLS ({tls}): use the engine's TLS port, or unset DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
+        ),
+        Tls::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnknownCA
+            | Alert::CertificateUnknown
+            | Alert::CertificateExpired
+            | Alert::AccessDenied
+            | Alert::HandshakeFailure,
+        ) => format!(
+            "{host} refuses our client certificate ({tls}): DOCKER_CERT_PATH must hold a cert.pem and key.pem signed by the engine's CA"
+        ),
+        other => format!("TLS with {host} failed: {other}"),
+    }
+}
+
+const PRINTABLE_LIMIT: usize = 2000;
+
+/// Words of somebody else, fit for a log line or an error: no control characters, no flood.
+pub(super) fn printable(words: &str) -> String {
+    let one_line = words.split(|letter: char| letter.is_control() || letter.is_whitespace());
+    let mut text = String::new();
+    for word in one_line.filter(|word| !word.is_empty()) {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(word);
+        if text.len() > PRINTABLE_LIMIT {
+            return text
+                .chars()
+                .take(PRINTABLE_LIMIT)
+                .chain("…".chars())
+                .collect();
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_words_become_one_bounded_line() {
+        assert_eq!(printable("a\r\n\x1b[31mb\u{85} \tc"), "a [31mb c");
+        assert_eq!(printable("\0"), "");
+        let flood = printable(&"é".repeat(100_000));
+        assert_eq!(flood.chars().count(), PRINTABLE_LIMIT + 1);
+    }
+
+    #[test]
+    fn every_failed_connection_comes_with_advice() {
+        let unix = Host::Unix("/run/d.sock".into());
+        let tcp = Host::Tcp {
+            authority: "h:1".into(),
+        };
+        let cases = [
+            (&unix, ErrorKind::NotFound, "is the engine running"),
+            (&unix, ErrorKind::PermissionDenied, "docker group"),
+            (&unix, ErrorKind::ConnectionRefused, "is the engine running"),
+            (&tcp, ErrorKind::ConnectionRefused, "DOCKER_HOST"),
+            (&tcp, ErrorKind::TimedOut, "firewall"),
+            (&tcp, ErrorKind::HostUnreachable, "DOCKER_HOST"),
+        ];
+        for (host, kind, words) in cases {
+            let context = Context {
+                call: "version",
+                host,
+                timeout: Duration::from_millis(1500),
+            };
+            let text = context
+                .undialled(&DialError::Connect(kind.into()))
+                .to_string();
+            assert!(
+                text.starts_with("version: ") && text.contains(words),
+                "{text}"
+            );
+            assert_eq!(
+                context.broken(&ErrorKind::TimedOut.into()),
+                Error::TimedOut {
+                    call: "version",
+                    timeout_secs: 2
+                }
+            );
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Behaviour seen from outside: a live server, a real engine. Each module is a chapter.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod support;
+
+mod bad_input;
+mod crash;
+mod lifecycle;
+mod load;
+mod map;
+mod mounts;
+mod run;
+mod volumes;

@@ -1,0 +1,12 @@
+//! A live server of the built binary, and the engine seen independently of it, through the `docker` command.
+
+mod archive;
+mod engine;
+mod server;
+
+pub use archive::{Entry, tar_gz, untar};
+pub use engine::{docker, leftovers, require_engine};
+pub use server::{Answer, Server, await_nothing_left, read_answer};
+
+/// The image every test can rely on: busybox, with a bash.
+pub const IMAGE: &str = "oneoff-test:latest";

@@ -1,0 +1,234 @@
+//! Starts the real binary on a free port, talks to it, stops it, and sees that nothing is left.
+
+use super::engine::{leftovers, require_engine};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A running server. Dropping it kills it; end a test with [`Server::stop`].
+pub struct Server {
+    child: Child,
+    pub address: String,
+    pub instance: String,
+    private_dir: std::path::PathBuf,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// The value of a header field.
+    pub fn header(&self, name: &str) -> Option<String> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
+    }
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these environment variables.
+    pub fn with(settings: &[(&str, &str)]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self::named(&format!("test-{}-{number}", std::process::id()), settings)
+    }
+
+    /// Under this instance name.
+    pub fn named(instance: &str, settings: &[(&str, &str)]) -> Self {
+        if !settings.iter().any(|(name, _)| *name == "DOCKER_HOST") {
+            require_engine();
+        }
+        let private_dir = std::env::temp_dir().join(format!("{instance}-tmp"));
+        std::fs::create_dir_all(&private_dir).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"));
+        command
+            .env("PORT", "0")
+            .env("RUNNER_INSTANCE", instance)
+            .env("TMPDIR", &private_dir)
+            .env("RUST_LOG", "warn,access=off")
+            .envs(settings.iter().copied())
+            .current_dir(&private_dir)
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let address = first.trim().rsplit_once("http://").expect("the banner names the address").1.to_owned();
+        let server = Self { child, address, instance: instance.to_owned(), private_dir };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.try_request("GET", "/nothing-here", "").is_none_or(|answer| answer.status == 503) {
+            assert!(Instant::now() < deadline, "the server does not answer");
+        }
+    }
+
+    /// `POST /run`; the answer must be 200.
+    pub fn run(&self, request: Value) -> Value {
+        let answer = self.post("/run", &request);
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        answer.json()
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.request("POST", path, &body.to_string())
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, "")
+    }
+
+    pub fn request(&self, method: &str, path: &str, body: &str) -> Answer {
+        self.try_request(method, path, body).expect("the server answers")
+    }
+
+    fn try_request(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
+        let mut stream = self.open(method, path, body.len()).ok()?;
+        // An early refusal may come before the whole body is out.
+        let _ = stream.write_all(body.as_bytes());
+        read_answer(&mut stream)
+    }
+
+    /// A connection on which a request's head has been sent.
+    pub fn open(&self, method: &str, path: &str, content_length: usize) -> std::io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(&self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {content_length}\r\n\r\n",
+            self.address
+        )?;
+        Ok(stream)
+    }
+
+    /// A run request under way, its answer unread.
+    pub fn begin_run(&self, request: &Value) -> TcpStream {
+        let body = request.to_string();
+        let mut stream = self.open("POST", "/run", body.len()).unwrap();
+        stream.write_all(body.as_bytes()).unwrap();
+        stream
+    }
+
+    pub fn leftovers(&self) -> Vec<String> {
+        leftovers(&format!("oneoff.instance={}", self.instance))
+    }
+
+    /// The engine's word that a container of this server runs; waits for it.
+    pub fn await_running(&self) -> String {
+        let filter = format!("label=oneoff.instance={}", self.instance);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let running = super::docker(&["ps", "-q", "--no-trunc", "--filter", &filter]);
+            if let Some(id) = running.lines().next() {
+                return id.to_owned();
+            }
+            assert!(Instant::now() < deadline, "no container runs");
+        }
+    }
+
+    /// Waits until the engine holds nothing of this server, which goes on living.
+    pub fn await_nothing_left(&self) {
+        await_nothing_left(&self.instance);
+    }
+
+    /// SIGTERM, as an operator would; waits for the end. The exit code must be 0 and nothing may be left: no
+    /// container, no volume, no file.
+    pub fn stop(mut self) {
+        self.signal("TERM");
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "the server ended with {status}");
+        assert_eq!(self.leftovers(), Vec::<String>::new(), "nothing is left behind");
+        let files: Vec<_> = std::fs::read_dir(&self.private_dir).unwrap().collect();
+        assert!(files.is_empty(), "no file is left behind: {files:?}");
+    }
+
+    /// `kill -9`; gives the instance's name.
+    pub fn kill(mut self) -> String {
+        self.signal("KILL");
+        self.child.wait().unwrap();
+        self.instance.clone()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A number of `/proc/<pid>/status`, such as `VmHWM` (kB) or `Threads`.
+    pub fn status_number(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(&format!("{field}:"))).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+/// Waits until the engine holds nothing of an instance.
+pub fn await_nothing_left(instance: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let left = leftovers(&format!("oneoff.instance={instance}"));
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "left behind: {left:?}");
+    }
+}
+
+/// Reads an answer to its end; `None` when the connection broke before a head came.
+pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let split = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&bytes[..split]).into_owned();
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let mut body = bytes.split_off(split + 4);
+    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        body = dechunk(&body);
+    }
+    Some(Answer { status, head, body })
+}
+
+fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap().trim(), 16).unwrap();
+        body.extend_from_slice(&bytes[end + 2..end + 2 + size]);
+        bytes = &bytes[(end + 4 + size).min(bytes.len())..];
+        if size == 0 {
+            break;
+        }
+    }
+    body
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.private_dir);
+    }
+}
