@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// All calls of the server.
 #[derive(Debug)]
-pub struct Floor {
+pub(super) struct Floor {
     limit: usize,
     state: Mutex<FloorState>,
     empty: Receiver<Never>,
@@ -29,7 +29,7 @@ struct FloorState {
 
 /// The calls of one peer.
 #[derive(Debug)]
-pub struct Calls {
+pub(super) struct Calls {
     floor: Arc<Floor>,
     limit: usize,
     state: Mutex<CallsState>,
@@ -48,11 +48,11 @@ struct Entry {
 }
 
 /// What a call does on its thread.
-pub type Work = Box<dyn FnOnce(&Request, &Cancel) -> Result<Value, Error> + Send>;
+pub(super) type Work = Box<dyn FnOnce(&Request, &Cancel) -> Result<Value, Error> + Send>;
 
 impl Floor {
     /// A floor for so many calls at once.
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         let (open, empty) = bounded(0);
         Self {
             limit,
@@ -66,12 +66,12 @@ impl Floor {
     }
 
     /// How many calls run.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lock().running.len()
     }
 
     /// Cancels every call, lets none start any more, and waits for their threads.
-    pub fn close(&self, patience: Duration) {
+    pub(super) fn close(&self, patience: Duration) {
         let running: Vec<Cancel> = {
             let mut state = self.lock();
             state.open = None;
@@ -112,7 +112,7 @@ impl Floor {
 
 impl Calls {
     /// A peer that may have `limit` calls running at once.
-    pub fn new(floor: Arc<Floor>, limit: usize) -> Self {
+    pub(super) fn new(floor: Arc<Floor>, limit: usize) -> Self {
         Self {
             floor,
             limit,
@@ -122,7 +122,7 @@ impl Calls {
 
     /// Starts a call on its own thread. Its answer, a refusal included, goes to the outlet, unless the peer withdraws
     /// the request first.
-    pub fn start(self: &Arc<Self>, request: Request, outlet: Arc<dyn Outlet>, work: Work) {
+    pub(super) fn start(self: &Arc<Self>, request: Request, outlet: Arc<dyn Outlet>, work: Work) {
         let id = request.id.clone();
         if let Err(error) = self.try_start(request, Arc::clone(&outlet), work) {
             outlet.respond(jsonrpc::response(&id, Err(error)));
@@ -190,7 +190,7 @@ impl Calls {
     }
 
     /// The peer withdraws a request: its call is cancelled and not answered. Unknown ids mean nothing.
-    pub fn withdraw(&self, id: &Id) {
+    pub(super) fn withdraw(&self, id: &Id) {
         if let Some(entry) = self.lock().running.get_mut(id) {
             entry.withdrawn = true;
             entry.cancel.fire();
@@ -198,14 +198,14 @@ impl Calls {
     }
 
     /// Cancels every call and lets none start any more.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
         state.running.values().for_each(|entry| entry.cancel.fire());
     }
 
     /// Whether no call runs.
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.lock().running.is_empty()
     }
 

@@ -19,14 +19,14 @@ image, a command and text files, and ask for files back with `response: true`. N
 volumes (create_volume, read_volume). An error result says what to correct.";
 
 /// What the server has for every request.
-pub struct Service {
+pub(super) struct Service {
     containers: Arc<dyn Containers>,
     tools: Vec<Value>,
     toolset: Toolset,
 }
 
 /// What surrounds one request.
-pub struct Context<'a> {
+pub(super) struct Context<'a> {
     /// What is remembered of the peer.
     pub peer: &'a Peer,
     /// What an `MCP-Protocol-Version` header declared.
@@ -40,13 +40,13 @@ pub struct Context<'a> {
 }
 
 /// Whether answering may take long, so that it belongs on a thread of its own.
-pub fn is_long(request: &Request) -> bool {
+pub(super) fn is_long(request: &Request) -> bool {
     request.method == "tools/call"
 }
 
 impl Service {
     /// A service of these tools on these containers.
-    pub fn new(containers: Arc<dyn Containers>, toolset: Toolset) -> Self {
+    pub(super) fn new(containers: Arc<dyn Containers>, toolset: Toolset) -> Self {
         Self {
             containers,
             tools: tools::definitions(toolset),
@@ -55,7 +55,7 @@ impl Service {
     }
 
     /// Answers a request.
-    pub fn answer(&self, request: &Request, context: &Context<'_>) -> Result<Value, Error> {
+    pub(super) fn answer(&self, request: &Request, context: &Context<'_>) -> Result<Value, Error> {
         match Era::of(request, context.declared)? {
             Era::Handshake => self.handshake(request, context),
             Era::Stateless => self.stateless(request, context),
@@ -114,11 +114,7 @@ impl Service {
             journal: Journal::new(Arc::clone(&context.outlet), log_level),
         };
         let result = match Tool::from_name(name) {
-            Some(tool) => Ok(tools::call(
-                tool,
-                request.params.get("arguments"),
-                &scene,
-            )),
+            Some(tool) => Ok(tools::call(tool, request.params.get("arguments"), &scene)),
             None => self.call_trial(name, meta, &scene),
         };
         if let Some(progress) = &scene.progress {

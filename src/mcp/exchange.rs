@@ -158,7 +158,9 @@ impl Exchange {
 
     fn stream(self, first: Vec<Value>) -> Reply {
         let rest = self.rest;
-        Reply::stream("text/event-stream", move |writer| rest.write(writer, &first))
+        Reply::stream("text/event-stream", move |writer| {
+            rest.write(writer, &first)
+        })
     }
 }
 

@@ -19,7 +19,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(50);
 
 /// A session with an open stream.
 #[derive(Debug)]
-pub struct SseSession {
+pub(super) struct SseSession {
     session: Session,
     queue: Sender<Vec<u8>>,
     queued_bytes: AtomicUsize,
@@ -52,7 +52,7 @@ impl SseSession {
     }
 
     /// Ends the stream and cancels its calls.
-    pub fn end(&self) {
+    pub(super) fn end(&self) {
         self.ended.fire();
         self.session.caller.calls.close();
     }
@@ -84,7 +84,7 @@ impl Drop for Stream {
 }
 
 /// `GET /sse`.
-pub fn open(mcp: &Mcp, request: &Request) -> Reply {
+pub(super) fn open(mcp: &Mcp, request: &Request) -> Reply {
     if request.method != "GET" {
         return post::not_allowed("GET");
     }
@@ -168,7 +168,9 @@ impl Stream {
         while !gone.is_fired() && !self.session.ended.is_fired() {
             match self.events.recv_timeout(DRAIN_POLL) {
                 Ok(event) => self.send(writer, &event)?,
-                Err(_) if self.session.session.caller.calls.is_idle() && self.events.is_empty() => break,
+                Err(_) if self.session.session.caller.calls.is_idle() && self.events.is_empty() => {
+                    break;
+                }
                 Err(_) => {}
             }
         }
@@ -185,7 +187,7 @@ impl Stream {
 }
 
 /// `POST /messages?sessionId=…`: 202 at once; answers go to the session's stream.
-pub fn post(mcp: &Mcp, mut request: Request) -> Reply {
+pub(super) fn post(mcp: &Mcp, mut request: Request) -> Reply {
     if request.method != "POST" {
         return post::not_allowed("POST");
     }
@@ -221,7 +223,7 @@ pub fn post(mcp: &Mcp, mut request: Request) -> Reply {
 }
 
 /// The answer to an array where the revision has none.
-pub fn no_batches() -> Rejection {
+pub(super) fn no_batches() -> Rejection {
     let what = "Invalid request: only revision 2025-03-26 has batches, and it was not agreed on";
     Rejection {
         id: None,
@@ -245,7 +247,7 @@ fn accept(mcp: &Mcp, stream: &Arc<SseSession>, message: Message) {
 }
 
 /// The request that a `notifications/cancelled` withdraws.
-pub fn cancelled(told: &Notification) -> Option<Id> {
+pub(super) fn cancelled(told: &Notification) -> Option<Id> {
     match told.method.as_str() {
         "notifications/cancelled" => told.params.get("requestId").and_then(Id::take),
         _ => None,

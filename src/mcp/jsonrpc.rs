@@ -8,7 +8,7 @@ const LONGEST_ID: usize = 1024;
 
 /// A request's id, echoed as it came: `1` and `"1"` are different ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Id {
+pub(super) enum Id {
     /// An integer.
     Number(Number),
     /// A string.
@@ -17,7 +17,7 @@ pub enum Id {
 
 /// A request: answered exactly once, unless it is cancelled.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
+pub(super) struct Request {
     /// The caller's id for it.
     pub id: Id,
     /// Such as `tools/call`.
@@ -28,7 +28,7 @@ pub struct Request {
 
 /// A notification: never answered.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Notification {
+pub(super) struct Notification {
     /// Such as `notifications/cancelled`.
     pub method: String,
     /// Empty when none were sent.
@@ -37,7 +37,7 @@ pub struct Notification {
 
 /// One message of a peer.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Message {
+pub(super) enum Message {
     /// To be answered.
     Request(Request),
     /// Not to be answered.
@@ -48,7 +48,7 @@ pub enum Message {
 
 /// What one line or one HTTP body holds.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Payload {
+pub(super) enum Payload {
     /// One message.
     One(Result<Message, Rejection>),
     /// A batch, in order; only revision 2025-03-26 has them.
@@ -57,7 +57,7 @@ pub enum Payload {
 
 /// A message that could not be understood, and the id to answer to, if it had a usable one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rejection {
+pub(super) struct Rejection {
     /// The id, when there was one.
     pub id: Option<Id>,
     /// What is wrong.
@@ -66,7 +66,7 @@ pub struct Rejection {
 
 /// The error member of a response.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Error {
+pub(super) struct Error {
     /// One of [`Code`]'s values.
     pub code: Code,
     /// One sentence.
@@ -78,7 +78,7 @@ pub struct Error {
 /// The error codes we answer with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
-pub enum Code {
+pub(super) enum Code {
     /// Not JSON.
     Parse = -32700,
     /// Not a JSON-RPC message.
@@ -101,7 +101,7 @@ pub enum Code {
 
 impl Error {
     /// An error without data.
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -111,7 +111,7 @@ impl Error {
 
     /// The same error with data.
     #[must_use]
-    pub fn with_data(mut self, data: Value) -> Self {
+    pub(super) fn with_data(mut self, data: Value) -> Self {
         self.data = Some(data);
         self
     }
@@ -127,7 +127,7 @@ impl Error {
 
 impl Id {
     /// Takes a string or an integer; anything else, null included, is no id.
-    pub fn take(value: &Value) -> Option<Self> {
+    pub(super) fn take(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) if text.len() <= LONGEST_ID => Some(Self::Text(text.clone())),
             Value::Number(number) if is_integer(number) => Some(Self::Number(number.clone())),
@@ -148,7 +148,7 @@ fn is_integer(number: &Number) -> bool {
 }
 
 /// Reads one line or body. Errors: it is not JSON.
-pub fn parse(bytes: &[u8]) -> Result<Payload, Rejection> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Payload, Rejection> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| Rejection {
         id: None,
         error: Error::new(Code::Parse, format!("Parse error: {error}")),
@@ -204,7 +204,7 @@ fn reject(id: Option<Id>, what: &str) -> Rejection {
 }
 
 /// The response to the request of this id.
-pub fn response(id: &Id, result: Result<Value, Error>) -> Value {
+pub(super) fn response(id: &Id, result: Result<Value, Error>) -> Value {
     match result {
         Ok(result) => json!({"jsonrpc": "2.0", "id": id.to_value(), "result": result}),
         Err(error) => {
@@ -215,7 +215,7 @@ pub fn response(id: &Id, result: Result<Value, Error>) -> Value {
 
 /// The answer to what could not be understood. Without a usable id the member is left out: no revision's schema
 /// allows null there.
-pub fn rejection(rejection: &Rejection) -> Value {
+pub(super) fn rejection(rejection: &Rejection) -> Value {
     match &rejection.id {
         Some(id) => response(id, Err(rejection.error.clone())),
         None => json!({"jsonrpc": "2.0", "error": rejection.error.to_value()}),
@@ -223,7 +223,7 @@ pub fn rejection(rejection: &Rejection) -> Value {
 }
 
 /// A notification of ours.
-pub fn notification(method: &str, params: Value) -> Value {
+pub(super) fn notification(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "method": method, "params": params})
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The way back to a peer. Neither method may block a run for long.
-pub trait Outlet: Send + Sync {
+pub(super) trait Outlet: Send + Sync {
     /// Something on the way. May be dropped when the peer does not keep up.
     fn notify(&self, notification: Value);
     /// The one answer to a request.
@@ -16,7 +16,7 @@ pub trait Outlet: Send + Sync {
 
 /// Something for a peer.
 #[derive(Debug)]
-pub enum Item {
+pub(super) enum Item {
     /// A notification.
     Notification(Value),
     /// A response.
@@ -25,7 +25,7 @@ pub enum Item {
 
 impl Item {
     /// The message.
-    pub fn into_value(self) -> Value {
+    pub(super) fn into_value(self) -> Value {
         match self {
             Self::Notification(value) | Self::Response(value) => value,
         }
@@ -35,13 +35,13 @@ impl Item {
 /// An outlet into a bounded channel: notifications are dropped when it is full, responses wait for room, and both
 /// for nothing once the reader is gone.
 #[derive(Clone, Debug)]
-pub struct Pipe {
+pub(super) struct Pipe {
     sender: Sender<Item>,
 }
 
 impl Pipe {
     /// A pipe and its reading end, which disconnects when the last clone is gone.
-    pub fn new(capacity: usize) -> (Self, Receiver<Item>) {
+    pub(super) fn new(capacity: usize) -> (Self, Receiver<Item>) {
         let (sender, receiver) = bounded(capacity);
         (Self { sender }, receiver)
     }
@@ -62,19 +62,19 @@ impl Outlet for Pipe {
 
 /// Log messages for a peer, filtered by what it wants.
 #[derive(Clone)]
-pub struct Journal {
+pub(super) struct Journal {
     outlet: Arc<dyn Outlet>,
     threshold: Option<Level>,
 }
 
 impl Journal {
     /// A journal that tells messages of `threshold` and worse; none at all without one.
-    pub fn new(outlet: Arc<dyn Outlet>, threshold: Option<Level>) -> Self {
+    pub(super) fn new(outlet: Arc<dyn Outlet>, threshold: Option<Level>) -> Self {
         Self { outlet, threshold }
     }
 
     /// Tells one message.
-    pub fn tell(&self, level: Level, text: &str) {
+    pub(super) fn tell(&self, level: Level, text: &str) {
         if self.threshold.is_some_and(|threshold| level >= threshold) {
             let params =
                 json!({"level": level.name(), "logger": "oneoff-docker-runner", "data": text});

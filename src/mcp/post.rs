@@ -5,7 +5,7 @@ use crate::http::{Reply, Request};
 use crate::problem::Problem;
 
 /// Reads the JSON body. Errors: the answer to give instead.
-pub fn payload(request: &mut Request) -> Result<Payload, Reply> {
+pub(super) fn payload(request: &mut Request) -> Result<Payload, Reply> {
     if !is_json(request.header("content-type")) {
         let detail = "send the message as Content-Type: application/json";
         return Err(problem(415, "unsupported_media_type", detail));
@@ -17,28 +17,28 @@ pub fn payload(request: &mut Request) -> Result<Payload, Reply> {
 }
 
 /// The answer to a message that could not be understood.
-pub fn refused(rejected: &Rejection) -> Reply {
+pub(super) fn refused(rejected: &Rejection) -> Reply {
     Reply::json(400, &jsonrpc::rejection(rejected))
 }
 
 /// An error of the transport rather than of the protocol.
-pub fn problem(status: u16, code: &str, detail: &str) -> Reply {
+pub(super) fn problem(status: u16, code: &str, detail: &str) -> Reply {
     Reply::problem(&Problem::new(status, code, detail))
 }
 
 /// The answer to a method that the path does not take.
-pub fn not_allowed(allow: &str) -> Reply {
+pub(super) fn not_allowed(allow: &str) -> Reply {
     let detail = format!("this path takes {allow}");
     problem(405, "method_not_allowed", &detail).with_header("Allow", allow)
 }
 
 /// One SSE event with a message.
-pub fn event(message: &serde_json::Value) -> Vec<u8> {
+pub(super) fn event(message: &serde_json::Value) -> Vec<u8> {
     format!("event: message\ndata: {message}\n\n").into_bytes()
 }
 
 /// A comment that keeps proxies from closing an idle stream.
-pub const KEEP_ALIVE: &[u8] = b": keepalive\n\n";
+pub(super) const KEEP_ALIVE: &[u8] = b": keepalive\n\n";
 
 fn is_json(content_type: Option<&str>) -> bool {
     let media_type = content_type.and_then(|value| value.split(';').next());

@@ -19,7 +19,7 @@ const LONGEST_MESSAGE: usize = 200;
 const LONGEST_TOKEN: usize = 1024;
 
 /// The progress of one call.
-pub struct Progress {
+pub(super) struct Progress {
     token: Value,
     outlet: Arc<dyn Outlet>,
     beat: Duration,
@@ -36,7 +36,7 @@ struct State {
 }
 
 /// The token in a request's `_meta`, of any type that the protocol allows.
-pub fn token(meta: Option<&Map<String, Value>>) -> Option<Value> {
+pub(super) fn token(meta: Option<&Map<String, Value>>) -> Option<Value> {
     match meta?.get("progressToken")? {
         Value::String(text) if text.len() > LONGEST_TOKEN => None,
         token @ (Value::String(_) | Value::Number(_)) => Some(token.clone()),
@@ -46,7 +46,7 @@ pub fn token(meta: Option<&Map<String, Value>>) -> Option<Value> {
 
 impl Progress {
     /// Tells what happens now. Told at once, or with the next beat when something was told just before.
-    pub fn tell(&self, message: &str) {
+    pub(super) fn tell(&self, message: &str) {
         let mut state = self.lock();
         state.message = message.chars().take(LONGEST_MESSAGE).collect();
         state.unsaid = true;
@@ -56,14 +56,14 @@ impl Progress {
     }
 
     /// Tells a measured step, as test tools do: `step` of `total`.
-    pub fn measure(&self, step: u64, total: u64) {
+    pub(super) fn measure(&self, step: u64, total: u64) {
         let params = json!({"progressToken": self.token, "progress": step, "total": total});
         self.outlet
             .notify(jsonrpc::notification("notifications/progress", params));
     }
 
     /// Nothing more is told. Call it before the answer goes out.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         self.lock().finished = true;
     }
 
@@ -101,7 +101,7 @@ impl Progress {
 
 /// The one thread that beats for every call, idle while there is none.
 #[derive(Debug)]
-pub struct Beats {
+pub(super) struct Beats {
     registrations: Sender<Weak<Progress>>,
     beat: Duration,
     stop: Cancel,
@@ -110,7 +110,7 @@ pub struct Beats {
 
 impl Beats {
     /// Starts the thread. `beat` is the longest silence of a call. Errors: no thread can be had.
-    pub fn start(beat: Duration) -> std::io::Result<Self> {
+    pub(super) fn start(beat: Duration) -> std::io::Result<Self> {
         let (registrations, registered) = unbounded();
         let stop = Cancel::new();
         let watch = stop.clone();
@@ -126,7 +126,7 @@ impl Beats {
     }
 
     /// The progress of a new call.
-    pub fn progress(&self, token: Value, outlet: Arc<dyn Outlet>) -> Arc<Progress> {
+    pub(super) fn progress(&self, token: Value, outlet: Arc<dyn Outlet>) -> Arc<Progress> {
         let progress = Arc::new(Progress {
             token,
             outlet,
@@ -146,7 +146,7 @@ impl Beats {
     }
 
     /// Ends the thread.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.stop.fire();
         let thread = self
             .thread

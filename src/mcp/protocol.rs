@@ -6,17 +6,17 @@ use serde_json::{Map, Value, json};
 use std::sync::{Mutex, PoisonError};
 
 /// `_meta` member of a request: the revision it is written in.
-pub const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+pub(super) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// `_meta` member of a request: what the client can do.
-pub const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub(super) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 /// `_meta` member of a request: the least severe log message it wants.
-pub const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+pub(super) const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
 /// `_meta` member of a result: who answers.
-pub const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
+pub(super) const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
 
 /// A revision of the protocol, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Revision {
+pub(super) enum Revision {
     /// HTTP+SSE.
     V2024_11_05,
     /// Streamable HTTP and batches.
@@ -31,7 +31,7 @@ pub enum Revision {
 
 impl Revision {
     /// Every revision we speak, the preferred one first.
-    pub const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::V2026_07_28,
         Self::V2025_11_25,
         Self::V2025_06_18,
@@ -40,7 +40,7 @@ impl Revision {
     ];
 
     /// Its name on the wire.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::V2024_11_05 => "2024-11-05",
             Self::V2025_03_26 => "2025-03-26",
@@ -51,25 +51,25 @@ impl Revision {
     }
 
     /// The revision of this name, if we speak it.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|revision| revision.name() == name)
     }
 
     /// Whether it does without `initialize`.
-    pub fn is_stateless(self) -> bool {
+    pub(super) fn is_stateless(self) -> bool {
         self >= Self::V2026_07_28
     }
 
     /// Whether it knows JSON arrays of messages.
-    pub fn has_batches(self) -> bool {
+    pub(super) fn has_batches(self) -> bool {
         self == Self::V2025_03_26
     }
 
     /// What `initialize` answers to the version that was asked for: the same if it starts with `initialize`, else our
     /// newest that does; without one, the oldest.
-    pub fn negotiate(requested: Option<&str>) -> Self {
+    pub(super) fn negotiate(requested: Option<&str>) -> Self {
         let Some(requested) = requested else {
             return Self::V2024_11_05;
         };
@@ -81,7 +81,7 @@ impl Revision {
 
 /// How a request is to be read and answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Era {
+pub(super) enum Era {
     /// Up to 2025-11-25: a connection agreed on a revision, or never asked.
     Handshake,
     /// From 2026-07-28: the request says everything itself.
@@ -91,7 +91,7 @@ pub enum Era {
 impl Era {
     /// The era of a request, from its `_meta` and from what an `MCP-Protocol-Version` header declared. Errors: a
     /// revision that we do not speak, or a stateless request without what it must say.
-    pub fn of(request: &Request, declared: Option<Revision>) -> Result<Self, Error> {
+    pub(super) fn of(request: &Request, declared: Option<Revision>) -> Result<Self, Error> {
         let meta = meta(&request.params);
         let version = meta.and_then(|meta| meta.get(META_VERSION));
         let revision = match version {
@@ -117,12 +117,12 @@ impl Era {
 }
 
 /// The `_meta` object of some params.
-pub fn meta(params: &Map<String, Value>) -> Option<&Map<String, Value>> {
+pub(super) fn meta(params: &Map<String, Value>) -> Option<&Map<String, Value>> {
     params.get("_meta").and_then(Value::as_object)
 }
 
 /// The error for a revision that we do not speak.
-pub fn unsupported(requested: &str) -> Error {
+pub(super) fn unsupported(requested: &str) -> Error {
     let supported: Vec<&str> = Revision::ALL.map(Revision::name).to_vec();
     Error::new(Code::UnsupportedVersion, "Unsupported protocol version")
         .with_data(json!({"supported": supported, "requested": requested}))
@@ -137,7 +137,7 @@ fn missing(field: &str) -> Error {
 
 /// Severities of log messages (RFC 5424), least severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub(super) enum Level {
     /// `debug`
     Debug,
     /// `info`
@@ -169,13 +169,13 @@ impl Level {
     ];
 
     /// The level of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         let found = Self::NAMES.into_iter().find(|(known, _)| *known == name);
         found.map(|(_, level)| level)
     }
 
     /// Its name on the wire.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         let found = Self::NAMES.into_iter().find(|(_, level)| *level == self);
         found.map_or("info", |(name, _)| name)
     }
@@ -183,7 +183,7 @@ impl Level {
 
 /// What is remembered of a peer between its messages: what it agreed on. Stateless requests have no use for it.
 #[derive(Debug)]
-pub struct Peer {
+pub(super) struct Peer {
     revision: Mutex<Option<Revision>>,
     level: Mutex<Level>,
 }
@@ -199,22 +199,22 @@ impl Default for Peer {
 
 impl Peer {
     /// The revision it agreed on, if it ever did.
-    pub fn revision(&self) -> Option<Revision> {
+    pub(super) fn revision(&self) -> Option<Revision> {
         *self.revision.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It agreed on a revision.
-    pub fn agree(&self, revision: Revision) {
+    pub(super) fn agree(&self, revision: Revision) {
         *self.revision.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
     }
 
     /// The least severe log message it wants; warnings and worse until it says otherwise.
-    pub fn level(&self) -> Level {
+    pub(super) fn level(&self) -> Level {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It wants log messages from this severity on.
-    pub fn set_level(&self, level: Level) {
+    pub(super) fn set_level(&self, level: Level) {
         *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
     }
 }

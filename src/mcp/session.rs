@@ -8,7 +8,7 @@ use std::time::Instant;
 
 /// One client's session.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     /// What the client addresses it with.
     pub id: String,
     pub(super) caller: Caller,
@@ -18,7 +18,7 @@ pub struct Session {
 
 /// What a client proved itself with; nothing where no token is required.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credential(Option<String>);
+pub(super) struct Credential(Option<String>);
 
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -28,7 +28,7 @@ impl std::fmt::Debug for Credential {
 
 impl Credential {
     /// The credential that a request carried, if the server asked for one.
-    pub fn of(request: &Request) -> Self {
+    pub(super) fn of(request: &Request) -> Self {
         let header = request.header("authorization").map(str::to_owned);
         Self(header.filter(|_| request.authenticated))
     }
@@ -55,7 +55,7 @@ impl Session {
 }
 
 /// Something that is found by its session's id.
-pub trait Addressed {
+pub(super) trait Addressed {
     /// The session.
     fn session(&self) -> &Session;
 }
@@ -68,14 +68,14 @@ impl Addressed for Session {
 
 /// Live sessions of one transport, by id.
 #[derive(Debug)]
-pub struct Registry<T> {
+pub(super) struct Registry<T> {
     limit: usize,
     live: Mutex<HashMap<String, Arc<T>>>,
 }
 
 impl<T: Addressed> Registry<T> {
     /// A registry for so many sessions.
-    pub fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
             live: Mutex::new(HashMap::new()),
@@ -84,7 +84,7 @@ impl<T: Addressed> Registry<T> {
 
     /// Adds a session, unless its id is taken: then gives it back. At the limit the idle one that was used least
     /// recently makes room.
-    pub fn add(&self, entry: Arc<T>) -> Result<(), Arc<T>> {
+    pub(super) fn add(&self, entry: Arc<T>) -> Result<(), Arc<T>> {
         let mut live = self.lock();
         if live.contains_key(&entry.session().id) {
             return Err(entry);
@@ -102,14 +102,14 @@ impl<T: Addressed> Registry<T> {
     }
 
     /// The session of this id, for its owner alone.
-    pub fn find(&self, id: &str, credential: &Credential) -> Option<Arc<T>> {
+    pub(super) fn find(&self, id: &str, credential: &Credential) -> Option<Arc<T>> {
         let found = self.lock().get(id).cloned()?;
         found.session().touch();
         Some(found).filter(|entry| entry.session().credential == *credential)
     }
 
     /// Ends a session: its calls are cancelled.
-    pub fn end(&self, id: &str) {
+    pub(super) fn end(&self, id: &str) {
         let ended = self.lock().remove(id);
         if let Some(ended) = ended {
             ended.session().caller.calls.close();
@@ -117,7 +117,7 @@ impl<T: Addressed> Registry<T> {
     }
 
     /// Ends every session.
-    pub fn end_all(&self) -> Vec<Arc<T>> {
+    pub(super) fn end_all(&self) -> Vec<Arc<T>> {
         let ended: Vec<Arc<T>> = self.lock().drain().map(|(_, entry)| entry).collect();
         for entry in &ended {
             entry.session().caller.calls.close();
@@ -126,7 +126,7 @@ impl<T: Addressed> Registry<T> {
     }
 
     /// How many sessions live.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
 
@@ -136,14 +136,14 @@ impl<T: Addressed> Registry<T> {
 }
 
 /// A new id of 128 random bits. Errors: the system has no randomness.
-pub fn mint() -> std::io::Result<String> {
+pub(super) fn mint() -> std::io::Result<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Whether a client may choose this id: `[A-Za-z0-9_-]{1,128}`.
-pub fn may_be_chosen(id: &str) -> bool {
+pub(super) fn may_be_chosen(id: &str) -> bool {
     let sane = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (1..=128).contains(&id.len()) && id.bytes().all(sane)
 }

@@ -40,7 +40,7 @@ pub fn serve(
     caller.calls.close();
     // Calls hold clones of the outlet: the writer ends after the last of them.
     drop(outlet);
-    if written.recv_timeout(LAST_WORDS) == Err(RecvTimeoutError::Timeout) {
+    if let Err(RecvTimeoutError::Timeout) = written.recv_timeout(LAST_WORDS) {
         log::warn!("the last answers were not read");
     }
     ended

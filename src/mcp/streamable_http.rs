@@ -16,7 +16,7 @@ use std::sync::Arc;
 const SESSION_HEADER: &str = "Mcp-Session-Id";
 
 /// Answers a request to `/mcp`.
-pub fn answer(mcp: &Mcp, request: Request) -> Reply {
+pub(super) fn answer(mcp: &Mcp, request: Request) -> Reply {
     match request.method.as_str() {
         "POST" => post(mcp, request),
         "DELETE" => delete(mcp, &request),

@@ -1,6 +1,8 @@
 //! The dispatch without a transport, on containers that exist in memory, each message checked against the published
 //! schema of the revision that was agreed on.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use super::*;
 use crate::cancel::Cancel;
 use crate::http::{ReplyBody, Request as HttpRequest, StreamWriter};
@@ -62,7 +64,7 @@ impl Containers for Memory {
                 sink.event(Event::Started);
                 let mut run = trial_run("hello\n", "", 0);
                 run.warnings.push("no swap limit".into());
-                let content = archive::encode_base64(b"42");
+                let content = "NDI=".to_owned();
                 let left = CollectedVolume {
                     kind: "file",
                     content: Some(content),
@@ -102,8 +104,6 @@ impl Containers for Memory {
         }])
     }
 }
-
-use crate::archive;
 
 fn fault(name: &str, msg: &str) -> Fault {
     Fault {
@@ -201,14 +201,23 @@ fn requests(revision: Revision) -> Vec<(Value, &'static str)> {
             "CallToolResult",
         ),
         (call("run_container", json!({})), "CallToolResult"),
-        (call("create_volume", json!({"name": "v"})), "CallToolResult"),
+        (
+            call("create_volume", json!({"name": "v"})),
+            "CallToolResult",
+        ),
         (call("read_volume", json!({"name": "v"})), "CallToolResult"),
         (call("read_volume", json!({})), "CallToolResult"),
         (call("list_images", json!({})), "CallToolResult"),
-        (call("docker_health", json!({"action": "n8n"})), "CallToolResult"),
+        (
+            call("docker_health", json!({"action": "n8n"})),
+            "CallToolResult",
+        ),
         (call("docker_health", json!({"x": 1})), "CallToolResult"),
         (call("test_simple_text", json!({})), "CallToolResult"),
-        (call("test_multiple_content_types", json!({})), "CallToolResult"),
+        (
+            call("test_multiple_content_types", json!({})),
+            "CallToolResult",
+        ),
         (call("test_tool_with_logging", json!({})), "CallToolResult"),
         (call("test_tool_with_progress", json!({})), "CallToolResult"),
         (call("no_such_tool", json!({})), "error"),
@@ -412,23 +421,58 @@ fn posts_are_refused_exactly_as_specified() {
         (vec![], "{", 400, Some(-32700)),
         (vec![], "[]", 400, Some(-32600)),
         (vec![], "[{}]", 400, Some(-32600)),
-        (vec![], r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, 400, Some(-32600)),
+        (
+            vec![],
+            r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+            400,
+            Some(-32600),
+        ),
         (vec![("mcp-session-id", "nope")], LIST, 404, Some(-32001)),
-        (vec![("mcp-protocol-version", "1999-01-01")], LIST, 400, Some(-32022)),
+        (
+            vec![("mcp-protocol-version", "1999-01-01")],
+            LIST,
+            400,
+            Some(-32022),
+        ),
         (vec![version], LIST, 400, Some(-32602)),
         (vec![], &list, 400, Some(-32020)),
-        (vec![("mcp-protocol-version", "2025-11-25")], &list, 400, Some(-32020)),
+        (
+            vec![("mcp-protocol-version", "2025-11-25")],
+            &list,
+            400,
+            Some(-32020),
+        ),
         (vec![version], &list, 400, Some(-32020)),
-        (vec![version, ("mcp-method", "TOOLS/LIST")], &list, 400, Some(-32020)),
-        (vec![version, ("mcp-method", "tools/list")], &list, 200, None),
-        (vec![version, ("mcp-method", "tools/call")], &health, 400, Some(-32020)),
+        (
+            vec![version, ("mcp-method", "TOOLS/LIST")],
+            &list,
+            400,
+            Some(-32020),
+        ),
+        (
+            vec![version, ("mcp-method", "tools/list")],
+            &list,
+            200,
+            None,
+        ),
+        (
+            vec![version, ("mcp-method", "tools/call")],
+            &health,
+            400,
+            Some(-32020),
+        ),
         (
             vec![version, ("mcp-method", "tools/call"), ("mcp-name", "other")],
             &health,
             400,
             Some(-32020),
         ),
-        (vec![version, ("mcp-method", "tools/call"), name], &health, 200, None),
+        (
+            vec![version, ("mcp-method", "tools/call"), name],
+            &health,
+            200,
+            None,
+        ),
         (
             vec![
                 version,
@@ -458,9 +502,24 @@ fn posts_are_refused_exactly_as_specified() {
             Some(-32602),
         ),
         (vec![], LIST, 200, None),
-        (vec![("mcp-protocol-version", "2025-06-18")], LIST, 200, None),
-        (vec![], r#"{"jsonrpc":"2.0","id":1,"method":"nope"}"#, 200, Some(-32601)),
-        (vec![], r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, 202, None),
+        (
+            vec![("mcp-protocol-version", "2025-06-18")],
+            LIST,
+            200,
+            None,
+        ),
+        (
+            vec![],
+            r#"{"jsonrpc":"2.0","id":1,"method":"nope"}"#,
+            200,
+            Some(-32601),
+        ),
+        (
+            vec![],
+            r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+            202,
+            None,
+        ),
         (vec![], r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 202, None),
     ] {
         let reply = mcp.streamable(http("POST", "/mcp", &headers, body));
@@ -507,11 +566,13 @@ fn a_session_of_the_handshake_era_lives_until_it_is_deleted() {
     assert_eq!(foreign.status, 404);
     assert_eq!(mcp.census(), [0, 1, 0]);
     assert_eq!(
-        mcp.streamable(http("DELETE", "/mcp", &[session], "")).status,
+        mcp.streamable(http("DELETE", "/mcp", &[session], ""))
+            .status,
         204
     );
     assert_eq!(
-        mcp.streamable(http("DELETE", "/mcp", &[session], "")).status,
+        mcp.streamable(http("DELETE", "/mcp", &[session], ""))
+            .status,
         404
     );
     assert_eq!(mcp.streamable(http("DELETE", "/mcp", &[], "")).status, 400);
@@ -556,13 +617,18 @@ fn closing_the_stream_cancels_a_stateless_call_and_no_other() {
     let opened = mcp.streamable(http("POST", "/mcp", &[BOTH], hello));
     let id = header(&opened, "Mcp-Session-Id").unwrap().to_owned();
     let session = ("mcp-session-id", id.as_str());
-    let reply = mcp.streamable(http("POST", "/mcp", &[BOTH, session], &run("forever", None)));
+    let reply = mcp.streamable(http(
+        "POST",
+        "/mcp",
+        &[BOTH, session],
+        &run("forever", None),
+    ));
     drop(reply);
     assert_eq!(mcp.census()[2], 1, "a disconnect does not cancel");
-    let cancel =
-        r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}"#;
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}"#;
     assert_eq!(
-        mcp.streamable(http("POST", "/mcp", &[BOTH, session], cancel)).status,
+        mcp.streamable(http("POST", "/mcp", &[BOTH, session], cancel))
+            .status,
         202
     );
     until(|| mcp.census()[2] == 0);
@@ -746,14 +812,25 @@ fn an_answer_comes_as_json_unless_it_takes_long() {
     let mcp = front();
     let quick = mcp.streamable(http("POST", "/mcp", &[BOTH], LIST));
     assert_eq!(header(&quick, "Content-Type"), Some("application/json"));
-    let only = mcp.streamable(http("POST", "/mcp", &[("accept", "text/event-stream")], LIST));
+    let only = mcp.streamable(http(
+        "POST",
+        "/mcp",
+        &[("accept", "text/event-stream")],
+        LIST,
+    ));
     assert_eq!(header(&only, "Content-Type"), Some("text/event-stream"));
     assert!(text(only).starts_with("event: message\ndata: {"));
     let told = mcp.streamable(http("POST", "/mcp", &[BOTH], &run("alpine", None)));
     assert_eq!(header(&told, "Content-Type"), Some("text/event-stream"));
     let told = text(told);
     assert!(told.contains("notifications/progress"), "{told}");
-    assert!(told.trim_end().lines().last().unwrap().contains("\"result\""));
+    assert!(
+        told.trim_end()
+            .lines()
+            .last()
+            .unwrap()
+            .contains("\"result\"")
+    );
     let curl = mcp.streamable(http("POST", "/mcp", &[], &run("alpine", None)));
     assert_eq!(header(&curl, "Content-Type"), Some("application/json"));
     mcp.close();
@@ -788,7 +865,10 @@ fn stdio_answers_line_by_line_and_ends_with_its_input() {
     assert_eq!(lines[0]["result"]["protocolVersion"], "2024-11-05");
     assert_eq!(lines[1]["id"], 1);
     assert_eq!(lines[2]["error"]["code"], -32700);
-    assert_eq!(lines[3]["error"]["code"], -32600, "no batches in 2024-11-05");
+    assert_eq!(
+        lines[3]["error"]["code"], -32600,
+        "no batches in 2024-11-05"
+    );
     let last = lines.last().unwrap();
     assert_eq!(
         last["result"]["structuredContent"]["status"],

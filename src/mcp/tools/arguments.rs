@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn what_n8n_adds_is_ignored_and_nothing_else() {
-        let extras = json!({"toolCallId": "x", "tool": {}, "sessionId": 1, "action": "a", "chatInput": "b"});
+        let extras =
+            json!({"toolCallId": "x", "tool": {}, "sessionId": 1, "action": "a", "chatInput": "b"});
         assert!(none(Some(&extras)).is_ok());
         assert!(none(None).is_ok() && none(Some(&Value::Null)).is_ok());
         let error = none(Some(&json!({"a": 1, "b": 2}))).unwrap_err();
@@ -103,10 +104,7 @@ mod tests {
                 json!({"name": "v", "x": 1}),
                 "arguments.x: unknown field; expected one of: name",
             ),
-            (
-                json!([]),
-                "arguments: expected an object, got an array",
-            ),
+            (json!([]), "arguments: expected an object, got an array"),
         ] {
             assert_eq!(name(Some(&arguments)).unwrap_err().to_string(), told);
         }

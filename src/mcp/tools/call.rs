@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What surrounds a call.
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     /// What the tools work with.
     pub containers: &'a dyn Containers,
     /// Fires when nobody wants the result any more.
@@ -24,7 +24,7 @@ pub struct Scene<'a> {
 }
 
 /// Calls a tool. Whatever goes wrong is a result that says so (`isError`), for a model to act on.
-pub fn call(tool: Tool, arguments: Option<&Value>, scene: &Scene<'_>) -> Value {
+pub(crate) fn call(tool: Tool, arguments: Option<&Value>, scene: &Scene<'_>) -> Value {
     let result = match tool {
         Tool::RunContainer => run_container(arguments, scene),
         Tool::CreateVolume => create_volume(arguments, scene),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// One of our tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tool {
+pub(crate) enum Tool {
     /// Runs a container once.
     RunContainer,
     /// Creates and fills a named volume.
@@ -48,7 +48,7 @@ pub(super) struct VolumeName {
 
 impl Tool {
     /// Every tool, in the order they are listed.
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::RunContainer,
         Self::CreateVolume,
         Self::ReadVolume,
@@ -57,7 +57,7 @@ impl Tool {
     ];
 
     /// Its name on the wire.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::RunContainer => "run_container",
             Self::CreateVolume => "create_volume",
@@ -68,7 +68,7 @@ impl Tool {
     }
 
     /// The tool of this name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tool| tool.name() == name)
     }
 
@@ -119,8 +119,10 @@ impl Tool {
             // It writes over what a volume of this name holds.
             Self::CreateVolume => json!({"readOnlyHint": false, "destructiveHint": true,
                 "idempotentHint": true, "openWorldHint": false}),
-            Self::ReadVolume | Self::ListImages | Self::DockerHealth => json!({"readOnlyHint": true,
-                "destructiveHint": false, "idempotentHint": true, "openWorldHint": false}),
+            Self::ReadVolume | Self::ListImages | Self::DockerHealth => {
+                json!({"readOnlyHint": true,
+                "destructiveHint": false, "idempotentHint": true, "openWorldHint": false})
+            }
         }
     }
 
@@ -149,7 +151,7 @@ pub enum Toolset {
 }
 
 /// The `tools` of `tools/list`.
-pub fn definitions(toolset: Toolset) -> Vec<Value> {
+pub(crate) fn definitions(toolset: Toolset) -> Vec<Value> {
     let own = Tool::ALL.into_iter().map(Tool::definition);
     match toolset {
         Toolset::Own => own.collect(),
@@ -170,8 +172,9 @@ fn open(mut schema: Value, required: &[&str]) -> Value {
 fn run_input() -> Value {
     let mut schema = open(schema::input::<RunRequest>(), &["image"]);
     let members = &mut schema["properties"];
-    members["pull_policy"]["description"] =
-        json!("When to pull the image; `missing` (only when the engine does not have it) unless said otherwise.");
+    members["pull_policy"]["description"] = json!(
+        "When to pull the image; `missing` (only when the engine does not have it) unless said otherwise."
+    );
     members["pull_policy"]["default"] = json!("missing");
     members["image"]["examples"] = json!(["alpine:latest", "python:3.13-slim"]);
     members["command"]["examples"] = json!([["sh", "-c", "echo hello"]]);

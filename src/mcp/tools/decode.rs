@@ -127,11 +127,13 @@ fn entries(content: &str, budget: usize, shown: &mut DecodedVolume) -> std::io::
         }
         others += 1;
         if others <= NAMED_ENTRIES {
-            shown.other.push(match (kind.is_file(), entry.link_name()?) {
-                (true, _) => format!("{path} ({size} bytes)"),
-                (false, Some(target)) => format!("{path} -> {}", target.display()),
-                (false, None) => format!("{path} (no regular file)"),
-            });
+            shown
+                .other
+                .push(match (kind.is_file(), entry.link_name()?) {
+                    (true, _) => format!("{path} ({size} bytes)"),
+                    (false, Some(target)) => format!("{path} -> {}", target.display()),
+                    (false, None) => format!("{path} (no regular file)"),
+                });
         }
     }
     if others > NAMED_ENTRIES {
@@ -186,7 +188,10 @@ mod tests {
         let text = volume(&collected("file", "grüße\n".as_bytes()), 100);
         assert_eq!(text.text.as_deref(), Some("grüße\n"));
         let binary = volume(&collected("file", &[0xff, 0]), 100);
-        assert_eq!((binary.text, binary.content.as_deref()), (None, Some("/wA=")));
+        assert_eq!(
+            (binary.text, binary.content.as_deref()),
+            (None, Some("/wA="))
+        );
         let large = volume(&collected("file", &[b'a'; 1000]), 100);
         assert!(large.detail.unwrap().contains("about 1002 bytes"));
         assert_eq!((large.text, large.content), (None, None));
@@ -212,7 +217,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_said() {
-        let noise: Vec<u8> = (0..5000_u32).flat_map(|n| (n * n * 7919).to_le_bytes()).collect();
+        let noise: Vec<u8> = (0..5000_u32)
+            .flat_map(|n| n.wrapping_mul(n).wrapping_mul(7919).to_le_bytes())
+            .collect();
         let packed = targz(&[("big", &noise), ("small", b"s")]);
         let shown = volume(&collected("directory", &packed), 200);
         assert_eq!(shown.files.unwrap()["small"], "s");

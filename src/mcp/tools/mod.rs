@@ -9,8 +9,9 @@ mod report;
 mod schema;
 pub(crate) mod trial;
 
-pub use call::{Scene, call};
-pub use catalogue::{Tool, Toolset, definitions};
+pub(crate) use call::{Scene, call};
+pub use catalogue::Toolset;
+pub(crate) use catalogue::{Tool, definitions};
 
 use crate::cancel::Cancel;
 use crate::runner::{Error, Front, Health, Image, PullPolicy, RunResult, Runner, Sink};

@@ -68,7 +68,10 @@ pub(super) fn images(found: Images) -> Value {
                 true => &image.id,
                 false => &image.tags.join(", "),
             };
-            essence.push_str(&format!("\n{names} ({:.1} MB)", image.size_bytes as f64 / 1e6));
+            essence.push_str(&format!(
+                "\n{names} ({:.1} MB)",
+                image.size_bytes as f64 / 1e6
+            ));
         }
         success(&essence, json!({"images": shown}))
     })
@@ -135,8 +138,8 @@ fn cut(stream: &str, streams: Streams, budget: usize) -> (String, u64) {
         let kept = format!("{}{}", &stream[..head], &stream[tail..]);
         return (kept, (tail - head) as u64 / 4 * 3);
     }
-    let head = stream.floor_char_boundary(budget / 2);
-    let tail = stream.ceil_char_boundary(stream.len() - budget / 2);
+    let head = boundary(stream, budget / 2);
+    let tail = boundary(stream, stream.len() - budget / 2);
     let bytes = tail - head;
     let kept = format!(
         "{}\n[… {bytes} bytes cut out here …]\n{}",
@@ -144,6 +147,14 @@ fn cut(stream: &str, streams: Streams, budget: usize) -> (String, u64) {
         &stream[tail..]
     );
     (kept, bytes as u64)
+}
+
+/// The start of the character at or just before a place.
+fn boundary(text: &str, mut place: usize) -> usize {
+    while !text.is_char_boundary(place) {
+        place -= 1;
+    }
+    place
 }
 
 fn essence(run: &RunResult, volumes: &BTreeMap<&String, Option<DecodedVolume>>) -> String {

@@ -46,7 +46,11 @@ fn trim(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             object.remove("format");
-            if let Some(words) = object.get("oneOf").and_then(Value::as_array).and_then(all_words) {
+            if let Some(words) = object
+                .get("oneOf")
+                .and_then(Value::as_array)
+                .and_then(all_words)
+            {
                 object.remove("oneOf");
                 object.insert("type".into(), json!("string"));
                 object.insert("enum".into(), words);
@@ -59,7 +63,7 @@ fn trim(schema: &mut Value) {
 }
 
 /// `oneOf` of constants, as an `enum`.
-fn all_words(variants: &Vec<Value>) -> Option<Value> {
+fn all_words(variants: &[Value]) -> Option<Value> {
     let words: Option<Vec<Value>> = variants.iter().map(|v| v.get("const").cloned()).collect();
     words.map(Value::Array)
 }

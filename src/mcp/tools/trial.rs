@@ -17,7 +17,10 @@ const NAMES: [(&str, &str); 12] = [
     ("test_image_content", "Returns an image"),
     ("test_audio_content", "Returns a sound"),
     ("test_embedded_resource", "Returns an embedded resource"),
-    ("test_multiple_content_types", "Returns several kinds of content"),
+    (
+        "test_multiple_content_types",
+        "Returns several kinds of content",
+    ),
     ("test_tool_with_logging", "Logs while it works"),
     ("test_logging_tool", "Logs while it works"),
     ("test_error_handling", "Always fails"),
@@ -73,9 +76,19 @@ pub(crate) fn call(name: &str, scene: &Scene<'_>) -> Option<Value> {
         "test_image_content" => json!([image()]),
         "test_audio_content" => json!([{"type": "audio", "data": WAV, "mimeType": "audio/wav"}]),
         "test_embedded_resource" => json!([resource(
-            "test://embedded-resource", "text/plain", "This is an embedded resource content.")]),
-        "test_multiple_content_types" => json!([text("Multiple content types test:"), image(), resource(
-            "test://mixed-content-resource", "application/json", r#"{"test":"data","value":123}"#)]),
+            "test://embedded-resource",
+            "text/plain",
+            "This is an embedded resource content."
+        )]),
+        "test_multiple_content_types" => json!([
+            text("Multiple content types test:"),
+            image(),
+            resource(
+                "test://mixed-content-resource",
+                "application/json",
+                r#"{"test":"data","value":123}"#
+            )
+        ]),
         "test_tool_with_logging" | "test_logging_tool" => logs(scene),
         "test_tool_with_progress" | "test_streaming_elicitation" => progresses(scene),
         "test_missing_capability" | "json_schema_2020_12_tool" => json!([text("done")]),
