@@ -6,6 +6,8 @@ use super::error::Context;
 use super::request::{CALL_TIMEOUT, authority};
 use super::socket::{Endpoint, Stream};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 const CALL: &str = "container_attach_stdin";
@@ -15,10 +17,25 @@ const MAX_HEADERS: usize = 64;
 
 /// The write half of a container's stdin; dropping it (or [`Stdin::close`]) gives the process end-of-file.
 ///
-/// Writing blocks while the process does not read, without a deadline: it ends with the container.
+/// Writing blocks while the process does not read, without a deadline, and an engine (20.10) does not end it when the
+/// container exits: whoever sees the exit must call [`StdinInterrupt::interrupt`].
 pub struct Stdin {
     stream: Stream,
     closed: bool,
+}
+
+/// Ends a [`Stdin`] from another thread.
+#[derive(Clone)]
+pub struct StdinInterrupt(Weak<OwnedFd>);
+
+impl StdinInterrupt {
+    /// Ends a write that waits, and refuses any further one. What the process has not read yet may be lost.
+    pub fn interrupt(&self) {
+        if let Some(fd) = self.0.upgrade() {
+            // An error means that it is closed already.
+            let _ = rustix::net::shutdown(&fd, rustix::net::Shutdown::Both);
+        }
+    }
 }
 
 impl Stdin {
@@ -67,6 +84,11 @@ impl Stdin {
             stream,
             closed: false,
         })
+    }
+
+    /// For whoever sees the container exit while another thread writes.
+    pub fn interrupt_handle(&self) -> StdinInterrupt {
+        StdinInterrupt(Arc::downgrade(self.stream.descriptor()))
     }
 
     /// Half-closes.

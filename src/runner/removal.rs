@@ -76,21 +76,23 @@ impl Removal {
     }
 
     /// Waits until nothing is left to remove, or the deadline passes; gives the number of objects left.
-    pub(crate) fn finish(&self, deadline: Instant) -> usize {
+    pub(crate) fn settle(&self, deadline: Instant) -> usize {
         let mut count = self.pending.lock();
         while *count > 0 {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 break;
             };
-            count = self
-                .pending
-                .changed
-                .wait_timeout(count, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            let waited = self.pending.changed.wait_timeout(count, left);
+            count = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        self.pending.stopping.fire();
         *count
+    }
+
+    /// As [`Removal::settle`], for the last time: what then is left is not tried again.
+    pub(crate) fn finish(&self, deadline: Instant) -> usize {
+        let left = self.settle(deadline);
+        self.pending.stopping.fire();
+        left
     }
 }
 
