@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! `volumes` of a run: files and directories in and out, exactly as a bind mount would look to the container.
 
 use super::run::shell;
@@ -315,4 +312,3 @@ fn named_volumes_are_mounted_and_read_back_but_never_made_by_a_typo() {
     docker(&["volume", "rm", &name]);
     server.stop();
 }
->>>>>>> main

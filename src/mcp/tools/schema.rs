@@ -49,7 +49,7 @@ fn trim(schema: &mut Value) {
             if let Some(words) = object
                 .get("oneOf")
                 .and_then(Value::as_array)
-                .and_then(all_words)
+                .and_then(|variants| all_words(variants))
             {
                 object.remove("oneOf");
                 object.insert("type".into(), json!("string"));
