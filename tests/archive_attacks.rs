@@ -7,9 +7,8 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use oneoff_docker_runner::archive::{
-    Collected, Error, Limits, Owner, Packer, Summary, check_targz,
-    check_targz_stripped, collect_directory, collect_file, decode_base64, encode_base64,
-    file_name_fault,
+    Collected, Error, Limits, Owner, Packer, Summary, check_targz, check_targz_stripped,
+    collect_directory, collect_file, decode_base64, encode_base64, file_name_fault,
 };
 
 const LIMITS: Limits = Limits {

@@ -54,20 +54,11 @@ impl Stdin {
         let mut stream = connected.map_err(|error| context.undialled(&error))?;
         stream.socket().set_read_deadline(Some(deadline));
         stream.socket().set_write_deadline(Some(deadline));
-        let request = format!(
-            "POST {target} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n",
-            authority(endpoint.host())
-        );
-        let asked = stream
-            .write_all(request.as_bytes())
-            .and_then(|()| read_head(&mut stream));
-        let mut head = asked.map_err(|error| match error.kind() {
-            ErrorKind::InvalidData
-                if error.get_ref().is_some_and(|inner| inner.is::<NotHttp>()) =>
-            {
-                context.malformed(error.to_string())
+        let mut head = ask(&mut stream, target, authority(endpoint.host())).map_err(|error| {
+            match error.get_ref() {
+                Some(inner) if inner.is::<NotHttp>() => context.malformed(error.to_string()),
+                _ => context.broken(&error),
             }
-            _ => context.broken(&error),
         })?;
         if head.status != 200 {
             head.read_rest(&mut stream);
@@ -148,6 +139,13 @@ impl std::error::Error for NotHttp {}
 
 fn not_http(why: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, NotHttp(why))
+}
+
+fn ask(stream: &mut Stream, target: &str, host: &str) -> io::Result<Head> {
+    // Without an upgrade to another protocol: the engine takes over the connection after its 200 just the same.
+    let request = format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    read_head(stream)
 }
 
 fn read_head(stream: &mut impl Read) -> io::Result<Head> {

@@ -113,11 +113,12 @@ fn spawn(
 }
 
 fn remove_until_gone(client: &Client, object: &Object, pending: &Pending) {
-    let mut warned = false;
+    let mut attempts = 0;
     while let Err(error) = remove_once(client, object) {
-        if !warned {
+        attempts += 1;
+        // The first failure may be another's removal of the same object under way.
+        if attempts == 2 {
             log::warn!("{object:?} is not removed yet: {error}");
-            warned = true;
         }
         // Fires at shutdown: then the next start's sweep has to do it.
         if pending.stopping.wait(RETRY_PAUSE) {

@@ -15,5 +15,6 @@ mod lifecycle;
 mod load;
 mod map;
 mod mounts;
+mod registry;
 mod run;
 mod volumes;
