@@ -15,6 +15,12 @@ CONFORMANCE_ALPHA="@modelcontextprotocol/conformance@0.2.0-alpha.12"
 root=$(cd "$(dirname "$0")/../.." && pwd)
 target="${MCP_CLIENTS_DIR:-${CARGO_TARGET_DIR:-$root/target}/mcp-clients}"
 mkdir -p "$target"
+# npm and venv as Debian packages them, where they are missing.
+"$root/tests/support/packages.sh" python3 npm
+python3 -c 'import ensurepip, venv' 2>/dev/null || "$root/tests/support/packages.sh" python3-venv
+# Two test runs at once install once.
+exec 9>"$target/.lock"
+flock 9
 
 # Runs `install` in $target/$1 unless the stamp there already names exactly these packages.
 once() {
