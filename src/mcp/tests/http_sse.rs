@@ -159,9 +159,76 @@ fn a_slow_reader_is_dropped_and_blocks_nobody() {
                 .status,
         );
     }
-    assert_eq!(statuses, [202; 6], "posting never waits for the reader");
+    assert_eq!(
+        statuses,
+        [202, 202, 202, 202, 202, 404],
+        "posting never waits for the reader"
+    );
     let written = text(reply);
     assert!(written.starts_with("event: endpoint"));
     assert_eq!(mcp.census(), [0, 0, 0]);
+    mcp.close();
+}
+
+#[test]
+fn batches_are_taken_where_they_were_agreed_on() {
+    let mcp = front();
+    let listening = listen(&mcp, "/sse?sessionId=b", &[]);
+    listening.event();
+    let batch = format!(
+        r#"[{LIST},{{"jsonrpc":"2.0","method":"notifications/x"}},7,{}]"#,
+        LIST.replace(":1,", ":2,")
+    );
+    let post = |body: &str| mcp.messages(http("POST", "/messages?sessionId=b", &[], body));
+    for (version, status) in [
+        ("2024-11-05", 400),
+        ("2025-11-25", 400),
+        ("2025-03-26", 202),
+    ] {
+        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize",
+            "params": {"protocolVersion": version}});
+        assert_eq!(post(&hello.to_string()).status, 202);
+        assert_eq!(listening.message()["result"]["protocolVersion"], version);
+        assert_eq!(post(&batch).status, status, "{version}");
+    }
+    assert_eq!(listening.message()["id"], 1);
+    assert_eq!(listening.message()["error"]["code"], -32600);
+    assert_eq!(listening.message()["id"], 2);
+    listening.gone.fire();
+    listening.thread.join().unwrap();
+    mcp.close();
+}
+
+#[test]
+fn chosen_ids_can_be_switched_off() {
+    let settings = Settings {
+        client_session_ids: false,
+        ..Settings::default()
+    };
+    let mcp = Mcp::new(Memory, settings).unwrap();
+    let listening = listen(&mcp, "/sse?sessionId=test123", &[]);
+    let endpoint = listening.event();
+    let id = endpoint
+        .trim_end()
+        .rsplit_once('=')
+        .map(|(_, id)| id.to_owned())
+        .unwrap();
+    assert_eq!(id.len(), 32, "{endpoint}");
+    listening.gone.fire();
+    listening.thread.join().unwrap();
+    mcp.close();
+}
+
+#[test]
+fn there_are_only_so_many_sessions() {
+    let settings = Settings {
+        max_sessions: 1,
+        ..Settings::default()
+    };
+    let mcp = Mcp::new(Memory, settings).unwrap();
+    let first = mcp.sse(&http("GET", "/sse", &[], ""));
+    assert_eq!(mcp.sse(&http("GET", "/sse", &[], "")).status, 503);
+    drop(first);
+    assert_eq!(mcp.sse(&http("GET", "/sse", &[], "")).status, 200);
     mcp.close();
 }

@@ -12,6 +12,9 @@ const LARGEST_RESULT: usize = 890_000;
 /// How much of each stream and volume is tried, from generous to certain to fit.
 const BUDGETS: [usize; 7] = [300_000, 150_000, 75_000, 30_000, 10_000, 2_000, 100];
 
+/// Longest text of a failure, in bytes.
+const LONGEST_ADVICE: usize = 20_000;
+
 /// Which way streams were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Streams {
@@ -28,7 +31,8 @@ pub(super) fn success(essence: &str, structured: Value) -> Value {
 
 /// A failure that a model can act on.
 pub(super) fn failure(tool: &str, error: &Error) -> Value {
-    result(&advice(tool, error), None, true)
+    let (essence, _) = cut(&advice(tool, error), Streams::Text, LONGEST_ADVICE);
+    result(&essence, None, true)
 }
 
 /// The result of a run: an error result when it did not end with exit code 0.
@@ -320,6 +324,16 @@ mod tests {
             engine.decode(kept).unwrap().len() as u64 + omitted,
             2_000_001
         );
+    }
+
+    #[test]
+    fn a_failure_of_any_length_stays_readable() {
+        let fault = crate::problem::Fault {
+            loc: vec!["arguments".into(), "x".into()],
+            msg: "unknown field".into(),
+        };
+        let result = failure("run_container", &Error::Invalid(vec![fault; 100_000]));
+        assert!(first_text(&result).len() < LONGEST_ADVICE + 100);
     }
 
     #[test]
