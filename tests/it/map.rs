@@ -34,11 +34,20 @@ fn imports_point_one_way() {
         assert!(!files.is_empty(), "{room} is on the map");
         for file in files {
             let text = std::fs::read_to_string(&file).unwrap();
-            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
             for named in code.flat_map(|line| line.split("crate::").skip(1)) {
-                let other: String = named.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let other: String = named
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 let own = other == *room || other.is_empty();
-                assert!(own || allowed.contains(&other.as_str()), "{} imports crate::{other}", file.display());
+                assert!(
+                    own || allowed.contains(&other.as_str()),
+                    "{} imports crate::{other}",
+                    file.display()
+                );
             }
         }
     }
@@ -53,16 +62,25 @@ fn only_config_reads_the_environment() {
         let text = std::fs::read_to_string(file).unwrap();
         let code = text.split("#[cfg(test)]").next().unwrap();
         for reading in ["env::var(", "env::var_os(", "env::vars("] {
-            assert!(!code.contains(reading), "{} reads the environment", file.display());
+            assert!(
+                !code.contains(reading),
+                "{} reads the environment",
+                file.display()
+            );
         }
     }
 }
 
 #[test]
 fn the_readmes_configuration_table_is_the_programs() {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let readme =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let row = |setting: &oneoff_docker_runner::config::Setting| {
-        let default = if setting.default.is_empty() { String::new() } else { format!("`{}` ", setting.default) };
+        let default = if setting.default.is_empty() {
+            String::new()
+        } else {
+            format!("`{}` ", setting.default)
+        };
         format!("| `{}` | {default}| {} |", setting.name, setting.meaning)
     };
     let rows: Vec<String> = SETTINGS.iter().map(row).collect();
@@ -72,5 +90,10 @@ fn the_readmes_configuration_table_is_the_programs() {
         .skip(2)
         .take_while(|line| line.starts_with('|'))
         .collect();
-    assert_eq!(written, rows, "README.md's table should read:\n{}", rows.join("\n"));
+    assert_eq!(
+        written,
+        rows,
+        "README.md's table should read:\n{}",
+        rows.join("\n")
+    );
 }

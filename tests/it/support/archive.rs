@@ -24,7 +24,11 @@ pub fn tar_gz(files: &[(&str, &[u8])], top: &str) -> String {
     }
     let script = format!("tar czf - -C '{}' {top} | base64", dir.0.display());
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -32,8 +36,17 @@ pub fn tar_gz(files: &[(&str, &[u8])], top: &str) -> String {
 pub fn untar(content: &str) -> Vec<Entry> {
     let dir = TempDir::new();
     let script = format!("base64 -d | tar xzpf - -C '{}'", dir.0.display());
-    let mut child = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(content.as_bytes()).unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", &script])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(content.as_bytes())
+        .unwrap();
     assert!(child.wait().unwrap().success(), "GNU tar takes the archive");
     let mut entries = Vec::new();
     list(&dir.0, &dir.0, &mut entries);
@@ -46,9 +59,17 @@ fn list(root: &std::path::Path, dir: &std::path::Path, entries: &mut Vec<Entry>)
     for item in std::fs::read_dir(dir).unwrap() {
         let path = item.unwrap().path();
         let meta = std::fs::symlink_metadata(&path).unwrap();
-        let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+        let name = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
         let content = meta.is_file().then(|| std::fs::read(&path).unwrap());
-        entries.push(Entry { name, mode: meta.permissions().mode() & 0o7777, content });
+        entries.push(Entry {
+            name,
+            mode: meta.permissions().mode() & 0o7777,
+            content,
+        });
         if meta.is_dir() {
             list(root, &path, entries);
         }

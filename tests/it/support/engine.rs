@@ -4,7 +4,10 @@ use std::process::Command;
 
 /// Runs `docker` with these arguments; panics with its words if it fails.
 pub fn docker(arguments: &[&str]) -> String {
-    let output = Command::new("docker").args(arguments).output().expect("the docker command is installed");
+    let output = Command::new("docker")
+        .args(arguments)
+        .output()
+        .expect("the docker command is installed");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "docker {arguments:?}: {stderr}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -12,16 +15,39 @@ pub fn docker(arguments: &[&str]) -> String {
 
 /// Fails, with the way out, when there is no engine: no test may pass for want of one.
 pub fn require_engine() {
-    let output = Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]).output();
+    let output = Command::new("docker")
+        .args(["version", "--format", "{{.Server.Version}}"])
+        .output();
     let answered = output.as_ref().is_ok_and(|output| output.status.success());
-    assert!(answered, "these tests need a Docker engine; `make test` starts one (said: {output:?})");
+    assert!(
+        answered,
+        "these tests need a Docker engine; `make test` starts one (said: {output:?})"
+    );
 }
 
 /// Every container and volume that carries this label.
 pub fn leftovers(label: &str) -> Vec<String> {
     let filter = format!("label={label}");
-    let containers =
-        docker(&["ps", "-a", "--no-trunc", "--filter", &filter, "--format", "container {{.Names}} {{.Status}}"]);
-    let volumes = docker(&["volume", "ls", "--filter", &filter, "--format", "volume {{.Name}}"]);
-    containers.lines().chain(volumes.lines()).map(str::to_owned).collect()
+    let containers = docker(&[
+        "ps",
+        "-a",
+        "--no-trunc",
+        "--filter",
+        &filter,
+        "--format",
+        "container {{.Names}} {{.Status}}",
+    ]);
+    let volumes = docker(&[
+        "volume",
+        "ls",
+        "--filter",
+        &filter,
+        "--format",
+        "volume {{.Name}}",
+    ]);
+    containers
+        .lines()
+        .chain(volumes.lines())
+        .map(str::to_owned)
+        .collect()
 }

@@ -34,7 +34,8 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<String> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+            key.eq_ignore_ascii_case(name)
+                .then(|| value.trim().to_owned())
         })
     }
 }
@@ -69,16 +70,31 @@ impl Server {
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut first = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let address = first.trim().rsplit_once("http://").expect("the banner names the address").1.to_owned();
-        let server = Self { child, address, instance: instance.to_owned(), private_dir };
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut first)
+            .unwrap();
+        let address = first
+            .trim()
+            .rsplit_once("http://")
+            .expect("the banner names the address")
+            .1
+            .to_owned();
+        let server = Self {
+            child,
+            address,
+            instance: instance.to_owned(),
+            private_dir,
+        };
         server.wait_until_ready();
         server
     }
 
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while self.try_request("GET", "/nothing-here", "").is_none_or(|answer| answer.status == 503) {
+        while self
+            .try_request("GET", "/nothing-here", "")
+            .is_none_or(|answer| answer.status == 503)
+        {
             assert!(Instant::now() < deadline, "the server does not answer");
         }
     }
@@ -86,7 +102,12 @@ impl Server {
     /// `POST /run`; the answer must be 200.
     pub fn run(&self, request: Value) -> Value {
         let answer = self.post("/run", &request);
-        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        assert_eq!(
+            answer.status,
+            200,
+            "{}",
+            String::from_utf8_lossy(&answer.body)
+        );
         answer.json()
     }
 
@@ -99,7 +120,8 @@ impl Server {
     }
 
     pub fn request(&self, method: &str, path: &str, body: &str) -> Answer {
-        self.try_request(method, path, body).expect("the server answers")
+        self.try_request(method, path, body)
+            .expect("the server answers")
     }
 
     fn try_request(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
@@ -110,7 +132,12 @@ impl Server {
     }
 
     /// A connection on which a request's head has been sent.
-    pub fn open(&self, method: &str, path: &str, content_length: usize) -> std::io::Result<TcpStream> {
+    pub fn open(
+        &self,
+        method: &str,
+        path: &str,
+        content_length: usize,
+    ) -> std::io::Result<TcpStream> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         write!(
@@ -157,7 +184,11 @@ impl Server {
         self.signal("TERM");
         let status = self.child.wait().unwrap();
         assert!(status.success(), "the server ended with {status}");
-        assert_eq!(self.leftovers(), Vec::<String>::new(), "nothing is left behind");
+        assert_eq!(
+            self.leftovers(),
+            Vec::<String>::new(),
+            "nothing is left behind"
+        );
         let files: Vec<_> = std::fs::read_dir(&self.private_dir).unwrap().collect();
         assert!(files.is_empty(), "no file is left behind: {files:?}");
     }
@@ -170,7 +201,10 @@ impl Server {
     }
 
     pub fn signal(&self, name: &str) {
-        let killed = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        let killed = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(killed.success());
     }
 
@@ -181,7 +215,10 @@ impl Server {
     /// A number of `/proc/<pid>/status`, such as `VmHWM` (kB) or `Threads`.
     pub fn status_number(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(&format!("{field}:"))).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with(&format!("{field}:")))
+            .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
@@ -206,7 +243,10 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
     let head = String::from_utf8_lossy(&bytes[..split]).into_owned();
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let mut body = bytes.split_off(split + 4);
-    if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+    if head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked")
+    {
         body = dechunk(&body);
     }
     Some(Answer { status, head, body })
@@ -215,7 +255,8 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
 fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {
-        let size = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap().trim(), 16).unwrap();
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap().trim(), 16).unwrap();
         body.extend_from_slice(&bytes[end + 2..end + 2 + size]);
         bytes = &bytes[(end + 4 + size).min(bytes.len())..];
         if size == 0 {
