@@ -3,10 +3,11 @@
 use super::Outcome;
 
 const USAGE: &str = "\
-arguments: [-n RUNS] [--blocks BLOCKS] [--only PART[,PART]...] [--steps]
+arguments: [-n RUNS] [--blocks BLOCKS] [--only PART[,PART]...] [--network NAME] [--steps]
   -n RUNS          runs per way and network, in sequence and in each parallel block (default 30)
   --blocks BLOCKS  parallel blocks per way and network (default 5)
   --only PART,...  latency, throughput, bulk, process (default: all)
+  --network NAME   bridge or none (default: both)
   --steps          also where the time goes, step by step";
 
 /// What can be measured by itself.
@@ -21,6 +22,7 @@ pub(crate) enum Part {
 pub(crate) struct Arguments {
     pub(crate) samples: usize,
     pub(crate) blocks: usize,
+    pub(crate) networks: Vec<String>,
     pub(crate) steps: bool,
     parts: Vec<Part>,
 }
@@ -30,6 +32,7 @@ impl Arguments {
         let mut arguments = Self {
             samples: 30,
             blocks: 5,
+            networks: ["bridge", "none"].map(String::from).into(),
             steps: false,
             parts: Vec::new(),
         };
@@ -39,6 +42,7 @@ impl Arguments {
                 "-n" => arguments.samples = number(words.next())?,
                 "--blocks" => arguments.blocks = number(words.next())?,
                 "--only" => arguments.parts = parts(&words.next().unwrap_or_default())?,
+                "--network" => arguments.networks = vec![network(words.next())?],
                 "--steps" => arguments.steps = true,
                 // What cargo says to every benchmark.
                 "--bench" => {}
@@ -58,6 +62,11 @@ fn number(word: Option<String>) -> Outcome<usize> {
         Some(Ok(number)) if number > 0 => Ok(number),
         _ => Err(format!("a number greater than 0 is needed\n{USAGE}").into()),
     }
+}
+
+fn network(word: Option<String>) -> Outcome<String> {
+    word.filter(|word| ["bridge", "none"].contains(&word.as_str()))
+        .ok_or_else(|| format!("the network is bridge or none\n{USAGE}").into())
 }
 
 fn parts(words: &str) -> Outcome<Vec<Part>> {

@@ -53,7 +53,7 @@ fn measure() -> Outcome<()> {
             "target",
         ]);
         let mut steps = steps::table();
-        for network in ["bridge", "none"] {
+        for network in &arguments.networks {
             let measured = latency::measure(&stand, network, arguments.samples)?;
             measured.report(network, &mut table);
             steps::report(network, &measured.steps, &mut steps);
@@ -72,7 +72,7 @@ fn measure() -> Outcome<()> {
             "ratios",
             "target",
         ]);
-        for network in ["bridge", "none"] {
+        for network in &arguments.networks {
             throughput::measure(&stand, network, &arguments)?.report(network, &mut table);
         }
         println!("{table}");
