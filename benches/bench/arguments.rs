@@ -4,7 +4,7 @@ use super::Outcome;
 
 const USAGE: &str = "\
 arguments: [-n RUNS] [--blocks BLOCKS] [--only PART[,PART]...] [--network NAME] [--steps]
-  -n RUNS          runs per way and network, in sequence and in each parallel block (default 30)
+  -n RUNS          runs per way and network, in sequence and in each parallel block (default 40)
   --blocks BLOCKS  parallel blocks per way and network (default 5)
   --only PART,...  latency, throughput, bulk, process (default: all)
   --network NAME   bridge or none (default: both)
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn from_command_line() -> Outcome<Self> {
         let mut arguments = Self {
-            samples: 30,
+            samples: 40,
             blocks: 5,
             networks: ["bridge", "none"].map(String::from).into(),
             steps: false,

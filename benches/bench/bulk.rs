@@ -19,32 +19,60 @@ const MEGABYTE: f64 = 1e6;
 const MEBIBYTE: usize = 1 << 20;
 
 const OUTPUT_BYTES: u64 = 100_000_000;
-const OUTPUT_COMMAND: &str =
-    "yes 0123456789012345678901234567890123456789012345678901234567890123 | head -c 100000000";
+/// What prints that much: lines, and bytes that JSON writes as six each.
+const OUTPUTS: [(&str, &str); 2] = [
+    (
+        "lines",
+        "yes 0123456789012345678901234567890123456789012345678901234567890123 | head -c 100000000",
+    ),
+    ("NUL bytes", "head -c 100000000 /dev/zero"),
+];
 
 /// 64 files of 1 MiB.
 const FILES: usize = 64;
 
 /// 100 MB of standard output through `POST /run`, and straight from the engine.
 pub(crate) fn stdout(binary: &Path, table: &mut Table) -> Outcome<()> {
+    for (what, command) in OUTPUTS {
+        let (ours, bare, peak) = output(binary, &["sh", "-c", command])?;
+        table.row([
+            format!("100 MB of stdout ({what}), 10 MiB kept"),
+            format!(
+                "{:.0} MB/s (engine API {:.0})",
+                ours.median(),
+                bare.median()
+            ),
+            String::new(),
+        ]);
+        table.row([
+            "the same: peak RSS".into(),
+            format!("{peak:.1} MB"),
+            format!("< 64 MB ({})", Target::Below(64.0).verdict(peak)),
+        ]);
+    }
+    Ok(())
+}
+
+/// Rates from request to answer in MB/s, ours and the engine's, and the server's peak in MB.
+fn output(binary: &Path, command: &[&str]) -> Outcome<(Samples, Samples, f64)> {
     let server = Server::start(binary)?;
     let label = engine::unique();
-    let command = ["sh", "-c", OUTPUT_COMMAND];
-    let request = json!({
-        "image": IMAGE, "command": command, "pull_policy": "never", "network": "none", "labels": {LABEL: label},
-    });
-    let request = serde_json::to_vec(&request)?;
+    let filter = format!("{LABEL}={label}");
+    let request = serde_json::to_vec(&json!({
+        "image": IMAGE, "command": command, "pull_policy": "never", "network": "none",
+        "labels": {LABEL: label},
+    }))?;
     let client = engine::client()?;
     let (mut ours, mut bare) = (Samples::default(), Samples::default());
     for _ in 0..ROUNDS {
-        engine::until_quiet(&client, &format!("{LABEL}={label}"))?;
+        engine::until_quiet(&client, &filter)?;
         let mut count = 0;
-        let config = floor::container(&label, "none", &command);
+        let config = floor::container(&label, "none", command);
         let times = floor::run(&client, &config, &mut |piece| count += piece.len() as u64)?;
         expect("bytes of output", count, OUTPUT_BYTES)?;
         bare.push(OUTPUT_BYTES as f64 / MEGABYTE / times.answer.as_secs_f64());
 
-        engine::until_quiet(&client, &format!("{LABEL}={label}"))?;
+        engine::until_quiet(&client, &filter)?;
         let (result, took) = server.run(&request)?;
         let kept = result["stdout"].as_str().unwrap_or_default().len() as u64;
         let omitted = result["stdout_omitted_bytes"].as_u64().unwrap_or(0);
@@ -53,22 +81,8 @@ pub(crate) fn stdout(binary: &Path, table: &mut Table) -> Outcome<()> {
     }
     let peak = server.memory("VmHWM")? / MEGABYTE;
     server.stop()?;
-    engine::nothing_left(&client, &format!("{LABEL}={label}"))?;
-    table.row([
-        "100 MB of stdout (10 MiB kept): rate, start to answer".into(),
-        format!(
-            "{:.0} MB/s (engine API {:.0})",
-            ours.median(),
-            bare.median()
-        ),
-        String::new(),
-    ]);
-    table.row([
-        "the same: peak RSS".into(),
-        format!("{peak:.1} MB"),
-        format!("< 64 MB ({})", Target::Below(64.0).verdict(peak)),
-    ]);
-    Ok(())
+    engine::nothing_left(&client, &filter)?;
+    Ok((ours, bare, peak))
 }
 
 /// 64 MiB that do not compress, in with the request and back with the answer.
