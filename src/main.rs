@@ -49,7 +49,11 @@ fn main() -> ExitCode {
 fn configured(work: impl Fn(&Config) -> Result<(), String>) -> Result<(), String> {
     let config = Config::from_environment()?;
     env_logger::Builder::new()
+        // The inner server's words about its private socket say nothing to an operator.
+        .filter_module("tiny_http", log::LevelFilter::Off)
         .parse_filters(&config.log_filter)
+        // It would dump every byte to and from the engine, X-Registry-Auth with its password among them.
+        .filter_module("ureq_proto::util", log::LevelFilter::Off)
         .try_init()
         .map_err(|e| e.to_string())?;
     work(&config)

@@ -7,9 +7,8 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use oneoff_docker_runner::archive::{
-    Collected, Error, Limits, MAX_ENTRIES, Owner, Packer, Summary, check_targz,
-    check_targz_stripped, collect_directory, collect_file, decode_base64, encode_base64,
-    file_name_fault,
+    Collected, Error, Limits, Owner, Packer, Summary, check_targz, check_targz_stripped,
+    collect_directory, collect_file, decode_base64, encode_base64, file_name_fault,
 };
 
 const LIMITS: Limits = Limits {
@@ -1318,83 +1317,4 @@ fn mutated_engine_tars_never_panic_and_never_exceed_the_limit() {
         }
     }
     assert!(collected > 300, "{collected}");
-}
-
-// ---- speed ----------------------------------------------------------------------------------------------------------
-
-#[test]
-#[ignore = "a measurement: cargo test --release --test archive_attacks -- --ignored --nocapture speed"]
-fn speed() {
-    let noise: Vec<u8> = {
-        let mut random = Random(7);
-        (0..8 << 20)
-            .flat_map(|_| random.next().to_le_bytes())
-            .collect()
-    };
-    let words: Vec<u8> = (0..)
-        .flat_map(|n: u64| {
-            format!(
-                "    let line_{} = call({}, {});\n",
-                n % 997,
-                n * n % 8191,
-                n
-            )
-            .into_bytes()
-        })
-        .take(64 << 20)
-        .collect();
-    let report = |what: &str, started: std::time::Instant| {
-        let seconds = started.elapsed().as_secs_f64();
-        eprintln!("{what}: {:.0} MB/s", 67.1 / seconds);
-    };
-    for (kind, content) in [("noise", &noise), ("words", &words)] {
-        let limits = Limits {
-            unpacked_bytes: 1 << 30,
-            entries: MAX_ENTRIES,
-        };
-        let chunks = content.chunks(100_000).enumerate();
-        let mut packer = Packer::new(Vec::new(), OWNER);
-        packer.directory("base", 0o755).unwrap();
-        let started = std::time::Instant::now();
-        chunks.for_each(|(n, chunk)| packer.file(&format!("base/{n}"), 0o644, chunk).unwrap());
-        let engine_tar = packer.finish().unwrap();
-        report(&format!("{kind} file"), started);
-        let started = std::time::Instant::now();
-        let collected = collect_directory(&mut &engine_tar[..], 1 << 30).unwrap();
-        report(
-            &format!("{kind} collect ({} MB)", collected.content.len() >> 20),
-            started,
-        );
-        let started = std::time::Instant::now();
-        assert_eq!(
-            check_targz(&collected.content, limits)
-                .unwrap()
-                .unpacked_bytes,
-            64 << 20
-        );
-        report(&format!("{kind} check"), started);
-        let lines: String = collected
-            .content
-            .as_bytes()
-            .chunks(76)
-            .map(|line| format!("{}\n", str::from_utf8(line).unwrap()))
-            .collect();
-        let started = std::time::Instant::now();
-        assert_eq!(
-            check_targz(&lines, limits).unwrap().unpacked_bytes,
-            64 << 20
-        );
-        report(&format!("{kind} check, lines"), started);
-        let started = std::time::Instant::now();
-        let mut packer = Packer::new(Vec::with_capacity(66 << 20), OWNER);
-        packer.targz("top", &collected.content, 0, limits).unwrap();
-        drop(packer.finish().unwrap());
-        report(&format!("{kind} pack"), started);
-        let started = std::time::Instant::now();
-        let text = encode_base64(content);
-        report(&format!("{kind} encode"), started);
-        let started = std::time::Instant::now();
-        assert!(decode_base64(&text).unwrap() == *content);
-        report(&format!("{kind} decode"), started);
-    }
 }

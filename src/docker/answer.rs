@@ -98,39 +98,36 @@ impl Answer {
 
     /// The body as it arrives; dropping the stream before its end closes the connection.
     pub(super) fn stream(self) -> EngineStream {
-        EngineStream {
-            call: self.call,
-            body: self.body.into_reader(),
-        }
+        EngineStream(self.body.into_reader())
     }
 }
 
-/// A streamed body, whose errors name the call.
-pub(super) struct EngineStream {
-    call: &'static str,
-    body: BodyReader<'static>,
-}
+/// A streamed body, whose errors are fit to be shown. A stall is `TimedOut`.
+pub(super) struct EngineStream(BodyReader<'static>);
 
 impl Read for EngineStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.body.read(buffer) {
+            match self.0.read(buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.explain(error)),
+                Err(error) => return Err(explain(error)),
                 outcome => return outcome,
             }
         }
     }
 }
 
-impl EngineStream {
-    fn explain(&self, error: io::Error) -> io::Error {
-        let (kind, text) = match ureq::Error::from(error) {
-            ureq::Error::Io(error) => (error.kind(), error.to_string()),
-            ureq::Error::Timeout(_) => (ErrorKind::TimedOut, "the engine stands still".into()),
-            other => (ErrorKind::InvalidData, other.to_string()),
-        };
-        io::Error::new(kind, format!("{}: {text}", self.call))
+fn explain(error: io::Error) -> io::Error {
+    match ureq::Error::from(error) {
+        ureq::Error::Timeout(_) => io::Error::new(ErrorKind::TimedOut, "the engine stands still"),
+        ureq::Error::Io(error) => io::Error::new(
+            error.kind(),
+            format!("the engine's answer was cut: {error}"),
+        ),
+        other => io::Error::new(
+            ErrorKind::InvalidData,
+            format!("the engine's answer was cut: {other}"),
+        ),
     }
 }
 

@@ -9,7 +9,7 @@ use ureq::Agent;
 use ureq::http::{Method, Request};
 
 /// How long an archive may stand still.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a call may take.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! `/containers` endpoints.
 use super::answer::{Answer, EngineStream, unless_missing};
 use super::call::{Call, Limits, label_filter, path};
-pub use super::stdin::Stdin;
+pub use super::stdin::{Stdin, StdinInterrupt};
 use super::{
     Client, ContainerCreate, ContainerCreated, ContainerInspect, ContainerSummary, Error, WaitExit,
 };

@@ -1,6 +1,7 @@
 //! Why a call of the engine failed, in words that say what to do about it.
 use super::socket::DialError;
 use super::{Host, transport};
+use rustls::{AlertDescription, CertificateError};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
@@ -72,7 +73,7 @@ impl fmt::Display for Error {
                     "{call}: the Docker engine's answer cannot be understood: {detail}"
                 )
             }
-            Self::Source { call, detail } => write!(f, "{call}: nothing more to send: {detail}"),
+            Self::Source { call, detail } => write!(f, "{call}: ended on our side: {detail}"),
         }
     }
 }
@@ -155,7 +156,13 @@ impl Context<'_> {
         } else if tls_error(error).is_some() {
             self.unreachable(tls_advice(host, error))
         } else if is_disconnect(error.kind()) {
-            self.unreachable(format!("{host} closed the connection without an answer"))
+            let hint = match host {
+                Host::Tls { .. } => "; does it want another client certificate?",
+                Host::Unix(_) | Host::Tcp { .. } => "",
+            };
+            self.unreachable(format!(
+                "{host} closed the connection without an answer{hint}"
+            ))
         } else {
             self.unreachable(format!("{host}: {error}"))
         }
@@ -200,47 +207,52 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 }
 
 fn tls_advice(host: &Host, error: &io::Error) -> String {
-    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error as Tls};
     let Some(tls) = tls_error(error) else {
-        return match error.kind() {
-            ErrorKind::TimedOut => {
-                format!(
-                    "{host} does not answer the TLS handshake: does the engine speak TLS on this port?"
-                )
-            }
-            _ => format!(
-                "{host} broke off the TLS handshake ({error}): does the engine speak TLS on this port?"
-            ),
+        let what = match error.kind() {
+            ErrorKind::TimedOut => "does not answer the TLS handshake".to_owned(),
+            _ => format!("broke off the TLS handshake ({error})"),
         };
+        return format!("{host} {what}: does the engine speak TLS on this port?");
     };
     match tls {
-        Tls::InvalidCertificate(Certificate::UnknownIssuer | Certificate::BadSignature) => {
-            format!(
-                "the certificate of {host} is not signed by the ca.pem in DOCKER_CERT_PATH ({tls})"
-            )
-        }
-        Tls::InvalidCertificate(
-            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
-        ) => {
-            format!("the certificate of {host} is for another host ({tls}): check DOCKER_HOST")
-        }
-        Tls::InvalidCertificate(_) => format!("the certificate of {host} is not valid: {tls}"),
-        Tls::InvalidMessage(_) => format!(
+        rustls::Error::InvalidCertificate(reason) => certificate_advice(host, reason),
+        rustls::Error::InvalidMessage(_) => format!(
             "{host} does not speak TLS ({tls}): use the engine's TLS port, or unset DOCKER_TLS_VERIFY and DOCKER_CERT_PATH"
         ),
-        Tls::AlertReceived(
-            Alert::CertificateRequired
+        rustls::Error::AlertReceived(alert) if is_about_our_certificate(*alert) => format!(
+            "{host} refuses our client certificate ({tls}): DOCKER_CERT_PATH must hold a cert.pem and key.pem signed by the engine's CA"
+        ),
+        other => format!("TLS with {host} failed: {other}"),
+    }
+}
+
+fn certificate_advice(host: &Host, reason: &CertificateError) -> String {
+    use CertificateError::{BadSignature, NotValidForName, NotValidForNameContext, UnknownIssuer};
+    match reason {
+        UnknownIssuer | BadSignature => {
+            format!(
+                "the certificate of {host} is not signed by the ca.pem in DOCKER_CERT_PATH ({reason})"
+            )
+        }
+        NotValidForName | NotValidForNameContext { .. } => {
+            format!("the certificate of {host} is for another host ({reason}): check DOCKER_HOST")
+        }
+        _ => format!("the certificate of {host} is not valid: {reason}"),
+    }
+}
+
+fn is_about_our_certificate(alert: AlertDescription) -> bool {
+    use AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::CertificateRequired
             | Alert::BadCertificate
             | Alert::UnknownCA
             | Alert::CertificateUnknown
             | Alert::CertificateExpired
             | Alert::AccessDenied
-            | Alert::HandshakeFailure,
-        ) => format!(
-            "{host} refuses our client certificate ({tls}): DOCKER_CERT_PATH must hold a cert.pem and key.pem signed by the engine's CA"
-        ),
-        other => format!("TLS with {host} failed: {other}"),
-    }
+            | Alert::HandshakeFailure
+    )
 }
 
 const PRINTABLE_LIMIT: usize = 2000;

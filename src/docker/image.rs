@@ -28,11 +28,12 @@ impl Client {
     }
 
     /// `POST /images/create?fromImage=&tag=&platform=` with `X-Registry-Auth`; `progress` sees every message and ends
-    /// the pull by returning false (the connection is dropped, the engine cancels): that is an `Error::Source`. An
-    /// error that the engine reports within the stream becomes `Error::Status` too.
+    /// the pull by returning false: the connection is dropped, and the outcome is an `Error::Source`. An error that
+    /// the engine reports within the stream becomes `Error::Status` too.
     ///
     /// There is no deadline, and an engine can be silent for minutes, its answer's head included. So while nothing
-    /// arrives `progress` is called once a second with an empty message, and deadlines are its business.
+    /// arrives `progress` is called once a second with an empty message, and deadlines are its business. An engine
+    /// cancels what was dropped, but not at once: 20.10 goes on while it waits for a registry's manifest.
     pub fn image_pull(
         &self,
         reference: &str,

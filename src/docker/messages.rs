@@ -1,5 +1,6 @@
 //! The stream of JSON objects that pulls and imports answer with, read one by one.
 use super::answer::EngineStream;
+use super::call::STALL_TIMEOUT;
 use super::error::printable;
 use super::{Error, PullProgress, null_as_default};
 use serde::Deserialize;
@@ -81,7 +82,7 @@ impl<R: Read> Messages<R> {
         let count = self
             .source
             .read(&mut piece)
-            .map_err(|error| self.malformed(&error.to_string()))?;
+            .map_err(|error| self.broken(&error))?;
         self.pending.extend_from_slice(&piece[..count]);
         Ok(count > 0)
     }
@@ -99,6 +100,16 @@ impl<R: Read> Messages<R> {
                     .unwrap_or(500),
                 message: printable(&words),
             }),
+        }
+    }
+
+    fn broken(&self, error: &std::io::Error) -> Error {
+        match error.kind() {
+            std::io::ErrorKind::TimedOut => Error::TimedOut {
+                call: self.call,
+                timeout_secs: STALL_TIMEOUT.as_secs(),
+            },
+            _ => self.malformed(&error.to_string()),
         }
     }
 

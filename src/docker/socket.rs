@@ -213,7 +213,6 @@ impl Socket {
         self.write.deadline = deadline;
     }
 
-    /// The descriptor, to shut the socket down from another thread.
     pub(super) fn descriptor(&self) -> &Arc<OwnedFd> {
         &self.fd
     }
@@ -277,13 +276,17 @@ impl Stream {
         }
     }
 
+    /// The descriptor, to shut the socket down from another thread.
+    pub(super) fn descriptor(&self) -> &Arc<OwnedFd> {
+        match self {
+            Self::Plain(socket) | Self::Tls(_, socket) => &socket.fd,
+        }
+    }
+
     /// Fit for another request: the engine has neither closed it nor sent anything unasked.
     pub(super) fn is_idle(&mut self) -> bool {
-        match self {
-            Self::Plain(socket) => socket.is_idle(),
-            // What is not read yet may be a session ticket; giving such a connection up costs one handshake.
-            Self::Tls(_, socket) => socket.is_idle(),
-        }
+        // Over TLS what is unread may be a session ticket; giving such a connection up costs one handshake.
+        self.socket().is_idle()
     }
 
     /// Tells the engine that nothing more will be written; reading goes on.

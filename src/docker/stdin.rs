@@ -6,6 +6,8 @@ use super::error::Context;
 use super::request::{CALL_TIMEOUT, authority};
 use super::socket::{Endpoint, Stream};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 const CALL: &str = "container_attach_stdin";
@@ -15,10 +17,25 @@ const MAX_HEADERS: usize = 64;
 
 /// The write half of a container's stdin; dropping it (or [`Stdin::close`]) gives the process end-of-file.
 ///
-/// Writing blocks while the process does not read, without a deadline: it ends with the container.
+/// Writing blocks while the process does not read, without a deadline, and an engine (20.10) does not end it when the
+/// container exits: whoever sees the exit must call [`StdinInterrupt::interrupt`].
 pub struct Stdin {
     stream: Stream,
     closed: bool,
+}
+
+/// Ends a [`Stdin`] from another thread.
+#[derive(Clone)]
+pub struct StdinInterrupt(Weak<OwnedFd>);
+
+impl StdinInterrupt {
+    /// Ends a write that waits, and refuses any further one. What the process has not read yet may be lost.
+    pub fn interrupt(&self) {
+        if let Some(fd) = self.0.upgrade() {
+            // An error means that it is closed already.
+            let _ = rustix::net::shutdown(&fd, rustix::net::Shutdown::Both);
+        }
+    }
 }
 
 impl Stdin {
@@ -37,20 +54,11 @@ impl Stdin {
         let mut stream = connected.map_err(|error| context.undialled(&error))?;
         stream.socket().set_read_deadline(Some(deadline));
         stream.socket().set_write_deadline(Some(deadline));
-        let request = format!(
-            "POST {target} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\n\r\n",
-            authority(endpoint.host())
-        );
-        let asked = stream
-            .write_all(request.as_bytes())
-            .and_then(|()| read_head(&mut stream));
-        let mut head = asked.map_err(|error| match error.kind() {
-            ErrorKind::InvalidData
-                if error.get_ref().is_some_and(|inner| inner.is::<NotHttp>()) =>
-            {
-                context.malformed(error.to_string())
+        let mut head = ask(&mut stream, target, authority(endpoint.host())).map_err(|error| {
+            match error.get_ref() {
+                Some(inner) if inner.is::<NotHttp>() => context.malformed(error.to_string()),
+                _ => context.broken(&error),
             }
-            _ => context.broken(&error),
         })?;
         if head.status != 200 {
             head.read_rest(&mut stream);
@@ -67,6 +75,11 @@ impl Stdin {
             stream,
             closed: false,
         })
+    }
+
+    /// For whoever sees the container exit while another thread writes.
+    pub fn interrupt_handle(&self) -> StdinInterrupt {
+        StdinInterrupt(Arc::downgrade(self.stream.descriptor()))
     }
 
     /// Half-closes.
@@ -126,6 +139,13 @@ impl std::error::Error for NotHttp {}
 
 fn not_http(why: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, NotHttp(why))
+}
+
+fn ask(stream: &mut Stream, target: &str, host: &str) -> io::Result<Head> {
+    // Without an upgrade to another protocol: the engine takes over the connection after its 200 just the same.
+    let request = format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    read_head(stream)
 }
 
 fn read_head(stream: &mut impl Read) -> io::Result<Head> {

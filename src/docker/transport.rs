@@ -14,6 +14,8 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 const BUFFER: usize = 64 * 1024;
+// Less than the buffer, in which a head must fit.
+const MAX_HEAD: usize = 32 * 1024;
 const MAX_IDLE_AGE: Duration = Duration::from_secs(15);
 
 /// An agent for one engine that keeps up to `idle` unused connections.
@@ -25,6 +27,7 @@ pub(super) fn agent(endpoint: &Endpoint, idle: usize) -> Agent {
         .user_agent(concat!("oneoff-docker-runner/", env!("CARGO_PKG_VERSION")))
         .input_buffer_size(BUFFER)
         .output_buffer_size(BUFFER)
+        .max_response_header_size(MAX_HEAD)
         .max_idle_connections(idle)
         .max_idle_connections_per_host(idle)
         .max_idle_age(MAX_IDLE_AGE)

@@ -9,8 +9,8 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Larger reads bypass the buffer; it only gathers chunk-size lines.
-const BUFFER_BYTES: usize = 8 * 1024;
+/// Gathers chunk-size lines; larger reads bypass it.
+const CHUNK_BUFFER_BYTES: usize = 8 * 1024;
 
 /// A fault of a body that is neither the socket's nor malformed framing. Travels inside an [`io::Error`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,10 @@ pub(super) struct BodyPlan {
 impl Body {
     /// The body of the request that `client` just sent the head of.
     pub(super) fn new(client: Arc<Client>, plan: BodyPlan) -> io::Result<Self> {
+        let buffer_bytes = match plan.framing {
+            Framing::Chunked => CHUNK_BUFFER_BYTES,
+            Framing::Absent | Framing::Length(_) => 0,
+        };
         let progress = match plan.framing {
             Framing::Absent => Progress::Fixed { left_bytes: 0 },
             Framing::Length(length) => Progress::Fixed { left_bytes: length },
@@ -92,7 +96,7 @@ impl Body {
         };
         let body = Self {
             source: BufReader::with_capacity(
-                BUFFER_BYTES,
+                buffer_bytes,
                 Cursor::new(plan.beginning).chain(upload),
             ),
             progress,

@@ -150,6 +150,7 @@ fn malformed(what: &str) -> io::Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use std::io::{BufReader, Cursor};

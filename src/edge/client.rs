@@ -72,13 +72,16 @@ impl Client {
         self.send(b"HTTP/1.1 100 Continue\r\n\r\n", &mut self.pace())
     }
 
-    /// Sends the first bytes of the final answer: its status line at least.
+    /// Sends the first bytes of the final answer: its status line at least. Errors: as [`Client::send`], or there is
+    /// an answer already, and a second one would be taken for a part of it.
     pub(super) fn begin_answer(&self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
         let mut started = self
             .answer_started
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        *started = true;
+        if std::mem::replace(&mut *started, true) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         drop(started);
         let status = bytes
             .get(9..12)

@@ -2,7 +2,7 @@
 
 use super::glob;
 use super::head::{Framing, Head};
-use crate::problem::Problem;
+use super::refusal::Refusal;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The rules.
@@ -27,15 +27,15 @@ pub(super) enum Verdict {
     /// A browser asks beforehand, and may go on.
     Preflight,
     /// Answer this instead.
-    Refuse(Problem),
+    Refuse(Refusal),
 }
 
 impl Policy {
     /// Judges one head.
     pub(super) fn judge(&self, head: &Head) -> Verdict {
         let checked = self.check_host(head).and_then(|()| self.check_origin(head));
-        if let Err(problem) = checked {
-            return Verdict::Refuse(problem);
+        if let Err(refusal) = checked {
+            return Verdict::Refuse(refusal);
         }
         // A preflight carries no token, so it is answered before tokens are asked for.
         if self.is_preflight(head) {
@@ -54,14 +54,14 @@ impl Policy {
             .filter(|origin| self.is_configured(origin))
     }
 
-    fn check_host(&self, head: &Head) -> Result<(), Problem> {
+    fn check_host(&self, head: &Head) -> Result<(), Refusal> {
         // Browsers always send Host: an HTTP/1.0 client without one is none. And a page that was rebound to
         // us does not know the token.
         let Some(host) = head.field("host") else {
             return Ok(());
         };
         let Some(name) = host_name(host) else {
-            return Err(Problem::new(
+            return Err(Refusal::new(
                 400,
                 "bad_request",
                 "the Host header field is not a host name with an optional port",
@@ -70,7 +70,7 @@ impl Policy {
         if self.auth_token.is_some() || is_local_name(name) || self.is_allowed_host(host, name) {
             return Ok(());
         }
-        Err(Problem::new(
+        Err(Refusal::new(
             403,
             "host_not_allowed",
             "this Host is not among the allowed hosts (RUNNER_ALLOWED_HOSTS)",
@@ -84,7 +84,7 @@ impl Policy {
             .any(|allowed| glob::matches(allowed, name) || glob::matches(allowed, host))
     }
 
-    fn check_origin(&self, head: &Head) -> Result<(), Problem> {
+    fn check_origin(&self, head: &Head) -> Result<(), Refusal> {
         let Some(origin) = head.field("origin") else {
             return Ok(());
         };
@@ -96,7 +96,7 @@ impl Policy {
         if own || self.is_configured(origin) {
             return Ok(());
         }
-        Err(Problem::new(
+        Err(Refusal::new(
             403,
             "origin_not_allowed",
             "pages of this Origin may not call this service (RUNNER_ALLOWED_ORIGINS)",
@@ -118,7 +118,7 @@ impl Policy {
             && self.cors_origin(head).is_some()
     }
 
-    fn check_token(&self, head: &Head) -> Result<bool, Problem> {
+    fn check_token(&self, head: &Head) -> Result<bool, Refusal> {
         let Some(expected) = &self.auth_token else {
             return Ok(false);
         };
@@ -134,12 +134,12 @@ impl Policy {
             Some(token) if equal_in_constant_time(token.as_bytes(), expected.as_bytes()) => {
                 Ok(true)
             }
-            Some(_) => Err(Problem::new(
+            Some(_) => Err(Refusal::new(
                 401,
                 "unauthorized",
                 "the bearer token is not the right one",
             )),
-            None => Err(Problem::new(
+            None => Err(Refusal::new(
                 401,
                 "unauthorized",
                 "a bearer token is required: `Authorization: Bearer …`",
@@ -153,7 +153,7 @@ impl Policy {
             .any(|open| path == open || (open.ends_with('/') && path.starts_with(open.as_str())))
     }
 
-    fn check_length(&self, head: &Head) -> Result<(), Problem> {
+    fn check_length(&self, head: &Head) -> Result<(), Refusal> {
         match head.framing {
             Framing::Length(length) if length > self.body_limit_bytes => {
                 Err(too_large(self.body_limit_bytes))
@@ -164,8 +164,8 @@ impl Policy {
 }
 
 /// The answer to a body over the limit.
-pub(super) fn too_large(limit_bytes: u64) -> Problem {
-    Problem::new(
+pub(super) fn too_large(limit_bytes: u64) -> Refusal {
+    Refusal::new(
         413,
         "body_too_large",
         format!(
@@ -224,5 +224,6 @@ fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 #[path = "guard_tests.rs"]
 mod tests;

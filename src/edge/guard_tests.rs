@@ -38,7 +38,7 @@ fn outcome(policy: &Policy, head: &Head) -> String {
         } => "authenticated".into(),
         Verdict::Serve { .. } => "served".into(),
         Verdict::Preflight => "preflight".into(),
-        Verdict::Refuse(problem) => problem.code,
+        Verdict::Refuse(refusal) => refusal.code.into(),
     }
 }
 

@@ -1,14 +1,15 @@
 //! Reads and vets one request head (RFC 9112 §2–3, §6), strictly: whatever two parsers could read in two ways is
 //! refused here. Knows nothing of who may call (see `guard`).
 
+use super::refusal::Refusal;
 use super::target;
-use crate::problem::Problem;
 use std::io::{self, Read};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_FIELDS: usize = 100;
+const PIECE_BYTES: usize = 4 * 1024;
 
 /// Fields that must not come twice: two readers could each believe another one.
 const SINGLETONS: [&str; 14] = [
@@ -84,12 +85,12 @@ pub(super) enum HeadFault {
     /// The client left, or never said anything: nobody waits for an answer.
     Silent,
     /// The client deserves this answer.
-    Refused(Problem),
+    Refused(Refusal),
 }
 
-impl From<Problem> for HeadFault {
-    fn from(problem: Problem) -> Self {
-        Self::Refused(problem)
+impl From<Refusal> for HeadFault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -100,31 +101,24 @@ pub(super) fn read(
 ) -> Result<(Head, Vec<u8>), HeadFault> {
     let deadline = Instant::now() + timeout;
     let mut received: Vec<u8> = Vec::new();
-    let mut piece = [0u8; 4 * 1024];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(overdue(&received));
         }
-        let count = match socket
-            .set_read_timeout(Some(left))
-            .and_then(|()| socket.read(&mut piece))
-        {
-            Ok(0) => return Err(HeadFault::Silent),
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                ) =>
-            {
-                continue;
-            }
-            Err(_) => return Err(HeadFault::Silent),
-        };
+        // Into the heap, not onto the stack: this thread may sleep in a stream for hours with what it once touched.
         let checked = received.len();
-        received.extend_from_slice(&piece[..count]);
+        received.resize(checked + PIECE_BYTES, 0);
+        let count = socket
+            .set_read_timeout(Some(left))
+            .and_then(|()| socket.read(&mut received[checked..]));
+        received.truncate(checked + *count.as_ref().unwrap_or(&0));
+        match count {
+            Ok(0) => return Err(HeadFault::Silent),
+            Ok(_) => {}
+            Err(e) if is_passing(e.kind()) => continue,
+            Err(_) => return Err(HeadFault::Silent),
+        }
         if let Some(end) = find_end(&received, checked)? {
             let rest = received.split_off(end);
             return Ok((parse(&received)?, rest));
@@ -132,11 +126,19 @@ pub(super) fn read(
     }
 }
 
+/// Interrupted, or this read's share of the deadline is over.
+fn is_passing(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
 fn overdue(received: &[u8]) -> HeadFault {
     if received.is_empty() {
         return HeadFault::Silent;
     }
-    HeadFault::Refused(Problem::new(
+    HeadFault::Refused(Refusal::new(
         408,
         "head_timeout",
         "the request head did not arrive in time",
@@ -145,22 +147,34 @@ fn overdue(received: &[u8]) -> HeadFault {
 
 /// Where the head ends, if it does. Looks only at bytes from `checked` on, and refuses hopeless heads at once
 /// instead of waiting for the rest of them.
-fn find_end(received: &[u8], checked: usize) -> Result<Option<usize>, Problem> {
+fn find_end(received: &[u8], checked: usize) -> Result<Option<usize>, Refusal> {
     for at in checked..received.len().min(MAX_HEAD_BYTES) {
         let after_cr = at > 0 && received[at - 1] == b'\r';
         match received[at] {
-            0x16 if at == 0 => return Err(bad("this port speaks plain HTTP, not TLS")),
-            b'\n' if !after_cr => return Err(bad("a line of the head ends with a bare LF")),
+            0x16 if at == 0 => {
+                return Err(Refusal::bad_request("this port speaks plain HTTP, not TLS"));
+            }
+            b'\n' if !after_cr => {
+                return Err(Refusal::bad_request(
+                    "a line of the head ends with a bare LF",
+                ));
+            }
             b'\n' if at >= 2 && received[at - 2] == b'\n' => return Ok(Some(at + 1)),
             b'\n' => {}
-            _ if after_cr => return Err(bad("the head has a CR that no LF follows")),
+            _ if after_cr => {
+                return Err(Refusal::bad_request("the head has a CR that no LF follows"));
+            }
             b'\r' | b'\t' if at > 0 => {}
             0x20..=0x7e if at > 0 || is_token_byte(received[at]) => {}
-            _ => return Err(bad("the head has a byte that HTTP does not allow there")),
+            _ => {
+                return Err(Refusal::bad_request(
+                    "the head has a byte that HTTP does not allow there",
+                ));
+            }
         }
     }
     if received.len() >= MAX_HEAD_BYTES {
-        return Err(Problem::new(
+        return Err(Refusal::new(
             431,
             "head_too_large",
             format!("the request head is larger than {MAX_HEAD_BYTES} bytes"),
@@ -174,12 +188,12 @@ fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Vets one complete head, final empty line included.
-fn parse(head: &[u8]) -> Result<Head, Problem> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+fn parse(head: &[u8]) -> Result<Head, Refusal> {
+    let mut fields = vec![httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-        Ok(_) => return Err(bad("the request head cannot be parsed")),
+        Ok(_) => return Err(Refusal::bad_request("the request head cannot be parsed")),
         Err(error) => return Err(unparsable(error, head)),
     }
     let fields = request
@@ -205,27 +219,28 @@ fn parse(head: &[u8]) -> Result<Head, Problem> {
     })
 }
 
-fn own_field(field: &httparse::Header<'_>) -> Result<(String, String), Problem> {
-    let value = std::str::from_utf8(field.value).map_err(|_| bad("a header field is not ASCII"))?;
+fn own_field(field: &httparse::Header<'_>) -> Result<(String, String), Refusal> {
+    let value = std::str::from_utf8(field.value)
+        .map_err(|_| Refusal::bad_request("a header field is not ASCII"))?;
     Ok((
         field.name.to_ascii_lowercase(),
         value.trim_matches([' ', '\t']).to_owned(),
     ))
 }
 
-fn unparsable(error: httparse::Error, head: &[u8]) -> Problem {
+fn unparsable(error: httparse::Error, head: &[u8]) -> Refusal {
     match error {
-        httparse::Error::TooManyHeaders => Problem::new(
+        httparse::Error::TooManyHeaders => Refusal::new(
             431,
             "too_many_headers",
             format!("the request has more than {MAX_FIELDS} header fields"),
         ),
-        httparse::Error::Version if names_http_version(head) => Problem::new(
+        httparse::Error::Version if names_http_version(head) => Refusal::new(
             505,
             "http_version_not_supported",
             "only HTTP/1.0 and HTTP/1.1 are spoken here",
         ),
-        other => bad(&format!("the request head cannot be parsed: {other}")),
+        other => Refusal::bad_request(format!("the request head cannot be parsed: {other}")),
     }
 }
 
@@ -236,10 +251,10 @@ fn names_http_version(head: &[u8]) -> bool {
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
-fn refuse_duplicates(fields: &[(String, String)]) -> Result<(), Problem> {
+fn refuse_duplicates(fields: &[(String, String)]) -> Result<(), Refusal> {
     for name in SINGLETONS {
         if fields.iter().filter(|(n, _)| n == name).count() > 1 {
-            return Err(bad(&format!(
+            return Err(Refusal::bad_request(format!(
                 "the header field `{name}` comes more than once"
             )));
         }
@@ -254,18 +269,20 @@ fn value<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
         .map(|(_, v)| v.as_str())
 }
 
-fn framing(fields: &[(String, String)], minor: u8) -> Result<Framing, Problem> {
+fn framing(fields: &[(String, String)], minor: u8) -> Result<Framing, Refusal> {
     match (
         value(fields, "content-length"),
         value(fields, "transfer-encoding"),
     ) {
         (None, None) => Ok(Framing::Absent),
-        (Some(_), Some(_)) => Err(bad(
+        (Some(_), Some(_)) => Err(Refusal::bad_request(
             "Content-Length and Transfer-Encoding must not come together",
         )),
-        (None, Some(_)) if minor == 0 => Err(bad("HTTP/1.0 has no Transfer-Encoding")),
+        (None, Some(_)) if minor == 0 => {
+            Err(Refusal::bad_request("HTTP/1.0 has no Transfer-Encoding"))
+        }
         (None, Some(coding)) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-        (None, Some(_)) => Err(Problem::new(
+        (None, Some(_)) => Err(Refusal::new(
             501,
             "unsupported_transfer_encoding",
             "the only Transfer-Encoding understood is `chunked`",
@@ -274,29 +291,31 @@ fn framing(fields: &[(String, String)], minor: u8) -> Result<Framing, Problem> {
     }
 }
 
-fn content_length(digits: &str) -> Result<u64, Problem> {
+fn content_length(digits: &str) -> Result<u64, Refusal> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(bad("the Content-Length is not a number"));
+        return Err(Refusal::bad_request("the Content-Length is not a number"));
     }
     digits
         .parse()
-        .map_err(|_| bad("the Content-Length is too large a number"))
+        .map_err(|_| Refusal::bad_request("the Content-Length is too large a number"))
 }
 
-fn require_host(fields: &[(String, String)], minor: u8) -> Result<(), Problem> {
+fn require_host(fields: &[(String, String)], minor: u8) -> Result<(), Refusal> {
     match value(fields, "host") {
-        None if minor == 1 => Err(bad("HTTP/1.1 requires a Host header field")),
-        Some("") => Err(bad("the Host header field is empty")),
+        None if minor == 1 => Err(Refusal::bad_request(
+            "HTTP/1.1 requires a Host header field",
+        )),
+        Some("") => Err(Refusal::bad_request("the Host header field is empty")),
         _ => Ok(()),
     }
 }
 
-fn expects_continue(fields: &[(String, String)], minor: u8) -> Result<bool, Problem> {
+fn expects_continue(fields: &[(String, String)], minor: u8) -> Result<bool, Refusal> {
     match value(fields, "expect") {
         None => Ok(false),
         Some(_) if minor == 0 => Ok(false),
         Some(e) if e.eq_ignore_ascii_case("100-continue") => Ok(true),
-        Some(_) => Err(Problem::new(
+        Some(_) => Err(Refusal::new(
             417,
             "expectation_failed",
             "the only expectation understood is `100-continue`",
@@ -304,10 +323,16 @@ fn expects_continue(fields: &[(String, String)], minor: u8) -> Result<bool, Prob
     }
 }
 
-fn bad(detail: &str) -> Problem {
-    Problem::new(400, "bad_request", detail)
+/// The head in these bytes, if they are exactly one.
+#[cfg(test)]
+pub(crate) fn vetted(bytes: &[u8]) -> Result<Head, Refusal> {
+    match find_end(bytes, 0)? {
+        Some(end) if end == bytes.len() => parse(bytes),
+        _ => Err(Refusal::bad_request("not exactly one head")),
+    }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 #[path = "head_tests.rs"]
 mod tests;

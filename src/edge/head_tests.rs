@@ -2,11 +2,8 @@
 
 use super::*;
 
-fn vet(head: &str) -> Result<Head, Problem> {
-    match find_end(head.as_bytes(), 0)? {
-        Some(end) if end == head.len() => parse(head.as_bytes()),
-        other => panic!("the head {head:?} ends at {other:?}"),
-    }
+fn vet(head: &str) -> Result<Head, Refusal> {
+    vetted(head.as_bytes())
 }
 
 #[test]
@@ -58,8 +55,8 @@ fn ambiguous_fields_are_refused() {
         (501, "Transfer-Encoding:"),
         (417, "Expect: 200-ok"),
     ] {
-        let problem = vet(&format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n")).unwrap_err();
-        assert_eq!(problem.status, status, "{fields:?}: {}", problem.detail);
+        let refusal = vet(&format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n")).unwrap_err();
+        assert_eq!(refusal.status, status, "{fields:?}: {}", refusal.detail);
     }
 }
 
@@ -81,8 +78,8 @@ fn odd_request_lines_are_refused() {
         (505, "GET / HTTP/1.9"),
         (505, "GET / HTTP/0.9"),
     ] {
-        let problem = vet(&format!("{line}\r\nHost: h\r\n\r\n")).unwrap_err();
-        assert_eq!(problem.status, status, "{line}: {}", problem.detail);
+        let refusal = vet(&format!("{line}\r\nHost: h\r\n\r\n")).unwrap_err();
+        assert_eq!(refusal.status, status, "{line}: {}", refusal.detail);
     }
     assert_eq!(vet("GET / HTTP/1.1\r\n\r\n").unwrap_err().status, 400);
     assert_eq!(

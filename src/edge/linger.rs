@@ -37,7 +37,7 @@ pub(super) fn close(client: &Client, patience: Patience) {
     if socket.shutdown(Shutdown::Write).is_ok()
         && socket.set_read_timeout(Some(patience.idle)).is_ok()
     {
-        let mut scrap = vec![0u8; 64 * 1024];
+        let mut scrap = vec![0u8; 16 * 1024];
         let mut drained_bytes = 0;
         while drained_bytes < MAX_DRAINED_BYTES && Instant::now() < deadline {
             match socket.read(&mut scrap) {

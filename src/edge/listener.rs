@@ -4,9 +4,10 @@ use super::answer::{Delimiter, write_head};
 use super::client::Client;
 use super::connection::{self, Admitted};
 use super::guard::Policy;
+use super::refusal::Refusal;
 use super::seats::Seats;
 use crate::cancel::Cancel;
-use crate::problem::{PROBLEM_JSON, Problem};
+use crate::problem::PROBLEM_JSON;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use std::io;
@@ -80,6 +81,7 @@ impl Edge {
             listener,
             stopped,
             seats: Arc::clone(&seats),
+            is_failing: false,
             shared: Arc::new(Shared {
                 policy: settings.policy,
                 deadlines: settings.deadlines,
@@ -107,9 +109,10 @@ impl Edge {
     /// Stops listening at once, lets requests finish for `grace`, cancels the rest and finally cuts them off.
     pub(crate) fn stop(&mut self, grace: Duration) {
         self.stop.take();
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
+        let Some(acceptor) = self.acceptor.take() else {
+            return;
+        };
+        let _ = acceptor.join();
         self.draining.fire();
         self.seats.cut_idle();
         if self.seats.wait_empty(grace) == 0 {
@@ -138,14 +141,19 @@ struct Acceptor {
     stopped: UnixStream,
     seats: Arc<Seats>,
     shared: Arc<Shared>,
+    /// Whether the last attempt failed: one line in the log is enough for a series.
+    is_failing: bool,
 }
 
 impl Acceptor {
     // Returning closes the listening socket.
-    fn run(self) {
+    fn run(mut self) {
         while !self.is_stopped(None) {
             match self.listener.accept() {
-                Ok((socket, _)) => self.seat(socket),
+                Ok((socket, _)) => {
+                    self.is_failing = false;
+                    self.seat(socket);
+                }
                 Err(e) => self.survive(&e),
             }
         }
@@ -163,13 +171,15 @@ impl Acceptor {
     }
 
     /// No failure to accept is final: descriptors come back, aborted connections concern only their clients.
-    fn survive(&self, error: &io::Error) {
+    fn survive(&mut self, error: &io::Error) {
         match error.kind() {
             io::ErrorKind::WouldBlock
             | io::ErrorKind::Interrupted
             | io::ErrorKind::ConnectionAborted => {}
             _ => {
-                log::warn!("cannot accept a connection just now: {error}");
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    log::warn!("cannot accept connections just now: {error}");
+                }
                 self.is_stopped(Some(&OUT_OF_DESCRIPTORS_PAUSE));
             }
         }
@@ -196,8 +206,8 @@ impl Acceptor {
 }
 
 /// The answer when there is no seat left.
-pub(super) fn too_many_connections() -> Problem {
-    Problem::new(
+pub(super) fn too_many_connections() -> Refusal {
+    Refusal::new(
         503,
         "too_many_connections",
         "all connections are taken; try again in a moment",
@@ -207,7 +217,7 @@ pub(super) fn too_many_connections() -> Problem {
 /// Answers without a thread and without waiting. What the client already sent is read away, or it would get a RST
 /// instead of the answer.
 fn turn_away(client: &Client) {
-    let body = too_many_connections().to_json();
+    let body = too_many_connections().to_problem().to_json();
     let fields = [
         ("Content-Type".to_owned(), PROBLEM_JSON.to_owned()),
         ("Retry-After".to_owned(), "1".to_owned()),

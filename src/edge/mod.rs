@@ -14,6 +14,8 @@ mod ids;
 mod linger;
 mod listener;
 mod pace;
+mod reception;
+mod refusal;
 mod relay;
 mod seats;
 mod target;
@@ -23,5 +25,7 @@ pub(crate) use body::BodyFault;
 pub(crate) use connection::Admitted;
 pub(crate) use guard::Policy;
 pub(crate) use head::Head;
+#[cfg(test)]
+pub(crate) use head::vetted;
 pub(crate) use ids::random_id;
 pub(crate) use listener::{Deadlines, Edge, Settings};

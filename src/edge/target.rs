@@ -1,6 +1,6 @@
 //! The request target: path and query, percent-decoded once, so that guard and router can never read them differently.
 
-use crate::problem::Problem;
+use super::refusal::Refusal;
 
 /// A decoded origin-form target.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,10 +10,10 @@ pub(super) struct Target {
 }
 
 /// Decodes a target that starts with `/`. Errors: 400.
-pub(super) fn decode(raw: &str) -> Result<Target, Problem> {
+pub(super) fn decode(raw: &str) -> Result<Target, Refusal> {
     let visible = raw.bytes().all(|b| (0x21..=0x7e).contains(&b));
     if !raw.starts_with('/') || !visible || raw.contains('#') {
-        return Err(bad(
+        return Err(Refusal::bad_request(
             "the request target must be a path that starts with `/`",
         ));
     }
@@ -28,13 +28,13 @@ pub(super) fn decode(raw: &str) -> Result<Target, Problem> {
     })
 }
 
-fn parameter(pair: &str) -> Result<(String, String), Problem> {
+fn parameter(pair: &str) -> Result<(String, String), Refusal> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let decode = |text: &str| percent_decode(&text.replace('+', " "));
     Ok((decode(name)?, decode(value)?))
 }
 
-fn percent_decode(text: &str) -> Result<String, Problem> {
+fn percent_decode(text: &str) -> Result<String, Refusal> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -43,21 +43,21 @@ fn percent_decode(text: &str) -> Result<String, Problem> {
             other => other,
         });
     }
-    String::from_utf8(decoded).map_err(|_| bad("the request target is not UTF-8 once decoded"))
+    String::from_utf8(decoded)
+        .map_err(|_| Refusal::bad_request("the request target is not UTF-8 once decoded"))
 }
 
-fn hex(digit: Option<u8>) -> Result<u8, Problem> {
+fn hex(digit: Option<u8>) -> Result<u8, Refusal> {
     digit
         .and_then(|d| char::from(d).to_digit(16))
         .and_then(|d| u8::try_from(d).ok())
-        .ok_or_else(|| bad("the request target has a `%` that two hex digits do not follow"))
-}
-
-fn bad(detail: &str) -> Problem {
-    Problem::new(400, "bad_request", detail)
+        .ok_or_else(|| {
+            Refusal::bad_request("the request target has a `%` that two hex digits do not follow")
+        })
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 

@@ -2,20 +2,12 @@
 //! 500 for that request and nobody else's business.
 
 use super::inner::{Exchange, Inner, visible_fields};
-use super::reply::{Reply, write_reply};
+use super::reply::{Occasion, Reply, write_reply};
 use super::request::Request;
 use super::server::Handler;
 use crate::edge::Admitted;
 use crate::problem::Problem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// What an answer must know of its request.
-pub(super) struct Occasion {
-    pub(super) is_head: bool,
-    pub(super) minor: u8,
-    /// Fields that every answer to this request carries.
-    pub(super) fields: Vec<(String, String)>,
-}
 
 /// Serves one request on the calling thread, until its answer has left.
 pub(super) fn serve(inner: &Inner, handler: &Handler, admitted: Admitted) {
@@ -28,7 +20,7 @@ pub(super) fn serve(inner: &Inner, handler: &Handler, admitted: Admitted) {
         }
     };
     let Exchange { request, answer } = exchange;
-    let relay = match reception.relay(answer) {
+    let relay = match reception.relay(answer, admitted.cancel.clone()) {
         Ok(relay) => relay,
         Err(error) => {
             log::error!("a request cannot be taken: {error}");
@@ -36,7 +28,7 @@ pub(super) fn serve(inner: &Inner, handler: &Handler, admitted: Admitted) {
         }
     };
     let occasion = Occasion {
-        is_head: admitted.head.method == "HEAD",
+        is_head: reception.is_head,
         minor: admitted.head.minor,
         fields: reception.fields,
     };

@@ -2,15 +2,18 @@
 //! over a socket that only this user can reach, and one head at a time.
 
 use crate::edge::{Head, random_id};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use std::fs::{DirBuilder, remove_dir, remove_file};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A head takes 0.2 ms; whatever takes this long is lost.
+/// A head takes 0.2 ms; after this time we look whether it was lost, and after that one it was.
+const GLANCE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest path a Unix socket address can hold.
 const LONGEST_SOCKET_PATH: usize = 107;
@@ -136,9 +139,7 @@ impl Running {
         let id = random_id();
         answer.set_write_timeout(Some(PATIENCE))?;
         answer.write_all(&canonical(head, &id))?;
-        let request = server
-            .recv_timeout(PATIENCE)?
-            .ok_or_else(|| io::Error::new(io::ErrorKind::TimedOut, "a head was not taken"))?;
+        let request = receive(server, answer)?;
         let is_ours = request
             .headers()
             .iter()
@@ -148,6 +149,27 @@ impl Running {
             false => Err(io::Error::other("somebody else's request came back")),
         }
     }
+}
+
+/// The next request of this server, which is the one whose connection we hold the other end of.
+fn receive(server: &tiny_http::Server, answer: &UnixStream) -> io::Result<tiny_http::Request> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(request) = server.recv_timeout(GLANCE)? {
+            return Ok(request);
+        }
+        // A server that refused the head has answered it, and one that panicked has closed it: either would
+        // never hand it out.
+        let mut byte = [0u8; 1];
+        match recv(answer, &mut byte, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            _ => return Err(io::Error::other("a head was refused")),
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::TimedOut,
+        "a head was not taken",
+    ))
 }
 
 impl Drop for Running {
@@ -211,5 +233,6 @@ fn private_directory() -> io::Result<PathBuf> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 #[path = "inner_tests.rs"]
 mod tests;

@@ -1,6 +1,5 @@
 //! A reply as handlers make it, and how it is written.
 
-use super::dispatch::Occasion;
 use crate::edge::{Delimiter, write_head};
 use crate::problem::{PROBLEM_JSON, Problem};
 use serde::Serialize;
@@ -23,8 +22,11 @@ pub enum Body {
     /// All of it, with a Content-Length.
     Bytes(Vec<u8>),
     /// Written piece by piece on the handler's thread; every write reaches the client at once.
-    Stream(Box<dyn FnOnce(&mut StreamWriter<'_>) -> io::Result<()> + Send>),
+    Stream(WriteStream),
 }
+
+/// What writes a streamed body.
+pub type WriteStream = Box<dyn FnOnce(&mut StreamWriter<'_>) -> io::Result<()> + Send>;
 
 /// Where a streamed body is written. An error means that the client is gone or stalled beyond its deadline.
 pub struct StreamWriter<'a> {
@@ -100,6 +102,15 @@ impl Reply {
     }
 }
 
+/// What an answer must know of its request.
+pub(super) struct Occasion {
+    pub(super) is_head: bool,
+    /// 0 or 1, of HTTP/1.x.
+    pub(super) minor: u8,
+    /// Fields that every answer to this request carries.
+    pub(super) fields: Vec<(String, String)>,
+}
+
 /// Writes a reply. Errors: the client is gone, or a stream gave up: then its end marker is missing too, so that no
 /// client takes the piece for the whole.
 pub(super) fn write_reply(
@@ -150,11 +161,13 @@ fn delimiter(reply: &Reply, occasion: &Occasion) -> Delimiter {
 }
 
 fn all_fields(reply: &Reply, occasion: &Occasion) -> Vec<(String, String)> {
+    // Fields of a list, such as Vary, add up; those of one value are the edge's to set.
     let is_set = |name: &str| {
-        occasion
-            .fields
-            .iter()
-            .any(|(set, _)| set.eq_ignore_ascii_case(name))
+        !name.eq_ignore_ascii_case("vary")
+            && occasion
+                .fields
+                .iter()
+                .any(|(set, _)| set.eq_ignore_ascii_case(name))
     };
     let own = reply.headers.iter().filter(|(name, _)| !is_set(name));
     own.chain(&occasion.fields).cloned().collect()

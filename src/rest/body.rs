@@ -7,42 +7,42 @@ use serde_json::{Map, Number, Value};
 use std::fmt;
 
 /// The request's body as JSON. Errors: 400, 408, 413 or 415, as a problem.
-pub(super) fn json(request: &mut Request) -> Result<Value, Problem> {
+pub(super) fn json(request: &mut Request) -> Result<Value, Box<Problem>> {
     require_json(request)?;
     let body = request.read_body().map_err(|error| match error {
-        BodyError::TooLarge { limit_bytes } => Problem::new(
-            413,
-            "body_too_large",
-            format!("the body is larger than {limit_bytes} bytes"),
-        ),
+        BodyError::TooLarge { limit_bytes } => {
+            let detail = format!("the body is larger than {limit_bytes} bytes");
+            Problem::new(413, "body_too_large", detail)
+        }
         BodyError::TimedOut => Problem::new(408, "body_timeout", "the body did not arrive in time"),
         BodyError::Broken(error) => {
             Problem::new(400, "bad_body", format!("the body ended early: {error}"))
         }
     })?;
-    parse(&body)
-        .map_err(|error| Problem::new(400, "bad_json", format!("the body is not JSON: {error}")))
+    parse(&body).map_err(|error| {
+        let detail = format!("the body is not JSON: {error}");
+        Box::new(Problem::new(400, "bad_json", detail))
+    })
 }
 
 /// A form or plain text is what a foreign web page can send without asking; JSON is not.
-fn require_json(request: &Request) -> Result<(), Problem> {
+fn require_json(request: &Request) -> Result<(), Box<Problem>> {
     let Some(content_type) = request.header("content-type") else {
         return Ok(());
     };
-    let media_type = content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
-    if media_type == "application/json"
-        || (media_type.starts_with("application/") && media_type.ends_with("+json"))
-    {
+    let media_type = content_type.split(';').next().unwrap_or_default();
+    let media_type = media_type.trim().to_ascii_lowercase();
+    let suffixed = media_type.starts_with("application/") && media_type.ends_with("+json");
+    if media_type == "application/json" || suffixed {
         return Ok(());
     }
     let detail =
         "expected Content-Type: application/json (curl: -H 'Content-Type: application/json')";
-    Err(Problem::new(415, "unsupported_media_type", detail))
+    Err(Box::new(Problem::new(
+        415,
+        "unsupported_media_type",
+        detail,
+    )))
 }
 
 fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {

@@ -177,7 +177,7 @@ mod tests {
             let (queued, is_queued) = mpsc::channel();
             threads.push(std::thread::spawn(move || {
                 let slot = admission
-                    .enter(&Cancel::new(), &mut |_| drop(queued.send(())))
+                    .enter(&Cancel::new(), &mut |_| queued.send(()).unwrap_or(()))
                     .ok();
                 order.send(n).unwrap();
                 drop(slot);
@@ -202,7 +202,7 @@ mod tests {
             let (admission, cancel) = (admission.clone(), cancel.clone());
             std::thread::spawn(move || {
                 admission
-                    .enter(&cancel, &mut |_| drop(queued.send(())))
+                    .enter(&cancel, &mut |_| queued.send(()).unwrap_or(()))
                     .err()
             })
         };

@@ -339,7 +339,8 @@ mod tests {
             ..open.clone()
         };
         let denied = "pull access denied for x, repository does not exist or may require 'docker login': denied: no";
-        let cases: [(&Key, u16, &str, fn(&Error) -> bool); 7] = [
+        type Case<'a> = (&'a Key, u16, &'a str, fn(&Error) -> bool);
+        let cases: [Case<'_>; 7] = [
             (
                 &open,
                 404,

@@ -54,7 +54,7 @@ impl Identity {
         }
         let deadline: Option<u64> = labels.get(DEADLINE).and_then(|text| text.parse().ok());
         labels.get(INSTANCE) == Some(&self.instance)
-            || deadline.is_none_or(|deadline| deadline < unix_now())
+            || deadline.is_some_and(|deadline| deadline < unix_now())
     }
 }
 

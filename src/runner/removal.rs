@@ -76,21 +76,23 @@ impl Removal {
     }
 
     /// Waits until nothing is left to remove, or the deadline passes; gives the number of objects left.
-    pub(crate) fn finish(&self, deadline: Instant) -> usize {
+    pub(crate) fn settle(&self, deadline: Instant) -> usize {
         let mut count = self.pending.lock();
         while *count > 0 {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 break;
             };
-            count = self
-                .pending
-                .changed
-                .wait_timeout(count, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            let waited = self.pending.changed.wait_timeout(count, left);
+            count = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        self.pending.stopping.fire();
         *count
+    }
+
+    /// As [`Removal::settle`], for the last time: what then is left is not tried again.
+    pub(crate) fn finish(&self, deadline: Instant) -> usize {
+        let left = self.settle(deadline);
+        self.pending.stopping.fire();
+        left
     }
 }
 
@@ -111,11 +113,12 @@ fn spawn(
 }
 
 fn remove_until_gone(client: &Client, object: &Object, pending: &Pending) {
-    let mut warned = false;
+    let mut attempts = 0;
     while let Err(error) = remove_once(client, object) {
-        if !warned {
+        attempts += 1;
+        // The first failure may be another's removal of the same object under way.
+        if attempts == 2 {
             log::warn!("{object:?} is not removed yet: {error}");
-            warned = true;
         }
         // Fires at shutdown: then the next start's sweep has to do it.
         if pending.stopping.wait(RETRY_PAUSE) {

@@ -91,7 +91,12 @@ impl Stage {
     }
 
     /// A helper with one mount, created and never started.
-    pub(crate) fn helper(&self, name: &str, labels: Labels, mount: Mount) -> Result<Owned, Error> {
+    pub(crate) fn helper(
+        &self,
+        name: &str,
+        labels: Labels,
+        mount: Mount,
+    ) -> Result<Owned, docker::Error> {
         let mut helper = self.removal.own(Object::Container(name.to_owned()));
         let config = ContainerCreate {
             image: format!("{}:{}", EMPTY_IMAGE.0, EMPTY_IMAGE.1),
@@ -110,7 +115,11 @@ impl Stage {
             ..Default::default()
         };
         let created = match self.client.container_create(Some(name), None, &config) {
-            Err(docker::Error::Status { status: 404, .. }) => {
+            Err(docker::Error::Status {
+                status: 404,
+                message,
+                ..
+            }) if message.contains("No such image") => {
                 self.import_empty_image()?;
                 self.client.container_create(Some(name), None, &config)?
             }
@@ -120,7 +129,7 @@ impl Stage {
         Ok(helper)
     }
 
-    /// Streams what `write` packs into the helper's volume. A fault of the content is told as such.
+    /// Streams what `write` packs, under [`staged_name`]s, into the helper's volume. A fault of the content is told as such.
     pub(crate) fn put(
         &self,
         helper: &str,
@@ -133,7 +142,7 @@ impl Stage {
                 .name("pack".into())
                 .spawn_scoped(scope, move || pack_into(writer, owner, write))
                 .map_err(|error| Error::Engine(format!("no thread to pack: {error}")))?;
-            let put = self.client.archive_put(helper, STAGE, &mut reader);
+            let put = self.client.archive_put(helper, "/", &mut reader);
             // An unread rest would block the packer for ever.
             drop(reader);
             let packed = packing
@@ -152,7 +161,7 @@ impl Stage {
         })
     }
 
-    fn import_empty_image(&self) -> Result<(), Error> {
+    fn import_empty_image(&self) -> Result<(), docker::Error> {
         let mut empty_tar = io::repeat(0).take(1024);
         self.client
             .image_import(EMPTY_IMAGE.0, EMPTY_IMAGE.1, &[], &mut empty_tar)?;
@@ -189,7 +198,7 @@ fn pack_into<'w>(
 
 fn pack(packer: &mut Packer<&mut PipeWriter>, spec: &RunSpec) -> Result<(), archive::Error> {
     for (index, mount) in spec.mounts.iter().enumerate() {
-        let name = index.to_string();
+        let name = staged_name(&index.to_string());
         match &mount.source {
             MountSource::File { mode, content } => packer.file(&name, *mode, content)?,
             MountSource::Archive(content) => {
@@ -222,6 +231,12 @@ pub(crate) fn pack_files<W: Write>(
         packer.file(&format!("{prefix}{name}"), 0o644, text.as_bytes())?;
     }
     Ok(())
+}
+
+/// The name of something on the staging volume in an archive that is put at the root: below the root and not below the
+/// volume, because the engine refuses a relative link that leads out of where an archive is put.
+pub(crate) fn staged_name(name: &str) -> String {
+    format!("{}/{name}", STAGE.trim_start_matches('/'))
 }
 
 /// A bounded in-memory pipe: what the packer writes, the engine call reads.

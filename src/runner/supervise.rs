@@ -3,7 +3,7 @@
 use super::output::{Capture, Captured};
 use super::{Error, Event, Reason, RunSpec, Sink};
 use crate::cancel::Cancel;
-use crate::docker::container::{Attached, PendingWait, Stdin};
+use crate::docker::container::{Attached, PendingWait, Stdin, StdinInterrupt};
 use crate::docker::stdcopy::{Stream, demultiplex};
 use crate::docker::{self, Client};
 use crossbeam_channel::{after, select};
@@ -57,7 +57,7 @@ pub(crate) fn supervise(
             .stack_size(256 * 1024)
             .spawn_scoped(scope, move || watch(client, container, kill_after, heard))
             .map_err(|error| Error::Engine(format!("no thread for the watchdog: {error}")))?;
-        feed(scope, prepared.stdin, stdin)?;
+        let _interrupt = feed(scope, prepared.stdin, stdin)?;
         read(prepared.output, &mut streams, sink)?;
         let exit = prepared.wait.finish()?;
         finished.fire();
@@ -117,28 +117,35 @@ fn watch(
     }
 }
 
-/// Writes stdin on its own thread, since the container may print before it reads. A container that closes its
-/// standard input, or ends, ends this too: that is its right, not an error.
+/// Writes stdin on its own thread, since the container may print before it reads. A container that ends without having
+/// read it all is in its right; what is returned then ends the writer, which the engine would leave waiting.
 fn feed<'scope>(
     scope: &'scope Scope<'scope, '_>,
     stdin: Option<Stdin>,
     bytes: Option<Vec<u8>>,
-) -> Result<(), Error> {
+) -> Result<Option<InterruptOnDrop>, Error> {
     let (Some(mut stdin), Some(bytes)) = (stdin, bytes) else {
-        return Ok(());
+        return Ok(None);
     };
+    let interrupt = InterruptOnDrop(stdin.interrupt_handle());
     let writer = move || {
         if stdin.write_all(&bytes).and_then(|()| stdin.flush()).is_ok() {
             let _ = stdin.close();
         }
     };
-    match Builder::new()
+    Builder::new()
         .name("stdin".into())
         .stack_size(256 * 1024)
         .spawn_scoped(scope, writer)
-    {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Error::Engine(format!("no thread for stdin: {error}"))),
+        .map(|_| Some(interrupt))
+        .map_err(|error| Error::Engine(format!("no thread for stdin: {error}")))
+}
+
+struct InterruptOnDrop(StdinInterrupt);
+
+impl Drop for InterruptOnDrop {
+    fn drop(&mut self) {
+        self.0.interrupt();
     }
 }
 
@@ -195,6 +202,7 @@ pub(crate) fn start_error(error: docker::Error) -> Error {
         "unable to find user",
         "unable to find group",
         "starting container process",
+        "is not a directory",
     ];
     if (400..500).contains(status) || asked_for.iter().any(|words| message.contains(words)) {
         return Error::StartFailed(message.clone());

@@ -6,13 +6,17 @@ use super::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
 use super::removal::{Object, Owned};
 use super::service::Inner;
 use super::spec::{Check, archive_limits};
-use super::stage::{OBJECT_SLACK, STAGE, pack_files};
+use super::stage::{OBJECT_SLACK, STAGE, pack_files, staged_name};
 use super::wire::{Reader, Wire};
 use super::{Error, Front, VolumeRequest};
 use crate::archive::{self, Owner};
 use crate::docker::{self, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How long removals under way are waited for before a volume counts as in use.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A checked volume request.
 struct VolumeSpec {
@@ -134,7 +138,10 @@ impl Inner {
         if let Some(volume) = fills {
             labels.insert(FILLS.into(), volume.to_owned());
         }
-        let mut helper = self.stage.helper(&name, labels, mount)?;
+        let mut helper = self
+            .stage
+            .helper(&name, labels, mount)
+            .map_err(driver_error)?;
         if let Some(volume) = fills {
             let container = helper.id().to_owned();
             helper.become_object(Object::Fill {
@@ -154,8 +161,13 @@ impl Inner {
                 Content::Archive {
                     base64,
                     strip_components,
-                } => packer.targz("", base64, *strip_components, limits),
-                Content::Files(files) => pack_files(packer, "", files),
+                } => packer.targz(
+                    STAGE.trim_start_matches('/'),
+                    base64,
+                    *strip_components,
+                    limits,
+                ),
+                Content::Files(files) => pack_files(packer, &staged_name(""), files),
             }
         })
     }
@@ -170,12 +182,17 @@ impl Inner {
             .stage
             .helper(&helper_name, labels, reading_mount(name))?;
         let mut tar = self.client.archive_get(helper.id(), STAGE)?;
-        match archive::collect_directory(&mut *tar, self.policy.max_collect_bytes) {
+        let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
+        drop(tar);
+        // Now rather than behind the answer: the caller may remove the volume next.
+        helper.remove_now(&self.client)?;
+        match collected {
             Ok(collected) => Ok(collected.content),
             Err(archive::Error::TooLarge(detail)) => Err(Error::TooLarge(detail)),
-            Err(error) => Err(Error::Engine(format!(
-                "the engine's archive cannot be read: {error}"
-            ))),
+            Err(error) => {
+                let detail = format!("the engine's archive cannot be read: {error}");
+                Err(Error::Engine(detail))
+            }
         }
     }
 
@@ -183,19 +200,25 @@ impl Inner {
     pub(super) fn volume_delete(&self, name: &str) -> Result<(), Error> {
         self.require_our_volume(name)?;
         let _writing = self.names.enter(name).ok_or_else(|| busy(name))?;
-        self.client
-            .volume_remove(name)
-            .map_err(|error| match error {
-                docker::Error::Status {
-                    status: 409,
-                    message,
-                    ..
-                } => Error::Conflict {
-                    code: "volume_in_use",
-                    detail: message,
-                },
-                other => other.into(),
-            })
+        let removed = match self.client.volume_remove(name) {
+            Err(docker::Error::Status { status: 409, .. }) => {
+                // A run that was answered already may still hold it for a moment.
+                self.removal.settle(Instant::now() + SETTLE_TIMEOUT);
+                self.client.volume_remove(name)
+            }
+            other => other,
+        };
+        removed.map_err(|error| match error {
+            docker::Error::Status {
+                status: 409,
+                message,
+                ..
+            } => Error::Conflict {
+                code: "volume_in_use",
+                detail: message,
+            },
+            other => other.into(),
+        })
     }
 
     /// Fails unless the volume exists, whoever made it.
@@ -292,23 +315,34 @@ impl Check<'_> {
                 return Content::Files(files);
             }
             (None, None) => {}
-            (Some(base64), None) => {
-                match archive::check_targz(&base64, archive_limits(self.policy.max_unpacked_bytes))
-                {
-                    Ok(summary) => {
-                        let automatic = u64::from(summary.shared_top.is_some());
-                        let strip_components =
-                            strip_components.unwrap_or(automatic).min(4096) as usize;
-                        return Content::Archive {
-                            base64,
-                            strip_components,
-                        };
-                    }
-                    Err(error) => self.reader.fault_at("content", error.to_string()),
+            (Some(base64), None) => match self.archive(&base64, strip_components) {
+                Ok(strip_components) => {
+                    return Content::Archive {
+                        base64,
+                        strip_components,
+                    };
                 }
-            }
+                Err(error) => self.reader.fault_at("content", error.to_string()),
+            },
         }
         Content::Nothing
+    }
+
+    /// Checks an archive and says how many components to strip: one, when a single top-level directory holds it all.
+    fn archive(
+        &self,
+        base64: &str,
+        strip_components: Option<u64>,
+    ) -> Result<usize, archive::Error> {
+        let limits = archive_limits(self.policy.max_unpacked_bytes);
+        let automatic = match strip_components {
+            Some(_) => 0,
+            None => u64::from(archive::check_targz(base64, limits)?.shared_top.is_some()),
+        };
+        let strip = strip_components.unwrap_or(automatic).min(4096) as usize;
+        // Dropping components can make two names one.
+        archive::check_targz_stripped(base64, strip, limits)?;
+        Ok(strip)
     }
 
     /// A volume must not reach the host by its driver's options. `local` mounts whatever it is told to: only what

@@ -151,18 +151,19 @@ impl Wire for f64 {
     }
 }
 
+// In arrays and objects, what is wrong is recorded and left out; the rest goes on, so that its own faults are found too.
+
 impl<T: Wire> Wire for Vec<T> {
     const EXPECTED: &'static str = "an array";
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         let Value::Array(items) = value else {
             return reader.mismatch::<Self>(&value);
         };
-        let items: Vec<Option<T>> = items
-            .into_iter()
-            .enumerate()
-            .map(|(index, item)| reader.within(&index.to_string(), |reader| T::take(item, reader)))
-            .collect();
-        items.into_iter().collect()
+        let mut taken = Vec::with_capacity(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            taken.extend(reader.within(&index.to_string(), |reader| T::take(item, reader)));
+        }
+        Some(taken)
     }
 }
 
@@ -172,14 +173,13 @@ impl<T: Wire> Wire for BTreeMap<String, T> {
         let Value::Object(members) = value else {
             return reader.mismatch::<Self>(&value);
         };
-        let members: Vec<Option<(String, T)>> = members
-            .into_iter()
-            .map(|(key, item)| {
-                let item = reader.within(&key, |reader| T::take(item, reader))?;
-                Some((key, item))
-            })
-            .collect();
-        members.into_iter().collect()
+        let mut taken = BTreeMap::new();
+        for (key, item) in members {
+            if let Some(item) = reader.within(&key, |reader| T::take(item, reader)) {
+                taken.insert(key, item);
+            }
+        }
+        Some(taken)
     }
 }
 

@@ -1,1 +1,273 @@
+<<<<<<< HEAD
 
+=======
+//! From start to stop: clients that leave, signals, settings.
+
+use super::run::shell;
+use super::support::{IMAGE, Server, docker, read_answer};
+use serde_json::json;
+use std::net::Shutdown;
+use std::process::Command;
+
+#[test]
+fn a_client_that_leaves_takes_its_run_with_it_and_nothing_is_left_behind() {
+    let server = Server::start();
+    let leave: [fn(&std::net::TcpStream); 2] = [
+        |stream| stream.shutdown(Shutdown::Both).unwrap(),
+        // A half-closed client counts as gone, too.
+        |stream| stream.shutdown(Shutdown::Write).unwrap(),
+    ];
+    for leave in leave {
+        let stream = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
+        server.await_running();
+        leave(&stream);
+        server.await_nothing_left();
+    }
+    server.stop();
+}
+
+#[test]
+fn a_client_that_leaves_the_queue_is_forgotten() {
+    let server = Server::with(&[
+        ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
+        ("RUNNER_QUEUE_LENGTH", "1"),
+    ]);
+    let running = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
+    server.await_running();
+    let queued = server.begin_run(&shell("echo queued", json!({})));
+    // The queue is full as soon as the second one stands in it.
+    let refused = loop {
+        let answer = server.post("/run", &shell("echo third", json!({"timeout_secs": 1})));
+        if answer.status == 429 {
+            break answer;
+        }
+    };
+    assert!(refused.header("Retry-After").is_some());
+    assert_eq!(refused.json()["code"], "queue_full");
+    drop(queued);
+    drop(running);
+    server.await_nothing_left();
+    assert_eq!(
+        server.run(shell("echo next", json!({})))["stdout"],
+        "next\n"
+    );
+    server.stop();
+}
+
+#[test]
+fn sigterm_lets_runs_finish_within_the_grace_and_refuses_new_ones() {
+    let server = Server::with(&[("RUNNER_SHUTDOWN_GRACE_SECS", "60")]);
+    let mut stream = server.begin_run(&shell("sleep 1; echo finished", json!({})));
+    server.await_running();
+    server.signal("TERM");
+    let answer = read_answer(&mut stream)
+        .expect("the run is answered")
+        .json();
+    assert_eq!(answer["stdout"], "finished\n");
+    assert!(
+        server.open("GET", "/health", 0).is_err(),
+        "nobody new is let in"
+    );
+    server.stop_signalled();
+}
+
+#[test]
+fn sigterm_cancels_what_outlasts_the_grace_and_nothing_is_left_behind() {
+    let server = Server::with(&[("RUNNER_SHUTDOWN_GRACE_SECS", "1")]);
+    let volume = json!({"/d": {"type": "directory", "files": {"a": "x"}}});
+    let mut stream = server.begin_run(&shell(
+        "echo begun; sleep 600",
+        json!({"timeout_secs": 1000, "volumes": volume}),
+    ));
+    server.await_running();
+    server.signal("TERM");
+    let answer = read_answer(&mut stream)
+        .expect("the run is answered")
+        .json();
+    assert_eq!(answer["status"], "error: cancelled");
+    assert_eq!(answer["stdout"], "begun\n", "what it printed is kept");
+    server.stop_signalled();
+}
+
+#[test]
+fn a_container_removed_from_outside_ends_its_run() {
+    let server = Server::start();
+    let mut stream = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
+    let id = server.await_running();
+    docker(&["rm", "-f", &id]);
+    let answer = read_answer(&mut stream).unwrap();
+    assert!(
+        answer.status == 200 || answer.status == 502,
+        "{}",
+        answer.json()
+    );
+    server.stop();
+}
+
+#[test]
+fn with_a_token_every_request_needs_it_but_health() {
+    let server = Server::with(&[("AUTH_TOKEN", "s3cret")]);
+    let answer = server.post("/run", &shell("true", json!({})));
+    assert_eq!(answer.status, 401);
+    assert_eq!(answer.header("WWW-Authenticate").as_deref(), Some("Bearer"));
+    assert_eq!(server.get("/health").status, 200);
+    let output = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+        .arg("healthcheck")
+        .env("PORT", server.address.rsplit_once(':').unwrap().1)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    server.stop();
+}
+
+#[test]
+fn health_names_the_engine_and_its_check_fails_without_a_server() {
+    let server = Server::start();
+    let health = server.get("/health").json();
+    assert_eq!(health["status"], "ok");
+    assert_eq!(
+        health["docker_version"],
+        docker(&["version", "--format", "{{.Server.Version}}"])
+    );
+    assert_eq!(
+        health["api_version"],
+        docker(&["version", "--format", "{{.Server.APIVersion}}"])
+    );
+    server.stop();
+    let output = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+        .arg("healthcheck")
+        .env("PORT", "1")
+        .output()
+        .unwrap();
+    assert!(
+        !output.status.success() && !output.stderr.is_empty(),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn without_an_engine_the_server_says_so_and_gives_advice() {
+    let server = Server::with(&[("DOCKER_HOST", "unix:///nonexistent/docker.sock")]);
+    let health = server.get("/health");
+    assert_eq!(
+        (health.status, &health.json()["code"]),
+        (503, &json!("engine_unreachable"))
+    );
+    let answer = server.post("/run", &json!({"image": IMAGE, "pull_policy": "never"}));
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer.json()["detail"].as_str().unwrap().contains("engine"),
+        "{}",
+        answer.json()
+    );
+    assert_eq!(
+        server
+            .post("/volume", &json!({"name": "v", "files": {"a": "b"}}))
+            .status,
+        503
+    );
+    server.stop();
+}
+
+#[test]
+fn a_setting_that_does_not_parse_stops_the_start_with_its_name() {
+    for (name, value) in [
+        ("PORT", "many"),
+        ("RUNNER_DEFAULT_MEMORY", "much"),
+        ("DOCKER_HOST", "pigeon://x"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+            .env(name, value)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && stderr.contains(name),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn settings_come_from_the_env_file_below_the_environment() {
+    let dir = std::env::temp_dir().join(format!("oneoff-env-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let run = |file: &str, port: Option<&str>| {
+        std::fs::write(dir.join(".env"), file).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"));
+        command.arg("healthcheck").current_dir(&dir);
+        if let Some(port) = port {
+            command.env("PORT", port);
+        }
+        String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned()
+    };
+    assert!(run("PORT=nonsense\n", None).contains("PORT"));
+    assert!(
+        !run("PORT=nonsense\n", Some("1")).contains("PORT:"),
+        "the environment wins"
+    );
+    let broken = run("AUTH_TOKEN=\"unclosed SECRET\nX", None);
+    assert!(
+        broken.contains(".env") && !broken.contains("SECRET"),
+        "{broken}"
+    );
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn help_lists_every_setting_and_nonsense_is_refused() {
+    let run = |argument: &str| {
+        Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+            .arg(argument)
+            .output()
+            .unwrap()
+    };
+    let help = String::from_utf8(run("--help").stdout).unwrap();
+    for setting in oneoff_docker_runner::config::SETTINGS {
+        assert!(help.contains(setting.name), "{}", setting.name);
+    }
+    assert!(
+        String::from_utf8(run("--version").stdout)
+            .unwrap()
+            .contains(env!("CARGO_PKG_VERSION"))
+    );
+    assert!(!run("--frobnicate").status.success());
+}
+
+#[test]
+fn threads_and_descriptors_return_to_the_start() {
+    let server = Server::start();
+    let request = |n: usize| {
+        let volumes = json!({"/d": {"type": "directory", "files": {"a": "x"}, "response": true}});
+        shell(
+            &format!("echo {n}"),
+            json!({"stdin": "x", "volumes": volumes}),
+        )
+    };
+    server.run(request(0));
+    server.await_nothing_left();
+    let descriptors = || {
+        std::fs::read_dir(format!("/proc/{}/fd", server.pid()))
+            .unwrap()
+            .count()
+    };
+    let (threads, files) = (server.status_number("Threads"), descriptors());
+    std::thread::scope(|scope| {
+        for n in 0..6 {
+            let server = &server;
+            scope.spawn(move || server.run(request(n)));
+        }
+    });
+    server.await_nothing_left();
+    // Pooled threads and connections to the engine may stay for a while, but they are few and do not add up.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while server.status_number("Threads") > threads + 4 || descriptors() > files + 12 {
+        let now = (server.status_number("Threads"), descriptors());
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{threads} threads and {files} files became {now:?}"
+        );
+    }
+    server.stop();
+}
+>>>>>>> main

@@ -1,5 +1,11 @@
 //! Behaviour seen from outside: a live server, a real engine. Each module is a chapter.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod support;
 
@@ -9,5 +15,6 @@ mod lifecycle;
 mod load;
 mod map;
 mod mounts;
+mod registry;
 mod run;
 mod volumes;

@@ -1,1 +1,331 @@
+//! `POST /volume`, `GET` and `DELETE /volume/{name}`.
 
+use super::run::shell;
+use super::support::{Server, docker, tar_gz, untar};
+use serde_json::{Value, json};
+
+fn name(what: &str) -> String {
+    format!("volumes-{what}-{}", std::process::id())
+}
+
+fn names_in(content: &Value) -> Vec<String> {
+    let entries = untar(content.as_str().unwrap());
+    entries
+        .into_iter()
+        .filter(|entry| entry.content.is_some())
+        .map(|entry| entry.name)
+        .collect()
+}
+
+fn exists(name: &str) -> bool {
+    !docker(&["volume", "ls", "-q", "--filter", &format!("name=^{name}$")]).is_empty()
+}
+
+#[test]
+fn a_volume_is_made_filled_read_used_and_removed() {
+    let server = Server::start();
+    let name = name("whole");
+    let content = tar_gz(
+        &[("target_dir/a.txt", b"A"), ("target_dir/sub/b.txt", b"B")],
+        "target_dir",
+    );
+    let answer = server.post(
+        "/volume",
+        &json!({"name": name, "content": content, "labels": {"team": "x"}}),
+    );
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (200, &json!("success"))
+    );
+    assert_eq!(
+        docker(&["volume", "inspect", "--format", "{{.Labels.team}}", &name]),
+        "x"
+    );
+
+    let read = server.get(&format!("/volume/{name}")).json();
+    assert_eq!(
+        (&read["name"], &read["type"]),
+        (&json!(name), &json!("directory"))
+    );
+    assert_eq!(
+        names_in(&read["content"]),
+        ["a.txt", "sub/b.txt"],
+        "the shared directory is stripped"
+    );
+
+    let mount = json!({"volumes": {"/v": {"type": "volume", "name": name}}});
+    assert_eq!(
+        server.run(shell("cat /v/a.txt /v/sub/b.txt", mount))["stdout"],
+        "AB"
+    );
+
+    // What was read can be posted again, and is taken as it is.
+    let again = server.post(
+        "/volume",
+        &json!({"name": name, "content": read["content"]}),
+    );
+    assert_eq!(again.status, 200);
+    let files = server.post("/volume", &json!({"name": name, "files": {"c.txt": "C"}}));
+    assert_eq!(files.status, 200, "{:?}", files.json());
+    let read = server.get(&format!("/volume/{name}")).json();
+    assert_eq!(
+        names_in(&read["content"]),
+        ["a.txt", "c.txt", "sub/b.txt"],
+        "written over, not replaced"
+    );
+
+    assert_eq!(
+        server
+            .request("DELETE", &format!("/volume/{name}"), "")
+            .status,
+        204
+    );
+    assert!(!exists(&name));
+    assert_eq!(
+        server
+            .request("DELETE", &format!("/volume/{name}"), "")
+            .status,
+        404
+    );
+    assert_eq!(server.get(&format!("/volume/{name}")).status, 404);
+    server.stop();
+}
+
+#[test]
+fn archives_are_stripped_by_the_rule_or_as_asked() {
+    let server = Server::start();
+    for (case, archive, strip, expected) in [
+        (
+            "flat",
+            tar_gz(&[("x", b"1"), ("y", b"2")], "x y"),
+            None,
+            vec!["x", "y"],
+        ),
+        (
+            "one-top",
+            tar_gz(&[("top/x", b"1")], "top"),
+            None,
+            vec!["x"],
+        ),
+        (
+            "dotted",
+            tar_gz(&[("top/x", b"1")], "."),
+            None,
+            vec!["top/x"],
+        ),
+        (
+            "kept",
+            tar_gz(&[("top/x", b"1")], "top"),
+            Some(0),
+            vec!["top/x"],
+        ),
+        (
+            "deeper",
+            tar_gz(&[("top/mid/x", b"1")], "top"),
+            Some(2),
+            vec!["x"],
+        ),
+    ] {
+        let name = name(case);
+        let mut request = json!({"name": name, "content": archive});
+        if let Some(strip) = strip {
+            request["strip_components"] = json!(strip);
+        }
+        let answer = server.post("/volume", &request);
+        assert_eq!(answer.status, 200, "{case}: {}", answer.json());
+        assert_eq!(
+            names_in(&server.get(&format!("/volume/{name}")).json()["content"]),
+            expected,
+            "{case}"
+        );
+        assert_eq!(
+            server
+                .request("DELETE", &format!("/volume/{name}"), "")
+                .status,
+            204
+        );
+    }
+    server.stop();
+}
+
+#[test]
+fn only_volumes_of_ours_are_written_read_and_removed() {
+    let server = Server::start();
+    let name = name("foreign");
+    docker(&["volume", "create", &name]);
+    let write = server.post("/volume", &json!({"name": name, "files": {"a": "A"}}));
+    assert_eq!(
+        (write.status, &write.json()["code"]),
+        (409, &json!("volume_not_ours"))
+    );
+    let read = server.get(&format!("/volume/{name}"));
+    assert_eq!(
+        (read.status, &read.json()["code"]),
+        (403, &json!("volume_not_ours"))
+    );
+    assert_eq!(
+        server
+            .request("DELETE", &format!("/volume/{name}"), "")
+            .status,
+        403
+    );
+    assert!(exists(&name), "it is untouched");
+    docker(&["volume", "rm", &name]);
+    server.stop();
+}
+
+#[test]
+fn a_volume_in_use_is_not_removed() {
+    let server = Server::start();
+    let name = name("busy");
+    assert_eq!(server.post("/volume", &json!({"name": name})).status, 200);
+    let mount = json!({"volumes": {"/v": {"type": "volume", "name": name}}, "timeout_secs": 100});
+    let pending = server.begin_run(&shell("sleep 60", mount));
+    server.await_running();
+    let answer = server.request("DELETE", &format!("/volume/{name}"), "");
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (409, &json!("volume_in_use"))
+    );
+    drop(pending);
+    server.await_nothing_left();
+    assert_eq!(
+        server
+            .request("DELETE", &format!("/volume/{name}"), "")
+            .status,
+        204
+    );
+    server.stop();
+}
+
+#[test]
+fn a_volume_that_could_not_be_filled_is_not_there_and_nothing_is_left_behind() {
+    let server = Server::start();
+    let name = name("failed");
+    for (request, status) in [
+        (json!({"name": name, "content": "bm90IGEgdGFy"}), 422),
+        (json!({"name": name, "content": "***"}), 422),
+        (json!({"name": name, "driver": "no-such-driver"}), 422),
+        (
+            json!({"name": name, "driver": "no-such-driver", "files": {"a": "A"}}),
+            422,
+        ),
+        (
+            json!({"name": name, "driver_opts": {"no-such": "option"}, "files": {"a": "A"}}),
+            422,
+        ),
+        // Full before the content is in.
+        (
+            json!({"name": name, "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=4k"},
+                   "files": {"a": "x".repeat(100_000)}}),
+            502,
+        ),
+    ] {
+        let answer = server.post("/volume", &request);
+        assert_eq!(answer.status, status, "{request}: {}", answer.json());
+        assert!(!exists(&name), "{request}");
+    }
+    server.stop();
+}
+
+#[test]
+fn driver_options_do_not_reach_the_host() {
+    let server = Server::start();
+    let name = name("host");
+    for options in [
+        json!({"type": "none", "o": "bind", "device": "/"}),
+        json!({"o": "rbind", "device": "/etc"}),
+        json!({"type": "tmpfs", "o": "bind", "device": "/etc"}),
+        json!({"type": "ext4", "device": "/dev/sda1"}),
+        json!({"type": "overlay", "device": "overlay", "o": "lowerdir=/etc,upperdir=/tmp/u,workdir=/tmp/w"}),
+        json!({"type": "proc", "device": "proc"}),
+        json!({"type": "none", "o": "size=1,bind", "device": "/tmp/../etc"}),
+    ] {
+        let answer = server.post(
+            "/volume",
+            &json!({"name": name, "driver_opts": options, "files": {"a": "A"}}),
+        );
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (403, &json!("host_path_not_allowed")),
+            "{options}"
+        );
+        assert!(!exists(&name));
+    }
+    server.stop();
+    let open = Server::with(&[("RUNNER_ALLOWED_HOST_PATHS", "/tmp")]);
+    let options = json!({"type": "none", "o": "bind", "device": "/tmp"});
+    assert_eq!(
+        open.post("/volume", &json!({"name": name, "driver_opts": options}))
+            .status,
+        200
+    );
+    assert_eq!(
+        open.request("DELETE", &format!("/volume/{name}"), "")
+            .status,
+        204
+    );
+    open.stop();
+}
+
+#[test]
+fn volume_requests_that_are_wrong_name_every_fault() {
+    let server = Server::start();
+    for (request, places) in [
+        (json!({}), vec!["body.name"]),
+        (json!({"name": "/etc"}), vec!["body.name"]),
+        (
+            json!({"name": "a:b", "colour": 1, "driver": 5}),
+            vec!["body.name", "body.colour", "body.driver"],
+        ),
+        (
+            json!({"name": "v", "content": "", "files": {}}),
+            vec!["body.files"],
+        ),
+        (
+            json!({"name": "v", "files": {"../x": "1", "/y": "2"}}),
+            vec!["body.files.../x", "body.files./y"],
+        ),
+        (
+            json!({"name": "v", "strip_components": -1}),
+            vec!["body.strip_components"],
+        ),
+        (
+            json!({"name": "v", "labels": {"oneoff.volume": "x"}}),
+            vec!["body.labels.oneoff.volume"],
+        ),
+    ] {
+        let answer = server.post("/volume", &request);
+        let problem = answer.json();
+        assert_eq!(answer.status, 422, "{request}: {problem}");
+        let found: Vec<String> = problem["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|fault| {
+                fault["loc"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|part| part.as_str().unwrap())
+                    .collect::<Vec<_>>()
+                    .join(".")
+            })
+            .collect();
+        for place in places {
+            assert!(
+                found.iter().any(|found| found == place),
+                "{place} is missing in {found:?}"
+            );
+        }
+    }
+    for name in ["%2Fetc", "a%3Ab", ".hidden", "a%2F..%2Fb"] {
+        let answer = server.get(&format!("/volume/{name}"));
+        assert!(
+            matches!(answer.status, 404 | 422),
+            "{name}: {}",
+            answer.status
+        );
+    }
+    server.stop();
+}

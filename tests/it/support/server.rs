@@ -47,17 +47,27 @@ impl Server {
 
     /// With these environment variables.
     pub fn with(settings: &[(&str, &str)]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self::named(&format!("test-{}-{number}", std::process::id()), settings)
+        Self::named(&fresh_instance(), settings)
+    }
+
+    /// With its log in a file.
+    pub fn with_log(settings: &[(&str, &str)], log: &std::path::Path) -> Self {
+        let file = std::fs::File::create(log).unwrap();
+        Self::launch(&fresh_instance(), settings, file.into())
     }
 
     /// Under this instance name.
     pub fn named(instance: &str, settings: &[(&str, &str)]) -> Self {
+        Self::launch(instance, settings, Stdio::inherit())
+    }
+
+    fn launch(instance: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
         if !settings.iter().any(|(name, _)| *name == "DOCKER_HOST") {
             require_engine();
         }
-        let private_dir = std::env::temp_dir().join(format!("{instance}-tmp"));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let private_dir = std::env::temp_dir().join(format!("{instance}-{number}-tmp"));
         std::fs::create_dir_all(&private_dir).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"));
         command
@@ -67,7 +77,8 @@ impl Server {
             .env("RUST_LOG", "warn,access=off")
             .envs(settings.iter().copied())
             .current_dir(&private_dir)
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            .stderr(log);
         let mut child = command.spawn().unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -180,8 +191,13 @@ impl Server {
 
     /// SIGTERM, as an operator would; waits for the end. The exit code must be 0 and nothing may be left: no
     /// container, no volume, no file.
-    pub fn stop(mut self) {
+    pub fn stop(self) {
         self.signal("TERM");
+        self.stop_signalled();
+    }
+
+    /// As [`Server::stop`], after the signal was sent.
+    pub fn stop_signalled(mut self) {
         let status = self.child.wait().unwrap();
         assert!(status.success(), "the server ended with {status}");
         assert_eq!(
@@ -221,6 +237,12 @@ impl Server {
             .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+}
+
+fn fresh_instance() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("test-{}-{number}", std::process::id())
 }
 
 /// Waits until the engine holds nothing of an instance.

@@ -1,0 +1,67 @@
+//! An image that needs no registry: the machine's static busybox and a few of its applets.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+use oneoff_docker_runner::docker::{Client, Error};
+
+pub(crate) const REPOSITORY: &str = "oneoff-test";
+pub(crate) const TAG: &str = "engine-client";
+pub(crate) const IMAGE: &str = "oneoff-test:engine-client";
+
+const APPLETS: [&str; 12] = [
+    "sh",
+    "cat",
+    "echo",
+    "sleep",
+    "true",
+    "id",
+    "wc",
+    "head",
+    "yes",
+    "ls",
+    "sha256sum",
+    "dd",
+];
+
+/// Imports the image unless the engine has it.
+pub(crate) fn ensure(client: &Client) {
+    match client.image_inspect(IMAGE) {
+        Ok(_) => return,
+        Err(Error::Status { status: 404, .. }) => {}
+        Err(error) => panic!(
+            "these tests need a Docker engine at DOCKER_HOST or /var/run/docker.sock: {error}"
+        ),
+    }
+    let archive = archive();
+    let changes = ["CMD [\"/bin/sh\"]", "ENV PATH=/bin"];
+    let id = client
+        .image_import(REPOSITORY, TAG, &changes, &mut &archive[..])
+        .expect("importing the test image");
+    assert!(id.starts_with("sha256:"), "{id}");
+}
+
+fn archive() -> Vec<u8> {
+    let busybox = std::fs::read("/bin/busybox").expect("busybox-static is installed");
+    let mut tar = tar::Builder::new(Vec::new());
+    for directory in ["bin/", "tmp/", "data/"] {
+        let mut header = header(tar::EntryType::Directory, 0o1777);
+        tar.append_data(&mut header, directory, std::io::empty())
+            .unwrap();
+    }
+    let mut file = header(tar::EntryType::Regular, 0o755);
+    file.set_size(busybox.len() as u64);
+    tar.append_data(&mut file, "bin/busybox", &busybox[..])
+        .unwrap();
+    for applet in APPLETS {
+        let mut link = header(tar::EntryType::Symlink, 0o777);
+        tar.append_link(&mut link, format!("bin/{applet}"), "busybox")
+            .unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn header(kind: tar::EntryType, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(0);
+    header
+}

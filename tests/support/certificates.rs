@@ -1,0 +1,63 @@
+//! A certificate authority that lives as long as a test, and directories of PEM files as `DOCKER_CERT_PATH` wants.
+#![allow(clippy::unwrap_used, dead_code)]
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use std::fs;
+use std::path::Path;
+
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
+        let key = KeyPair::generate().unwrap();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Certificate and key for these names and addresses, for the wire's server end.
+    pub(crate) fn server(&self, names: &[&str]) -> (String, String) {
+        self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, 4000)
+    }
+
+    pub(crate) fn expired_server(&self, names: &[&str]) -> (String, String) {
+        self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, 2001)
+    }
+
+    fn issue(
+        &self,
+        names: &[&str],
+        usage: ExtendedKeyUsagePurpose,
+        until: i32,
+    ) -> (String, String) {
+        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// Writes `ca.pem` of `trusted`, and `cert.pem` and `key.pem` of a client of ours.
+    pub(crate) fn write_client(&self, directory: &Path, trusted: &Authority) {
+        let (cert, key) = self.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth, 4000);
+        fs::create_dir_all(directory).unwrap();
+        fs::write(directory.join("ca.pem"), trusted.pem()).unwrap();
+        fs::write(directory.join("cert.pem"), cert).unwrap();
+        fs::write(directory.join("key.pem"), key).unwrap();
+    }
+}
