@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Bad input: a precise answer, every fault at once, nothing done and nothing left.
 
 use super::run::shell;
@@ -495,4 +492,3 @@ fn secrets_stay_out_of_answers_and_logs() {
         .collect();
     assert_eq!(leaks, Vec::<&str>::new());
 }
->>>>>>> main

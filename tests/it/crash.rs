@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! `kill -9` and what a restart makes of it.
 
 use super::run::shell;
@@ -155,4 +152,3 @@ fn an_unfinished_volume_goes_with_its_helper_and_a_finished_one_stays() {
     );
     server.stop();
 }
->>>>>>> main

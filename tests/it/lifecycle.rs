@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! From start to stop: clients that leave, signals, settings.
 
 use super::run::shell;
@@ -270,4 +267,3 @@ fn threads_and_descriptors_return_to_the_start() {
     }
     server.stop();
 }
->>>>>>> main

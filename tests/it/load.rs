@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! Many requests at once.
 
 use super::run::shell;
@@ -59,4 +56,3 @@ fn of_two_hundred_requests_at_once_on_four_slots_every_one_is_answered_and_nothi
     );
     server.stop();
 }
->>>>>>> main

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 //! `POST /run`: what goes in and what comes out.
 
 use super::support::{IMAGE, Server, docker};
@@ -430,4 +427,3 @@ fn a_fork_bomb_meets_its_limit() {
     );
     server.stop();
 }
->>>>>>> main
