@@ -4,10 +4,11 @@ use super::engine::{self, unique};
 use super::{Outcome, engine::nothing_left};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ pub(crate) fn binary() -> Outcome<PathBuf> {
 
 /// A running server. Dropping it kills it; [`Server::stop`] is the orderly way.
 pub(crate) struct Server {
-    child: Child,
+    child: Mutex<Child>,
+    pid: Pid,
     // Its end of the pipe stays open as long as the server lives.
     _banner: BufReader<ChildStdout>,
     address: SocketAddr,
@@ -81,7 +83,8 @@ impl Server {
             return Err(format!("the server did not say where it listens: {line:?}").into());
         };
         Ok(Self {
-            child,
+            pid: Pid::from_child(&child),
+            child: Mutex::new(child),
             _banner: banner,
             address,
             instance,
@@ -121,6 +124,24 @@ impl Server {
     }
 
     fn exchange(&self, head: &str, body: &[u8]) -> Outcome<Answer> {
+        self.ask(head, body).map_err(|error| {
+            let fate = match self.ended() {
+                Ok(None) => "the server, which goes on".to_owned(),
+                Ok(Some(status)) => format!("the server, which ended ({status})"),
+                Err(error) => format!("the server, whose fate is unknown ({error})"),
+            };
+            format!("no answer from {fate}: {error}").into()
+        })
+    }
+
+    fn ended(&self) -> io::Result<Option<ExitStatus>> {
+        self.child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .try_wait()
+    }
+
+    fn ask(&self, head: &str, body: &[u8]) -> Outcome<Answer> {
         let begun = Instant::now();
         let mut socket = TcpStream::connect(self.address)?;
         socket.set_nodelay(true)?;
@@ -145,7 +166,8 @@ impl Server {
 
     /// Memory of the server in bytes: `VmRSS` (now) or `VmHWM` (its peak).
     pub(crate) fn memory(&self, field: &str) -> Outcome<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid.as_raw_nonzero()))?;
         let mut lines = status.lines();
         let value = lines.find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         let kilobytes =
@@ -154,11 +176,11 @@ impl Server {
     }
 
     /// SIGTERM, an end within the grace period, and nothing left in the engine.
-    pub(crate) fn stop(mut self) -> Outcome<()> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+    pub(crate) fn stop(self) -> Outcome<()> {
+        kill_process(self.pid, Signal::TERM)?;
         let begun = Instant::now();
         let status = loop {
-            if let Some(status) = self.child.try_wait()? {
+            if let Some(status) = self.ended()? {
                 break status;
             }
             if begun.elapsed() > STOP_PATIENCE {
@@ -179,7 +201,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Both fail when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }

@@ -76,7 +76,7 @@ impl Throughput {
             &self.emptied,
         ));
         table.row(row(
-            format!("the same, up to the last answer"),
+            "the same, up to the last answer".into(),
             &self.answered,
         ));
     }
