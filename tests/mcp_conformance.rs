@@ -11,8 +11,12 @@
     unused_imports
 )]
 
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "mcp/clients.rs"]
 mod clients;
+#[path = "support/second_engine.rs"]
+mod second_engine;
 #[path = "it/support/mod.rs"]
 mod support;
 

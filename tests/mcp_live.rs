@@ -11,8 +11,12 @@
     unused_imports
 )]
 
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "mcp/schema.rs"]
 mod schema;
+#[path = "support/second_engine.rs"]
+mod second_engine;
 #[path = "mcp/stream.rs"]
 mod stream;
 #[path = "it/support/mod.rs"]

@@ -4,6 +4,7 @@ mod archive;
 mod directory;
 mod engine;
 pub mod registry;
+mod second_engine;
 mod server;
 
 pub use archive::{Entry, tar_gz, untar};
