@@ -148,15 +148,19 @@ fn schema(revision: Revision) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-#[track_caller]
-fn assert_valid(revision: Revision, kind: &str, instance: &Value) {
+fn validator(revision: Revision, kind: &str) -> jsonschema::Validator {
     let mut schema = schema(revision);
     let place = match schema.get("$defs") {
         Some(_) => "$defs",
         None => "definitions",
     };
     schema["$ref"] = json!(format!("#/{place}/{kind}"));
-    let validator = jsonschema::validator_for(&schema).unwrap();
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+#[track_caller]
+fn assert_valid(revision: Revision, kind: &str, instance: &Value) {
+    let validator = validator(revision, kind);
     let errors: Vec<String> = validator
         .iter_errors(instance)
         .map(|error| format!("{error} at {}", error.instance_path()))

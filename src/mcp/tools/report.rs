@@ -68,9 +68,11 @@ pub(super) fn images(found: Images) -> Value {
         let shown = &found.images[..found.images.len().min(budget)];
         let mut essence = format!("{} images", found.images.len());
         for image in shown {
-            let names = match image.tags.is_empty() {
-                true => &image.id,
-                false => &image.tags.join(", "),
+            // Older engines name an image without a name like this.
+            let named = image.tags.iter().filter(|tag| *tag != "<none>:<none>");
+            let names = match named.cloned().collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => image.id.clone(),
+                names => names,
             };
             essence.push_str(&format!(
                 "\n{names} ({:.1} MB)",
