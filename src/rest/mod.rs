@@ -5,6 +5,7 @@ mod body;
 pub mod health;
 mod problems;
 pub mod run;
+mod stream;
 pub mod volume;
 
 pub use problems::problem;

@@ -18,7 +18,11 @@ pub(crate) struct ActiveId {
 impl Active {
     /// Takes a new id into use.
     pub(crate) fn enter(&self) -> ActiveId {
-        let id = new_id();
+        self.enter_as(new_id())
+    }
+
+    /// Takes this id into use.
+    pub(crate) fn enter_as(&self, id: String) -> ActiveId {
         self.lock().insert(id.clone());
         ActiveId {
             id,
@@ -52,7 +56,7 @@ impl Drop for ActiveId {
 }
 
 /// 128 random bits in hexadecimal. Without a source of randomness, time and a counter still keep ids apart.
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let mut bytes = [0u8; 16];

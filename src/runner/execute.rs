@@ -31,7 +31,7 @@ impl Inner {
         cancel: &Cancel,
         sink: &dyn Sink,
     ) -> Result<RunResult, Error> {
-        let active = self.active.enter();
+        let active = self.active.enter_as(spec.id.clone());
         let run = Run {
             inner: self,
             id: active.id().to_owned(),

@@ -26,6 +26,7 @@ mod spec;
 mod stage;
 mod supervise;
 mod volumes;
+mod whole;
 pub mod wire;
 
 pub use error::Error;

@@ -17,4 +17,5 @@ mod map;
 mod mounts;
 mod registry;
 mod run;
+mod streaming;
 mod volumes;
