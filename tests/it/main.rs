@@ -7,6 +7,10 @@
     unreachable_pub
 )]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
+#[path = "../support/second_engine.rs"]
+mod second_engine;
 mod support;
 
 mod bad_input;
@@ -16,6 +20,7 @@ mod load;
 mod map;
 mod mounts;
 mod registry;
+mod remote;
 mod run;
 mod streaming;
 mod volumes;

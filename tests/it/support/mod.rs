@@ -6,6 +6,7 @@ mod engine;
 mod live;
 mod readme;
 pub mod registry;
+mod second_engine;
 mod server;
 
 pub use archive::{Entry, tar_gz, untar};
