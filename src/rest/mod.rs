@@ -5,6 +5,7 @@ mod body;
 pub mod health;
 mod problems;
 pub mod run;
+pub mod runs;
 mod stream;
 pub mod volume;
 

@@ -149,6 +149,11 @@ impl Told {
         }
     }
 
+    /// So many events of the past are not kept any more.
+    pub(super) fn skipped(events: u64) -> Self {
+        Self::new("skipped", &json!({"events": events}))
+    }
+
     /// The last event: what the plain answer's body would have been.
     pub(super) fn outcome(outcome: Result<&RunResult, &Error>) -> Self {
         match outcome {
