@@ -4,14 +4,19 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     missing_docs,
     dead_code,
     unreachable_pub,
     unused_imports
 )]
 
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "mcp/clients.rs"]
 mod clients;
+#[path = "support/second_engine.rs"]
+mod second_engine;
 #[path = "it/support/mod.rs"]
 mod support;
 

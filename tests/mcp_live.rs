@@ -4,14 +4,19 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     missing_docs,
     dead_code,
     unreachable_pub,
     unused_imports
 )]
 
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "mcp/schema.rs"]
 mod schema;
+#[path = "support/second_engine.rs"]
+mod second_engine;
 #[path = "mcp/stream.rs"]
 mod stream;
 #[path = "it/support/mod.rs"]
@@ -273,29 +278,90 @@ fn speak(instance: &str, messages: &[Value]) -> (Vec<Value>, String) {
     (answers, stderr)
 }
 
+/// A stdio server with a run under way.
+struct Spoken {
+    child: std::process::Child,
+    stdin: std::process::ChildStdin,
+    label: String,
+}
+
+impl Spoken {
+    fn running(instance: &str) -> Self {
+        support::require_engine();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+            .arg("stdio")
+            .env("RUNNER_INSTANCE", instance)
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let label = format!("oneoff.instance={instance}:stdio:{}", child.id());
+        let mut stdin = child.stdin.take().unwrap();
+        writeln!(stdin, "{}", run(1, "echo begun; sleep 100")).unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        while !lines.next().unwrap().unwrap().contains("begun") {}
+        assert_eq!(support::leftovers(&label).len(), 1);
+        Self {
+            child,
+            stdin,
+            label,
+        }
+    }
+
+    fn ends_with_nothing_left(mut self, end: impl FnOnce(std::process::ChildStdin, u32)) {
+        end(self.stdin, self.child.id());
+        let begun = Instant::now();
+        while !support::leftovers(&self.label).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(2));
+        }
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
 #[test]
 fn stdio_ends_with_its_input_and_takes_its_containers_along() {
-    support::require_engine();
-    let instance = format!("stdio-{}", std::process::id());
-    let mut child = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
-        .arg("stdio")
-        .env("RUNNER_INSTANCE", &instance)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let label = format!("oneoff.instance={instance}:stdio:{}", child.id());
-    let mut stdin = child.stdin.take().unwrap();
-    writeln!(stdin, "{}", run(1, "echo begun; sleep 100")).unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    while !lines.next().unwrap().unwrap().contains("begun") {}
-    assert_eq!(support::leftovers(&label).len(), 1);
-    drop(stdin);
-    let begun = Instant::now();
-    while !support::leftovers(&label).is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(2));
+    let spoken = Spoken::running(&format!("stdio-end-{}", std::process::id()));
+    spoken.ends_with_nothing_left(|stdin, _| drop(stdin));
+}
+
+#[test]
+fn stdio_ends_with_a_signal_and_takes_its_containers_along() {
+    let spoken = Spoken::running(&format!("stdio-term-{}", std::process::id()));
+    spoken.ends_with_nothing_left(|stdin, pid| {
+        let killed = Command::new("kill").arg(pid.to_string()).status().unwrap();
+        assert!(killed.success());
+        std::mem::forget(stdin);
+    });
+}
+
+#[test]
+fn stdio_logs_to_stderr_only() {
+    let instance = format!("stdio-log-{}", std::process::id());
+    let (answers, stderr) = speak(&instance, &[initialize("2025-11-25"), run(1, "echo hi")]);
+    let ran = answers.iter().find(|answer| answer["id"] == 1).unwrap();
+    assert_eq!(ran["result"]["structuredContent"]["stdout"], "hi\n");
+    assert!(stderr.contains("INFO"), "{stderr}");
+}
+
+#[test]
+fn an_engine_that_is_away_is_a_failure_a_model_can_act_on() {
+    let server = Server::with(&[("DOCKER_HOST", "unix:///nonexistent/docker.sock")]);
+    for (name, arguments) in [
+        ("docker_health", json!({})),
+        ("list_images", json!({})),
+        ("run_container", json!({"image": IMAGE})),
+        ("create_volume", json!({"name": "v"})),
+    ] {
+        let body = call(1, name, arguments, json!({})).to_string();
+        let result = send(&server, "POST", "/mcp", &[], &body).json()["result"].clone();
+        assert_eq!(result["isError"], true, "{name}");
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(&format!("{name} failed")), "{text}");
+        assert!(text.contains("/nonexistent/docker.sock"), "{text}");
+        assert!(text.contains("docker_health tells"), "{text}");
     }
-    assert!(child.wait().unwrap().success());
+    server.stop();
 }
 
 #[test]
@@ -626,6 +692,21 @@ fn five_hundred_idle_sessions_cost_little_and_vanish_without_a_trace() {
         "all gone after {:?}, threads {threads_before}",
         begun.elapsed()
     );
+    server.stop();
+}
+
+#[test]
+fn a_reader_that_stalls_loses_its_session_and_its_runs() {
+    let server = Server::start();
+    let stream = Stream::session(&server, "slow");
+    post(&server, "slow", &run(1, "sleep 100"));
+    server.await_running();
+    let list = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
+    let refused = (0..5_000)
+        .find(|_| send(&server, "POST", "/messages?sessionId=slow", &[], list).status == 404);
+    assert!(refused.is_some_and(|after| after > 200), "{refused:?}");
+    gone_within_two_seconds(&server);
+    drop(stream);
     server.stop();
 }
 

@@ -195,7 +195,8 @@ pub(super) fn post(mcp: &Mcp, mut request: Request) -> Reply {
         let detail = "the sessionId parameter is missing; GET /sse tells the address to post to";
         return post::problem(400, "session_id_missing", detail);
     };
-    let Some(stream) = mcp.shared.streams.find(id, &Credential::of(&request)) else {
+    let found = mcp.shared.streams.find(id, &Credential::of(&request));
+    let Some(stream) = found.filter(|stream| !stream.ended.is_fired()) else {
         let detail = "there is no such session; GET /sse opens one";
         return post::problem(404, "session_not_found", detail);
     };

@@ -179,7 +179,10 @@ fn message(value: Value) -> Result<Message, Rejection> {
         _ => return Err(reject(id, "method must be a string")),
     };
     if raw_id.is_some() && id.is_none() {
-        return Err(reject(None, "id must be a string or an integer, not null"));
+        return Err(reject(
+            None,
+            "id must be an integer or a short string, not null",
+        ));
     }
     let params = match object.remove("params") {
         None | Some(Value::Null) => Map::new(),

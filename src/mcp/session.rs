@@ -82,23 +82,28 @@ impl<T: Addressed> Registry<T> {
         }
     }
 
-    /// Adds a session, unless its id is taken: then gives it back. At the limit the idle one that was used least
-    /// recently makes room.
+    /// Adds a session. Gives it back when its id is taken or there are too many.
     pub(super) fn add(&self, entry: Arc<T>) -> Result<(), Arc<T>> {
         let mut live = self.lock();
-        if live.contains_key(&entry.session().id) {
+        if live.len() >= self.limit || live.contains_key(&entry.session().id) {
             return Err(entry);
-        }
-        if live.len() >= self.limit {
-            let idle = live.values().filter(|e| e.session().caller.calls.is_idle());
-            let oldest = idle.min_by_key(|e| e.session().used());
-            let Some(id) = oldest.map(|e| e.session().id.clone()) else {
-                return Err(entry);
-            };
-            live.remove(&id);
         }
         live.insert(entry.session().id.clone(), entry);
         Ok(())
+    }
+
+    /// Adds a session that nothing but its id keeps alive: at the limit, the idle one that was used least recently
+    /// makes room.
+    pub(super) fn add_in_place_of_oldest(&self, entry: Arc<T>) -> Result<(), Arc<T>> {
+        let mut live = self.lock();
+        if live.len() >= self.limit {
+            let idle = live.values().filter(|e| e.session().caller.calls.is_idle());
+            let oldest = idle.min_by_key(|e| e.session().used());
+            let oldest = oldest.map(|e| e.session().id.clone());
+            oldest.and_then(|id| live.remove(&id));
+        }
+        drop(live);
+        self.add(entry)
     }
 
     /// The session of this id, for its owner alone.
@@ -192,7 +197,8 @@ mod tests {
         registry.add(session("a", None)).unwrap();
         registry.add(session("b", None)).unwrap();
         registry.find("a", &Credential(None)).unwrap();
-        registry.add(session("c", None)).unwrap();
+        assert!(registry.add(session("c", None)).is_err());
+        registry.add_in_place_of_oldest(session("c", None)).unwrap();
         assert!(registry.find("b", &Credential(None)).is_none());
         assert!(registry.find("a", &Credential(None)).is_some());
     }

@@ -90,7 +90,10 @@ fn initialize(mcp: &Mcp, request: &Request, asked: Asked) -> Reply {
     let opened = session::mint().map_err(|error| error.to_string());
     let opened = opened.and_then(|id| {
         let session = Session::new(id.clone(), credential, caller.clone());
-        let added = mcp.shared.sessions.add(Arc::new(session));
+        let added = mcp
+            .shared
+            .sessions
+            .add_in_place_of_oldest(Arc::new(session));
         added
             .map(|()| id)
             .map_err(|_| "there are too many busy sessions".to_owned())
@@ -135,8 +138,10 @@ fn terms(mcp: &Mcp, request: &Request, declared: Option<Revision>) -> Option<Ter
 }
 
 fn batch(mcp: &Mcp, request: &Request, items: Vec<Result<Message, Rejection>>) -> Reply {
-    let header = request.header("mcp-protocol-version");
-    let declared = header.and_then(Revision::from_name);
+    let declared = match header_revision(request) {
+        Ok(declared) => declared,
+        Err(error) => return post::refused(&Rejection { id: None, error }),
+    };
     let Some(terms) = terms(mcp, request, declared) else {
         return no_session(None);
     };
@@ -162,6 +167,9 @@ fn batch(mcp: &Mcp, request: &Request, items: Vec<Result<Message, Rejection>>) -
 
 /// Notifications and responses: 202, without a body.
 fn tell(mcp: &Mcp, request: &Request, messages: &[Message]) -> Reply {
+    if let Err(error) = header_revision(request) {
+        return post::refused(&Rejection { id: None, error });
+    }
     let Some(terms) = terms(mcp, request, None) else {
         return no_session(None);
     };
@@ -234,12 +242,14 @@ fn declared(request: &Request, asked: &Asked) -> Result<Option<Revision>, Error>
             return Err(mismatch("MCP-Protocol-Version", header));
         }
     }
-    match header {
-        Some(name) => Revision::from_name(name)
-            .map(Some)
-            .ok_or_else(|| protocol::unsupported(name)),
-        None => Ok(None),
-    }
+    header_revision(request)
+}
+
+/// The revision that the `MCP-Protocol-Version` header names. Errors: we do not speak it.
+fn header_revision(request: &Request) -> Result<Option<Revision>, Error> {
+    let name = request.header("mcp-protocol-version").map(str::trim);
+    name.map(|name| Revision::from_name(name).ok_or_else(|| protocol::unsupported(name)))
+        .transpose()
 }
 
 /// Compares the headers that a stateless request mirrors its body in.

@@ -1,7 +1,7 @@
 //! Runs: what may be asked, in which order it is done, and that nothing of it is left behind.
 //!
 //! Knows no HTTP status and no MCP; its fronts are `rest` and `mcp`. From request to result: `wire` and `request`
-//! (types), `spec` and `mounts` (every check), `execute` (the life of a run, step by step), with `admission`, `images`,
+//! (types), `spec`, `limits` and `mounts` (every check), `execute` (the life of a run, step by step), with `admission`, `images`,
 //! `stage`, `plan`, `supervise`, `output` and `collect` as its steps; `removal` and `reaper` take everything out of the
 //! engine again, `labels` says whose it is. `volumes` are the named ones that outlive a run.
 
@@ -15,6 +15,7 @@ mod events;
 mod execute;
 mod images;
 mod labels;
+mod limits;
 mod mounts;
 mod names;
 mod output;

@@ -212,8 +212,8 @@ impl Runner {
         let images = self.inner.client.image_list()?;
         let image = |image: crate::docker::ImageSummary| Image {
             id: image.id,
-            tags: image.repo_tags,
-            digests: image.repo_digests,
+            tags: named(image.repo_tags),
+            digests: named(image.repo_digests),
             size_bytes: image.size,
             created: image.created,
         };
@@ -258,6 +258,14 @@ impl Runner {
             self.inner.found.load(Ordering::Relaxed),
         )
     }
+}
+
+/// An untagged image is listed under this name by some engines (20.10).
+fn named(names: Vec<String>) -> Vec<String> {
+    names
+        .into_iter()
+        .filter(|name| !name.starts_with("<none>"))
+        .collect()
 }
 
 impl Inner {

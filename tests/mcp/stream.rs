@@ -74,7 +74,13 @@ impl Stream {
             assert!(reader.read_line(&mut head).unwrap() > 0, "{head}");
         }
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        assert!(head.contains("text/event-stream"), "{head}");
+        for field in [
+            "Content-Type: text/event-stream",
+            "Cache-Control: no-cache, no-transform",
+            "X-Accel-Buffering: no",
+        ] {
+            assert!(head.contains(field), "{field} in {head}");
+        }
         let body = Unchunked {
             inner: reader,
             left: 0,

@@ -137,7 +137,9 @@ fn last_line(piece: &[u8]) -> Option<String> {
     const LOOKED_AT: usize = 2000;
     let end = &piece[piece.len().saturating_sub(LOOKED_AT)..];
     let text = String::from_utf8_lossy(end);
-    let line = text.lines().rev().map(str::trim).find(|l| !l.is_empty())?;
+    // A progress bar returns to the start of its line.
+    let mut lines = text.rsplit(['\n', '\r']).map(str::trim);
+    let line = lines.find(|line| !line.is_empty())?;
     Some(line.to_owned())
 }
 
@@ -161,6 +163,7 @@ mod tests {
             ),
             (pull, Some("pulling abc: Downloading 1.5 MB of 3.0 MB")),
             (Event::Stdout(b"one\ntwo \n\n".to_vec()), Some("two")),
+            (Event::Stdout(b"10%\r20%\r".to_vec()), Some("20%")),
             (Event::Stderr(b"\n".to_vec()), None),
             (Event::Stderr(b"\xff\n".to_vec()), Some("\u{fffd}")),
         ] {

@@ -127,13 +127,7 @@ fn entries(content: &str, budget: usize, shown: &mut DecodedVolume) -> std::io::
         }
         others += 1;
         if others <= NAMED_ENTRIES {
-            shown
-                .other
-                .push(match (kind.is_file(), entry.link_name()?) {
-                    (true, _) => format!("{path} ({size} bytes)"),
-                    (false, Some(target)) => format!("{path} -> {}", target.display()),
-                    (false, None) => format!("{path} (no regular file)"),
-                });
+            shown.other.push(in_words(&entry, &path)?);
         }
     }
     if others > NAMED_ENTRIES {
@@ -143,6 +137,17 @@ fn entries(content: &str, budget: usize, shown: &mut DecodedVolume) -> std::io::
     }
     shown.files = Some(files);
     Ok(others == 0)
+}
+
+/// An entry that is not shown as text.
+fn in_words(entry: &tar::Entry<'_, impl Read>, path: &str) -> std::io::Result<String> {
+    let size = entry.size();
+    let target = entry.link_name()?;
+    Ok(match (entry.header().entry_type().is_file(), target) {
+        (true, _) => format!("{path} ({size} bytes)"),
+        (false, Some(target)) => format!("{path} -> {}", target.display()),
+        (false, None) => format!("{path} (no regular file)"),
+    })
 }
 
 fn read_text(entry: &mut impl Read) -> std::io::Result<Option<String>> {

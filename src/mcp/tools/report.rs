@@ -12,6 +12,9 @@ const LARGEST_RESULT: usize = 890_000;
 /// How much of each stream and volume is tried, from generous to certain to fit.
 const BUDGETS: [usize; 7] = [300_000, 150_000, 75_000, 30_000, 10_000, 2_000, 100];
 
+/// Longest text of a failure, in bytes.
+const LONGEST_ADVICE: usize = 20_000;
+
 /// Which way streams were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Streams {
@@ -28,7 +31,8 @@ pub(super) fn success(essence: &str, structured: Value) -> Value {
 
 /// A failure that a model can act on.
 pub(super) fn failure(tool: &str, error: &Error) -> Value {
-    result(&advice(tool, error), None, true)
+    let (essence, _) = cut(&advice(tool, error), Streams::Text, LONGEST_ADVICE);
+    result(&essence, None, true)
 }
 
 /// The result of a run: an error result when it did not end with exit code 0.
@@ -64,9 +68,11 @@ pub(super) fn images(found: Images) -> Value {
         let shown = &found.images[..found.images.len().min(budget)];
         let mut essence = format!("{} images", found.images.len());
         for image in shown {
-            let names = match image.tags.is_empty() {
-                true => &image.id,
-                false => &image.tags.join(", "),
+            // Older engines name an image without a name like this.
+            let named = image.tags.iter().filter(|tag| *tag != "<none>:<none>");
+            let names = match named.cloned().collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => image.id.clone(),
+                names => names,
             };
             essence.push_str(&format!(
                 "\n{names} ({:.1} MB)",
@@ -320,6 +326,16 @@ mod tests {
             engine.decode(kept).unwrap().len() as u64 + omitted,
             2_000_001
         );
+    }
+
+    #[test]
+    fn a_failure_of_any_length_stays_readable() {
+        let fault = crate::problem::Fault {
+            loc: vec!["arguments".into(), "x".into()],
+            msg: "unknown field".into(),
+        };
+        let result = failure("run_container", &Error::Invalid(vec![fault; 100_000]));
+        assert!(first_text(&result).len() < LONGEST_ADVICE + 100);
     }
 
     #[test]
