@@ -13,6 +13,7 @@ mod certificates;
 mod second_engine;
 mod support;
 
+mod async_runs;
 mod bad_input;
 mod crash;
 mod image;
@@ -23,4 +24,5 @@ mod mounts;
 mod registry;
 mod remote;
 mod run;
+mod streaming;
 mod volumes;

@@ -149,6 +149,26 @@ impl Server {
         open(&self.address, method, path, content_length)
     }
 
+    /// A request with further header fields (each with its line end), its answer unread.
+    pub fn begin(&self, (method, path): (&str, &str), fields: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{fields}\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all((head + body).as_bytes()).unwrap();
+        stream
+    }
+
+    /// As [`Server::begin`], with the whole answer.
+    pub fn ask(&self, target: (&str, &str), fields: &str, body: &str) -> Answer {
+        read_answer(&mut self.begin(target, fields, body)).expect("the server answers")
+    }
+
     /// A run request under way, its answer unread.
     pub fn begin_run(&self, request: &Value) -> TcpStream {
         let body = request.to_string();
