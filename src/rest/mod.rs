@@ -5,6 +5,8 @@ mod body;
 pub mod health;
 mod problems;
 pub mod run;
+pub mod runs;
+mod stream;
 pub mod volume;
 
 pub use problems::problem;

@@ -1,14 +1,14 @@
 //! The life of a run, in order: admit, pull, stage, create, supervise, collect, answer. What was made in the engine
 //! is owned from before its create call and removed behind the answer.
 
-use super::admission::Refused;
+use super::admission::{Refused, Slot};
 use super::collect::{Collection, Sources, missing_parents};
 use super::mounts::MountSource;
 use super::removal::{Object, Owned};
 use super::service::Inner;
 use super::stage::{OBJECT_SLACK, Staged};
 use super::supervise::{Ending, start_error, supervise};
-use super::{Error, Event, Reason, RunResult, RunSpec, Sink, Timings, plan};
+use super::{Error, Event, Reason, RunResult, RunSpec, Silent, Sink, Timings, plan};
 use crate::archive::{self, Collected, Owner, Packer};
 use crate::cancel::Cancel;
 use crate::docker::{self, ContainerCreate, ImageInspect};
@@ -31,31 +31,56 @@ impl Inner {
         cancel: &Cancel,
         sink: &dyn Sink,
     ) -> Result<RunResult, Error> {
-        let active = self.active.enter();
-        let run = Run {
+        let queued = Instant::now();
+        let admitted = self.admission.enter(cancel, &mut |position| {
+            sink.event(Event::Queued { position });
+        });
+        match admitted {
+            Ok(slot) => self.execute_admitted(spec, slot, queued, (cancel, sink)),
+            Err(Refused::Cancelled) => Ok(self.cancelled(spec.id, queued)),
+            Err(Refused::Full) => Err(self.queue_full()),
+        }
+    }
+
+    /// From the slot on.
+    pub(super) fn execute_admitted(
+        &self,
+        spec: RunSpec,
+        slot: Slot,
+        accepted: Instant,
+        (cancel, sink): (&Cancel, &dyn Sink),
+    ) -> Result<RunResult, Error> {
+        let _active = self.active.enter_as(spec.id.clone());
+        let mut run = self.begin(spec.id.clone(), accepted, (cancel, sink));
+        run.timings.queue_ms = millis(accepted.elapsed());
+        run.go(spec, slot)
+    }
+
+    /// What a run answers that was cancelled before anything was done.
+    pub(super) fn cancelled(&self, id: String, accepted: Instant) -> RunResult {
+        self.begin(id, accepted, (&Cancel::new(), &Silent))
+            .cancelled()
+    }
+
+    fn begin<'a>(
+        &'a self,
+        id: String,
+        accepted: Instant,
+        (cancel, sink): (&'a Cancel, &'a dyn Sink),
+    ) -> Run<'a> {
+        Run {
             inner: self,
-            id: active.id().to_owned(),
+            id,
             cancel,
             sink,
-            accepted: Instant::now(),
+            accepted,
             timings: Timings::default(),
-        };
-        run.go(spec)
+        }
     }
 }
 
 impl Run<'_> {
-    fn go(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
-        let queued = Instant::now();
-        let slot = match self.inner.admission.enter(self.cancel, &mut |position| {
-            self.sink.event(Event::Queued { position });
-        }) {
-            Ok(slot) => slot,
-            Err(Refused::Cancelled) => return Ok(self.cancelled()),
-            Err(Refused::Full) => return Err(self.inner.queue_full()),
-        };
-        self.timings.queue_ms = millis(queued.elapsed());
-
+    fn go(mut self, mut spec: RunSpec, slot: Slot) -> Result<RunResult, Error> {
         let pulling = Instant::now();
         let Some(image) = self.inner.images.ensure(&spec, self.cancel, self.sink)? else {
             return Ok(self.cancelled());

@@ -117,6 +117,15 @@ fn start_time(pid: u32) -> Option<u64> {
     fields.get(19)?.parse().ok()
 }
 
+/// A word for this process, unlike that of any before it here.
+pub(crate) fn life() -> &'static str {
+    static LIFE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    LIFE.get_or_init(|| {
+        let owner = Owner::current();
+        format!("{:x}.{:x}", owner.started, owner.pid)
+    })
+}
+
 /// Seconds since 1970.
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now()

@@ -7,8 +7,11 @@
 
 mod active;
 mod admission;
+mod clock;
 mod collect;
+mod detached;
 mod error;
+mod events;
 mod execute;
 mod images;
 mod labels;
@@ -19,6 +22,7 @@ mod output;
 mod plan;
 mod policy;
 mod reaper;
+mod registry;
 mod removal;
 mod request;
 mod result;
@@ -27,10 +31,14 @@ mod spec;
 mod stage;
 mod supervise;
 mod volumes;
+mod whole;
 pub mod wire;
 
+pub use detached::{Cancelled, Next, RunEvents};
 pub use error::Error;
+pub use events::Outcome;
 pub use policy::{Globs, Policy};
+pub use registry::{Keeping, Phase, RunState};
 pub use request::*;
 pub use result::*;
 pub use service::{Front, Health, Image, Runner, Settings};

@@ -1,5 +1,6 @@
 //! From a typed request to a checked run: every rule of the contract and of the policy, before anything is done.
 
+use super::active::new_id;
 use super::mounts::{self, MountSpec};
 use super::policy::Policy;
 use super::wire::{Reader, Wire};
@@ -15,6 +16,7 @@ pub const LABEL_PREFIX: &str = "oneoff.";
 
 /// A run request that passed every check.
 pub struct RunSpec {
+    pub(crate) id: String,
     pub(crate) image: String,
     pub(crate) command: Option<Vec<String>>,
     pub(crate) entrypoint: Option<Vec<String>>,
@@ -63,6 +65,16 @@ impl RunSpec {
         }
     }
 
+    /// The id that the run will have.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How the run's output is to be told.
+    pub fn output_encoding(&self) -> Encoding {
+        self.output_encoding
+    }
+
     /// Bounds for every archive of this run.
     pub(crate) fn archive_limits(&self) -> archive::Limits {
         archive_limits(self.max_unpacked_bytes)
@@ -96,6 +108,7 @@ impl Check<'_> {
         let mounts = mounts::check(self, request.volumes.unwrap_or_default());
         let taken = |path: &str| mounts.iter().any(|mount| mount.hides(path));
         RunSpec {
+            id: new_id(),
             image: self.image(request.image),
             command: self.words("command", request.command),
             entrypoint: self.entrypoint(request.entrypoint),

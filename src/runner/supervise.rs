@@ -1,7 +1,8 @@
 //! Starts a created container, feeds it, reads it to the end and says truthfully how it ended.
 
 use super::output::{Capture, Captured};
-use super::{Error, Event, Reason, RunSpec, Sink};
+use super::whole::WholeChars;
+use super::{Encoding, Error, Event, Reason, RunSpec, Sink};
 use crate::cancel::Cancel;
 use crate::docker::container::{Attached, PendingWait, Stdin, StdinInterrupt};
 use crate::docker::stdcopy::{Stream, demultiplex};
@@ -44,10 +45,7 @@ pub(crate) fn supervise(
     sink.event(Event::Started);
 
     let (finished, timeout) = (Cancel::new(), spec.timeout);
-    let mut streams = (
-        Capture::new(spec.output_bytes),
-        Capture::new(spec.output_bytes),
-    );
+    let mut streams = (Tap::new(spec, Event::Stdout), Tap::new(spec, Event::Stderr));
     let (killed, exit_code) = std::thread::scope(|scope| {
         // However this block is left, the watchdog must hear of it, or the scope would never end.
         let _finished = FireOnDrop(&finished);
@@ -73,8 +71,8 @@ pub(crate) fn supervise(
             .filter(|_| exit_code == KILLED)
             .unwrap_or_else(|| natural_reason(exit_code, oom_killed)),
         oom_killed,
-        stdout: streams.0.finish(spec.output_encoding),
-        stderr: streams.1.finish(spec.output_encoding),
+        stdout: streams.0.capture.finish(spec.output_encoding),
+        stderr: streams.1.capture.finish(spec.output_encoding),
         start: started - before_start,
         run,
     })
@@ -153,25 +151,55 @@ impl Drop for InterruptOnDrop {
 }
 
 /// Reads to the end of the stream, past every limit: an unread stream would block the container.
-fn read(
-    mut output: Attached,
-    streams: &mut (Capture, Capture),
-    sink: &dyn Sink,
-) -> Result<(), Error> {
-    demultiplex(&mut output.stream, &mut |stream, piece| {
+fn read(mut output: Attached, streams: &mut (Tap, Tap), sink: &dyn Sink) -> Result<(), Error> {
+    let outcome = demultiplex(&mut output.stream, &mut |stream, piece| {
         match stream {
-            Stream::Stdout => {
-                streams.0.push(piece);
-                sink.event(Event::Stdout(piece.to_vec()));
-            }
-            Stream::Stderr => {
-                streams.1.push(piece);
-                sink.event(Event::Stderr(piece.to_vec()));
-            }
+            Stream::Stdout => streams.0.push(piece, sink),
+            Stream::Stderr => streams.1.push(piece, sink),
         }
         Ok(())
-    })
-    .map_err(|error| Error::Engine(format!("the container's output was cut: {error}")))
+    });
+    streams.0.end(sink);
+    streams.1.end(sink);
+    outcome.map_err(|error| Error::Engine(format!("the container's output was cut: {error}")))
+}
+
+/// One stream on its way: kept for the answer, and told as it comes.
+struct Tap {
+    capture: Capture,
+    /// `None`: bytes, which may be cut anywhere.
+    whole: Option<WholeChars>,
+    event: fn(Vec<u8>) -> Event,
+}
+
+impl Tap {
+    fn new(spec: &RunSpec, event: fn(Vec<u8>) -> Event) -> Self {
+        Self {
+            capture: Capture::new(spec.output_bytes),
+            whole: (spec.output_encoding == Encoding::Utf8).then(WholeChars::default),
+            event,
+        }
+    }
+
+    fn push(&mut self, piece: &[u8], sink: &dyn Sink) {
+        self.capture.push(piece);
+        let told = match &mut self.whole {
+            Some(whole) => whole.push(piece),
+            None => piece.to_vec(),
+        };
+        self.tell(told, sink);
+    }
+
+    fn end(&mut self, sink: &dyn Sink) {
+        let held = self.whole.take().map(WholeChars::finish);
+        self.tell(held.unwrap_or_default(), sink);
+    }
+
+    fn tell(&self, bytes: Vec<u8>, sink: &dyn Sink) {
+        if !bytes.is_empty() {
+            sink.event((self.event)(bytes));
+        }
+    }
 }
 
 fn oom_killed(client: &Client, container: &str) -> Result<bool, Error> {

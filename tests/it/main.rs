@@ -14,8 +14,10 @@ mod second_engine;
 mod support;
 
 mod abuse;
+mod async_runs;
 mod bad_input;
 mod crash;
+mod image;
 mod lifecycle;
 mod load;
 mod map;
@@ -23,4 +25,5 @@ mod mounts;
 mod registry;
 mod remote;
 mod run;
+mod streaming;
 mod volumes;
