@@ -97,7 +97,7 @@ impl Run<'_> {
         self.timings.stage_ms = millis(staging.elapsed());
 
         let creating = Instant::now();
-        let (container, mut warnings) = self.create(&spec, staged.as_ref())?;
+        let (container, mut warnings) = self.create(&spec, &image, staged.as_ref())?;
         self.make_parents(&spec, container.id(), &mut warnings)?;
         self.timings.create_ms = millis(creating.elapsed());
         if self.cancel.is_fired() {
@@ -152,16 +152,17 @@ impl Run<'_> {
         let name = format!("oneoff-{}-user", self.id);
         let mut container = self.inner.removal.own(Object::Container(name.clone()));
         let config = ContainerCreate {
-            image: spec.image.clone(),
+            image: image.id.clone(),
             cmd: Some(vec!["never-started".into()]),
             labels: self.inner.identity.labels(&self.id, OBJECT_SLACK),
             network_disabled: true,
             ..ContainerCreate::default()
         };
-        let created =
-            self.inner
-                .client
-                .container_create(Some(&name), spec.platform.as_deref(), &config)?;
+        let created = self
+            .inner
+            .client
+            .container_create(Some(&name), spec.platform.as_deref(), &config)
+            .map_err(create_error)?;
         container.become_object(Object::Container(created.id));
         let passwd = self.small_text(container.id(), "/etc/passwd");
         let group = self.small_text(container.id(), "/etc/group");
@@ -182,6 +183,7 @@ impl Run<'_> {
     fn create(
         &self,
         spec: &RunSpec,
+        image: &ImageInspect,
         staged: Option<&Staged>,
     ) -> Result<(Owned, Vec<String>), Error> {
         let name = format!("oneoff-{}", self.id);
@@ -191,7 +193,11 @@ impl Run<'_> {
             .labels(&self.id, spec.timeout + OBJECT_SLACK);
         // Owned by name first: a create call may fail on our side and succeed on the engine's.
         let mut container = self.inner.removal.own(Object::Container(name.clone()));
-        let config = plan::container(spec, staged, labels);
+        let config = ContainerCreate {
+            // What was inspected, whatever its name may mean by now: another run may just have pulled.
+            image: image.id.clone(),
+            ..plan::container(spec, staged, labels)
+        };
         let created =
             self.inner
                 .client

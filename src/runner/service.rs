@@ -166,6 +166,7 @@ impl Runner {
             client: inner.client.clone(),
             identity: inner.identity.clone(),
             active: inner.active.clone(),
+            removal: inner.removal.clone(),
             found: inner.found.clone(),
         }
     }
