@@ -1,7 +1,7 @@
 //! From start to stop: clients that leave, signals, settings.
 
 use super::run::shell;
-use super::support::{Live, IMAGE, Server, docker, read_answer};
+use super::support::{IMAGE, Live, Server, docker, read_answer};
 use serde_json::json;
 use std::net::Shutdown;
 use std::process::Command;
@@ -32,8 +32,8 @@ fn a_client_that_leaves_the_queue_is_forgotten() {
     let running = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
     server.await_running();
     let request = shell("echo queued", json!({})).to_string();
-    let watched = [("Accept", "text/event-stream")];
-    let mut queued = Live::new(server.begin(("POST", "/run"), &watched, &request));
+    let watched = "Accept: text/event-stream\r\n";
+    let mut queued = Live::new(server.begin(("POST", "/run"), watched, &request));
     queued.until("queued");
     let refused = server.post("/run", &shell("echo third", json!({})));
     assert_eq!(refused.status, 429);
