@@ -26,6 +26,7 @@ pub const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("GET", "/volume/{name}", "its content"),
     ("DELETE", "/volume/{name}", "remove it"),
     ("GET", "/health", "whether the engine answers"),
+    ("GET", "/openapi.json", "this API, as OpenAPI 3.1"),
 ];
 
 impl App {
@@ -111,7 +112,7 @@ fn server_config(config: &Config) -> ServerConfig {
         host: config.host.clone(),
         port: config.port,
         auth_token: config.auth_token.clone(),
-        open_paths: vec!["/health".into()],
+        open_paths: ["/health", "/openapi.json"].map(Into::into).into(),
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         body_limit_bytes: config.body_limit_bytes,
@@ -132,16 +133,34 @@ fn route(runner: &Runner, request: Request) -> Reply {
         ("GET" | "HEAD", ["volume", name]) => rest::volume::get(runner, name),
         ("DELETE", ["volume", name]) => rest::volume::delete(runner, name),
         ("GET" | "HEAD", ["health"]) => rest::health::get(runner),
-        (_, ["run"] | ["volume"]) => method_not_allowed("POST"),
-        (_, ["volume", _]) => method_not_allowed("GET, DELETE"),
-        (_, ["health"]) => method_not_allowed("GET"),
-        _ => not_found(),
+        ("GET" | "HEAD", ["openapi.json"]) => rest::openapi::get(),
+        _ => not_routed(&path),
     }
 }
 
-fn method_not_allowed(allow: &str) -> Reply {
+/// 405 with the path's methods, or 404.
+fn not_routed(path: &str) -> Reply {
+    let here = ENDPOINTS
+        .iter()
+        .filter(|endpoint| matches(endpoint.1, path));
+    let allow = here
+        .map(|endpoint| endpoint.0)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if allow.is_empty() {
+        return not_found();
+    }
     let detail = format!("this path takes {allow}");
     Reply::problem(&Problem::new(405, "method_not_allowed", detail)).with_header("Allow", allow)
+}
+
+/// Whether a path is an instance of a template such as `/volume/{name}`.
+fn matches(template: &str, path: &str) -> bool {
+    let (template, path) = (template.split('/'), path.split('/'));
+    template.clone().count() == path.clone().count()
+        && template
+            .zip(path)
+            .all(|(expected, given)| expected == given || expected.starts_with('{'))
 }
 
 fn not_found() -> Reply {

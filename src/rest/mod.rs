@@ -3,6 +3,7 @@
 
 mod body;
 pub mod health;
+pub mod openapi;
 mod problems;
 pub mod run;
 pub mod volume;

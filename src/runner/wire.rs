@@ -183,14 +183,15 @@ impl<T: Wire> Wire for BTreeMap<String, T> {
     }
 }
 
-/// Declares a request type once: its fields become the struct, its JSON schema and its reader.
+/// Declares a request type once: its fields become the struct, its JSON schema and its reader. Every field is optional
+/// here; which of them a request must have, `spec` checks and `#[schemars(extend("required" = […]))]` tells the schema.
 macro_rules! wire_struct {
     ($(#[$attr:meta])* $vis:vis struct $name:ident {
         $($(#[$fattr:meta])* $field:ident: $type:ty $(= $wire:literal)?,)*
     }) => {
-        $(#[$attr])*
         #[derive(Default, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
+        $(#[$attr])*
         $vis struct $name {
             $($(#[$fattr])* $(#[schemars(rename = $wire)])? pub $field: Option<$type>,)*
         }

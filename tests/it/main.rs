@@ -15,6 +15,7 @@ mod lifecycle;
 mod load;
 mod map;
 mod mounts;
+mod openapi;
 mod registry;
 mod run;
 mod volumes;

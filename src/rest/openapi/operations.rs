@@ -1,0 +1,100 @@
+//! Every endpoint in OpenAPI's terms. To add one, describe it here and route it in `app`; a test compares the two.
+
+use super::describe::{Content, Operation, Schemas, in_path};
+use super::examples;
+use crate::rest::volume::{VolumeContent, VolumeCreated};
+use crate::runner::{Health, RunRequest, RunResult, VolumeRequest};
+use serde_json::{Value, json};
+
+/// All of them, in the order in which they are shown.
+pub(super) fn all(schemas: &mut Schemas) -> Vec<Operation> {
+    let mut operations = vec![run(schemas)];
+    operations.extend(volumes(schemas));
+    operations.extend(service(schemas));
+    operations
+}
+
+fn run(schemas: &mut Schemas) -> Operation {
+    Operation::new("POST", "/run", "run", "Run a container once")
+        .tag("runs")
+        .details(
+            "Runs the image with these files, variables and limits, waits for its end, and answers with its output, its \
+             exit code and the volumes that were asked back. A client that hangs up cancels its run.",
+        )
+        .takes(schemas.request::<RunRequest>(), examples::run_requests())
+        .answers(
+            200,
+            "The container ended, whatever its exit code.",
+            Content::json(schemas.answer::<RunResult>(), examples::run_results()),
+        )
+        .problems(&[404, 409, 429, 502, 504])
+}
+
+fn volumes(schemas: &mut Schemas) -> [Operation; 3] {
+    [
+        Operation::new("POST", "/volume", "writeVolume", "Create and fill a named volume")
+            .tag("volumes")
+            .details(
+                "Creates a volume, or writes over one that this service created. A volume that could not be filled is \
+                 removed again.",
+            )
+            .takes(schemas.request::<VolumeRequest>(), examples::volume_requests())
+            .answers(
+                200,
+                "The volume holds what was sent.",
+                Content::json(schemas.answer::<VolumeCreated>(), examples::volume_created()),
+            )
+            .links(200, volume_links())
+            .problems(&[409, 502]),
+        Operation::new("GET", "/volume/{name}", "readVolume", "Read a named volume")
+            .tag("volumes")
+            .parameter(volume_name())
+            .answers(
+                200,
+                "Its content, as a directory that can be posted again.",
+                Content::json(schemas.answer::<VolumeContent>(), examples::volume_content()),
+            )
+            .problems(&[404, 413, 422, 502]),
+        Operation::new("DELETE", "/volume/{name}", "removeVolume", "Remove a named volume")
+            .tag("volumes")
+            .parameter(volume_name())
+            .response(204, json!({"description": "It is gone."}))
+            .problems(&[404, 409, 422, 502]),
+    ]
+}
+
+fn volume_links() -> Value {
+    let link = |id: &str| json!({"operationId": id, "parameters": {"name": "$request.body#/name"}});
+    json!({"read": link("readVolume"), "remove": link("removeVolume")})
+}
+
+fn volume_name() -> Value {
+    in_path(
+        "name",
+        "The volume's name. Only volumes that this service created are reached.",
+        json!({"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"}),
+        "inputs",
+    )
+}
+
+fn service(schemas: &mut Schemas) -> Vec<Operation> {
+    vec![
+        Operation::new("GET", "/health", "health", "Ask whether the engine answers")
+            .tag("service")
+            .details("Answers within 2 s, whatever the load.")
+            .open()
+            .answers(
+                200,
+                "It does.",
+                Content::json(schemas.answer::<Health>(), examples::health()),
+            ),
+        Operation::new("GET", "/openapi.json", "openapi", "Read this document")
+            .tag("service")
+            .open()
+            .answers(
+                200,
+                "OpenAPI 3.1.",
+                Content::json(json!({"type": "object"}), examples::openapi()),
+            ),
+    ]
+}
