@@ -26,8 +26,14 @@ pub const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("GET", "/volume/{name}", "its content"),
     ("DELETE", "/volume/{name}", "remove it"),
     ("GET", "/health", "whether the engine answers"),
+    ("GET", "/docs", "this API, to read and to try in a browser"),
+    ("GET", "/docs/{file}", "what the page loads"),
+    ("GET", "/", "leads to /docs"),
     ("GET", "/openapi.json", "this API, as OpenAPI 3.1"),
 ];
+
+/// What needs no token: nothing here tells more than that the service is there.
+const OPEN_PATHS: &[&str] = &["/", "/docs", "/docs/", "/health", "/openapi.json"];
 
 impl App {
     /// Binds and serves. Errors: the address cannot be bound, unreadable TLS files, no threads.
@@ -112,7 +118,7 @@ fn server_config(config: &Config) -> ServerConfig {
         host: config.host.clone(),
         port: config.port,
         auth_token: config.auth_token.clone(),
-        open_paths: ["/health", "/openapi.json"].map(Into::into).into(),
+        open_paths: OPEN_PATHS.iter().map(|path| (*path).into()).collect(),
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         body_limit_bytes: config.body_limit_bytes,
@@ -133,6 +139,9 @@ fn route(runner: &Runner, request: Request) -> Reply {
         ("GET" | "HEAD", ["volume", name]) => rest::volume::get(runner, name),
         ("DELETE", ["volume", name]) => rest::volume::delete(runner, name),
         ("GET" | "HEAD", ["health"]) => rest::health::get(runner),
+        ("GET" | "HEAD", [""]) => rest::docs::redirect(),
+        ("GET" | "HEAD", ["docs"]) => rest::docs::get(),
+        ("GET" | "HEAD", ["docs", file]) => rest::docs::asset(file, &request),
         ("GET" | "HEAD", ["openapi.json"]) => rest::openapi::get(),
         _ => not_routed(&path),
     }

@@ -19,7 +19,7 @@ pub struct ServerConfig {
     pub port: u16,
     /// Bearer token every request must carry, except on `open_paths`.
     pub auth_token: Option<String>,
-    /// Paths that need no token: exact, or a prefix when they end in `/`.
+    /// Paths that need no token: exact, or a prefix when they end in `/` (but `/` itself is exact).
     pub open_paths: Vec<String>,
     /// Host names allowed beyond loopback names, IP literals and single-label names; `*` globs.
     pub allowed_hosts: Vec<String>,

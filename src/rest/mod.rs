@@ -2,6 +2,7 @@
 //! problem in `problems`, and nowhere else.
 
 mod body;
+pub mod docs;
 pub mod health;
 pub mod openapi;
 mod problems;

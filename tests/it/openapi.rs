@@ -20,6 +20,13 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
     operations
 }
 
+/// A path of this template.
+fn sample(template: &str) -> String {
+    template
+        .replace("{name}", "no-such-volume")
+        .replace("{file}", "start.js")
+}
+
 #[test]
 fn the_document_is_the_one_that_was_agreed() {
     let server = Server::start();
@@ -60,7 +67,7 @@ fn the_document_describes_exactly_what_is_routed() {
     // Each path answers its methods and, with 405, names just them when asked for another.
     for path in described.iter().map(|(_, path)| path) {
         let methods: BTreeSet<_> = described.iter().filter(|(_, p)| p == path).collect();
-        let place = path.replace("{name}", "no-such-volume");
+        let place = sample(path);
         let refused = server.request("PATCH", &place, "");
         assert_eq!(refused.status, 405, "{path}");
         let allow = refused.header("Allow").unwrap();
@@ -122,7 +129,7 @@ fn every_operation_is_described_with_examples_problems_and_who_may() {
         assert!(problems >= 3, "{name}");
         // What the document says of tokens is so.
         let open = operation["security"] == json!([]);
-        let answer = server.request(&method, &path.replace("{name}", "no-such-volume"), "");
+        let answer = server.request(&method, &sample(&path), "");
         assert_eq!(answer.status == 401, !open, "{name}");
         assert_eq!(operation["responses"]["401"].is_null(), open, "{name}");
     }

@@ -1,6 +1,8 @@
 #!/bin/bash
-# What the tests need besides an engine and images: a registry with its password file, certificates, an HTTP client.
+# What the tests need besides an engine and images: a registry with its password file, certificates, an HTTP client,
+# and a browser for /docs.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec "$here/packages.sh" curl openssl docker-registry htpasswd:apache2-utils
+exec "$here/packages.sh" curl openssl docker-registry htpasswd:apache2-utils \
+    chromium chromedriver:chromium-driver

@@ -11,6 +11,7 @@ pub(super) fn all(schemas: &mut Schemas) -> Vec<Operation> {
     let mut operations = vec![run(schemas)];
     operations.extend(volumes(schemas));
     operations.extend(service(schemas));
+    operations.extend(pages());
     operations
 }
 
@@ -75,6 +76,42 @@ fn volume_name() -> Value {
         json!({"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"}),
         "inputs",
     )
+}
+
+fn pages() -> [Operation; 3] {
+    let redirect = json!({
+        "description": "To /docs.",
+        "headers": {"Location": {
+            "description": "Where the documentation is.", "required": true, "schema": {"const": "docs"},
+        }},
+    });
+    [
+        Operation::new("GET", "/docs", "docs", "Read and try this API in a browser")
+            .tag("service")
+            .open()
+            .answers(200, "A page.", Content::text("text/html", "<!doctype html>…")),
+        Operation::new("GET", "/docs/{file}", "docsFile", "What the page loads")
+            .tag("service")
+            .open()
+            .parameter(in_path(
+                "file",
+                "Its name.",
+                json!({"enum": ["swagger-ui-bundle.js", "swagger-ui.css", "start.js"]}),
+                "start.js",
+            ))
+            .response(
+                200,
+                json!({"description": "The file.", "content": {
+                    "text/javascript": {"schema": {"type": "string"}, "examples": {"script": {"value": "…"}}},
+                    "text/css": {"schema": {"type": "string"}, "examples": {"style": {"value": "…"}}},
+                }}),
+            )
+            .problems(&[404]),
+        Operation::new("GET", "/", "root", "Find the documentation")
+            .tag("service")
+            .open()
+            .response(307, redirect),
+    ]
 }
 
 fn service(schemas: &mut Schemas) -> Vec<Operation> {

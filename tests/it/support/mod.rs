@@ -1,12 +1,14 @@
 //! A live server of the built binary, and the engine seen independently of it, through the `docker` command.
 
 mod archive;
+mod browser;
 mod directory;
 mod engine;
 pub mod registry;
 mod server;
 
 pub use archive::{Entry, tar_gz, untar};
+pub use browser::Browser;
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
 pub use server::{Answer, Server, await_nothing_left, read_answer};
