@@ -29,6 +29,7 @@ pub const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("GET", "/docs", "this API, to read and to try in a browser"),
     ("GET", "/docs/{file}", "what the page loads"),
     ("GET", "/", "leads to /docs"),
+    ("GET", "/metrics", "what it counts, for Prometheus"),
     ("GET", "/openapi.json", "this API, as OpenAPI 3.1"),
 ];
 
@@ -119,6 +120,7 @@ fn server_config(config: &Config) -> ServerConfig {
         port: config.port,
         auth_token: config.auth_token.clone(),
         open_paths: OPEN_PATHS.iter().map(|path| (*path).into()).collect(),
+        route_of,
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         body_limit_bytes: config.body_limit_bytes,
@@ -142,6 +144,7 @@ fn route(runner: &Runner, request: Request) -> Reply {
         ("GET" | "HEAD", [""]) => rest::docs::redirect(),
         ("GET" | "HEAD", ["docs"]) => rest::docs::get(),
         ("GET" | "HEAD", ["docs", file]) => rest::docs::asset(file, &request),
+        ("GET" | "HEAD", ["metrics"]) => rest::metrics::get(runner),
         ("GET" | "HEAD", ["openapi.json"]) => rest::openapi::get(),
         _ => not_routed(&path),
     }
@@ -161,6 +164,12 @@ fn not_routed(path: &str) -> Reply {
     }
     let detail = format!("this path takes {allow}");
     Reply::problem(&Problem::new(405, "method_not_allowed", detail)).with_header("Allow", allow)
+}
+
+/// The template that a path belongs to, for metrics: whatever clients ask for, there are only so many.
+fn route_of(path: &str) -> &'static str {
+    let endpoint = ENDPOINTS.iter().find(|endpoint| matches(endpoint.1, path));
+    endpoint.map_or("other", |endpoint| endpoint.1)
 }
 
 /// Whether a path is an instance of a template such as `/volume/{name}`.

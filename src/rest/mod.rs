@@ -4,6 +4,7 @@
 mod body;
 pub mod docs;
 pub mod health;
+pub mod metrics;
 pub mod openapi;
 mod problems;
 pub mod run;

@@ -32,5 +32,5 @@ pub use error::Error;
 pub use policy::{Globs, Policy};
 pub use request::*;
 pub use result::*;
-pub use service::{Front, Health, Image, Runner, Settings};
+pub use service::{Front, Health, Image, Occupancy, Runner, Settings};
 pub use spec::{LABEL_PREFIX, RunSpec};

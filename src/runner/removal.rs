@@ -2,6 +2,7 @@
 
 use super::active::ActiveId;
 use crate::docker::{self, Client};
+use crate::metrics::{self, Label};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -106,7 +107,11 @@ fn spawn(
         .stack_size(256 * 1024)
         .spawn(move || {
             for object in jobs {
+                let begun = Instant::now();
                 remove_until_gone(&client, &object, &pending);
+                if matches!(object, Object::Container(_)) {
+                    metrics::PHASES.observe([Label::Word("remove")], begun.elapsed());
+                }
                 pending.finish_one();
             }
         })

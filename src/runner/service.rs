@@ -46,6 +46,8 @@ pub(super) struct Inner {
     pub(super) policy: Policy,
     pub(super) identity: Identity,
     pub(super) admission: Admission,
+    pub(super) slots: usize,
+    pub(super) queue_length: usize,
     pub(super) images: Images,
     pub(super) stage: Stage,
     pub(super) removal: Removal,
@@ -78,6 +80,23 @@ pub struct Health {
     pub docker_version: String,
     /// The newest API version the engine speaks.
     pub api_version: String,
+}
+
+/// How busy a runner is.
+#[derive(Clone, Copy, Debug)]
+pub struct Occupancy {
+    /// Runs that may go on at once.
+    pub slots: usize,
+    /// Slots that are free.
+    pub free: usize,
+    /// Runs that may wait.
+    pub queue_length: usize,
+    /// Runs that wait.
+    pub waiting: usize,
+    /// Runs and fills that the engine holds something for, or soon will.
+    pub active: usize,
+    /// Leftovers removed so far.
+    pub reaped: u64,
 }
 
 /// An image the engine has.
@@ -115,6 +134,8 @@ impl Runner {
         };
         let inner = Inner {
             admission: Admission::new(settings.max_concurrent_runs, settings.queue_length),
+            slots: settings.max_concurrent_runs,
+            queue_length: settings.queue_length,
             images: Images::new(client.clone(), settings.pull_timeout),
             policy: settings.policy,
             identity,
@@ -222,15 +243,18 @@ impl Runner {
         self.inner.removal.finish(deadline)
     }
 
-    /// Runs going on, free slots, runs waiting, leftovers removed so far.
-    pub fn occupancy(&self) -> (usize, usize, usize, u64) {
-        let (free, waiting) = self.inner.admission.occupancy();
-        (
-            self.inner.active.count(),
+    /// How busy it is.
+    pub fn occupancy(&self) -> Occupancy {
+        let inner = &self.inner;
+        let (free, waiting) = inner.admission.occupancy();
+        Occupancy {
+            slots: inner.slots,
             free,
+            queue_length: inner.queue_length,
             waiting,
-            self.inner.found.load(Ordering::Relaxed),
-        )
+            active: inner.active.count(),
+            reaped: inner.found.load(Ordering::Relaxed),
+        }
     }
 }
 

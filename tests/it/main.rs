@@ -15,6 +15,7 @@ mod docs;
 mod lifecycle;
 mod load;
 mod map;
+mod metrics;
 mod mounts;
 mod openapi;
 mod registry;

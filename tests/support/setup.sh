@@ -1,8 +1,8 @@
 #!/bin/bash
 # What the tests need besides an engine and images: a registry with its password file, certificates, an HTTP client,
-# and a browser for /docs.
+# a browser for /docs, promtool for /metrics.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec "$here/packages.sh" curl openssl docker-registry htpasswd:apache2-utils \
-    chromium chromedriver:chromium-driver
+"$here/packages.sh" curl openssl docker-registry htpasswd:apache2-utils chromium chromedriver:chromium-driver
+"$here/promtool.sh"

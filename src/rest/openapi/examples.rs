@@ -5,6 +5,13 @@ use serde_json::{Value, json};
 /// Base64 of a tar.gz that holds `./test.txt` with `Hello, World!`.
 const DIRECTORY: &str = "H4sIAAAAAAACA+3SQQrCMBBG4Vl7inEvaZQkvYI3cC3YXSCQTsHjG7osukxB+r7NP/s3bpDufDPGuG6z3S938uEmGmUHy2zPqioH5QabZnP2tr79Uwi/+1/Tpn/7llHU07+7+5Rzueij1Pw6nwQAAAAAAAAAAAAAAADAH/kAvpZOUAAoAAA=";
 
+/// Answers of `GET /metrics`.
+pub(super) const METRICS: &str = "\
+# HELP oneoff_slots Runs that may go on at once.
+# TYPE oneoff_slots gauge
+oneoff_slots 4
+";
+
 /// Requests of `POST /run`.
 pub(super) fn run_requests() -> Value {
     json!({

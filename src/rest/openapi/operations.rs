@@ -125,6 +125,14 @@ fn service(schemas: &mut Schemas) -> Vec<Operation> {
                 "It does.",
                 Content::json(schemas.answer::<Health>(), examples::health()),
             ),
+        Operation::new("GET", "/metrics", "metrics", "Read what the service counts")
+            .tag("service")
+            .details("In Prometheus' text format.")
+            .answers(
+                200,
+                "Every metric.",
+                Content::text("text/plain", examples::METRICS),
+            ),
         Operation::new("GET", "/openapi.json", "openapi", "Read this document")
             .tag("service")
             .open()
