@@ -1,8 +1,10 @@
 //! Wires the parts together; the whole API stands here as one match.
 
+use crate::cancel::Cancel;
 use crate::config::{Config, host_name};
 use crate::docker::Client;
 use crate::http::{Handler, Reply, Request, Server, ServerConfig};
+use crate::mcp::{self, Mcp, Toolset};
 use crate::problem::Problem;
 use crate::rest;
 use crate::runner::{Runner, Settings};
@@ -15,8 +17,16 @@ const REMOVAL_GRACE: Duration = Duration::from_secs(15);
 /// A server with everything behind it.
 pub struct App {
     server: Server,
-    runner: Runner,
+    fronts: Fronts,
     grace: Duration,
+}
+
+/// What requests are answered from.
+#[derive(Clone)]
+struct Fronts {
+    runner: Runner,
+    mcp: Mcp,
+    body_limit_bytes: u64,
 }
 
 /// The endpoints, as the start-up banner lists them.
@@ -26,11 +36,15 @@ pub const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("GET", "/volume/{name}", "its content"),
     ("DELETE", "/volume/{name}", "remove it"),
     ("GET", "/health", "whether the engine answers"),
+    ("GET", "/policy", "what callers may ask for"),
     ("GET", "/docs", "this API, to read and to try in a browser"),
     ("GET", "/docs/{file}", "what the page loads"),
     ("GET", "/", "leads to /docs"),
     ("GET", "/metrics", "what it counts, for Prometheus"),
     ("GET", "/openapi.json", "this API, as OpenAPI 3.1"),
+    ("POST", "/mcp", "MCP over Streamable HTTP"),
+    ("GET", "/sse", "MCP over HTTP+SSE"),
+    ("POST", "/messages", "its messages"),
 ];
 
 /// What needs no token: nothing here tells more than that the service is there.
@@ -40,10 +54,10 @@ impl App {
     /// Binds and serves. Errors: the address cannot be bound, unreadable TLS files, no threads.
     pub fn start(config: &Config) -> Result<Self, String> {
         let client = client(config)?;
-        let gate: Arc<std::sync::OnceLock<Runner>> = Arc::default();
+        let gate: Arc<std::sync::OnceLock<Fronts>> = Arc::default();
         let handler_gate = Arc::clone(&gate);
         let handler: Handler = Arc::new(move |request| match handler_gate.get() {
-            Some(runner) => route(runner, request),
+            Some(fronts) => route(fronts, request),
             None => Reply::problem(&Problem::new(503, "starting", "the server is starting")),
         });
         let server = Server::start(server_config(config), handler).map_err(|error| {
@@ -55,10 +69,17 @@ impl App {
         runner
             .patrol()
             .map_err(|error| format!("no thread for the reaper: {error}"))?;
-        let _ = gate.set(runner.clone());
+        let mcp = Mcp::new(runner.clone(), mcp_settings(config))
+            .map_err(|error| format!("no thread for MCP: {error}"))?;
+        let fronts = Fronts {
+            runner,
+            mcp,
+            body_limit_bytes: config.body_limit_bytes,
+        };
+        let _ = gate.set(fronts.clone());
         Ok(Self {
             server,
-            runner,
+            fronts,
             grace: config.shutdown_grace,
         })
     }
@@ -71,12 +92,63 @@ impl App {
     /// Stops accepting, lets requests finish, cancels the rest, and leaves nothing in the engine.
     pub fn stop(self) {
         self.server.shutdown(self.grace);
+        self.fronts.close();
+    }
+}
+
+impl Fronts {
+    fn close(&self) {
+        self.mcp.close();
         match self.runner.close(Instant::now() + REMOVAL_GRACE) {
             0 => log::info!("stopped; nothing is left in the engine"),
             left => log::error!(
                 "stopped; {left} objects are left in the engine, for the next start to remove"
             ),
         }
+    }
+}
+
+/// The `stdio` subcommand: MCP on standard input and output, until the input ends or `stop` fires.
+pub fn stdio(config: &Config, stop: &Cancel) -> Result<(), String> {
+    // Several may run at once beside a server, so each has a name of its own, whatever is configured.
+    let place = format!("stdio:{}", std::process::id());
+    let name = config.instance.clone().unwrap_or_else(host_name);
+    let runner = runner(config, client(config)?, format!("{name}:{place}"))?;
+    runner
+        .patrol()
+        .map_err(|error| format!("no thread for the reaper: {error}"))?;
+    let mcp = Mcp::new(runner.clone(), mcp_settings(config))
+        .map_err(|error| format!("no thread for MCP: {error}"))?;
+    let fronts = Fronts {
+        runner,
+        mcp,
+        body_limit_bytes: config.body_limit_bytes,
+    };
+    let served = fronts.mcp.clone();
+    let (ended, input_ended) = crossbeam_channel::bounded(1);
+    std::thread::Builder::new()
+        .name("mcp-stdin".into())
+        .spawn(move || {
+            let outcome = mcp::stdio::serve(&served, std::io::stdin().lock(), std::io::stdout());
+            let _ = ended.send(outcome);
+        })
+        .map_err(|error| format!("no thread for stdin: {error}"))?;
+    let outcome = crossbeam_channel::select! {
+        recv(input_ended) -> outcome => outcome.unwrap_or(Ok(())),
+        recv(stop.done()) -> _ => Ok(()),
+    };
+    fronts.close();
+    outcome.map_err(|error| format!("stdin: {error}"))
+}
+
+fn mcp_settings(config: &Config) -> mcp::Settings {
+    mcp::Settings {
+        client_session_ids: config.client_session_ids,
+        toolset: match config.mcp_test_tools {
+            true => Toolset::WithTrials,
+            false => Toolset::Own,
+        },
+        ..mcp::Settings::default()
     }
 }
 
@@ -131,7 +203,8 @@ fn server_config(config: &Config) -> ServerConfig {
 }
 
 /// The whole API.
-fn route(runner: &Runner, request: Request) -> Reply {
+fn route(fronts: &Fronts, request: Request) -> Reply {
+    let Fronts { runner, mcp, .. } = fronts;
     let method = request.method.clone();
     let path = request.path.clone();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
@@ -144,8 +217,12 @@ fn route(runner: &Runner, request: Request) -> Reply {
         ("GET" | "HEAD", [""]) => rest::docs::redirect(),
         ("GET" | "HEAD", ["docs"]) => rest::docs::get(),
         ("GET" | "HEAD", ["docs", file]) => rest::docs::asset(file, &request),
-        ("GET" | "HEAD", ["metrics"]) => rest::metrics::get(runner),
+        ("GET" | "HEAD", ["policy"]) => rest::policy::get(runner, fronts.body_limit_bytes),
+        ("GET" | "HEAD", ["metrics"]) => rest::metrics::get(runner, mcp_occupancy(mcp)),
         ("GET" | "HEAD", ["openapi.json"]) => rest::openapi::get(),
+        (_, ["mcp"]) => mcp.streamable(request),
+        (_, ["sse"]) => mcp.sse(&request),
+        (_, ["messages"]) => mcp.messages(request),
         _ => not_routed(&path),
     }
 }
@@ -164,6 +241,14 @@ fn not_routed(path: &str) -> Reply {
     }
     let detail = format!("this path takes {allow}");
     Reply::problem(&Problem::new(405, "method_not_allowed", detail)).with_header("Allow", allow)
+}
+
+fn mcp_occupancy(mcp: &Mcp) -> rest::metrics::McpOccupancy {
+    let [streams, sessions, calls] = mcp.census();
+    rest::metrics::McpOccupancy {
+        sessions: streams + sessions,
+        calls,
+    }
 }
 
 /// The template that a path belongs to, for metrics: whatever clients ask for, there are only so many.

@@ -1,6 +1,7 @@
 //! Configuration, then the parts, then serve until a signal comes, then stop.
 
-use oneoff_docker_runner::app::{App, ENDPOINTS, reap};
+use oneoff_docker_runner::app::{App, ENDPOINTS, reap, stdio};
+use oneoff_docker_runner::cancel::Cancel;
 use oneoff_docker_runner::config::Config;
 use oneoff_docker_runner::healthcheck;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -9,9 +10,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: oneoff-docker-runner [serve | healthcheck | reap | --help | --version]
+usage: oneoff-docker-runner [serve | stdio | healthcheck | reap | --help | --version]
 
   serve        serve HTTP (the default)
+  stdio        speak MCP on standard input and output
   healthcheck  exit 0 if the server of this configuration is healthy
   reap         remove what dead servers left in the engine, and exit
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
             "\n"
         )),
         [] | ["serve"] => configured(serve),
+        ["stdio"] => configured(speak),
         ["healthcheck"] => configured(|config| healthcheck::check(&config.host, config.port)),
         ["reap"] => configured(|config| print(&format!("{} leftovers removed\n", reap(config)?))),
         _ => Err(format!("unknown arguments\n\n{USAGE}")),
@@ -77,6 +80,20 @@ fn serve(config: &Config) -> Result<(), String> {
     });
     app.stop();
     Ok(())
+}
+
+fn speak(config: &Config) -> Result<(), String> {
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("signals: {error}"))?;
+    let stop = Cancel::new();
+    let fired = stop.clone();
+    std::thread::spawn(move || {
+        signals.forever().next();
+        fired.fire();
+        signals.forever().next();
+        std::process::exit(130);
+    });
+    stdio(config, &stop)
 }
 
 fn banner(app: &App) -> String {

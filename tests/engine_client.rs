@@ -5,8 +5,8 @@
 mod busybox_image;
 #[path = "support/certificates.rs"]
 mod certificates;
-#[path = "support/tls_engine.rs"]
-mod tls_engine;
+#[path = "support/second_engine.rs"]
+mod second_engine;
 
 use certificates::Authority;
 use oneoff_docker_runner::docker::{
@@ -14,11 +14,11 @@ use oneoff_docker_runner::docker::{
     VolumeCreate,
     stdcopy::{self, Stream},
 };
+use second_engine::SecondEngine;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use tls_engine::SecondEngine;
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -45,35 +45,6 @@ impl Counter {
     pub(super) fn render(&self, text: &mut String) {
         let value = self.value.load(Ordering::Relaxed);
         sample(text, "counter", self.name, self.help, value as f64);
-    }
-}
-
-/// A number that grows and shrinks.
-pub struct Gauge {
-    name: &'static str,
-    help: &'static str,
-    value: AtomicI64,
-}
-
-impl Gauge {
-    pub(super) const fn new(name: &'static str, help: &'static str) -> Self {
-        let value = AtomicI64::new(0);
-        Self { name, help, value }
-    }
-
-    /// One more.
-    pub fn rise(&self) {
-        self.value.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One less.
-    pub fn fall(&self) {
-        self.value.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn render(&self, text: &mut String) {
-        let value = self.value.load(Ordering::Relaxed);
-        sample(text, "gauge", self.name, self.help, value as f64);
     }
 }
 

@@ -4,7 +4,7 @@
 mod kinds;
 mod process;
 
-pub use kinds::{Counter, Counters, Gauge, Histograms, Label, sample};
+pub use kinds::{Counter, Counters, Histograms, Label, sample};
 
 use kinds::Label::Word;
 
@@ -79,9 +79,6 @@ pub static BYTES_IN: Counter = Counter::new(
 pub static BYTES_OUT: Counter =
     Counter::new("oneoff_http_sent_bytes_total", "Bytes sent to clients.");
 
-/// Open MCP sessions.
-pub static SESSIONS: Gauge = Gauge::new("oneoff_mcp_sessions", "Open MCP sessions.");
-
 /// Everything above and the process itself, in Prometheus' text format 0.0.4; `more` is appended.
 pub fn render(more: &str) -> String {
     let mut text = String::new();
@@ -92,7 +89,6 @@ pub fn render(more: &str) -> String {
     HTTP_DURATION.render(&mut text);
     BYTES_IN.render(&mut text);
     BYTES_OUT.render(&mut text);
-    SESSIONS.render(&mut text);
     process::render(&mut text);
     text + more
 }

@@ -4,9 +4,18 @@ use crate::http::Reply;
 use crate::metrics::{render, sample};
 use crate::runner::Runner;
 
+/// How busy MCP is, for those who know it to tell.
+#[derive(Clone, Copy, Debug)]
+pub struct McpOccupancy {
+    /// Open sessions, over any transport.
+    pub sessions: usize,
+    /// Calls of tools that go on.
+    pub calls: usize,
+}
+
 /// Everything that is counted.
-pub fn get(runner: &Runner) -> Reply {
-    let text = render(&occupancy(runner));
+pub fn get(runner: &Runner, mcp: McpOccupancy) -> Reply {
+    let text = render(&occupancy(runner, mcp));
     Reply::bytes(
         200,
         "text/plain; version=0.0.4; charset=utf-8",
@@ -14,7 +23,7 @@ pub fn get(runner: &Runner) -> Reply {
     )
 }
 
-fn occupancy(runner: &Runner) -> String {
+fn occupancy(runner: &Runner, mcp: McpOccupancy) -> String {
     let now = runner.occupancy();
     let gauges = [
         ("oneoff_slots", "Runs that may go on at once.", now.slots),
@@ -37,6 +46,12 @@ fn occupancy(runner: &Runner) -> String {
             "oneoff_objects_in_use",
             "Runs and other work that the engine holds objects for.",
             now.active,
+        ),
+        ("oneoff_mcp_sessions", "Open MCP sessions.", mcp.sessions),
+        (
+            "oneoff_mcp_calls",
+            "Calls of MCP tools that go on.",
+            mcp.calls,
         ),
     ];
     let mut text = String::new();

@@ -6,6 +6,7 @@ pub mod docs;
 pub mod health;
 pub mod metrics;
 pub mod openapi;
+pub mod policy;
 mod problems;
 pub mod run;
 pub mod volume;

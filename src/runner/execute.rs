@@ -169,7 +169,7 @@ impl Run<'_> {
             .labels(&self.id, spec.timeout + OBJECT_SLACK);
         // Owned by name first: a create call may fail on our side and succeed on the engine's.
         let mut container = self.inner.removal.own(Object::Container(name.clone()));
-        let config = plan::container(spec, staged, labels);
+        let config = plan::container(spec, staged.map(Staged::mountpoint), labels);
         let created =
             self.inner
                 .client

@@ -1,17 +1,19 @@
 //! Runs: what may be asked, in which order it is done, and that nothing of it is left behind.
 //!
 //! Knows no HTTP status and no MCP; its fronts are `rest` and `mcp`. From request to result: `wire` and `request`
-//! (types), `spec` and `mounts` (every check), `execute` (the life of a run, step by step), with `admission`, `images`,
+//! (types), `spec`, `limits` and `mounts` (every check), `execute` (the life of a run, step by step), with `admission`, `images`,
 //! `stage`, `plan`, `supervise`, `output` and `collect` as its steps; `removal` and `reaper` take everything out of the
 //! engine again, `labels` says whose it is. `volumes` are the named ones that outlive a run.
 
 mod active;
 mod admission;
 mod collect;
+mod dry_run;
 mod error;
 mod execute;
 mod images;
 mod labels;
+mod limits;
 mod mounts;
 mod names;
 mod output;
@@ -28,6 +30,7 @@ mod supervise;
 mod volumes;
 pub mod wire;
 
+pub use dry_run::{PlannedVolume, RunPlan};
 pub use error::Error;
 pub use policy::{Globs, Policy};
 pub use request::*;

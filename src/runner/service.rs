@@ -9,7 +9,7 @@ use super::policy::Policy;
 use super::reaper::{Patrol, Reaper};
 use super::removal::Removal;
 use super::stage::Stage;
-use super::{Error, PullPolicy, RunResult, RunSpec, Sink};
+use super::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
 use crate::archive;
 use crate::cancel::Cancel;
 use crate::docker::Client;
@@ -190,6 +190,16 @@ impl Runner {
         self.inner.execute(spec, cancel, sink)
     }
 
+    /// What running it would do. Nothing is done, and the engine is not asked.
+    pub fn plan(&self, spec: &RunSpec) -> RunPlan {
+        self.inner.plan(spec)
+    }
+
+    /// What requests are checked against.
+    pub fn policy(&self) -> &Policy {
+        &self.inner.policy
+    }
+
     /// Creates a named volume and fills it (an object with [`super::VolumeRequest`]'s fields), or writes over one of
     /// ours. Gives a sentence that says what was done. A volume that this created is gone again if it fails.
     pub fn volume_create(&self, request: Value, front: Front) -> Result<String, Error> {
@@ -221,8 +231,8 @@ impl Runner {
         let images = self.inner.client.image_list()?;
         let image = |image: crate::docker::ImageSummary| Image {
             id: image.id,
-            tags: image.repo_tags,
-            digests: image.repo_digests,
+            tags: named(image.repo_tags),
+            digests: named(image.repo_digests),
             size_bytes: image.size,
             created: image.created,
         };
@@ -256,6 +266,14 @@ impl Runner {
             reaped: inner.found.load(Ordering::Relaxed),
         }
     }
+}
+
+/// An untagged image is listed under this name by some engines (20.10).
+fn named(names: Vec<String>) -> Vec<String> {
+    names
+        .into_iter()
+        .filter(|name| !name.starts_with("<none>"))
+        .collect()
 }
 
 impl Inner {

@@ -3,7 +3,7 @@
 use super::mounts::{self, MountSpec};
 use super::policy::Policy;
 use super::wire::{Reader, Wire};
-use super::{AuthRequest, ByteSize, Encoding, Error, Front, PullPolicy, RunRequest, StringOrList};
+use super::{AuthRequest, Encoding, Error, Front, PullPolicy, RunRequest, StringOrList};
 use crate::archive;
 use crate::docker::{AuthConfig, Labels};
 use serde_json::Value;
@@ -45,9 +45,6 @@ pub struct RunSpec {
     pub(crate) max_collect_bytes: u64,
     pub(crate) max_unpacked_bytes: u64,
 }
-
-/// Smallest memory limit that engines accept, in bytes.
-const MIN_MEMORY_BYTES: u64 = 6 << 20;
 
 impl RunSpec {
     /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
@@ -245,24 +242,6 @@ impl Check<'_> {
         }
     }
 
-    fn timeout(&mut self, secs: Option<f64>) -> Duration {
-        let max = self.policy.max_timeout;
-        let Some(secs) = secs else {
-            return self.policy.default_timeout.min(max);
-        };
-        match Duration::try_from_secs_f64(secs) {
-            Ok(timeout) if !timeout.is_zero() && timeout <= max => timeout,
-            _ => {
-                let most = max.as_secs();
-                self.reader.fault_at(
-                    "timeout_secs",
-                    format!("expected a number of seconds above 0 and at most {most}"),
-                );
-                max
-            }
-        }
-    }
-
     fn working_dir(&mut self, dir: Option<String>) -> Option<String> {
         let dir = dir?;
         let proc = dir == "/proc" || dir.starts_with("/proc/");
@@ -279,7 +258,7 @@ impl Check<'_> {
         Some(dir)
     }
 
-    fn plain(&mut self, field: &str, text: Option<String>) -> Option<String> {
+    pub(super) fn plain(&mut self, field: &str, text: Option<String>) -> Option<String> {
         let text = text?;
         if text.is_empty() || text.chars().any(char::is_control) {
             self.reader
@@ -367,96 +346,5 @@ impl Check<'_> {
             .into_iter()
             .map(|(host, address)| format!("{host}:{address}"))
             .collect()
-    }
-
-    fn runtime(&mut self, runtime: Option<String>) -> Option<String> {
-        let runtime = self.plain("runtime", runtime)?;
-        if !self.policy.allowed_runtimes.allow(&runtime) {
-            let list = self.policy.allowed_runtimes.describe();
-            self.forbid(
-                "runtime_not_allowed",
-                format!("this runtime is not allowed here; allowed: {list}"),
-            );
-        }
-        Some(runtime)
-    }
-
-    fn network(&mut self, network: Option<String>) -> String {
-        let network = self
-            .plain("network", network)
-            .unwrap_or_else(|| "bridge".into());
-        if !self.policy.allowed_networks.allow(&network) {
-            let list = self.policy.allowed_networks.describe();
-            self.forbid(
-                "network_not_allowed",
-                format!("this network is not allowed here; allowed: {list}"),
-            );
-        }
-        network
-    }
-
-    fn memory(&mut self, memory: Option<ByteSize>) -> u64 {
-        let max = self.policy.max_memory_bytes;
-        let Some(ByteSize(bytes)) = memory else {
-            return max.map_or(self.policy.default_memory_bytes, |max| {
-                max.min(self.policy.default_memory_bytes)
-            });
-        };
-        self.at_most("memory", bytes, max);
-        self.at_least("memory", bytes, MIN_MEMORY_BYTES)
-    }
-
-    fn nano_cpus(&mut self, cpus: Option<f64>) -> u64 {
-        let max = self.policy.max_cpus;
-        let Some(cpus) = cpus else {
-            return max.map_or(0, |max| (max * 1e9) as u64);
-        };
-        match max {
-            _ if !(0.01..=100_000.0).contains(&cpus) => {
-                self.reader
-                    .fault_at("cpus", "expected a number of CPUs, at least 0.01");
-            }
-            Some(max) if cpus > max => {
-                self.reader
-                    .fault_at("cpus", format!("the server's maximum is {max}"));
-            }
-            _ => {}
-        }
-        (cpus * 1e9) as u64
-    }
-
-    fn pids_limit(&mut self, limit: Option<u64>) -> u64 {
-        let max = self.policy.max_pids_limit;
-        let Some(limit) = limit else {
-            return max.map_or(self.policy.default_pids_limit, |max| {
-                max.min(self.policy.default_pids_limit)
-            });
-        };
-        self.at_most("pids_limit", limit, max.or(Some(i64::MAX as u64)));
-        self.at_least("pids_limit", limit, 1)
-    }
-
-    fn output_bytes(&mut self, size: Option<ByteSize>) -> u64 {
-        let max = self.policy.max_output_bytes;
-        let Some(ByteSize(bytes)) = size else {
-            return self.policy.default_output_bytes.min(max);
-        };
-        self.at_most("max_output_bytes", bytes, Some(max));
-        bytes
-    }
-
-    fn at_most(&mut self, field: &str, value: u64, max: Option<u64>) {
-        if let Some(max) = max.filter(|max| value > *max) {
-            self.reader
-                .fault_at(field, format!("the server's maximum is {max}"));
-        }
-    }
-
-    fn at_least(&mut self, field: &str, value: u64, min: u64) -> u64 {
-        if value < min {
-            self.reader
-                .fault_at(field, format!("must be at least {min}"));
-        }
-        value
     }
 }

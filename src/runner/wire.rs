@@ -259,8 +259,8 @@ macro_rules! wire_name {
 macro_rules! wire_enum {
     ($(#[$attr:meta])* $vis:vis enum $name:ident { $($(#[$vattr:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$attr])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
-        $vis enum $name { $($(#[$vattr])* #[schemars(rename = $word)] $variant,)* }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+        $vis enum $name { $($(#[$vattr])* #[serde(rename = $word)] $variant,)* }
 
         impl $crate::runner::wire::Wire for $name {
             const EXPECTED: &'static str = concat!("one of:" $(, " ", $word)*);

@@ -7,6 +7,10 @@
     unreachable_pub
 )]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
+#[path = "../support/second_engine.rs"]
+mod second_engine;
 mod support;
 
 mod bad_input;
@@ -18,6 +22,9 @@ mod map;
 mod metrics;
 mod mounts;
 mod openapi;
+mod policy;
 mod registry;
+mod remote;
 mod run;
+mod schemathesis;
 mod volumes;

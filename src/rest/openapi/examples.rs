@@ -78,7 +78,38 @@ pub(super) fn run_results() -> Value {
             "summary": "It left a directory",
             "value": result("", json!({"/app/data": {"type": "directory", "content": DIRECTORY}})),
         },
+        "plan": {"summary": "It would print a line (a dry run)", "value": run_plan()},
     })
+}
+
+fn run_plan() -> Value {
+    json!({
+        "dry_run": true, "image": "alpine:latest", "pull_policy": "missing", "has_credentials": false, "platform": null,
+        "timeout_secs": 600.0, "stdin_bytes": null, "max_output_bytes": 10485760, "output_encoding": "utf8",
+        "volumes": [],
+        "container": {
+            "Image": "alpine:latest", "Cmd": ["echo", "Hello, World!"], "Env": ["MY_VAR=<redacted>"],
+            "HostConfig": {"NetworkMode": "bridge", "Memory": 2147483648_u64, "MemorySwap": 2147483648_u64},
+        },
+    })
+}
+
+/// Answers of `GET /policy`.
+pub(super) fn policy() -> Value {
+    json!({"defaults": {"value": {
+        "defaults": {
+            "timeout_secs": 600.0, "memory_bytes": 2147483648_u64, "cpus": null, "pids_limit": 1024,
+            "output_bytes": 10485760,
+        },
+        "maxima": {
+            "timeout_secs": 3600.0, "memory_bytes": null, "cpus": null, "pids_limit": null, "output_bytes": 67108864,
+            "body_bytes": 536870912, "unpacked_bytes": 2147483648_u64, "collect_bytes": 536870912,
+            "concurrent_runs": 4, "queue_length": 256,
+        },
+        "allowed": {
+            "images": ["*"], "volumes": ["*"], "host_paths": [], "networks": ["bridge", "none"], "runtimes": [],
+        },
+    }}})
 }
 
 /// Requests of `POST /volume`.

@@ -1,9 +1,10 @@
 //! Every endpoint in OpenAPI's terms. To add one, describe it here and route it in `app`; a test compares the two.
 
-use super::describe::{Content, Operation, Schemas, in_path};
+use super::describe::{Content, Operation, Schemas, in_path, in_query};
 use super::examples;
+use crate::rest::policy::PolicyAnswer;
 use crate::rest::volume::{VolumeContent, VolumeCreated};
-use crate::runner::{Health, RunRequest, RunResult, VolumeRequest};
+use crate::runner::{Health, RunPlan, RunRequest, RunResult, VolumeRequest};
 use serde_json::{Value, json};
 
 /// All of them, in the order in which they are shown.
@@ -22,11 +23,19 @@ fn run(schemas: &mut Schemas) -> Operation {
             "Runs the image with these files, variables and limits, waits for its end, and answers with its output, its \
              exit code and the volumes that were asked back. A client that hangs up cancels its run.",
         )
+        .parameter(in_query(
+            "dry_run",
+            "With `1`: check the request and answer with what it would do, and do nothing.",
+            json!({"enum": ["0", "1", "false", "true"]}),
+        ))
         .takes(schemas.request::<RunRequest>(), examples::run_requests())
         .answers(
             200,
-            "The container ended, whatever its exit code.",
-            Content::json(schemas.answer::<RunResult>(), examples::run_results()),
+            "The container ended, whatever its exit code; or what a dry run would do.",
+            Content::json(
+                json!({"anyOf": [schemas.answer::<RunResult>(), schemas.answer::<RunPlan>()]}),
+                examples::run_results(),
+            ),
         )
         .problems(&[404, 409, 429, 502, 504])
 }
@@ -124,6 +133,13 @@ fn service(schemas: &mut Schemas) -> Vec<Operation> {
                 200,
                 "It does.",
                 Content::json(schemas.answer::<Health>(), examples::health()),
+            ),
+        Operation::new("GET", "/policy", "policy", "Read what callers may ask for")
+            .tag("service")
+            .answers(
+                200,
+                "Defaults, maxima and what may be named.",
+                Content::json(schemas.answer::<PolicyAnswer>(), examples::policy()),
             ),
         Operation::new("GET", "/metrics", "metrics", "Read what the service counts")
             .tag("service")

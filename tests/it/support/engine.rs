@@ -27,6 +27,11 @@ pub fn require_engine() {
 
 /// Every container and volume that carries this label.
 pub fn leftovers(label: &str) -> Vec<String> {
+    leftovers_at(&docker, label)
+}
+
+/// The same of another engine, that this command talks to.
+pub fn leftovers_at(docker: &dyn Fn(&[&str]) -> String, label: &str) -> Vec<String> {
     let filter = format!("label={label}");
     let containers = docker(&[
         "ps",

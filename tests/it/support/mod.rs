@@ -5,6 +5,7 @@ mod browser;
 mod directory;
 mod engine;
 pub mod registry;
+mod second_engine;
 mod server;
 
 pub use archive::{Entry, tar_gz, untar};

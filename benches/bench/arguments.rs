@@ -1,0 +1,81 @@
+//! What `BENCH_ARGS` may say.
+
+use super::Outcome;
+
+const USAGE: &str = "\
+arguments: [-n RUNS] [--blocks BLOCKS] [--only PART[,PART]...] [--network NAME] [--steps]
+  -n RUNS          runs per way and network, in sequence and in each parallel block (default 40)
+  --blocks BLOCKS  parallel blocks per way and network (default 5)
+  --only PART,...  latency, throughput, bulk, process (default: all)
+  --network NAME   bridge or none (default: both)
+  --steps          also where the time goes, step by step";
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Latency,
+    Throughput,
+    Bulk,
+    Process,
+}
+
+pub(crate) struct Arguments {
+    pub(crate) samples: usize,
+    pub(crate) blocks: usize,
+    pub(crate) networks: Vec<String>,
+    pub(crate) steps: bool,
+    parts: Vec<Part>,
+}
+
+impl Arguments {
+    pub(crate) fn from_command_line() -> Outcome<Self> {
+        let mut arguments = Self {
+            samples: 40,
+            blocks: 5,
+            networks: ["bridge", "none"].map(String::from).into(),
+            steps: false,
+            parts: Vec::new(),
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "-n" => arguments.samples = number(words.next())?,
+                "--blocks" => arguments.blocks = number(words.next())?,
+                "--only" => arguments.parts = parts(&words.next().unwrap_or_default())?,
+                "--network" => arguments.networks = vec![network(words.next())?],
+                "--steps" => arguments.steps = true,
+                // What cargo says to every benchmark.
+                "--bench" => {}
+                _ => return Err(format!("unknown argument {word}\n{USAGE}").into()),
+            }
+        }
+        Ok(arguments)
+    }
+
+    pub(crate) fn includes(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+}
+
+fn number(word: Option<String>) -> Outcome<usize> {
+    match word.as_deref().map(str::parse) {
+        Some(Ok(number)) if number > 0 => Ok(number),
+        _ => Err(format!("a number greater than 0 is needed\n{USAGE}").into()),
+    }
+}
+
+fn network(word: Option<String>) -> Outcome<String> {
+    word.filter(|word| ["bridge", "none"].contains(&word.as_str()))
+        .ok_or_else(|| format!("the network is bridge or none\n{USAGE}").into())
+}
+
+fn parts(words: &str) -> Outcome<Vec<Part>> {
+    let part = |word: &str| match word {
+        "latency" => Ok(Part::Latency),
+        "throughput" => Ok(Part::Throughput),
+        "bulk" => Ok(Part::Bulk),
+        "process" => Ok(Part::Process),
+        _ => Err(format!("unknown part {word:?}\n{USAGE}").into()),
+    };
+    words.split(',').map(part).collect()
+}

@@ -1,0 +1,78 @@
+//! One run at a time, the three ways in turns.
+
+use super::Outcome;
+use super::figures::{Samples, Table, Target};
+use super::stand::{PerWay, Stand, WAYS, Way};
+use super::steps::StepSamples;
+
+pub(crate) struct Latency {
+    answers: PerWay<Samples>,
+    /// The floor's answer and removal together.
+    removed: Samples,
+    /// The floor's and the service's.
+    pub(crate) steps: (StepSamples, StepSamples),
+}
+
+pub(crate) fn measure(stand: &Stand, network: &str, samples: usize) -> Outcome<Latency> {
+    let mut latency = Latency {
+        answers: PerWay::default(),
+        removed: Samples::default(),
+        steps: Default::default(),
+    };
+    for round in 0..=samples {
+        for turn in 0..WAYS.len() {
+            // Nobody always follows the same neighbour.
+            let way = WAYS[(turn + round) % WAYS.len()];
+            stand.quiet()?;
+            let sample = stand.run(way, network)?;
+            // The first round only warms caches and connections.
+            if round == 0 {
+                continue;
+            }
+            latency.answers.of(way).push_millis(sample.answer);
+            match (way, sample.steps) {
+                (Way::Floor, Some(steps)) => {
+                    latency.steps.0.push(steps);
+                    latency.removed.push_millis(sample.answer + sample.remove);
+                }
+                (Way::Service, Some(steps)) => latency.steps.1.push(steps),
+                _ => {}
+            }
+        }
+    }
+    stand.quiet()?;
+    Ok(latency)
+}
+
+impl Latency {
+    pub(crate) fn report(&self, network: &str, table: &mut Table) {
+        let PerWay {
+            floor,
+            service,
+            cli,
+        } = &self.answers;
+        let cell = |samples: &Samples| format!("{:.0} ms ({:.0})", samples.median(), samples.p95());
+        let to_floor = service.median() / floor.median();
+        let to_cli = service.median() / cli.median();
+        table.row([
+            format!("network {network}"),
+            cell(floor),
+            cell(service),
+            cell(cli),
+            format!("{to_floor:.3} × API, {to_cli:.2} × docker run"),
+            format!(
+                "≤ 1.05 ({}), ≤ 0.90 ({})",
+                Target::AtMost(1.05).verdict(to_floor),
+                Target::AtMost(0.9).verdict(to_cli)
+            ),
+        ]);
+        table.row([
+            format!("network {network}, the API's removal included"),
+            cell(&self.removed),
+            "the same: it removes behind the answer".into(),
+            "the same: it always waits for removal".into(),
+            format!("{:.3} × API", service.median() / self.removed.median()),
+            String::new(),
+        ]);
+    }
+}

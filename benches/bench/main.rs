@@ -1,0 +1,93 @@
+//! `make bench`: what `POST /run` costs beyond the engine's own work, and what the server holds in memory.
+//!
+//! Three ways to the same end, taken in turns: the bare Engine API calls of a run (`floor`), `POST /run` of the release
+//! binary (`server`), and `docker run --rm` (`cli`). Timing never fails this program; whatever does not run, answers
+//! wrongly or leaves anything in the engine does.
+
+#![allow(clippy::print_stdout)]
+
+mod arguments;
+mod bulk;
+mod cli;
+mod engine;
+mod figures;
+mod floor;
+mod latency;
+mod process;
+mod server;
+mod stand;
+mod steps;
+mod throughput;
+
+use arguments::{Arguments, Part};
+use figures::Table;
+use stand::Stand;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Whatever goes wrong ends the program with its words.
+type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+fn main() -> ExitCode {
+    match measure() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure() -> Outcome<()> {
+    let arguments = Arguments::from_command_line()?;
+    let binary = server::binary()?;
+    let stand = Stand::open(&binary)?;
+    println!("{}\n", stand.describe(&arguments)?);
+    if arguments.includes(Part::Latency) {
+        let mut table = Table::new(&[
+            "time of a run (median, p95)",
+            "engine API",
+            "POST /run",
+            "docker run",
+            "ratios",
+            "target",
+        ]);
+        let mut steps = steps::table();
+        for network in &arguments.networks {
+            let measured = latency::measure(&stand, network, arguments.samples)?;
+            measured.report(network, &mut table);
+            steps::report(network, &measured.steps, &mut steps);
+        }
+        println!("{table}");
+        if arguments.steps {
+            println!("{steps}");
+        }
+    }
+    if arguments.includes(Part::Throughput) {
+        let mut table = Table::new(&[
+            "throughput",
+            "engine API",
+            "POST /run",
+            "docker run",
+            "ratios",
+            "target",
+        ]);
+        for network in &arguments.networks {
+            throughput::measure(&stand, network, &arguments)?.report(network, &mut table);
+        }
+        println!("{table}");
+    }
+    stand.close()?;
+    let mut table = Table::new(&["the server", "measured", "target"]);
+    if arguments.includes(Part::Bulk) {
+        bulk::stdout(&binary, &mut table)?;
+        bulk::directory(&binary, &mut table)?;
+    }
+    if arguments.includes(Part::Process) {
+        process::measure(&binary, &mut table)?;
+    }
+    if !table.is_empty() {
+        println!("{table}");
+    }
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! `/sse` and `/messages`: ids, refusals, and how sessions end.
+
+use super::*;
+
+/// An SSE stream that a thread writes into a channel.
+struct Listening {
+    pieces: crossbeam_channel::Receiver<String>,
+    gone: Cancel,
+    draining: Cancel,
+    thread: std::thread::JoinHandle<()>,
+}
+
+struct Pieces(crossbeam_channel::Sender<String>);
+
+impl io::Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let piece = String::from_utf8_lossy(bytes).into_owned();
+        self.0.send(piece).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn listen(mcp: &Mcp, path: &str, headers: &[(&str, &str)]) -> Listening {
+    let request = http("GET", path, headers, "");
+    let (gone, draining) = (request.cancel.clone(), request.draining.clone());
+    let ReplyBody::Stream(write) = mcp.sse(&request).body else {
+        panic!("no stream");
+    };
+    let (sender, pieces) = crossbeam_channel::unbounded();
+    let thread = std::thread::spawn(move || {
+        let _ = write(&mut StreamWriter::new(&mut Pieces(sender)));
+    });
+    Listening {
+        pieces,
+        gone,
+        draining,
+        thread,
+    }
+}
+
+impl Listening {
+    fn event(&self) -> String {
+        loop {
+            let piece = self.pieces.recv_timeout(Duration::from_secs(10)).unwrap();
+            if !piece.starts_with(':') {
+                return piece;
+            }
+        }
+    }
+    fn message(&self) -> Value {
+        let event = self.event();
+        let data = event
+            .strip_prefix("event: message\ndata: ")
+            .and_then(|rest| rest.strip_suffix("\n\n"))
+            .unwrap();
+        serde_json::from_str(data).unwrap()
+    }
+}
+
+#[test]
+fn an_sse_session_takes_its_chosen_id_and_nobody_takes_it_over() {
+    let mcp = front();
+    let first = listen(&mcp, "/sse?sessionId=test123", &[]);
+    assert_eq!(
+        first.event(),
+        "event: endpoint\ndata: /messages?sessionId=test123\n\n"
+    );
+    let second = listen(&mcp, "/sse?sessionId=test123", &[]);
+    assert!(!second.event().contains("test123"));
+    let bad = listen(&mcp, "/sse?sessionId=a/b", &[]);
+    assert!(!bad.event().contains("a/b"));
+    for (path, headers, body, status) in [
+        ("/messages?sessionId=test123", vec![], LIST, 202),
+        ("/messages?session_id=test123", vec![], LIST, 202),
+        ("/messages", vec![], LIST, 400),
+        ("/messages?sessionId=", vec![], LIST, 400),
+        ("/messages?sessionId=other", vec![], LIST, 404),
+        (
+            "/messages?sessionId=test123",
+            vec![("authorization", "Bearer x")],
+            LIST,
+            404,
+        ),
+        (
+            "/messages?sessionId=test123",
+            vec![("content-type", "text/plain")],
+            LIST,
+            415,
+        ),
+        ("/messages?sessionId=test123", vec![], "{", 400),
+        ("/messages?sessionId=test123", vec![], "[]", 400),
+        ("/messages?sessionId=test123", vec![], "[{}]", 400),
+    ] {
+        let reply = mcp.messages(http("POST", path, &headers, body));
+        assert_eq!(reply.status, status, "{path} {headers:?} {body}");
+    }
+    assert_eq!(first.message()["id"], 1);
+    assert_eq!(first.message()["id"], 1);
+    let comment = first.pieces.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(comment, ": keepalive\n\n");
+    for (method, reply) in [
+        ("POST", mcp.sse(&http("POST", "/sse", &[], ""))),
+        ("GET", mcp.messages(http("GET", "/messages", &[], ""))),
+    ] {
+        assert_eq!(reply.status, 405, "{method}");
+    }
+    for listening in [first, second, bad] {
+        listening.gone.fire();
+        listening.thread.join().unwrap();
+    }
+    assert_eq!(mcp.census(), [0, 0, 0]);
+    mcp.close();
+}
+
+#[test]
+fn a_session_that_dies_takes_its_runs_with_it() {
+    let mcp = front();
+    for end in ["gone", "written to no more", "drained"] {
+        let listening = listen(&mcp, "/sse?sessionId=s", &[]);
+        listening.event();
+        let posted = mcp.messages(http(
+            "POST",
+            "/messages?sessionId=s",
+            &[],
+            &run("forever", None),
+        ));
+        assert_eq!(posted.status, 202, "{end}");
+        until(|| mcp.census()[2] == 1);
+        match end {
+            "gone" => listening.gone.fire(),
+            "written to no more" => drop(listening.pieces),
+            _ => {
+                listening.draining.fire();
+                listening.gone.fire();
+            }
+        }
+        listening.thread.join().unwrap();
+        until(|| mcp.census() == [0, 0, 0]);
+    }
+    mcp.close();
+}
+
+#[test]
+fn a_slow_reader_is_dropped_and_blocks_nobody() {
+    let settings = Settings {
+        queue_messages: 4,
+        ..Settings::default()
+    };
+    let mcp = Mcp::new(Memory, settings).unwrap();
+    let request = http("GET", "/sse?sessionId=slow", &[], "");
+    let reply = mcp.sse(&request);
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        statuses.push(
+            mcp.messages(http("POST", "/messages?sessionId=slow", &[], LIST))
+                .status,
+        );
+    }
+    assert_eq!(
+        statuses,
+        [202, 202, 202, 202, 202, 404],
+        "posting never waits for the reader"
+    );
+    let written = text(reply);
+    assert!(written.starts_with("event: endpoint"));
+    assert_eq!(mcp.census(), [0, 0, 0]);
+    mcp.close();
+}
+
+#[test]
+fn batches_are_taken_where_they_were_agreed_on() {
+    let mcp = front();
+    let listening = listen(&mcp, "/sse?sessionId=b", &[]);
+    listening.event();
+    let batch = format!(
+        r#"[{LIST},{{"jsonrpc":"2.0","method":"notifications/x"}},7,{}]"#,
+        LIST.replace(":1,", ":2,")
+    );
+    let post = |body: &str| mcp.messages(http("POST", "/messages?sessionId=b", &[], body));
+    for (version, status) in [
+        ("2024-11-05", 400),
+        ("2025-11-25", 400),
+        ("2025-03-26", 202),
+    ] {
+        let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize",
+            "params": {"protocolVersion": version}});
+        assert_eq!(post(&hello.to_string()).status, 202);
+        assert_eq!(listening.message()["result"]["protocolVersion"], version);
+        assert_eq!(post(&batch).status, status, "{version}");
+    }
+    assert_eq!(listening.message()["id"], 1);
+    assert_eq!(listening.message()["error"]["code"], -32600);
+    assert_eq!(listening.message()["id"], 2);
+    listening.gone.fire();
+    listening.thread.join().unwrap();
+    mcp.close();
+}
+
+#[test]
+fn chosen_ids_can_be_switched_off() {
+    let settings = Settings {
+        client_session_ids: false,
+        ..Settings::default()
+    };
+    let mcp = Mcp::new(Memory, settings).unwrap();
+    let listening = listen(&mcp, "/sse?sessionId=test123", &[]);
+    let endpoint = listening.event();
+    let id = endpoint
+        .trim_end()
+        .rsplit_once('=')
+        .map(|(_, id)| id.to_owned())
+        .unwrap();
+    assert_eq!(id.len(), 32, "{endpoint}");
+    listening.gone.fire();
+    listening.thread.join().unwrap();
+    mcp.close();
+}
+
+#[test]
+fn there_are_only_so_many_sessions() {
+    let settings = Settings {
+        max_sessions: 1,
+        ..Settings::default()
+    };
+    let mcp = Mcp::new(Memory, settings).unwrap();
+    let first = mcp.sse(&http("GET", "/sse", &[], ""));
+    assert_eq!(mcp.sse(&http("GET", "/sse", &[], "")).status, 503);
+    drop(first);
+    assert_eq!(mcp.sse(&http("GET", "/sse", &[], "")).status, 200);
+    mcp.close();
+}

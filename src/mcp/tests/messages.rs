@@ -1,0 +1,201 @@
+//! Every request in every revision, each message checked against the published schema.
+
+use super::*;
+
+fn meta(revision: Revision) -> Value {
+    match revision.is_stateless() {
+        true => json!({protocol::META_VERSION: revision.name(), protocol::META_CAPABILITIES: {},
+            protocol::META_LOG_LEVEL: "debug", "progressToken": "p"}),
+        false => json!({"progressToken": 0}),
+    }
+}
+
+/// Every request we answer, and the schema type of its result.
+fn requests(revision: Revision) -> Vec<(Value, &'static str)> {
+    let call = |name: &str, arguments: Value| {
+        json!({"method": "tools/call",
+            "params": {"name": name, "arguments": arguments, "_meta": meta(revision)}})
+    };
+    let mut all = vec![
+        (
+            json!({"method": "tools/list", "params": {"_meta": meta(revision)}}),
+            "ListToolsResult",
+        ),
+        (
+            call("run_container", json!({"image": "alpine"})),
+            "CallToolResult",
+        ),
+        (
+            call("run_container", json!({"image": "fails"})),
+            "CallToolResult",
+        ),
+        (
+            call("run_container", json!({"image": "large"})),
+            "CallToolResult",
+        ),
+        (
+            call("run_container", json!({"image": "gone"})),
+            "CallToolResult",
+        ),
+        (call("run_container", json!({})), "CallToolResult"),
+        (
+            call("create_volume", json!({"name": "v"})),
+            "CallToolResult",
+        ),
+        (call("read_volume", json!({"name": "v"})), "CallToolResult"),
+        (call("read_volume", json!({})), "CallToolResult"),
+        (call("list_images", json!({})), "CallToolResult"),
+        (
+            call("docker_health", json!({"action": "n8n"})),
+            "CallToolResult",
+        ),
+        (call("docker_health", json!({"x": 1})), "CallToolResult"),
+        (call("test_simple_text", json!({})), "CallToolResult"),
+        (
+            call("test_multiple_content_types", json!({})),
+            "CallToolResult",
+        ),
+        (call("test_tool_with_logging", json!({})), "CallToolResult"),
+        (call("test_tool_with_progress", json!({})), "CallToolResult"),
+        (call("no_such_tool", json!({})), "error"),
+        (
+            json!({"method": "no/such/method", "params": {"_meta": meta(revision)}}),
+            "error",
+        ),
+        (
+            json!({"method": "tools/list", "params": {"cursor": "x", "_meta": meta(revision)}}),
+            "error",
+        ),
+    ];
+    match revision.is_stateless() {
+        true => all.push((
+            json!({"method": "server/discover", "params": {"_meta": meta(revision)}}),
+            "DiscoverResult",
+        )),
+        false => {
+            let params = json!({"protocolVersion": revision.name(), "capabilities": {},
+                "clientInfo": {"name": "t", "version": "1"}});
+            all.insert(
+                0,
+                (
+                    json!({"method": "initialize", "params": params}),
+                    "InitializeResult",
+                ),
+            );
+            all.push((json!({"method": "ping"}), "EmptyResult"));
+            all.push((
+                json!({"method": "logging/setLevel", "params": {"level": "debug"}}),
+                "EmptyResult",
+            ));
+            all.push((json!({"method": "logging/setLevel", "params": {}}), "error"));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_message_validates_against_the_schema_of_its_revision() {
+    let mcp = front();
+    for revision in Revision::ALL {
+        let caller = mcp.stranger(None);
+        for (number, (mut request, kind)) in requests(revision).into_iter().enumerate() {
+            request["jsonrpc"] = json!("2.0");
+            request["id"] = json!(number);
+            let told = converse(&mcp, &caller, &request);
+            let (response, notifications) = told.split_last().unwrap();
+            assert_eq!(response["id"], number, "{request}");
+            assert_valid(revision, "JSONRPCMessage", response);
+            match kind {
+                "error" => assert!(response["error"]["code"].is_i64(), "{response}"),
+                kind if kind == "EmptyResult" && revision.is_stateless() => {}
+                kind => assert_valid(revision, kind, &response["result"]),
+            }
+            for notification in notifications {
+                assert_valid(revision, "JSONRPCMessage", notification);
+                assert_valid(revision, "ServerNotification", notification);
+            }
+            assert!(response.to_string().len() <= 900_000);
+        }
+    }
+    mcp.close();
+}
+
+#[test]
+fn structured_content_validates_against_the_output_schema() {
+    let mcp = front();
+    let definitions = tools::definitions(Toolset::Own);
+    for (name, arguments) in [
+        ("run_container", json!({"image": "alpine"})),
+        ("run_container", json!({"image": "fails"})),
+        ("run_container", json!({"image": "large"})),
+        ("create_volume", json!({"name": "v"})),
+        ("list_images", json!({})),
+        ("docker_health", json!({})),
+    ] {
+        let definition = definitions.iter().find(|d| d["name"] == name).unwrap();
+        let validator = jsonschema::validator_for(&definition["outputSchema"]).unwrap();
+        let result = call(&mcp, name, &arguments);
+        let structured = &result["result"]["structuredContent"];
+        assert!(validator.is_valid(structured), "{name}: {structured:.500}");
+        let input = jsonschema::validator_for(&definition["inputSchema"]).unwrap();
+        assert!(input.is_valid(&arguments), "{name}: {arguments}");
+    }
+    mcp.close();
+}
+
+fn call(mcp: &Mcp, name: &str, arguments: &Value) -> Value {
+    let request = json!({"jsonrpc": "2.0", "id": "c", "method": "tools/call",
+        "params": {"name": name, "arguments": arguments}});
+    converse(mcp, &mcp.stranger(None), &request).pop().unwrap()
+}
+
+#[test]
+fn a_run_comes_back_with_text_and_what_it_left() {
+    let mcp = front();
+    let result = &call(&mcp, "run_container", &json!({"image": "alpine"}))["result"];
+    assert_eq!(result["isError"], false);
+    let volumes = &result["structuredContent"]["volumes"];
+    assert_eq!(volumes["/out"], json!({"type": "file", "text": "42"}));
+    assert_eq!(volumes["/none"], Value::Null);
+    let essence = result["content"][0]["text"].as_str().unwrap();
+    assert!(
+        essence.contains("/out (file):\n42") && essence.contains("left nothing there"),
+        "{essence}"
+    );
+    mcp.close();
+}
+
+#[test]
+fn failures_are_results_a_model_can_act_on() {
+    let mcp = front();
+    for (name, arguments, told) in [
+        (
+            "run_container",
+            json!({}),
+            vec!["arguments.image: required", "arguments.colour"],
+        ),
+        (
+            "run_container",
+            json!({"image": "gone"}),
+            vec!["no such image", "list_images"],
+        ),
+        (
+            "run_container",
+            json!("echo"),
+            vec!["expected an object, got a string"],
+        ),
+        ("read_volume", json!({"name": "x"}), vec!["no such volume"]),
+        ("docker_health", json!({"x": 1}), vec!["takes no arguments"]),
+    ] {
+        let result = &call(&mcp, name, &arguments)["result"];
+        assert_eq!(result["isError"], true, "{name} {arguments}");
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(
+            told.iter().all(|part| text.contains(part)),
+            "{name}: {text}"
+        );
+    }
+    let unknown = call(&mcp, "no_such_tool", &json!({}));
+    assert_eq!(unknown["error"]["code"], -32602);
+    mcp.close();
+}

@@ -1,0 +1,232 @@
+//! The MCP front in memory: no engine, no socket, no process. What a live server does is tested from outside.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod http_sse;
+mod messages;
+mod stdio;
+mod streamable_http;
+
+use super::*;
+use crate::cancel::Cancel;
+use crate::http::{ReplyBody, Request as HttpRequest, StreamWriter};
+use crate::problem::Fault;
+use crate::runner::{
+    CollectedVolume, Error, Event, Health, Image, Reason, RunResult, Sink, Timings,
+};
+use outlet::Pipe;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+/// A run's result.
+pub(super) fn trial_run(stdout: &str, stderr: &str, exit_code: i64) -> RunResult {
+    RunResult {
+        id: "run1".into(),
+        status: match exit_code {
+            0 => "success".into(),
+            code => format!("error: {code}"),
+        },
+        exit_code: Some(exit_code),
+        reason: Reason::Exited,
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+        stdout_omitted_bytes: None,
+        stderr_omitted_bytes: None,
+        volumes: BTreeMap::new(),
+        execution_time: 0.5,
+        image_digest: "sha256:0".into(),
+        oom_killed: false,
+        warnings: Vec::new(),
+        timings: Timings::default(),
+    }
+}
+
+/// Containers in memory: the image's name says what a run does.
+struct Memory;
+
+impl Containers for Memory {
+    fn run(&self, request: Value, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
+        let image = request["image"].as_str().unwrap_or_default().to_owned();
+        match image.as_str() {
+            "" => Err(Error::Invalid(vec![
+                fault("image", "required"),
+                fault("colour", "unknown field"),
+            ])),
+            "forever" => {
+                sink.event(Event::Stdout(b"waiting\n".to_vec()));
+                let _ = cancel.done().recv();
+                let mut run = trial_run("waiting\n", "", 137);
+                (run.reason, run.exit_code) = (Reason::Cancelled, None);
+                run.status = "error: cancelled".into();
+                Ok(run)
+            }
+            "fails" => Ok(trial_run("", "no\n", 1)),
+            "large" => Ok(trial_run(&"y\n".repeat(1 << 20), "", 0)),
+            "gone" => Err(Error::ImageNotFound("no such image: gone".into())),
+            _ => {
+                sink.event(Event::Started);
+                let mut run = trial_run("hello\n", "", 0);
+                run.warnings.push("no swap limit".into());
+                let content = "NDI=".to_owned();
+                let left = CollectedVolume {
+                    kind: "file",
+                    content: Some(content),
+                    detail: None,
+                };
+                run.volumes = BTreeMap::from([("/out".into(), Some(left)), ("/none".into(), None)]);
+                Ok(run)
+            }
+        }
+    }
+    fn create_volume(&self, request: Value) -> Result<String, Error> {
+        Ok(format!(
+            "volume {} was created",
+            request["name"].as_str().unwrap_or_default()
+        ))
+    }
+    fn read_volume(&self, _: &str) -> Result<String, Error> {
+        Err(Error::NotFound {
+            code: "volume_not_found",
+            detail: "no such volume".into(),
+        })
+    }
+    fn health(&self) -> Result<Health, Error> {
+        Ok(Health {
+            status: "ok".into(),
+            docker_version: "20.10".into(),
+            api_version: "1.41".into(),
+        })
+    }
+    fn images(&self) -> Result<Vec<Image>, Error> {
+        Ok(vec![Image {
+            id: "sha256:1".into(),
+            tags: vec!["alpine:latest".into()],
+            digests: Vec::new(),
+            size_bytes: 5_000_000,
+            created: 1,
+        }])
+    }
+}
+
+fn fault(name: &str, msg: &str) -> Fault {
+    Fault {
+        loc: vec!["arguments".into(), name.into()],
+        msg: msg.into(),
+    }
+}
+
+fn front() -> Mcp {
+    let settings = Settings {
+        beat: Duration::from_millis(40),
+        keep_alive: Duration::from_millis(40),
+        patience: Duration::from_millis(60),
+        toolset: Toolset::WithTrials,
+        ..Settings::default()
+    };
+    Mcp::new(Memory, settings).unwrap()
+}
+
+/// Sends one message on a connection of its own and gives all that comes back.
+fn converse(mcp: &Mcp, caller: &Caller, message: &Value) -> Vec<Value> {
+    let (pipe, items) = Pipe::new(99);
+    let parsed = jsonrpc::parse(message.to_string().as_bytes()).unwrap();
+    let jsonrpc::Payload::One(Ok(jsonrpc::Message::Request(asked))) = parsed else {
+        panic!("{message} is no request");
+    };
+    mcp.serve(asked, caller, Arc::new(pipe));
+    items.iter().map(outlet::Item::into_value).collect()
+}
+
+fn schema(revision: Revision) -> Value {
+    let text = match revision {
+        Revision::V2024_11_05 => include_str!("../../../tests/mcp/schemas/2024-11-05.json"),
+        Revision::V2025_03_26 => include_str!("../../../tests/mcp/schemas/2025-03-26.json"),
+        Revision::V2025_06_18 => include_str!("../../../tests/mcp/schemas/2025-06-18.json"),
+        Revision::V2025_11_25 => include_str!("../../../tests/mcp/schemas/2025-11-25.json"),
+        Revision::V2026_07_28 => include_str!("../../../tests/mcp/schemas/2026-07-28.json"),
+    };
+    serde_json::from_str(text).unwrap()
+}
+
+fn validator(revision: Revision, kind: &str) -> jsonschema::Validator {
+    let mut schema = schema(revision);
+    let place = match schema.get("$defs") {
+        Some(_) => "$defs",
+        None => "definitions",
+    };
+    schema["$ref"] = json!(format!("#/{place}/{kind}"));
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+#[track_caller]
+fn assert_valid(revision: Revision, kind: &str, instance: &Value) {
+    let validator = validator(revision, kind);
+    let errors: Vec<String> = validator
+        .iter_errors(instance)
+        .map(|error| format!("{error} at {}", error.instance_path()))
+        .collect();
+    assert!(
+        errors.is_empty(),
+        "{} {kind}: {errors:?} in {instance:.2000}",
+        revision.name()
+    );
+}
+
+fn http(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpRequest {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let mut all = vec![("content-type".to_owned(), "application/json".to_owned())];
+    for (name, value) in headers {
+        all.retain(|(known, _)| known != name);
+        all.push(((*name).to_owned(), (*value).to_owned()));
+    }
+    HttpRequest {
+        id: "1".into(),
+        method: method.into(),
+        path: path.into(),
+        query: pairs.map(|(k, v)| (k.into(), v.into())).collect(),
+        headers: all,
+        content_length: Some(body.len() as u64),
+        body: Box::new(Cursor::new(body.to_owned().into_bytes())),
+        cancel: Cancel::new(),
+        draining: Cancel::new(),
+        authenticated: headers.iter().any(|(name, _)| *name == "authorization"),
+    }
+}
+
+fn text(reply: Reply) -> String {
+    let mut out = Vec::new();
+    match reply.body {
+        ReplyBody::Empty => {}
+        ReplyBody::Bytes(bytes) => out = bytes,
+        ReplyBody::Stream(write) => write(&mut StreamWriter::new(&mut out)).unwrap(),
+    }
+    String::from_utf8(out).unwrap()
+}
+
+fn header<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
+    let found = reply.headers.iter().find(|(n, _)| n == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+const BOTH: (&str, &str) = ("accept", "application/json, text/event-stream");
+const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+
+fn run(image: &str, revision: Option<&str>) -> String {
+    let mut meta = json!({"progressToken": 1});
+    if let Some(revision) = revision {
+        meta[protocol::META_VERSION] = json!(revision);
+        meta[protocol::META_CAPABILITIES] = json!({});
+    }
+    json!({"jsonrpc": "2.0", "id": 5, "method": "tools/call",
+        "params": {"name": "run_container", "arguments": {"image": image}, "_meta": meta}})
+    .to_string()
+}
+
+fn until(condition: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "it never came true");
+        std::thread::yield_now();
+    }
+}

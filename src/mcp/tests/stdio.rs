@@ -1,0 +1,94 @@
+//! The stdio transport, on a reader and a writer.
+
+use super::*;
+
+/// What was written, shared with the thread that writes.
+#[derive(Clone, Default)]
+struct Out(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl io::Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Speaks this input to its end and gives the lines that came back.
+fn speak(mcp: &Mcp, input: Vec<u8>) -> Vec<Value> {
+    let out = Out::default();
+    crate::mcp::stdio::serve(mcp, Cursor::new(input), out.clone()).unwrap();
+    let written = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+    let lines = written.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn stdio_answers_line_by_line_and_ends_with_its_input() {
+    let mcp = front();
+    let input = format!(
+        "{}\n\n{LIST}\r\nrubbish\n[{LIST}]\n{}\n",
+        r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}"#,
+        run("forever", None)
+    );
+    let lines = speak(&mcp, input.into_bytes());
+    assert_eq!(lines[0]["result"]["protocolVersion"], "2024-11-05");
+    assert_eq!(lines[1]["id"], 1);
+    assert_eq!(lines[2]["error"]["code"], -32700);
+    assert_eq!(
+        lines[3]["error"]["code"], -32600,
+        "no batches in 2024-11-05"
+    );
+    let last = lines.last().unwrap();
+    assert_eq!(
+        last["result"]["structuredContent"]["status"],
+        "error: cancelled"
+    );
+    assert_eq!(mcp.census(), [0, 0, 0]);
+    mcp.close();
+}
+
+#[test]
+fn no_line_however_mangled_breaks_the_conversation() {
+    let mcp = front();
+    let modern = run("alpine", Some("2026-07-28"));
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+    let whole = [LIST, modern.as_str(), cancel];
+    // A small generator of its own: the same mangled lines in every run.
+    let mut seed = 7_u64;
+    let mut next = move |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % below
+    };
+    let mut input = Vec::new();
+    for _ in 0..3_000 {
+        let mut line = whole[next(whole.len())].as_bytes().to_vec();
+        for _ in 0..=next(3) {
+            let place = next(line.len());
+            match next(3) {
+                0 => line[place] = b"{}[]\",:0e-\\\xff"[next(12)],
+                1 => line.truncate(place.max(1)),
+                _ => drop(line.remove(place)),
+            }
+            line.push(b'}');
+        }
+        line.retain(|byte| *byte != b'\n');
+        input.extend_from_slice(&line);
+        input.push(b'\n');
+    }
+    let last = r#"{"jsonrpc":"2.0","id":"the last","method":"ping"}"#;
+    input.extend_from_slice(last.as_bytes());
+    let answers = speak(&mcp, input);
+    assert!(answers.len() > 1_000, "{}", answers.len());
+    let validator = validator(Revision::V2025_11_25, "JSONRPCMessage");
+    for answer in &answers {
+        assert!(validator.is_valid(answer), "{answer:.500}");
+    }
+    assert!(answers.iter().any(|answer| answer["id"] == "the last"));
+    assert_eq!(mcp.census(), [0, 0, 0]);
+    mcp.close();
+}

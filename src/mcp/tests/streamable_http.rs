@@ -1,0 +1,253 @@
+//! `/mcp`: what is refused, sessions, and what a hang-up means.
+
+use super::*;
+
+#[test]
+fn posts_are_refused_exactly_as_specified() {
+    let mcp = front();
+    let modern = |version: &str, method: &str| {
+        json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": {"name": "docker_health",
+            "_meta": {protocol::META_VERSION: version, protocol::META_CAPABILITIES: {}}}})
+        .to_string()
+    };
+    let list = modern("2026-07-28", "tools/list");
+    let health = modern("2026-07-28", "tools/call");
+    let version = ("mcp-protocol-version", "2026-07-28");
+    let name = ("mcp-name", "docker_health");
+    for (headers, body, status, code) in [
+        (vec![("content-type", "text/plain")], LIST, 415, None),
+        (vec![("accept", "text/html")], LIST, 406, None),
+        (vec![], "{", 400, Some(-32700)),
+        (vec![], "[]", 400, Some(-32600)),
+        (vec![], "[{}]", 400, Some(-32600)),
+        (
+            vec![],
+            r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+            400,
+            Some(-32600),
+        ),
+        (vec![("mcp-session-id", "nope")], LIST, 404, Some(-32001)),
+        (
+            vec![("mcp-protocol-version", "1999-01-01")],
+            LIST,
+            400,
+            Some(-32022),
+        ),
+        (vec![version], LIST, 400, Some(-32602)),
+        (vec![], &list, 400, Some(-32020)),
+        (
+            vec![("mcp-protocol-version", "2025-11-25")],
+            &list,
+            400,
+            Some(-32020),
+        ),
+        (vec![version], &list, 400, Some(-32020)),
+        (
+            vec![version, ("mcp-method", "TOOLS/LIST")],
+            &list,
+            400,
+            Some(-32020),
+        ),
+        (
+            vec![version, ("mcp-method", "tools/list")],
+            &list,
+            200,
+            None,
+        ),
+        (
+            vec![version, ("mcp-method", "tools/call")],
+            &health,
+            400,
+            Some(-32020),
+        ),
+        (
+            vec![version, ("mcp-method", "tools/call"), ("mcp-name", "other")],
+            &health,
+            400,
+            Some(-32020),
+        ),
+        (
+            vec![version, ("mcp-method", "tools/call"), name],
+            &health,
+            200,
+            None,
+        ),
+        (
+            vec![
+                version,
+                ("mcp-method", "tools/call"),
+                ("mcp-name", "=?base64?ZG9ja2VyX2hlYWx0aA==?="),
+            ],
+            &health,
+            200,
+            None,
+        ),
+        (
+            vec![("mcp-protocol-version", "v9"), ("mcp-method", "tools/list")],
+            &modern("v9", "tools/list"),
+            400,
+            Some(-32022),
+        ),
+        (
+            vec![version, ("mcp-method", "ping")],
+            &modern("2026-07-28", "ping"),
+            404,
+            Some(-32601),
+        ),
+        (
+            vec![],
+            r#"{"jsonrpc":"2.0","id":1,"method":"server/discover"}"#,
+            400,
+            Some(-32602),
+        ),
+        (vec![], LIST, 200, None),
+        (
+            vec![("mcp-protocol-version", "2025-06-18")],
+            LIST,
+            200,
+            None,
+        ),
+        (
+            vec![],
+            r#"{"jsonrpc":"2.0","id":1,"method":"nope"}"#,
+            200,
+            Some(-32601),
+        ),
+        (
+            vec![],
+            r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+            202,
+            None,
+        ),
+        (vec![], r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 202, None),
+    ] {
+        let reply = mcp.streamable(http("POST", "/mcp", &headers, body));
+        assert_eq!(reply.status, status, "{headers:?} {body}");
+        let body: Value = serde_json::from_str(&text(reply)).unwrap_or_default();
+        let found = body.pointer("/error/code").and_then(Value::as_i64);
+        assert_eq!(found, code, "{headers:?} {body}");
+        if code.is_some() {
+            assert_valid(Revision::V2026_07_28, "JSONRPCErrorResponse", &body);
+        }
+    }
+    let reply = mcp.streamable(http("GET", "/mcp", &[BOTH], ""));
+    assert_eq!(
+        (reply.status, header(&reply, "Allow")),
+        (405, Some("POST, DELETE"))
+    );
+    mcp.close();
+}
+
+#[test]
+fn a_session_of_the_handshake_era_lives_until_it_is_deleted() {
+    let mcp = front();
+    let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-03-26"}}"#;
+    let reply = mcp.streamable(http("POST", "/mcp", &[BOTH], hello));
+    let id = header(&reply, "Mcp-Session-Id").unwrap().to_owned();
+    assert_eq!(reply.status, 200);
+    let session = ("mcp-session-id", id.as_str());
+    let batch = format!("[{LIST},{}]", LIST.replace(":1,", ":2,"));
+    let answers: Value = serde_json::from_str(&text(mcp.streamable(http(
+        "POST",
+        "/mcp",
+        &[BOTH, session],
+        &batch,
+    ))))
+    .unwrap();
+    assert_eq!(answers.as_array().unwrap().len(), 2);
+    assert_valid(Revision::V2025_03_26, "JSONRPCBatchResponse", &answers);
+    let foreign = mcp.streamable(http(
+        "POST",
+        "/mcp",
+        &[session, ("authorization", "Bearer other")],
+        LIST,
+    ));
+    assert_eq!(foreign.status, 404);
+    assert_eq!(mcp.census(), [0, 1, 0]);
+    assert_eq!(
+        mcp.streamable(http("DELETE", "/mcp", &[session], ""))
+            .status,
+        204
+    );
+    assert_eq!(
+        mcp.streamable(http("DELETE", "/mcp", &[session], ""))
+            .status,
+        404
+    );
+    assert_eq!(mcp.streamable(http("DELETE", "/mcp", &[], "")).status, 400);
+    let after = mcp.streamable(http("POST", "/mcp", &[session], LIST));
+    assert_eq!(after.status, 404);
+    assert_eq!(mcp.census(), [0, 0, 0]);
+    mcp.close();
+}
+
+#[test]
+fn closing_the_stream_cancels_a_stateless_call_and_no_other() {
+    let mcp = front();
+    let headers = [
+        BOTH,
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "run_container"),
+    ];
+    let reply = mcp.streamable(http(
+        "POST",
+        "/mcp",
+        &headers,
+        &run("forever", Some("2026-07-28")),
+    ));
+    assert_eq!(header(&reply, "Content-Type"), Some("text/event-stream"));
+    assert_eq!(mcp.census()[2], 1);
+    drop(reply);
+    until(|| mcp.census()[2] == 0);
+
+    let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
+    let opened = mcp.streamable(http("POST", "/mcp", &[BOTH], hello));
+    let id = header(&opened, "Mcp-Session-Id").unwrap().to_owned();
+    let session = ("mcp-session-id", id.as_str());
+    let reply = mcp.streamable(http(
+        "POST",
+        "/mcp",
+        &[BOTH, session],
+        &run("forever", None),
+    ));
+    drop(reply);
+    assert_eq!(mcp.census()[2], 1, "a disconnect does not cancel");
+    let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}"#;
+    assert_eq!(
+        mcp.streamable(http("POST", "/mcp", &[BOTH, session], cancel))
+            .status,
+        202
+    );
+    until(|| mcp.census()[2] == 0);
+    mcp.close();
+}
+
+#[test]
+fn an_answer_comes_as_json_unless_it_takes_long() {
+    let mcp = front();
+    let quick = mcp.streamable(http("POST", "/mcp", &[BOTH], LIST));
+    assert_eq!(header(&quick, "Content-Type"), Some("application/json"));
+    let only = mcp.streamable(http(
+        "POST",
+        "/mcp",
+        &[("accept", "text/event-stream")],
+        LIST,
+    ));
+    assert_eq!(header(&only, "Content-Type"), Some("text/event-stream"));
+    assert!(text(only).starts_with("event: message\ndata: {"));
+    let told = mcp.streamable(http("POST", "/mcp", &[BOTH], &run("alpine", None)));
+    assert_eq!(header(&told, "Content-Type"), Some("text/event-stream"));
+    let told = text(told);
+    assert!(told.contains("notifications/progress"), "{told}");
+    assert!(
+        told.trim_end()
+            .lines()
+            .last()
+            .unwrap()
+            .contains("\"result\"")
+    );
+    let curl = mcp.streamable(http("POST", "/mcp", &[], &run("alpine", None)));
+    assert_eq!(header(&curl, "Content-Type"), Some("application/json"));
+    mcp.close();
+}

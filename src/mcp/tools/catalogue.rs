@@ -1,0 +1,260 @@
+//! What `tools/list` shows: names, titles, descriptions that teach, schemas and annotations, in a fixed order.
+
+use super::decode::DecodedVolume;
+use super::{schema, trial};
+use crate::runner::{Health, Image, RunRequest, RunResult, VolumeRequest};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// One of our tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// Runs a container once.
+    RunContainer,
+    /// Creates and fills a named volume.
+    CreateVolume,
+    /// Reads a named volume.
+    ReadVolume,
+    /// Lists the engine's images.
+    ListImages,
+    /// Asks the engine for its version.
+    DockerHealth,
+}
+
+/// What `create_volume` gives.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct VolumeCreated {
+    /// `success`.
+    pub(super) status: &'static str,
+    /// What was done.
+    pub(super) detail: String,
+}
+
+/// What `list_images` gives.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Images {
+    /// The images, as the engine lists them.
+    pub(super) images: Vec<Image>,
+}
+
+/// What `read_volume` takes.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub(super) struct VolumeName {
+    /// Name of a volume that `create_volume` made.
+    name: String,
+}
+
+impl Tool {
+    /// Every tool, in the order they are listed.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::RunContainer,
+        Self::CreateVolume,
+        Self::ReadVolume,
+        Self::ListImages,
+        Self::DockerHealth,
+    ];
+
+    /// Its name on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::RunContainer => "run_container",
+            Self::CreateVolume => "create_volume",
+            Self::ReadVolume => "read_volume",
+            Self::ListImages => "list_images",
+            Self::DockerHealth => "docker_health",
+        }
+    }
+
+    /// The tool of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tool| tool.name() == name)
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::RunContainer => "Run a container once",
+            Self::CreateVolume => "Create a volume",
+            Self::ReadVolume => "Read a volume",
+            Self::ListImages => "List images",
+            Self::DockerHealth => "Docker health",
+        }
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::RunContainer => RUN_CONTAINER,
+            Self::CreateVolume => CREATE_VOLUME,
+            Self::ReadVolume => READ_VOLUME,
+            Self::ListImages => LIST_IMAGES,
+            Self::DockerHealth => DOCKER_HEALTH,
+        }
+    }
+
+    fn input(self) -> Value {
+        match self {
+            Self::RunContainer => run_input(),
+            Self::CreateVolume => open(schema::input::<VolumeRequest>(), &["name"]),
+            Self::ReadVolume => open(schema::input::<VolumeName>(), &["name"]),
+            Self::ListImages | Self::DockerHealth => schema::nothing(),
+        }
+    }
+
+    fn output(self) -> Value {
+        match self {
+            Self::RunContainer => run_output(),
+            Self::CreateVolume => schema::output::<VolumeCreated>(),
+            Self::ReadVolume => schema::output::<DecodedVolume>(),
+            Self::ListImages => schema::output::<Images>(),
+            Self::DockerHealth => schema::output::<Health>(),
+        }
+    }
+
+    fn annotations(self) -> Value {
+        match self {
+            // It may write to named volumes, and reaches the network unless told otherwise.
+            Self::RunContainer => json!({"readOnlyHint": false, "destructiveHint": true,
+                "idempotentHint": false, "openWorldHint": true}),
+            // It writes over what a volume of this name holds.
+            Self::CreateVolume => json!({"readOnlyHint": false, "destructiveHint": true,
+                "idempotentHint": true, "openWorldHint": false}),
+            Self::ReadVolume | Self::ListImages | Self::DockerHealth => {
+                json!({"readOnlyHint": true,
+                "destructiveHint": false, "idempotentHint": true, "openWorldHint": false})
+            }
+        }
+    }
+
+    fn definition(self) -> Value {
+        let mut annotations = self.annotations();
+        annotations["title"] = json!(self.title());
+        json!({
+            "name": self.name(),
+            "title": self.title(),
+            "description": self.description(),
+            "inputSchema": self.input(),
+            "outputSchema": self.output(),
+            "annotations": annotations,
+        })
+    }
+}
+
+/// Which tools are served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Toolset {
+    /// Ours.
+    #[default]
+    Own,
+    /// Ours, and after them the conformance suite's.
+    WithTrials,
+}
+
+/// The `tools` of `tools/list`.
+pub(crate) fn definitions(toolset: Toolset) -> Vec<Value> {
+    let own = Tool::ALL.into_iter().map(Tool::definition);
+    match toolset {
+        Toolset::Own => own.collect(),
+        Toolset::WithTrials => own.chain(trial::definitions()).collect(),
+    }
+}
+
+/// Says what is required, and does not forbid more at the top: clients that add members of their own to the arguments
+/// (n8n does) check them against this schema. What we do not know is refused by us, with a clear message.
+fn open(mut schema: Value, required: &[&str]) -> Value {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.remove("additionalProperties");
+        schema.insert("required".into(), json!(required));
+    }
+    schema
+}
+
+fn run_input() -> Value {
+    let mut schema = open(schema::input::<RunRequest>(), &["image"]);
+    let members = &mut schema["properties"];
+    members["pull_policy"]["description"] = json!(
+        "When to pull the image; `missing` (only when the engine does not have it) unless said otherwise."
+    );
+    members["pull_policy"]["default"] = json!("missing");
+    members["image"]["examples"] = json!(["alpine:latest", "python:3.13-slim"]);
+    members["command"]["examples"] = json!([["sh", "-c", "echo hello"]]);
+    schema
+}
+
+fn run_output() -> Value {
+    let mut schema = schema::output::<RunResult>();
+    let mut volume = schema::output::<DecodedVolume>();
+    volume["type"] = json!(["object", "null"]);
+    schema["properties"]["volumes"]["additionalProperties"] = volume;
+    schema
+}
+
+const RUN_CONTAINER: &str = "\
+Run one Docker container to completion and get its exit code, stdout, stderr and files back. The container is removed \
+afterwards, so nothing survives between calls except named volumes.
+
+Use it to run code or command line tools in isolation. `command` is a list of words (no shell) or one string that is \
+split like a shell would, without pipes or redirections; for those use [\"sh\", \"-c\", \"…\"].
+
+Give it files as text through `volumes`, keyed by absolute path in the container, and set `response: true` on those you \
+want back. Add `:ro` to a path to make it read-only.
+
+Example, a script in and a result file out:
+{\"image\": \"python:3.13-slim\", \"command\": [\"python\", \"/work/main.py\"], \"volumes\": {
+  \"/work/main.py:ro\": {\"type\": \"file\", \"text\": \"open('/out/answer.txt', 'w').write(str(6 * 7))\"},
+  \"/out\": {\"type\": \"directory\", \"response\": true}}}
+gives back volumes./out.files = {\"answer.txt\": \"42\"}.
+
+Several text files: {\"type\": \"directory\", \"files\": {\"src/a.txt\": \"…\", \"b.txt\": \"…\"}}. Binary content is base64 in \
+`content` (a tar.gz for a directory). A non-zero exit code comes back as an error result with everything that was \
+printed; `reason` says why the container ended. `timeout_secs` kills it; set `network` to \"none\" when it needs none.";
+
+const CREATE_VOLUME: &str = "\
+Create a named Docker volume and fill it, to share files between several run_container calls. A volume of this name \
+that was made here before is written over.
+
+Example: {\"name\": \"dataset\", \"files\": {\"train.csv\": \"a,b\\n1,2\\n\"}}; then mount it with \
+run_container's volumes: {\"/data:ro\": {\"type\": \"volume\", \"name\": \"dataset\"}}. `content` takes a base64 tar.gz \
+instead of `files`.";
+
+const READ_VOLUME: &str = "\
+Read the content of a named volume that create_volume made: text files as text under `files`, keyed by relative path; \
+when some are not text, the whole as base64 tar.gz in `content`.
+
+Example: {\"name\": \"dataset\"}";
+
+const LIST_IMAGES: &str = "\
+List the images that the Docker engine already has; these run without a pull. Takes no arguments: {}";
+
+const DOCKER_HEALTH: &str = "\
+Check that the Docker engine answers, and get its version. Takes no arguments: {}. Use it when run_container reports \
+that the engine is unreachable.";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tool_is_found_by_its_name_and_says_all_a_model_needs() {
+        for (tool, definition) in Tool::ALL.into_iter().zip(definitions(Toolset::Own)) {
+            assert_eq!(Tool::from_name(tool.name()), Some(tool));
+            assert_eq!(definition["name"], tool.name());
+            for member in ["title", "description", "annotations"] {
+                assert!(!definition[member].is_null(), "{member} of {tool:?}");
+            }
+            for member in ["inputSchema", "outputSchema"] {
+                assert_eq!(definition[member]["type"], "object", "{member} of {tool:?}");
+            }
+        }
+        assert!(Tool::from_name("RUN_CONTAINER").is_none());
+    }
+
+    #[test]
+    fn the_example_of_run_container_is_json() {
+        let start = RUN_CONTAINER.find("{\"image\"").unwrap();
+        let end = RUN_CONTAINER.find("\ngives back").unwrap();
+        let example: Value = serde_json::from_str(&RUN_CONTAINER[start..end]).unwrap();
+        assert!(example["volumes"]["/out"]["response"].as_bool().unwrap());
+    }
+}

@@ -1,0 +1,234 @@
+//! Engines elsewhere, behind TLS or not; engines that are away, that end during a run, that hang.
+
+use super::support::{Answer, IMAGE, Server, read_answer, tar_gz, untar};
+use crate::certificates::Authority;
+use crate::second_engine::SecondEngine;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// How long whatever needs no engine may take.
+const SOON: Duration = Duration::from_secs(5);
+
+fn hello() -> Value {
+    json!({
+        "image": "alpine:latest", "command": ["echo", "Hello, World!"], "env_vars": {"MY_VAR": "value"},
+        "pull_policy": "never", "network": "none",
+    })
+}
+
+fn expect_hello(result: &Value) {
+    assert_eq!(result["status"], "success", "{result}");
+    assert_eq!(result["stdout"], "Hello, World!\n");
+}
+
+fn problem(answer: &Answer) -> (u16, String, String) {
+    let problem = answer.json();
+    let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
+    (answer.status, text("code"), text("detail"))
+}
+
+#[test]
+fn the_quick_starts_requests_work_on_an_engine_behind_tls() {
+    let engine = SecondEngine::start_tls("quick-start");
+    engine.load_images();
+    let server = engine.server(&[]);
+    let instance = server.instance.clone();
+    assert_eq!(server.get("/health").status, 200);
+    expect_hello(&server.run(hello()));
+
+    let result = server.run(json!({
+        "image": "alpine:latest", "command": ["/test.sh"], "pull_policy": "never", "network": "none",
+        "volumes": {
+            "/app/data": {"content": tar_gz(&[("before.txt", b"before")], "."), "response": true, "type": "directory"},
+            "/test.sh:ro": {
+                "mode": "0755", "type": "file",
+                "content": "IyEvYmluL2FzaAoKZWNobyAiSGVsbG8sIFdvcmxkISIgPiAvYXBwL2RhdGEvdGVzdC50eHQ=",
+            },
+        },
+    }));
+    assert_eq!(result["status"], "success", "{result}");
+    let returned = untar(result["volumes"]["/app/data"]["content"].as_str().unwrap());
+    let content = |name: &str| {
+        let entry = returned.iter().find(|entry| entry.name == name);
+        entry.and_then(|entry| entry.content.clone())
+    };
+    assert_eq!(
+        content("test.txt").as_deref(),
+        Some(&b"Hello, World!\n"[..])
+    );
+    assert_eq!(content("before.txt").as_deref(), Some(&b"before"[..]));
+
+    // Input takes a connection of its own.
+    let request = json!({
+        "image": IMAGE, "command": "cat", "stdin": "through TLS", "pull_policy": "never", "network": "none",
+    });
+    assert_eq!(server.run(request)["stdout"], "through TLS");
+    let volume = json!({"name": "remote", "content": tar_gz(&[("a.txt", b"a")], ".")});
+    assert_eq!(server.post("/volume", &volume).status, 200);
+    assert_eq!(server.get("/volume/remote").status, 200);
+    assert_eq!(server.request("DELETE", "/volume/remote", "").status, 204);
+    server.stop();
+    assert_eq!(engine.leftovers(&instance), Vec::<String>::new());
+}
+
+#[test]
+fn an_engine_that_does_not_let_us_in_is_a_503_that_says_why() {
+    let engine = SecondEngine::start_tls("closed");
+    let directory = |name: &str| engine.directory().join(name);
+    let stranger = Authority::new("somebody else's CA");
+    stranger.write_client(&directory("wrong-ca"), &stranger);
+    std::fs::create_dir(directory("no-client")).unwrap();
+    std::fs::copy(
+        engine.certificates().join("ca.pem"),
+        directory("no-client").join("ca.pem"),
+    )
+    .unwrap();
+    let host = engine.docker_host();
+    let path = |name: &str| directory(name).to_str().unwrap().to_owned();
+    let verified = |name: &str| {
+        vec![
+            ("DOCKER_TLS_VERIFY", "1".to_owned()),
+            ("DOCKER_CERT_PATH", path(name)),
+        ]
+    };
+    for (settings, advice) in [
+        (verified("wrong-ca"), "ca.pem in DOCKER_CERT_PATH"),
+        (verified("no-client"), "cert.pem and key.pem"),
+        (vec![], "TLS"),
+    ] {
+        let mut all = vec![("DOCKER_HOST", host.as_str())];
+        all.extend(settings.iter().map(|(name, value)| (*name, value.as_str())));
+        let server = Server::with(&all);
+        for answer in [server.post("/run", &hello()), server.get("/health")] {
+            let (status, code, detail) = problem(&answer);
+            assert_eq!(status, 503, "{settings:?}: {detail}");
+            assert_eq!(code, "engine_unreachable", "{settings:?}: {detail}");
+            assert!(detail.contains(advice), "{settings:?}: {detail}");
+        }
+        server.stop();
+    }
+}
+
+#[test]
+fn a_server_starts_without_its_engine_and_serves_once_it_comes() {
+    let mut engine = SecondEngine::unix("late");
+    let server = engine.server(&[]);
+    let instance = server.instance.clone();
+    for answer in [server.post("/run", &hello()), server.get("/health")] {
+        let (status, code, detail) = problem(&answer);
+        assert_eq!((status, code.as_str()), (503, "engine_unreachable"));
+        assert!(detail.contains("is the engine running"), "{detail}");
+    }
+    engine.start();
+    engine.load_images();
+    assert_eq!(server.get("/health").status, 200);
+    expect_hello(&server.run(hello()));
+    server.stop();
+    assert_eq!(engine.leftovers(&instance), Vec::<String>::new());
+}
+
+#[test]
+fn an_engine_killed_during_a_run_is_told_at_once_and_nothing_is_left_when_it_is_back() {
+    let answer = an_engine_ends_during_a_run("killed", SecondEngine::kill);
+    let (status, code, detail) = problem(&answer);
+    assert!([502, 503].contains(&status), "{status} {code}: {detail}");
+}
+
+#[test]
+fn an_engine_stopped_during_a_run_is_told_at_once_and_nothing_is_left_when_it_is_back() {
+    let answer = an_engine_ends_during_a_run("stopped", SecondEngine::stop);
+    // It kills its containers before it ends, and may still find the time to say so.
+    match answer.status {
+        200 => assert_eq!(answer.json()["exit_code"], 137, "{}", answer.json()),
+        status => assert!([502, 503].contains(&status), "{}", answer.json()),
+    }
+}
+
+/// Gives the run's answer.
+fn an_engine_ends_during_a_run(name: &str, end: fn(&mut SecondEngine)) -> Answer {
+    let mut engine = SecondEngine::unix(name);
+    engine.start();
+    engine.load_images();
+    let server = engine.server(&[]);
+    let instance = server.instance.clone();
+    let mut run = server.begin_run(&json!({
+        "image": IMAGE, "command": ["sh", "-c", "echo begun; exec sleep 600"], "pull_policy": "never",
+        "network": "none", "volumes": {"/data": {"type": "directory", "files": {"a": "a"}, "response": true}},
+    }));
+    engine.await_running(&instance);
+    end(&mut engine);
+    let ended = Instant::now();
+    let answer = read_answer(&mut run).expect("an answer");
+    assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+    expect_no_health(&server);
+
+    engine.start();
+    assert_eq!(server.get("/health").status, 200);
+    expect_hello(&server.run(hello()));
+    engine.await_nothing_left(&instance);
+    server.stop();
+    assert_eq!(engine.leftovers(&instance), Vec::<String>::new());
+    answer
+}
+
+#[test]
+fn an_engine_that_hangs_costs_health_two_seconds_and_runs_nothing() {
+    let mut engine = SecondEngine::unix("frozen");
+    engine.start();
+    engine.load_images();
+    let server = engine.server(&[]);
+    let instance = server.instance.clone();
+    let mut run = server.begin_run(&json!({
+        "image": IMAGE, "command": ["sh", "-c", "echo begun; sleep 1; echo ended"], "pull_policy": "never",
+        "network": "none",
+    }));
+    engine.await_running(&instance);
+    engine.freeze();
+    expect_no_health(&server);
+    engine.unfreeze();
+    let answer = read_answer(&mut run).unwrap().json();
+    assert_eq!(answer["stdout"], "begun\nended\n", "{answer}");
+    assert_eq!(server.get("/health").status, 200);
+    engine.await_nothing_left(&instance);
+    server.stop();
+    assert_eq!(engine.leftovers(&instance), Vec::<String>::new());
+}
+
+fn expect_no_health(server: &Server) {
+    let asked = Instant::now();
+    let answer = server.get("/health");
+    let took = asked.elapsed();
+    let (status, _, detail) = problem(&answer);
+    assert_eq!(status, 503, "{detail}");
+    assert!(!detail.is_empty());
+    assert!(took < Duration::from_millis(2500), "{took:?}");
+}
+
+#[test]
+fn a_server_stops_in_bounded_time_although_its_engine_hangs() {
+    let mut engine = SecondEngine::unix("stuck");
+    engine.start();
+    engine.load_images();
+    let server = engine.server(&[("RUNNER_SHUTDOWN_GRACE_SECS", "1")]);
+    let instance = server.instance.clone();
+    let run = server.begin_run(&json!({
+        "image": IMAGE, "command": ["sleep", "600"], "pull_policy": "never", "network": "none",
+    }));
+    engine.await_running(&instance);
+    engine.freeze();
+    let told = Instant::now();
+    server.stop();
+    eprintln!("stopped after {:?}", told.elapsed());
+    assert!(
+        told.elapsed() < Duration::from_secs(25),
+        "{:?}",
+        told.elapsed()
+    );
+    drop(run);
+    engine.unfreeze();
+    // The next server of this name finds what is left.
+    let host = engine.docker_host();
+    let next = Server::named(&instance, &[("DOCKER_HOST", &host)]);
+    engine.await_nothing_left(&instance);
+    next.stop();
+}

@@ -1,0 +1,92 @@
+//! What tests want of an engine of their own: images in it, a server that talks to it, a look at what is left in it.
+
+use super::engine::{leftovers_at, require_engine};
+use super::{IMAGE, Server};
+use crate::second_engine::SecondEngine;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+impl SecondEngine {
+    /// The docker command, talking to this engine.
+    pub fn docker(&self, arguments: &[&str]) -> String {
+        let connection = self.connection();
+        let connection: Vec<&str> = connection.iter().map(String::as_str).collect();
+        super::docker(&[&connection[..], arguments].concat())
+    }
+
+    fn connection(&self) -> Vec<String> {
+        let mut options = vec!["--host".to_owned(), self.docker_host()];
+        if self.certificates().exists() {
+            options.push("--tlsverify".into());
+            for (option, file) in [
+                ("--tlscacert", "ca.pem"),
+                ("--tlscert", "cert.pem"),
+                ("--tlskey", "key.pem"),
+            ] {
+                let file = self.certificates().join(file);
+                options.extend([option.to_owned(), file.to_str().unwrap().to_owned()]);
+            }
+        }
+        options
+    }
+
+    /// Gives it the test images of the machine's engine.
+    pub fn load_images(&self) {
+        require_engine();
+        let mut saved = Command::new("docker")
+            .args(["save", IMAGE, "alpine:latest"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let loaded = Command::new("docker")
+            .args(self.connection())
+            .args(["load", "--quiet"])
+            .stdin(saved.stdout.take().unwrap())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(loaded.success(), "docker load: {loaded}");
+        assert!(saved.wait().unwrap().success(), "docker save");
+    }
+
+    /// A server that talks to this engine, with further settings.
+    pub fn server(&self, settings: &[(&str, &str)]) -> Server {
+        let (host, certificates) = (self.docker_host(), self.certificates());
+        let mut all = vec![("DOCKER_HOST", host.as_str())];
+        if certificates.exists() {
+            all.push(("DOCKER_TLS_VERIFY", "1"));
+            all.push(("DOCKER_CERT_PATH", certificates.to_str().unwrap()));
+        }
+        all.extend(settings);
+        Server::with(&all)
+    }
+
+    /// What a server left in this engine.
+    pub fn leftovers(&self, instance: &str) -> Vec<String> {
+        let label = format!("oneoff.instance={instance}");
+        leftovers_at(&|arguments| self.docker(arguments), &label)
+    }
+
+    pub fn await_nothing_left(&self, instance: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let left = self.leftovers(instance);
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "left behind: {left:?}");
+        }
+    }
+
+    /// Waits until a container of this server runs.
+    pub fn await_running(&self, instance: &str) {
+        let filter = format!("label=oneoff.instance={instance}");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self
+            .docker(&["ps", "--quiet", "--filter", &filter])
+            .is_empty()
+        {
+            assert!(Instant::now() < deadline, "no container runs");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The official conformance suite against the live server. What may fail stands in `tests/mcp/expected-failures-*.yml`,
+//! each with its reason; the suite itself fails on anything else, and on a line there that passes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    dead_code,
+    unreachable_pub,
+    unused_imports
+)]
+
+#[path = "support/certificates.rs"]
+mod certificates;
+#[path = "mcp/clients.rs"]
+mod clients;
+#[path = "support/second_engine.rs"]
+mod second_engine;
+#[path = "it/support/mod.rs"]
+mod support;
+
+use std::process::Command;
+use support::Server;
+
+fn conformance(suite: &str, selection: [&str; 2], expected: &str) {
+    let home = clients::installed().join(suite);
+    let server = Server::with(&[("RUNNER_MCP_TEST_TOOLS", "1")]);
+    let baseline = format!(
+        "{}/tests/mcp/expected-failures-{expected}.yml",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let output = Command::new(home.join("node_modules/.bin/node"))
+        .arg(home.join("node_modules/.bin/conformance"))
+        .args(["server", "--url", &format!("http://{}/mcp", server.address)])
+        .args(selection)
+        .args(["--expected-failures", &baseline])
+        .current_dir(&home)
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let summary = printed
+        .split_once("=== SUMMARY ===")
+        .map_or(&*printed, |(_, summary)| summary);
+    println!("{summary}");
+    assert!(
+        output.status.success(),
+        "{summary}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(summary.contains("Baseline check passed"), "{summary}");
+    server.stop();
+}
+
+#[test]
+fn conformance_0_1_16_passes() {
+    conformance("conformance", ["--suite", "active"], "2025-11-25");
+}
+
+#[test]
+fn what_revision_2025_11_25_requires_passes() {
+    conformance(
+        "conformance-alpha",
+        ["--requirements", "2025-11-25"],
+        "2025-11-25",
+    );
+}
+
+#[test]
+fn what_revision_2026_07_28_requires_passes() {
+    conformance(
+        "conformance-alpha",
+        ["--requirements", "2026-07-28"],
+        "2026-07-28",
+    );
+}
