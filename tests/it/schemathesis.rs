@@ -34,6 +34,8 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
             "--no-shrink",
             "--max-redirects",
             "0",
+            "--request-timeout",
+            "60",
         ])
         .args([
             "--continue-on-failure",
