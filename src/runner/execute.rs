@@ -12,6 +12,7 @@ use super::{Error, Event, Reason, RunResult, RunSpec, Silent, Sink, Timings, pla
 use crate::archive::{self, Collected, Owner, Packer};
 use crate::cancel::Cancel;
 use crate::docker::{self, ContainerCreate, ImageInspect};
+use crate::metrics::{self, Label};
 use std::time::{Duration, Instant};
 
 /// A run under way: who it is and whom it answers to.
@@ -37,8 +38,16 @@ impl Inner {
         });
         match admitted {
             Ok(slot) => self.execute_admitted(spec, slot, queued, (cancel, sink)),
-            Err(Refused::Cancelled) => Ok(self.cancelled(spec.id, queued)),
-            Err(Refused::Full) => Err(self.queue_full()),
+            Err(Refused::Cancelled) => {
+                let outcome = Ok(self.cancelled(spec.id, queued));
+                count(&outcome);
+                outcome
+            }
+            Err(Refused::Full) => {
+                let outcome = Err(self.queue_full());
+                count(&outcome);
+                outcome
+            }
         }
     }
 
@@ -52,8 +61,10 @@ impl Inner {
     ) -> Result<RunResult, Error> {
         let _active = self.active.enter_as(spec.id.clone());
         let mut run = self.begin(spec.id.clone(), accepted, (cancel, sink));
-        run.timings.queue_ms = millis(accepted.elapsed());
-        run.go(spec, slot)
+        run.timings.queue_ms = took("queue", accepted.elapsed());
+        let outcome = run.go(spec, slot);
+        count(&outcome);
+        outcome
     }
 
     /// What a run answers that was cancelled before anything was done.
@@ -85,7 +96,7 @@ impl Run<'_> {
         let Some(image) = self.inner.images.ensure(&spec, self.cancel, self.sink)? else {
             return Ok(self.cancelled());
         };
-        self.timings.pull_ms = millis(pulling.elapsed());
+        self.timings.pull_ms = took("pull", pulling.elapsed());
 
         self.require_named_volumes(&spec)?;
         let staging = Instant::now();
@@ -94,24 +105,24 @@ impl Run<'_> {
         spec.mounts
             .iter_mut()
             .for_each(|mount| mount.source.forget_content());
-        self.timings.stage_ms = millis(staging.elapsed());
+        self.timings.stage_ms = took("stage", staging.elapsed());
 
         let creating = Instant::now();
         let (container, mut warnings) = self.create(&spec, &image, staged.as_ref())?;
         self.make_parents(&spec, container.id(), &mut warnings)?;
-        self.timings.create_ms = millis(creating.elapsed());
+        self.timings.create_ms = took("create", creating.elapsed());
         if self.cancel.is_fired() {
             return Ok(self.cancelled());
         }
 
         let client = &self.inner.client;
         let ending = supervise(client, container.id(), &mut spec, (self.cancel, self.sink))?;
-        self.timings.start_ms = millis(ending.start);
-        self.timings.run_ms = millis(ending.run);
+        self.timings.start_ms = took("start", ending.start);
+        self.timings.run_ms = took("run", ending.run);
 
         let collecting = Instant::now();
         let collection = self.collect(&spec, staged.as_ref(), container.id(), ending.reason)?;
-        self.timings.collect_ms = millis(collecting.elapsed());
+        self.timings.collect_ms = took("collect", collecting.elapsed());
         drop((container, staged, slot));
         warnings.extend(collection.warnings.iter().cloned());
         let digest = plan::image_digest(&spec.image, &image);
@@ -196,7 +207,7 @@ impl Run<'_> {
         let config = ContainerCreate {
             // What was inspected, whatever its name may mean by now: another run may just have pulled.
             image: image.id.clone(),
-            ..plan::container(spec, staged, labels)
+            ..plan::container(spec, staged.map(Staged::mountpoint), labels)
         };
         let created =
             self.inner
@@ -343,6 +354,17 @@ fn create_error(error: docker::Error) -> Error {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+fn count(outcome: &Result<RunResult, Error>) {
+    let reason = match outcome {
+        Ok(result) => result.reason.word(),
+        Err(Error::QueueFull { .. }) => "refused",
+        Err(_) => "failed",
+    };
+    metrics::RUNS.add([Label::Word(reason)]);
+}
+
+/// Notes how long a phase took; gives it in milliseconds.
+fn took(phase: &'static str, duration: Duration) -> u64 {
+    metrics::PHASES.observe([Label::Word(phase)], duration);
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,6 +3,7 @@
 use super::active::ActiveId;
 use super::labels::KEPT;
 use crate::docker::{self, Client};
+use crate::metrics::{self, Label};
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -156,7 +157,11 @@ impl Worker {
     }
 
     fn attempt(&mut self, object: Object, attempts: u32) {
+        let begun = Instant::now();
         let Err(error) = remove_once(&self.client, &object) else {
+            if matches!(object, Object::Container(_)) {
+                metrics::PHASES.observe([Label::Word("remove")], begun.elapsed());
+            }
             self.pending.finish_one();
             return;
         };

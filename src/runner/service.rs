@@ -11,7 +11,7 @@ use super::reaper::{Patrol, Reaper};
 use super::registry::{Keeping, Registry};
 use super::removal::Removal;
 use super::stage::Stage;
-use super::{Error, PullPolicy, RunResult, RunSpec, Sink};
+use super::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
 use crate::archive;
 use crate::cancel::Cancel;
 use crate::docker::Client;
@@ -51,6 +51,8 @@ pub(super) struct Inner {
     pub(super) policy: Policy,
     pub(super) identity: Identity,
     pub(super) admission: Admission,
+    pub(super) slots: usize,
+    pub(super) queue_length: usize,
     pub(super) images: Images,
     pub(super) stage: Stage,
     pub(super) removal: Removal,
@@ -86,6 +88,23 @@ pub struct Health {
     pub docker_version: String,
     /// The newest API version the engine speaks.
     pub api_version: String,
+}
+
+/// How busy a runner is.
+#[derive(Clone, Copy, Debug)]
+pub struct Occupancy {
+    /// Runs that may go on at once.
+    pub slots: usize,
+    /// Slots that are free.
+    pub free: usize,
+    /// Runs that may wait.
+    pub queue_length: usize,
+    /// Runs that wait.
+    pub waiting: usize,
+    /// Runs and fills that the engine holds something for, or soon will.
+    pub active: usize,
+    /// Leftovers removed so far.
+    pub reaped: u64,
 }
 
 /// An image the engine has.
@@ -124,6 +143,8 @@ impl Runner {
         let (turns, waiting) = detached::turns();
         let inner = Inner {
             admission: Admission::new(settings.max_concurrent_runs, settings.queue_length),
+            slots: settings.max_concurrent_runs,
+            queue_length: settings.queue_length,
             images: Images::new(client.clone(), settings.pull_timeout),
             policy: settings.policy,
             identity,
@@ -180,6 +201,16 @@ impl Runner {
     /// Nothing is left in the engine, whatever happens: removal goes on behind the answer.
     pub fn run(&self, spec: RunSpec, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
         self.inner.execute(spec, cancel, sink)
+    }
+
+    /// What running it would do. Nothing is done, and the engine is not asked.
+    pub fn plan(&self, spec: &RunSpec) -> RunPlan {
+        self.inner.plan(spec)
+    }
+
+    /// What requests are checked against.
+    pub fn policy(&self) -> &Policy {
+        &self.inner.policy
     }
 
     /// Creates a named volume and fills it (an object with [`super::VolumeRequest`]'s fields), or writes over one of
@@ -250,15 +281,18 @@ impl Runner {
         &self.inner
     }
 
-    /// Runs going on, free slots, runs waiting, leftovers removed so far.
-    pub fn occupancy(&self) -> (usize, usize, usize, u64) {
-        let (free, waiting) = self.inner.admission.occupancy();
-        (
-            self.inner.active.count(),
+    /// How busy it is.
+    pub fn occupancy(&self) -> Occupancy {
+        let inner = &self.inner;
+        let (free, waiting) = inner.admission.occupancy();
+        Occupancy {
+            slots: inner.slots,
             free,
+            queue_length: inner.queue_length,
             waiting,
-            self.inner.found.load(Ordering::Relaxed),
-        )
+            active: inner.active.count(),
+            reaped: inner.found.load(Ordering::Relaxed),
+        }
     }
 }
 

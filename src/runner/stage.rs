@@ -32,20 +32,25 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// The bind of the mount with this index.
-    pub(crate) fn mount(&self, index: usize, spec: &MountSpec) -> Mount {
-        Mount {
-            kind: "bind".into(),
-            source: format!("{}/{index}", self.mountpoint),
-            target: spec.target.clone(),
-            read_only: spec.access == Access::ReadOnly,
-            volume_options: None,
-        }
+    /// Where the engine keeps the items.
+    pub(crate) fn mountpoint(&self) -> &str {
+        &self.mountpoint
     }
 
     /// The helper's id, and where in it the item with this index lies.
     pub(crate) fn item(&self, index: usize) -> (&str, String) {
         (self.helper.id(), format!("{STAGE}/{index}"))
+    }
+}
+
+/// The bind of the item with this index.
+pub(crate) fn staged_mount(mountpoint: &str, index: usize, spec: &MountSpec) -> Mount {
+    Mount {
+        kind: "bind".into(),
+        source: format!("{mountpoint}/{index}"),
+        target: spec.target.clone(),
+        read_only: spec.access == Access::ReadOnly,
+        volume_options: None,
     }
 }
 

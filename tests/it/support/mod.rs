@@ -1,6 +1,7 @@
 //! A live server of the built binary, and the engine seen independently of it, through the `docker` command.
 
 mod archive;
+mod browser;
 mod directory;
 mod engine;
 mod live;
@@ -11,6 +12,7 @@ mod second_engine;
 mod server;
 
 pub use archive::{Entry, tar_gz, untar};
+pub use browser::Browser;
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
 pub use live::Live;
