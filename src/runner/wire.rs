@@ -206,7 +206,10 @@ pub(crate) fn refuse_null(schema: &mut schemars::Schema) {
         if let Some(Value::Array(choices)) = property.remove("anyOf") {
             let is_null = |choice: &Value| choice["type"] == "null";
             for choice in choices.into_iter().filter(|choice| !is_null(choice)) {
-                property.extend(choice.as_object().cloned().unwrap_or_default());
+                // The property's own description says more than its type's.
+                for (key, value) in choice.as_object().cloned().unwrap_or_default() {
+                    property.entry(key).or_insert(value);
+                }
             }
         }
     }

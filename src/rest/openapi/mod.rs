@@ -1,5 +1,5 @@
 //! `GET /openapi.json`: OpenAPI 3.1 of everything that is served, its schemas derived from the Rust types that requests
-//! are read into and answers are written from. [`operations`] says which endpoints there are.
+//! are read into and answers are written from. `operations` says which endpoints there are.
 
 mod describe;
 mod examples;
