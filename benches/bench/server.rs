@@ -114,11 +114,9 @@ impl Server {
         }
         let result: Value = serde_json::from_slice(&answer.body)?;
         if result["status"] != "success" || !result["warnings"].is_null() {
-            return Err(format!(
-                "the run did not succeed: {} {}",
-                result["status"], result["warnings"]
-            )
-            .into());
+            let told =
+                ["status", "reason", "warnings", "timings"].map(|key| result[key].to_string());
+            return Err(format!("the run did not succeed: {}", told.join(", ")).into());
         }
         Ok((result, answer.took))
     }
