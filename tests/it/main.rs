@@ -13,6 +13,7 @@ mod certificates;
 mod second_engine;
 mod support;
 
+mod adoption;
 mod async_runs;
 mod bad_input;
 mod crash;
