@@ -26,6 +26,7 @@ pub struct App {
 struct Fronts {
     runner: Runner,
     mcp: Mcp,
+    body_limit_bytes: u64,
 }
 
 /// The endpoints, as the start-up banner lists them.
@@ -39,10 +40,19 @@ pub const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("GET", "/volume/{name}", "its content"),
     ("DELETE", "/volume/{name}", "remove it"),
     ("GET", "/health", "whether the engine answers"),
+    ("GET", "/policy", "what callers may ask for"),
+    ("GET", "/docs", "this API, to read and to try in a browser"),
+    ("GET", "/docs/{file}", "what the page loads"),
+    ("GET", "/", "leads to /docs"),
+    ("GET", "/metrics", "what it counts, for Prometheus"),
+    ("GET", "/openapi.json", "this API, as OpenAPI 3.1"),
     ("POST", "/mcp", "MCP over Streamable HTTP"),
     ("GET", "/sse", "MCP over HTTP+SSE"),
     ("POST", "/messages", "its messages"),
 ];
+
+/// What needs no token: nothing here tells more than that the service is there.
+const OPEN_PATHS: &[&str] = &["/", "/docs", "/docs/", "/health", "/openapi.json"];
 
 impl App {
     /// Binds and serves. Errors: the address cannot be bound, unreadable TLS files, no threads.
@@ -65,7 +75,11 @@ impl App {
             .map_err(|error| format!("no thread for the reaper: {error}"))?;
         let mcp = Mcp::new(runner.clone(), mcp_settings(config))
             .map_err(|error| format!("no thread for MCP: {error}"))?;
-        let fronts = Fronts { runner, mcp };
+        let fronts = Fronts {
+            runner,
+            mcp,
+            body_limit_bytes: config.body_limit_bytes,
+        };
         let _ = gate.set(fronts.clone());
         Ok(Self {
             server,
@@ -92,7 +106,7 @@ impl Fronts {
         match self.runner.close(Instant::now() + REMOVAL_GRACE) {
             0 => log::info!("stopped; nothing is left in the engine"),
             left => log::error!(
-                "stopped; {left} objects are left in the engine, for the next start to remove"
+                "stopped; {left} runs or objects are left in the engine, for the next start to remove"
             ),
         }
     }
@@ -109,7 +123,11 @@ pub fn stdio(config: &Config, stop: &Cancel) -> Result<(), String> {
         .map_err(|error| format!("no thread for the reaper: {error}"))?;
     let mcp = Mcp::new(runner.clone(), mcp_settings(config))
         .map_err(|error| format!("no thread for MCP: {error}"))?;
-    let fronts = Fronts { runner, mcp };
+    let fronts = Fronts {
+        runner,
+        mcp,
+        body_limit_bytes: config.body_limit_bytes,
+    };
     let served = fronts.mcp.clone();
     let (ended, input_ended) = crossbeam_channel::bounded(1);
     std::thread::Builder::new()
@@ -178,7 +196,8 @@ fn server_config(config: &Config) -> ServerConfig {
         host: config.host.clone(),
         port: config.port,
         auth_token: config.auth_token.clone(),
-        open_paths: vec!["/health".into()],
+        open_paths: OPEN_PATHS.iter().map(|path| (*path).into()).collect(),
+        route_of,
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         body_limit_bytes: config.body_limit_bytes,
@@ -189,7 +208,8 @@ fn server_config(config: &Config) -> ServerConfig {
 }
 
 /// The whole API.
-fn route(Fronts { runner, mcp }: &Fronts, request: Request) -> Reply {
+fn route(fronts: &Fronts, request: Request) -> Reply {
+    let Fronts { runner, mcp, .. } = fronts;
     let method = request.method.clone();
     let path = request.path.clone();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
@@ -203,21 +223,56 @@ fn route(Fronts { runner, mcp }: &Fronts, request: Request) -> Reply {
         ("GET" | "HEAD", ["volume", name]) => rest::volume::get(runner, name),
         ("DELETE", ["volume", name]) => rest::volume::delete(runner, name),
         ("GET" | "HEAD", ["health"]) => rest::health::get(runner),
+        ("GET" | "HEAD", [""]) => rest::docs::redirect(),
+        ("GET" | "HEAD", ["docs"]) => rest::docs::get(),
+        ("GET" | "HEAD", ["docs", file]) => rest::docs::asset(file, &request),
+        ("GET" | "HEAD", ["policy"]) => rest::policy::get(runner, fronts.body_limit_bytes),
+        ("GET" | "HEAD", ["metrics"]) => rest::metrics::get(runner, mcp_occupancy(mcp)),
+        ("GET" | "HEAD", ["openapi.json"]) => rest::openapi::get(),
         (_, ["mcp"]) => mcp.streamable(request),
         (_, ["sse"]) => mcp.sse(&request),
         (_, ["messages"]) => mcp.messages(request),
-        (_, ["run"] | ["volume"]) => method_not_allowed("POST"),
-        (_, ["runs", _]) => method_not_allowed("GET, DELETE"),
-        (_, ["runs"] | ["runs", _, "events"]) => method_not_allowed("GET"),
-        (_, ["volume", _]) => method_not_allowed("GET, DELETE"),
-        (_, ["health"]) => method_not_allowed("GET"),
-        _ => not_found(),
+        _ => not_routed(&path),
     }
 }
 
-fn method_not_allowed(allow: &str) -> Reply {
+/// 405 with the path's methods, or 404.
+fn not_routed(path: &str) -> Reply {
+    let here = ENDPOINTS
+        .iter()
+        .filter(|endpoint| matches(endpoint.1, path));
+    let allow = here
+        .map(|endpoint| endpoint.0)
+        .collect::<Vec<_>>()
+        .join(", ");
+    if allow.is_empty() {
+        return not_found();
+    }
     let detail = format!("this path takes {allow}");
     Reply::problem(&Problem::new(405, "method_not_allowed", detail)).with_header("Allow", allow)
+}
+
+fn mcp_occupancy(mcp: &Mcp) -> rest::metrics::McpOccupancy {
+    let [streams, sessions, calls] = mcp.census();
+    rest::metrics::McpOccupancy {
+        sessions: streams + sessions,
+        calls,
+    }
+}
+
+/// The template that a path belongs to, for metrics: whatever clients ask for, there are only so many.
+fn route_of(path: &str) -> &'static str {
+    let endpoint = ENDPOINTS.iter().find(|endpoint| matches(endpoint.1, path));
+    endpoint.map_or("other", |endpoint| endpoint.1)
+}
+
+/// Whether a path is an instance of a template such as `/volume/{name}`.
+fn matches(template: &str, path: &str) -> bool {
+    let (template, path) = (template.split('/'), path.split('/'));
+    template.clone().count() == path.clone().count()
+        && template
+            .zip(path)
+            .all(|(expected, given)| expected == given || expected.starts_with('{'))
 }
 
 fn not_found() -> Reply {

@@ -137,7 +137,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RUNNER_MAX_COLLECT_BYTES",
         "512m",
-        "most bytes read back from one volume",
+        "most bytes read back from the volumes of one run together",
     ),
     setting(
         "RUNNER_MAX_ASYNC_RUNS",
@@ -326,8 +326,13 @@ impl Values<'_> {
         }
     }
 
+    /// At most ten years, so that adding to it never overflows.
     fn seconds(&self, name: &str) -> Result<Duration, String> {
-        self.number(name).map(Duration::from_secs)
+        const MOST_SECS: u64 = 10 * 365 * 24 * 3600;
+        match self.number(name)? {
+            secs if secs > MOST_SECS => Err(format!("{name}: must be at most {MOST_SECS}")),
+            secs => Ok(Duration::from_secs(secs)),
+        }
     }
 
     fn bytes(&self, name: &str) -> Result<u64, String> {
@@ -464,6 +469,7 @@ mod tests {
             ("RUNNER_ALLOWED_HOST_PATHS", "srv"),
             ("RUNNER_ALLOWED_HOST_PATHS", "/srv/../etc"),
             ("RUNNER_SHUTDOWN_GRACE_SECS", "soon"),
+            ("RUNNER_MAX_TIMEOUT_SECS", "18446744073709551615"),
             ("DOCKER_HOST", "carrier-pigeon://coop"),
         ] {
             let error = config(&[(name, value)]).unwrap_err();

@@ -14,6 +14,7 @@
 //! | [`runner`] | the life of a run, and that nothing of it stays |
 //! | [`docker`] | the Engine API over one small blocking client |
 //! | [`archive`] | base64 tar.gz outside, plain tar inside; bytes only |
+//! | [`metrics`] | what the service counts, one registry for all rooms |
 //! | [`cancel`], [`problem`], [`healthcheck`] | one small thing each, used by several rooms |
 //!
 //! # Invariants
@@ -23,7 +24,7 @@
 //! - Only `config` reads the environment.
 //! - Every engine object of ours carries our labels in its create call, and is owned by a guard before it.
 //! - Content travels over the Engine API, never through a directory of the host.
-//! - Secrets (credentials, tokens, values of variables) never reach a log, an error or a label.
+//! - Secrets (credentials, tokens, values of variables) never reach a log, an error, a label or a metric.
 //! - tiny_http never faces a client: it sees one vetted, bodiless head per connection.
 
 pub mod app;
@@ -35,6 +36,7 @@ pub mod edge;
 pub mod healthcheck;
 pub mod http;
 pub mod mcp;
+pub mod metrics;
 pub mod problem;
 pub mod rest;
 pub mod runner;

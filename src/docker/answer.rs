@@ -68,11 +68,15 @@ impl Answer {
             .as_reader()
             .take(ANSWER_LIMIT + 1)
             .read_to_end(&mut body);
-        outcome.map_err(|error| self.context().body_failed(error))?;
-        if body.len() as u64 > ANSWER_LIMIT {
-            return Err(self.context().malformed("the answer is too long"));
-        }
-        Ok(body)
+        let failed = match outcome {
+            Err(error) => self.context().body_failed(error),
+            Ok(_) if body.len() as u64 > ANSWER_LIMIT => {
+                self.context().malformed("the answer is too long")
+            }
+            Ok(_) => return Ok(body),
+        };
+        failed.count();
+        Err(failed)
     }
 
     pub(super) fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
@@ -85,9 +89,11 @@ impl Answer {
                 host: &host,
                 timeout,
             };
-            context.malformed(format!(
+            let malformed = context.malformed(format!(
                 "not the JSON expected ({error}; content type {content_type})"
-            ))
+            ));
+            malformed.count();
+            malformed
         })
     }
 

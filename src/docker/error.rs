@@ -1,6 +1,8 @@
 //! Why a call of the engine failed, in words that say what to do about it.
 use super::socket::DialError;
 use super::{Host, transport};
+use crate::metrics::ENGINE_ERRORS;
+use crate::metrics::Label::{Number, Word};
 use rustls::{AlertDescription, CertificateError};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -46,6 +48,20 @@ pub enum Error {
         /// the source's error
         detail: String,
     },
+}
+
+impl Error {
+    /// Counts it. A refusal may be an answer that was expected, such as 404 for an image that is to be pulled.
+    pub(super) fn count(&self) {
+        let (call, kind) = match self {
+            Self::Unreachable { call, .. } => (call, Word("unreachable")),
+            Self::TimedOut { call, .. } => (call, Word("timeout")),
+            Self::Status { call, status, .. } => (call, Number(*status)),
+            Self::Malformed { call, .. } => (call, Word("malformed")),
+            Self::Source { call, .. } => (call, Word("source")),
+        };
+        ENGINE_ERRORS.add([Word(call), kind]);
+    }
 }
 
 impl fmt::Display for Error {

@@ -99,7 +99,7 @@ impl Client {
         if matches!(outcome, Err(Error::Unreachable { .. })) {
             self.forget_version();
         }
-        outcome
+        outcome.inspect_err(Error::count)
     }
 
     /// Whether there was an agreed version to forget.

@@ -98,6 +98,7 @@ impl Client {
             match (&self.socket).write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
+                    crate::metrics::BYTES_OUT.add(count);
                     bytes = &bytes[count..];
                     pace.note(count, started.elapsed())?;
                 }

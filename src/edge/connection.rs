@@ -9,6 +9,8 @@ use super::listener::{Shared, too_many_connections};
 use super::reception::Reception;
 use super::seats::{Seat, SeatKind};
 use crate::cancel::Cancel;
+use crate::metrics::Label::{Number, Word};
+use crate::metrics::{self, Label};
 use crate::problem::Problem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -39,6 +41,7 @@ struct Record {
     id: String,
     method: String,
     path: String,
+    route: &'static str,
 }
 
 /// Serves the client in this seat, then closes its connection.
@@ -48,6 +51,7 @@ pub(super) fn serve(shared: &Shared, seat: &Seat) {
         id: random_id(),
         method: "-".into(),
         path: "-".into(),
+        route: "unread",
     };
     let served = catch_unwind(AssertUnwindSafe(|| converse(shared, seat, &mut record)));
     seat.end_request();
@@ -73,6 +77,7 @@ fn converse(shared: &Shared, seat: &Seat, record: &mut Record) {
         Err(HeadFault::Refused(refusal)) => return unknown.refuse(&refusal.to_problem()),
     };
     record.know(&head);
+    record.route = (shared.route_of)(&head.path);
     let mut reception = Reception::new(&seat.client, &record.id).of_head(&head);
     if let Some(origin) = shared.policy.cors_origin(&head) {
         reception = reception.readable_by(origin);
@@ -138,14 +143,31 @@ impl Record {
         if was_silent {
             return;
         }
+        let status = if status == 0 { 499 } else { status };
+        self.count(status);
         log::info!(
             target: "access",
             "{} {} {} {}ms {}",
             self.method,
             self.path,
-            if status == 0 { 499 } else { status },
+            status,
             self.started.elapsed().as_millis(),
             self.id
         );
     }
+
+    fn count(&self, status: u16) {
+        let labels = [method_label(&self.method), Word(self.route), Number(status)];
+        metrics::HTTP_REQUESTS.add(labels);
+        metrics::HTTP_DURATION.observe([Word(self.route)], self.started.elapsed());
+    }
+}
+
+/// Clients may send any word as a method.
+fn method_label(method: &str) -> Label {
+    const KNOWN: [&str; 8] = [
+        "GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH", "-",
+    ];
+    let known = KNOWN.into_iter().find(|known| *known == method);
+    Word(known.unwrap_or("other"))
 }

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) auth_token: Option<String>,
-    /// Exact paths, or prefixes when they end in `/`.
+    /// Exact paths, or prefixes when they end in `/` (but `/` itself is exact).
     pub(crate) open_paths: Vec<String>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) allowed_origins: Vec<String>,
@@ -148,9 +148,12 @@ impl Policy {
     }
 
     fn is_open(&self, path: &str) -> bool {
+        // The root is a path like any other, and not the prefix of all of them.
+        let is_below =
+            |open: &String| open != "/" && open.ends_with('/') && path.starts_with(open.as_str());
         self.open_paths
             .iter()
-            .any(|open| path == open || (open.ends_with('/') && path.starts_with(open.as_str())))
+            .any(|open| path == open || is_below(open))
     }
 
     fn check_length(&self, head: &Head) -> Result<(), Refusal> {

@@ -5,7 +5,7 @@ use super::*;
 fn policy() -> Policy {
     Policy {
         auth_token: None,
-        open_paths: vec!["/health".into(), "/docs/".into()],
+        open_paths: vec!["/health".into(), "/docs/".into(), "/".into()],
         allowed_hosts: vec!["runner.example.com".into(), "*.internal.example".into()],
         allowed_origins: vec![
             "https://app.example.com".into(),
@@ -164,6 +164,7 @@ fn tokens_open_everything_and_only_open_paths_need_none() {
         ("/run", "Basic sekret", "unauthorized"),
         ("/run", "sekret", "unauthorized"),
         ("/health", "", "served"),
+        ("/", "", "served"),
         ("/health/x", "", "unauthorized"),
         ("/docs/", "", "served"),
         ("/docs/swagger-ui.css", "", "served"),

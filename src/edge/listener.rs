@@ -42,6 +42,7 @@ pub(crate) struct Deadlines {
 pub(crate) struct Settings {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) route_of: fn(&str) -> &'static str,
     pub(crate) policy: Policy,
     pub(crate) deadlines: Deadlines,
 }
@@ -51,6 +52,7 @@ pub(crate) type Service = Arc<dyn Fn(Admitted) + Send + Sync>;
 
 /// What every connection needs to know.
 pub(super) struct Shared {
+    pub(super) route_of: fn(&str) -> &'static str,
     pub(super) policy: Policy,
     pub(super) deadlines: Deadlines,
     pub(super) service: Service,
@@ -83,6 +85,7 @@ impl Edge {
             seats: Arc::clone(&seats),
             is_failing: false,
             shared: Arc::new(Shared {
+                route_of: settings.route_of,
                 policy: settings.policy,
                 deadlines: settings.deadlines,
                 service,

@@ -19,8 +19,10 @@ pub struct ServerConfig {
     pub port: u16,
     /// Bearer token every request must carry, except on `open_paths`.
     pub auth_token: Option<String>,
-    /// Paths that need no token: exact, or a prefix when they end in `/`.
+    /// Paths that need no token: exact, or a prefix when they end in `/` (but `/` itself is exact).
     pub open_paths: Vec<String>,
+    /// The template that a path belongs to, which stands for it in metrics.
+    pub route_of: fn(&str) -> &'static str,
     /// Host names allowed beyond loopback names, IP literals and single-label names; `*` globs.
     pub allowed_hosts: Vec<String>,
     /// Origins allowed to call from a browser (CORS) beyond the server's own; `*` globs.
@@ -70,6 +72,7 @@ fn settings(config: ServerConfig) -> Settings {
     Settings {
         host: config.host,
         port: config.port,
+        route_of: config.route_of,
         policy: Policy {
             auth_token: config.auth_token,
             open_paths: config.open_paths,

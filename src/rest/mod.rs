@@ -2,7 +2,11 @@
 //! problem in `problems`, and nowhere else.
 
 mod body;
+pub mod docs;
 pub mod health;
+pub mod metrics;
+pub mod openapi;
+pub mod policy;
 mod problems;
 pub mod run;
 pub mod runs;

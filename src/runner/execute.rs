@@ -15,6 +15,7 @@ use super::{Error, Event, Reason, RunResult, RunSpec, Silent, Sink, Timings, pla
 use crate::archive::{self, Collected, Owner, Packer};
 use crate::cancel::Cancel;
 use crate::docker::{self, ContainerCreate, ImageInspect};
+use crate::metrics::{self, Label};
 use std::time::{Duration, Instant};
 
 /// A run under way: who it is and whom it answers to.
@@ -42,8 +43,16 @@ impl Inner {
         });
         match admitted {
             Ok(slot) => self.execute_admitted(spec, slot, queued, (cancel, sink)),
-            Err(Refused::Cancelled) => Ok(self.cancelled(spec.id, queued)),
-            Err(Refused::Full) => Err(self.queue_full()),
+            Err(Refused::Cancelled) => {
+                let outcome = Ok(self.cancelled(spec.id, queued));
+                count(&outcome);
+                outcome
+            }
+            Err(Refused::Full) => {
+                let outcome = Err(self.queue_full());
+                count(&outcome);
+                outcome
+            }
         }
     }
 
@@ -57,9 +66,10 @@ impl Inner {
     ) -> Result<RunResult, Error> {
         let _active = self.active.enter_as(spec.id.clone());
         let mut run = self.begin(spec.id.clone(), accepted, (cancel, sink));
-        run.timings.queue_ms = millis(accepted.elapsed());
+        run.timings.queue_ms = took("queue", accepted.elapsed());
         let outcome = run.go(spec);
         drop(slot);
+        count(&outcome);
         outcome
     }
 
@@ -71,9 +81,11 @@ impl Inner {
     ) -> Result<RunResult, Error> {
         let _active = self.active.enter_as(spec.id.clone());
         let mut run = self.begin(spec.id.clone(), entry.accepted, (&entry.cancel, entry));
-        run.timings.queue_ms = millis(entry.accepted.elapsed());
+        run.timings.queue_ms = took("queue", entry.accepted.elapsed());
         run.detached = Some(entry);
-        run.go(spec)
+        let outcome = run.go(spec);
+        count(&outcome);
+        outcome
     }
 
     /// Goes on with a run whose container, and stage, an earlier process made.
@@ -92,17 +104,19 @@ impl Inner {
             (spec, started),
             (&entry.cancel, entry),
         )?;
-        run.timings.run_ms = millis(ending.run);
+        run.timings.run_ms = took("run", ending.run);
         let image = self.client.image_inspect(&spec.image);
         let digest = image.map_or(String::new(), |image| {
             plan::image_digest(&spec.image, &image)
         });
-        run.answer(
+        let outcome = run.answer(
             spec,
             ending,
             (&container, staged.as_ref()),
             (digest, Vec::new()),
-        )
+        );
+        count(&outcome);
+        outcome
     }
 
     /// What a run answers that was cancelled before anything was done.
@@ -135,7 +149,7 @@ impl Run<'_> {
         let Some(image) = self.inner.images.ensure(&spec, self.cancel, self.sink)? else {
             return Ok(self.cancelled());
         };
-        self.timings.pull_ms = millis(pulling.elapsed());
+        self.timings.pull_ms = took("pull", pulling.elapsed());
 
         self.require_named_volumes(&spec)?;
         let staging = Instant::now();
@@ -144,12 +158,12 @@ impl Run<'_> {
         spec.mounts
             .iter_mut()
             .for_each(|mount| mount.source.forget_content());
-        self.timings.stage_ms = millis(staging.elapsed());
+        self.timings.stage_ms = took("stage", staging.elapsed());
 
         let creating = Instant::now();
-        let (container, mut warnings) = self.create(&spec, staged.as_ref())?;
+        let (container, mut warnings) = self.create(&spec, &image, staged.as_ref())?;
         self.make_parents(&spec, container.id(), &mut warnings)?;
-        self.timings.create_ms = millis(creating.elapsed());
+        self.timings.create_ms = took("create", creating.elapsed());
         if self.cancel.is_fired() {
             return Ok(self.cancelled());
         }
@@ -159,8 +173,8 @@ impl Run<'_> {
         }
         let client = &self.inner.client;
         let ending = supervise(client, container.id(), &mut spec, (self.cancel, self.sink))?;
-        self.timings.start_ms = millis(ending.start);
-        self.timings.run_ms = millis(ending.run);
+        self.timings.start_ms = took("start", ending.start);
+        self.timings.run_ms = took("run", ending.run);
         let digest = plan::image_digest(&spec.image, &image);
         self.answer(
             &spec,
@@ -180,7 +194,7 @@ impl Run<'_> {
     ) -> Result<RunResult, Error> {
         let collecting = Instant::now();
         let collection = self.collect(spec, staged, container.id(), ending.reason)?;
-        self.timings.collect_ms = millis(collecting.elapsed());
+        self.timings.collect_ms = took("collect", collecting.elapsed());
         warnings.extend(collection.warnings.iter().cloned());
         let (inner, detached) = (self.inner, self.detached);
         let result = self.result(ending, collection, digest, warnings);
@@ -224,16 +238,17 @@ impl Run<'_> {
         let name = format!("oneoff-{}-user", self.id);
         let mut container = self.inner.removal.own(Object::Container(name.clone()));
         let config = ContainerCreate {
-            image: spec.image.clone(),
+            image: image.id.clone(),
             cmd: Some(vec!["never-started".into()]),
             labels: self.inner.identity.labels(&self.id, OBJECT_SLACK),
             network_disabled: true,
             ..ContainerCreate::default()
         };
-        let created =
-            self.inner
-                .client
-                .container_create(Some(&name), spec.platform.as_deref(), &config)?;
+        let created = self
+            .inner
+            .client
+            .container_create(Some(&name), spec.platform.as_deref(), &config)
+            .map_err(create_error)?;
         container.become_object(Object::Container(created.id));
         let passwd = self.small_text(container.id(), "/etc/passwd");
         let group = self.small_text(container.id(), "/etc/group");
@@ -254,13 +269,18 @@ impl Run<'_> {
     fn create(
         &self,
         spec: &RunSpec,
+        image: &ImageInspect,
         staged: Option<&Staged>,
     ) -> Result<(Owned, Vec<String>), Error> {
         let name = format!("oneoff-{}", self.id);
         let labels = spec.object_labels(&self.inner.identity, Role::Run);
         // Owned by name first: a create call may fail on our side and succeed on the engine's.
         let mut container = self.inner.removal.own(Object::Container(name.clone()));
-        let config = plan::container(spec, staged, labels);
+        let config = ContainerCreate {
+            // What was inspected, whatever its name may mean by now: another run may just have pulled.
+            image: image.id.clone(),
+            ..plan::container(spec, staged.map(Staged::mountpoint), labels)
+        };
         let created =
             self.inner
                 .client
@@ -406,6 +426,17 @@ fn create_error(error: docker::Error) -> Error {
     }
 }
 
-fn millis(duration: Duration) -> u64 {
+fn count(outcome: &Result<RunResult, Error>) {
+    let reason = match outcome {
+        Ok(result) => result.reason.word(),
+        Err(Error::QueueFull { .. }) => "refused",
+        Err(_) => "failed",
+    };
+    metrics::RUNS.add([Label::Word(reason)]);
+}
+
+/// Notes how long a phase took; gives it in milliseconds.
+fn took(phase: &'static str, duration: Duration) -> u64 {
+    metrics::PHASES.observe([Label::Word(phase)], duration);
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

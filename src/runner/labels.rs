@@ -16,7 +16,8 @@ pub(crate) const DEADLINE: &str = "oneoff.deadline";
 pub(crate) const ASYNC: &str = "oneoff.async";
 /// On a helper: the volume it fills, which was created with it and is incomplete as long as the helper exists.
 pub(crate) const FILLS: &str = "oneoff.fills";
-/// On a named volume: that it was made by `POST /volume`. Such a volume is the caller's, and never swept.
+/// On a named volume: that it was made by `POST /volume`, and by which fill. Such a volume is the caller's, and never
+/// swept. It says nothing on a container, which may have it from its image.
 pub(crate) const KEPT: &str = "oneoff.volume";
 
 /// What an object is to its detached run.
@@ -92,9 +93,6 @@ impl Identity {
     /// dead predecessor of our name left is, unless the next server of the name is to adopt it; anything else is past
     /// its deadline.
     pub(crate) fn is_leftover(&self, labels: &Labels, active: &dyn Fn(&str) -> bool) -> bool {
-        if labels.contains_key(KEPT) {
-            return false;
-        }
         if labels.get(RUN).is_some_and(|run| active(run)) {
             return false;
         }
@@ -258,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn past_its_deadline_everything_of_elsewhere_is_a_leftover_but_a_kept_volume() {
+    fn past_its_deadline_everything_of_elsewhere_is_a_leftover() {
         let elsewhere = Owner {
             place: "elsewhere".into(),
             ..Owner::current()
@@ -270,7 +268,5 @@ mod tests {
         .labels("r1", Duration::ZERO);
         labels.insert(DEADLINE.into(), (unix_now() - 1).to_string());
         assert!(identity("b").is_leftover(&labels, &nothing_active));
-        labels.insert(KEPT.into(), "1".into());
-        assert!(!identity("b").is_leftover(&labels, &nothing_active));
     }
 }

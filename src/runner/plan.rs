@@ -2,17 +2,16 @@
 
 use super::RunSpec;
 use super::mounts::{Access, MountSource};
-use super::stage::Staged;
+use super::stage::staged_mount;
 use crate::archive::Owner;
 use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
 
-/// The body of `POST /containers/create`: what was asked for, hardened.
-pub(crate) fn container(spec: &RunSpec, staged: Option<&Staged>, ours: Labels) -> ContainerCreate {
+/// The body of `POST /containers/create`: what was asked for, hardened. `stage` is where the engine keeps what is staged.
+pub(crate) fn container(spec: &RunSpec, stage: Option<&str>, ours: Labels) -> ContainerCreate {
     let mut labels = spec.labels.clone();
     labels.extend(ours);
     let feeds_stdin = spec.stdin.is_some();
     ContainerCreate {
-        image: spec.image.clone(),
         cmd: spec.command.clone().filter(|words| !words.is_empty()),
         entrypoint: spec.entrypoint.clone(),
         env: spec.env.clone(),
@@ -27,11 +26,12 @@ pub(crate) fn container(spec: &RunSpec, staged: Option<&Staged>, ours: Labels) -
         stdin_once: feeds_stdin,
         // With network `none`, this halves the time to start.
         network_disabled: spec.network == "none",
-        host_config: host_config(spec, staged),
+        host_config: host_config(spec, stage),
+        ..ContainerCreate::default()
     }
 }
 
-fn host_config(spec: &RunSpec, staged: Option<&Staged>) -> HostConfig {
+fn host_config(spec: &RunSpec, stage: Option<&str>) -> HostConfig {
     let memory = i64::try_from(spec.memory_bytes).unwrap_or(i64::MAX);
     HostConfig {
         network_mode: Some(spec.network.clone()),
@@ -50,7 +50,7 @@ fn host_config(spec: &RunSpec, staged: Option<&Staged>) -> HostConfig {
         runtime: spec.runtime.clone(),
         security_opt: vec!["no-new-privileges".into()],
         log_config: log_config(spec),
-        mounts: mounts(spec, staged),
+        mounts: mounts(spec, stage),
     }
 }
 
@@ -76,7 +76,7 @@ fn log_config(spec: &RunSpec) -> LogConfig {
     }
 }
 
-fn mounts(spec: &RunSpec, staged: Option<&Staged>) -> Vec<Mount> {
+fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {
     let mount = |(index, mount): (usize, &super::mounts::MountSpec)| {
         let plain = |kind: &str, source: &str| Mount {
             kind: kind.into(),
@@ -90,7 +90,7 @@ fn mounts(spec: &RunSpec, staged: Option<&Staged>) -> Vec<Mount> {
             MountSource::Named(name) => Some(plain("volume", name)),
             MountSource::Host(path) => Some(plain("bind", path)),
             MountSource::File { .. } | MountSource::Archive(_) | MountSource::Files(_) => {
-                staged.map(|staged| staged.mount(index, mount))
+                stage.map(|stage| staged_mount(stage, index, mount))
             }
         }
     };

@@ -98,6 +98,11 @@ impl Globs {
             .any(|pattern| glob_matches(pattern.as_bytes(), text.as_bytes()))
     }
 
+    /// The patterns.
+    pub fn patterns(&self) -> &[String] {
+        &self.0
+    }
+
     /// The list, as it may be shown to a caller.
     pub fn describe(&self) -> String {
         if self.0.is_empty() {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 wire_struct! {
     /// One run of one container.
+    #[schemars(extend("required" = ["image"]))]
     pub struct RunRequest {
         /// Image reference: `alpine`, `repo/x:tag` or `reg:5000/x@sha256:…`. Required.
         image: String,
@@ -69,6 +70,7 @@ wire_struct! {
 
 wire_struct! {
     /// What is mounted at a path.
+    #[schemars(extend("required" = ["type"]))]
     pub struct VolumeMount {
         /// `file`, `directory`, `volume` or `host`. Required.
         kind: VolumeKind = "type",
@@ -109,6 +111,7 @@ wire_struct! {
 
 wire_struct! {
     /// A named volume to create, optionally filled.
+    #[schemars(extend("required" = ["name"]))]
     pub struct VolumeRequest {
         /// Name: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`. Required.
         name: String,

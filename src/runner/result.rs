@@ -57,6 +57,19 @@ pub enum Reason {
     Cancelled,
 }
 
+impl Reason {
+    /// As it stands in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signalled => "signalled",
+            Self::Timeout => "timeout",
+            Self::Oom => "oom",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// One volume that was asked back.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CollectedVolume {

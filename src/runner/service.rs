@@ -12,7 +12,7 @@ use super::reaper::{Patrol, Reaper};
 use super::registry::{Keeping, Registry};
 use super::removal::Removal;
 use super::stage::Stage;
-use super::{Error, PullPolicy, RunResult, RunSpec, Sink};
+use super::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
 use crate::archive;
 use crate::cancel::Cancel;
 use crate::docker::{self, Client};
@@ -52,6 +52,8 @@ pub(super) struct Inner {
     pub(super) policy: Policy,
     pub(super) identity: Identity,
     pub(super) admission: Admission,
+    pub(super) slots: usize,
+    pub(super) queue_length: usize,
     pub(super) images: Images,
     pub(super) stage: Stage,
     pub(super) removal: Removal,
@@ -90,6 +92,23 @@ pub struct Health {
     pub api_version: String,
 }
 
+/// How busy a runner is.
+#[derive(Clone, Copy, Debug)]
+pub struct Occupancy {
+    /// Runs that may go on at once.
+    pub slots: usize,
+    /// Slots that are free.
+    pub free: usize,
+    /// Runs that may wait.
+    pub queue_length: usize,
+    /// Runs that wait.
+    pub waiting: usize,
+    /// Runs and fills that the engine holds something for, or soon will.
+    pub active: usize,
+    /// Leftovers removed so far.
+    pub reaped: u64,
+}
+
 /// An image the engine has.
 #[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Image {
@@ -126,6 +145,8 @@ impl Runner {
         let (turns, waiting) = detached::turns();
         let inner = Inner {
             admission: Admission::new(settings.max_concurrent_runs, settings.queue_length),
+            slots: settings.max_concurrent_runs,
+            queue_length: settings.queue_length,
             images: Images::new(client.clone(), settings.pull_timeout),
             policy: settings.policy,
             identity,
@@ -182,6 +203,7 @@ impl Runner {
             client: inner.client.clone(),
             identity: inner.identity.clone(),
             active: inner.active.clone(),
+            removal: inner.removal.clone(),
             found: inner.found.clone(),
         }
     }
@@ -195,6 +217,16 @@ impl Runner {
     /// Nothing is left in the engine, whatever happens: removal goes on behind the answer.
     pub fn run(&self, spec: RunSpec, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
         self.inner.execute(spec, cancel, sink)
+    }
+
+    /// What running it would do. Nothing is done, and the engine is not asked.
+    pub fn plan(&self, spec: &RunSpec) -> RunPlan {
+        self.inner.plan(spec)
+    }
+
+    /// What requests are checked against.
+    pub fn policy(&self) -> &Policy {
+        &self.inner.policy
     }
 
     /// Creates a named volume and fills it (an object with [`super::VolumeRequest`]'s fields), or writes over one of
@@ -236,7 +268,8 @@ impl Runner {
         Ok(images.into_iter().map(image).collect())
     }
 
-    /// Waits until everything that runs left is removed, at most until `deadline`; gives the number of objects left.
+    /// Waits until everything that runs left is removed, at most until `deadline`; gives the number of objects left,
+    /// and of runs that did not end.
     pub fn close(&self, deadline: Instant) -> usize {
         let patrol = self
             .inner
@@ -248,22 +281,25 @@ impl Runner {
             patrol.stop();
         }
         self.inner.stop.fire();
-        self.inner.removal.finish(deadline)
+        self.inner.removal.finish(deadline) + self.inner.active.count_unheld()
     }
 
     pub(super) fn inner(&self) -> &Inner {
         &self.inner
     }
 
-    /// Runs going on, free slots, runs waiting, leftovers removed so far.
-    pub fn occupancy(&self) -> (usize, usize, usize, u64) {
-        let (free, waiting) = self.inner.admission.occupancy();
-        (
-            self.inner.active.count(),
+    /// How busy it is.
+    pub fn occupancy(&self) -> Occupancy {
+        let inner = &self.inner;
+        let (free, waiting) = inner.admission.occupancy();
+        Occupancy {
+            slots: inner.slots,
             free,
+            queue_length: inner.queue_length,
             waiting,
-            self.inner.found.load(Ordering::Relaxed),
-        )
+            active: inner.active.count(),
+            reaped: inner.found.load(Ordering::Relaxed),
+        }
     }
 }
 

@@ -117,6 +117,8 @@ impl Check<'_> {
 
     fn run(&mut self, request: RunRequest, front: Front) -> RunSpec {
         let stdin = self.stdin(request.stdin, request.stdin_encoding);
+        let mounts = mounts::check(self, request.volumes.unwrap_or_default());
+        let taken = |path: &str| mounts.iter().any(|mount| mount.hides(path));
         RunSpec {
             id: new_id(),
             is_detached: false,
@@ -126,7 +128,6 @@ impl Check<'_> {
             env: self.env(request.env_vars.unwrap_or_default()),
             pull_policy: request.pull_policy.unwrap_or(front.pull_policy),
             auth: request.auth_config.map(|auth| self.auth(auth)),
-            mounts: mounts::check(self, request.volumes.unwrap_or_default()),
             stdin,
             timeout: self.timeout(request.timeout_secs),
             working_dir: self.working_dir(request.working_dir),
@@ -136,7 +137,8 @@ impl Check<'_> {
             labels: self.labels(request.labels.unwrap_or_default()),
             init: request.init.unwrap_or(false),
             read_only: request.read_only.unwrap_or(false),
-            tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0),
+            tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0, taken),
+            mounts,
             shm_size_bytes: request
                 .shm_size
                 .map(|size| self.at_least("shm_size", size.0, 1)),
@@ -270,12 +272,12 @@ impl Check<'_> {
 
     fn working_dir(&mut self, dir: Option<String>) -> Option<String> {
         let dir = dir?;
-        let proc = dir == "/proc" || dir.starts_with("/proc/");
-        if !dir.starts_with('/')
-            || dir.contains('\0')
-            || proc
-            || dir.split('/').any(|part| part == "..")
-        {
+        // Compared part by part: "//proc" and "/./proc" lead there too.
+        let mut parts = dir
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".");
+        let climbs = parts.clone().any(|part| part == "..");
+        if !dir.starts_with('/') || dir.contains('\0') || climbs || parts.next() == Some("proc") {
             self.reader.fault_at(
                 "working_dir",
                 "expected an absolute path without \"..\", outside /proc",
@@ -335,14 +337,28 @@ impl Check<'_> {
         labels
     }
 
-    fn tmpfs(&mut self, entries: Vec<(String, String)>) -> BTreeMap<String, String> {
-        for (path, _) in &entries {
-            if let Err(msg) = mounts::target(path) {
-                self.reader
-                    .within("tmpfs", |reader| reader.fault_at(path, msg));
-            }
+    /// `taken`: whether a volume is mounted at a path, which the engine would silently leave out.
+    fn tmpfs(
+        &mut self,
+        entries: Vec<(String, String)>,
+        taken: impl Fn(&str) -> bool,
+    ) -> BTreeMap<String, String> {
+        let mut checked = BTreeMap::new();
+        for (path, options) in entries {
+            let fault = match mounts::target(&path) {
+                Err(msg) => msg,
+                Ok(target) if taken(&target) || checked.contains_key(&target) => {
+                    "something else is mounted at the same path"
+                }
+                Ok(target) => {
+                    checked.insert(target, options);
+                    continue;
+                }
+            };
+            self.reader
+                .within("tmpfs", |reader| reader.fault_at(&path, fault));
         }
-        entries.into_iter().collect()
+        checked
     }
 
     fn cap_drop(&mut self, capabilities: Vec<String>) -> Vec<String> {

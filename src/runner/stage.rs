@@ -40,20 +40,25 @@ impl Staged {
         }
     }
 
-    /// The bind of the mount with this index.
-    pub(crate) fn mount(&self, index: usize, spec: &MountSpec) -> Mount {
-        Mount {
-            kind: "bind".into(),
-            source: format!("{}/{index}", self.mountpoint),
-            target: spec.target.clone(),
-            read_only: spec.access == Access::ReadOnly,
-            volume_options: None,
-        }
+    /// Where the engine keeps the items.
+    pub(crate) fn mountpoint(&self) -> &str {
+        &self.mountpoint
     }
 
     /// The helper's id, and where in it the item with this index lies.
     pub(crate) fn item(&self, index: usize) -> (&str, String) {
         (self.helper.id(), format!("{STAGE}/{index}"))
+    }
+}
+
+/// The bind of the item with this index.
+pub(crate) fn staged_mount(mountpoint: &str, index: usize, spec: &MountSpec) -> Mount {
+    Mount {
+        kind: "bind".into(),
+        source: format!("{mountpoint}/{index}"),
+        target: spec.target.clone(),
+        read_only: spec.access == Access::ReadOnly,
+        volume_options: None,
     }
 }
 
@@ -159,7 +164,7 @@ impl Stage {
             let packing = std::thread::Builder::new()
                 .name("pack".into())
                 .spawn_scoped(scope, move || pack_into(writer, owner, write))
-                .map_err(|error| Error::Engine(format!("no thread to pack: {error}")))?;
+                .map_err(|error| Error::Overloaded(format!("no thread to pack: {error}")))?;
             let put = self.client.archive_put(helper, "/", &mut reader);
             // An unread rest would block the packer for ever.
             drop(reader);

@@ -55,7 +55,7 @@ pub(crate) fn supervise(
             .name("watchdog".into())
             .stack_size(256 * 1024)
             .spawn_scoped(scope, move || watch(client, container, kill_after, heard))
-            .map_err(|error| Error::Engine(format!("no thread for the watchdog: {error}")))?;
+            .map_err(|error| Error::Overloaded(format!("no thread for the watchdog: {error}")))?;
         let _interrupt = feed(scope, prepared.stdin, stdin)?;
         read(prepared.output, &mut streams, sink)?;
         let exit = prepared.wait.finish()?;
@@ -67,7 +67,10 @@ pub(crate) fn supervise(
     let oom_killed = oom_killed(client, container)?;
     Ok(Ending {
         exit_code: Some(exit_code),
-        reason: killed.unwrap_or_else(|| natural_reason(exit_code, oom_killed)),
+        // A container that ended by itself just before the signal came did not end by it.
+        reason: killed
+            .filter(|_| exit_code == KILLED)
+            .unwrap_or_else(|| natural_reason(exit_code, oom_killed)),
         oom_killed,
         stdout: streams.0.capture.finish(spec.output_encoding),
         stderr: streams.1.capture.finish(spec.output_encoding),
@@ -225,7 +228,7 @@ fn feed<'scope>(
         .stack_size(256 * 1024)
         .spawn_scoped(scope, writer)
         .map(|_| Some(interrupt))
-        .map_err(|error| Error::Engine(format!("no thread for stdin: {error}")))
+        .map_err(|error| Error::Overloaded(format!("no thread for stdin: {error}")))
 }
 
 struct InterruptOnDrop(StdinInterrupt);
@@ -297,10 +300,13 @@ fn oom_killed(client: &Client, container: &str) -> Result<bool, Error> {
     }
 }
 
+/// The exit code of a container that was killed: 128 + SIGKILL.
+const KILLED: i64 = 137;
+
 fn natural_reason(exit_code: i64, oom_killed: bool) -> Reason {
     const SIGNALS: std::ops::RangeInclusive<i64> = 129..=192;
     match exit_code {
-        137 if oom_killed => Reason::Oom,
+        KILLED if oom_killed => Reason::Oom,
         code if SIGNALS.contains(&code) => Reason::Signalled,
         _ => Reason::Exited,
     }
@@ -320,6 +326,9 @@ pub(crate) fn start_error(error: docker::Error) -> Error {
         "unable to find group",
         "starting container process",
         "is not a directory",
+        "uids and gids must be in range",
+        "invalid tmpfs option",
+        "error while mounting volume",
     ];
     if (400..500).contains(status) || asked_for.iter().any(|words| message.contains(words)) {
         return Error::StartFailed(message.clone());

@@ -21,12 +21,16 @@ impl Reader {
         }
     }
 
-    /// Records a fault at the current place.
+    /// Records a fault at the current place. Beyond a thousand they are not kept: a body of a million unknown fields
+    /// must not become an answer many times its size.
     pub fn fault(&mut self, msg: impl Into<String>) {
-        self.faults.push(Fault {
-            loc: self.loc.clone(),
-            msg: msg.into(),
-        });
+        const MOST_FAULTS: usize = 1000;
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(Fault {
+                loc: self.loc.clone(),
+                msg: msg.into(),
+            });
+        }
     }
 
     /// Records a fault at `key` below the current place.
@@ -183,14 +187,44 @@ impl<T: Wire> Wire for BTreeMap<String, T> {
     }
 }
 
-/// Declares a request type once: its fields become the struct, its JSON schema and its reader.
+/// What is required cannot be null, though its field is an `Option` until it is checked.
+pub(crate) fn refuse_null(schema: &mut schemars::Schema) {
+    let required = schema.get("required").and_then(Value::as_array).cloned();
+    for name in required.iter().flatten().filter_map(Value::as_str) {
+        let place = schema
+            .get_mut("properties")
+            .and_then(|all| all.get_mut(name));
+        let Some(Value::Object(property)) = place else {
+            continue;
+        };
+        if let Some(Value::Array(kinds)) = property.get_mut("type") {
+            kinds.retain(|kind| kind != "null");
+            if let [only] = &kinds[..] {
+                property["type"] = only.clone();
+            }
+        }
+        if let Some(Value::Array(choices)) = property.remove("anyOf") {
+            let is_null = |choice: &Value| choice["type"] == "null";
+            for choice in choices.into_iter().filter(|choice| !is_null(choice)) {
+                // The property's own description says more than its type's.
+                for (key, value) in choice.as_object().cloned().unwrap_or_default() {
+                    property.entry(key).or_insert(value);
+                }
+            }
+        }
+    }
+}
+
+/// Declares a request type once: its fields become the struct, its JSON schema and its reader. Every field is optional
+/// here; which of them a request must have, `spec` checks and `#[schemars(extend("required" = […]))]` tells the schema.
 macro_rules! wire_struct {
     ($(#[$attr:meta])* $vis:vis struct $name:ident {
         $($(#[$fattr:meta])* $field:ident: $type:ty $(= $wire:literal)?,)*
     }) => {
-        $(#[$attr])*
         #[derive(Default, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
+        $(#[$attr])*
+        #[schemars(transform = $crate::runner::wire::refuse_null)]
         $vis struct $name {
             $($(#[$fattr])* $(#[schemars(rename = $wire)])? pub $field: Option<$type>,)*
         }
@@ -232,8 +266,8 @@ macro_rules! wire_name {
 macro_rules! wire_enum {
     ($(#[$attr:meta])* $vis:vis enum $name:ident { $($(#[$vattr:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$attr])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
-        $vis enum $name { $($(#[$vattr])* #[schemars(rename = $word)] $variant,)* }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+        $vis enum $name { $($(#[$vattr])* #[serde(rename = $word)] $variant,)* }
 
         impl $crate::runner::wire::Wire for $name {
             const EXPECTED: &'static str = concat!("one of:" $(, " ", $word)*);

@@ -37,6 +37,7 @@ pub fn config() -> ServerConfig {
         port: 0,
         auth_token: None,
         open_paths: vec!["/health".into()],
+        route_of: |_| "other",
         allowed_hosts: vec![],
         allowed_origins: vec!["https://app.example.com".into()],
         body_limit_bytes: 512 * 1024 * 1024,

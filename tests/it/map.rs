@@ -17,12 +17,19 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 /// What each room may import of the others.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("archive", &[]),
-    ("docker", &["cancel"]),
-    ("edge", &["cancel", "problem"]),
+    ("metrics", &[]),
+    ("docker", &["cancel", "metrics"]),
+    ("edge", &["cancel", "metrics", "problem"]),
     ("http", &["cancel", "edge", "problem"]),
-    ("runner", &["archive", "cancel", "docker", "problem"]),
-    ("rest", &["cancel", "http", "problem", "runner"]),
-    ("mcp", &["archive", "cancel", "http", "problem", "runner"]),
+    (
+        "runner",
+        &["archive", "cancel", "docker", "metrics", "problem"],
+    ),
+    ("rest", &["cancel", "http", "metrics", "problem", "runner"]),
+    (
+        "mcp",
+        &["archive", "cancel", "http", "metrics", "problem", "runner"],
+    ),
 ];
 
 #[test]

@@ -1,6 +1,9 @@
 #!/bin/bash
-# What the tests need besides an engine and images: a registry with its password file, certificates, an HTTP client.
+# What the tests need besides an engine and images: a registry with its password file, certificates, an HTTP client,
+# a browser for /docs, promtool for /metrics, schemathesis for /openapi.json.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-exec "$here/packages.sh" curl openssl docker-registry htpasswd:apache2-utils
+"$here/packages.sh" curl openssl docker-registry htpasswd:apache2-utils chromium chromedriver:chromium-driver
+"$here/promtool.sh"
+"$here/schemathesis.sh"

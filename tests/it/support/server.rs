@@ -136,10 +136,7 @@ impl Server {
     }
 
     fn try_request(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
-        let mut stream = self.open(method, path, body.len()).ok()?;
-        // An early refusal may come before the whole body is out.
-        let _ = stream.write_all(body.as_bytes());
-        read_answer(&mut stream)
+        ask(&self.address, method, path, body)
     }
 
     /// A connection on which a request's head has been sent.
@@ -149,14 +146,7 @@ impl Server {
         path: &str,
         content_length: usize,
     ) -> std::io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {content_length}\r\n\r\n",
-            self.address
-        )?;
-        Ok(stream)
+        open(&self.address, method, path, content_length)
     }
 
     /// A request with further header fields (each with its line end), its answer unread.
@@ -283,6 +273,29 @@ pub fn await_nothing_left(instance: &str) {
         }
         assert!(Instant::now() < deadline, "left behind: {left:?}");
     }
+}
+
+/// Asks any server and reads its answer to the end; `None` when there is none.
+pub fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<Answer> {
+    let mut stream = open(address, method, path, body.len()).ok()?;
+    // An early refusal may come before the whole body is out.
+    let _ = stream.write_all(body.as_bytes());
+    read_answer(&mut stream)
+}
+
+fn open(
+    address: &str,
+    method: &str,
+    path: &str,
+    content_length: usize,
+) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {content_length}\r\n\r\n",
+    )?;
+    Ok(stream)
 }
 
 /// Reads an answer to its end; `None` when the connection broke before a head came.

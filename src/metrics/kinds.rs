@@ -1,0 +1,252 @@
+//! The kinds of metrics, and how each is written (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The value of a label. There is no way to make one of a caller's text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Label {
+    /// A word of the program, without quotes, backslashes or line breaks.
+    Word(&'static str),
+    /// A status code.
+    Number(u16),
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Word(word) => f.write_str(word),
+            Self::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// A number that only grows.
+pub struct Counter {
+    name: &'static str,
+    help: &'static str,
+    value: AtomicU64,
+}
+
+impl Counter {
+    pub(super) const fn new(name: &'static str, help: &'static str) -> Self {
+        let value = AtomicU64::new(0);
+        Self { name, help, value }
+    }
+
+    /// Counts so many more.
+    pub fn add(&self, count: usize) {
+        self.value.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn render(&self, text: &mut String) {
+        let value = self.value.load(Ordering::Relaxed);
+        sample(text, "counter", self.name, self.help, value as f64);
+    }
+}
+
+/// Counters told apart by labels.
+pub struct Counters<const N: usize> {
+    name: &'static str,
+    help: &'static str,
+    labels: [&'static str; N],
+    known: &'static [[Label; N]],
+    series: Mutex<BTreeMap<[Label; N], u64>>,
+}
+
+impl<const N: usize> Counters<N> {
+    pub(super) const fn new(
+        name: &'static str,
+        help: &'static str,
+        labels: [&'static str; N],
+    ) -> Self {
+        Self {
+            name,
+            help,
+            labels,
+            known: &[],
+            series: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Shows these as 0 from the start, so that their first increase is one.
+    pub(super) const fn starting_with(mut self, known: &'static [[Label; N]]) -> Self {
+        self.known = known;
+        self
+    }
+
+    /// Counts one more.
+    pub fn add(&self, labels: [Label; N]) {
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        *series.entry(labels).or_default() += 1;
+    }
+
+    pub(super) fn render(&self, text: &mut String) {
+        let mut series = self
+            .series
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for known in self.known {
+            series.entry(*known).or_default();
+        }
+        head(text, "counter", self.name, self.help);
+        for (values, count) in series {
+            let pairs = pairs(&self.labels, &values);
+            line(text, format_args!("{}{{{pairs}}} {count}", self.name));
+        }
+    }
+}
+
+/// Histograms of durations, told apart by labels.
+pub struct Histograms<const N: usize> {
+    name: &'static str,
+    help: &'static str,
+    labels: [&'static str; N],
+    /// Upper bounds of the buckets but the last, in seconds, ascending.
+    bounds: &'static [f64],
+    known: &'static [[Label; N]],
+    series: Mutex<BTreeMap<[Label; N], Histogram>>,
+}
+
+#[derive(Clone, Default)]
+struct Histogram {
+    /// How many fell into each bucket; one more than there are bounds.
+    buckets: Vec<u64>,
+    sum_secs: f64,
+}
+
+impl<const N: usize> Histograms<N> {
+    pub(super) const fn new(
+        name: &'static str,
+        help: &'static str,
+        labels: [&'static str; N],
+        bounds: &'static [f64],
+    ) -> Self {
+        Self {
+            name,
+            help,
+            labels,
+            bounds,
+            known: &[],
+            series: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Shows these as empty from the start.
+    pub(super) const fn starting_with(mut self, known: &'static [[Label; N]]) -> Self {
+        self.known = known;
+        self
+    }
+
+    /// Takes in one duration.
+    pub fn observe(&self, labels: [Label; N], duration: Duration) {
+        let secs = duration.as_secs_f64();
+        let bucket = self.bounds.partition_point(|bound| *bound < secs);
+        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
+        let histogram = series.entry(labels).or_default();
+        histogram.buckets.resize(self.bounds.len() + 1, 0);
+        histogram.buckets[bucket] += 1;
+        histogram.sum_secs += secs;
+    }
+
+    pub(super) fn render(&self, text: &mut String) {
+        let mut series = self
+            .series
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for known in self.known {
+            series.entry(*known).or_default();
+        }
+        head(text, "histogram", self.name, self.help);
+        for (values, mut histogram) in series {
+            histogram.buckets.resize(self.bounds.len() + 1, 0);
+            self.render_one(text, &pairs(&self.labels, &values), &histogram);
+        }
+    }
+
+    fn render_one(&self, text: &mut String, pairs: &str, histogram: &Histogram) {
+        let name = self.name;
+        let mut count = 0;
+        let bounds = self.bounds.iter().map(f64::to_string);
+        let bounds = bounds.chain(["+Inf".to_owned()]);
+        for (bound, bucket) in bounds.zip(&histogram.buckets) {
+            count += bucket;
+            line(
+                text,
+                format_args!("{name}_bucket{{{pairs},le=\"{bound}\"}} {count}"),
+            );
+        }
+        line(
+            text,
+            format_args!("{name}_sum{{{pairs}}} {}", histogram.sum_secs),
+        );
+        line(text, format_args!("{name}_count{{{pairs}}} {count}"));
+    }
+}
+
+/// Writes a metric of one number; `kind` is `counter` or `gauge`.
+pub fn sample(text: &mut String, kind: &str, name: &str, help: &str, value: f64) {
+    head(text, kind, name, help);
+    line(text, format_args!("{name} {value}"));
+}
+
+fn head(text: &mut String, kind: &str, name: &str, help: &str) {
+    line(text, format_args!("# HELP {name} {help}"));
+    line(text, format_args!("# TYPE {name} {kind}"));
+}
+
+fn pairs<const N: usize>(names: &[&str; N], values: &[Label; N]) -> String {
+    let pairs = names.iter().zip(values);
+    let pairs: Vec<String> = pairs
+        .map(|(name, value)| format!("{name}=\"{value}\""))
+        .collect();
+    pairs.join(",")
+}
+
+fn line(text: &mut String, line: fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Label::{Number, Word};
+    use super::*;
+
+    #[test]
+    fn counters_are_written_in_order_and_known_ones_from_the_start() {
+        let counters = Counters::new("c_total", "Help.", ["call", "status"])
+            .starting_with(&[[Word("b"), Number(200)]]);
+        counters.add([Word("a"), Number(404)]);
+        counters.add([Word("a"), Number(404)]);
+        let mut text = String::new();
+        counters.render(&mut text);
+        let expected = "# HELP c_total Help.\n# TYPE c_total counter\n\
+            c_total{call=\"a\",status=\"404\"} 2\nc_total{call=\"b\",status=\"200\"} 0\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
+        let histograms = Histograms::new("h_seconds", "Help.", ["phase"], &[0.5, 1.0]);
+        for millis in [500, 501, 2000] {
+            histograms.observe([Word("run")], Duration::from_millis(millis));
+        }
+        let mut text = String::new();
+        histograms.render(&mut text);
+        for expected in [
+            "h_seconds_bucket{phase=\"run\",le=\"0.5\"} 1\n",
+            "h_seconds_bucket{phase=\"run\",le=\"1\"} 2\n",
+            "h_seconds_bucket{phase=\"run\",le=\"+Inf\"} 3\n",
+            "h_seconds_sum{phase=\"run\"} 3.001\n",
+            "h_seconds_count{phase=\"run\"} 3\n",
+        ] {
+            assert!(text.contains(expected), "{expected} in {text}");
+        }
+    }
+}

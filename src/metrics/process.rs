@@ -1,0 +1,55 @@
+//! This process as `/proc` shows it; what cannot be read is left out.
+
+use super::sample;
+
+pub(super) fn render(text: &mut String) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let gauges = [
+        (
+            "process_resident_memory_bytes",
+            "Resident memory.",
+            number(&status, "VmRSS:").map(|kib| kib * 1024.0),
+        ),
+        (
+            "process_virtual_memory_bytes",
+            "Virtual memory.",
+            number(&status, "VmSize:").map(|kib| kib * 1024.0),
+        ),
+        (
+            "process_threads",
+            "Operating system threads.",
+            number(&status, "Threads:"),
+        ),
+        (
+            "process_open_fds",
+            "Open file descriptors.",
+            open_descriptors(),
+        ),
+        (
+            "process_max_fds",
+            "Most file descriptors that may be open.",
+            most_descriptors(),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        if let Some(value) = value {
+            sample(text, "gauge", name, help, value);
+        }
+    }
+}
+
+fn number(status: &str, field: &str) -> Option<f64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Without the one that is needed to look.
+fn open_descriptors() -> Option<f64> {
+    let open = std::fs::read_dir("/proc/self/fd").ok()?;
+    Some(open.count().saturating_sub(1) as f64)
+}
+
+fn most_descriptors() -> Option<f64> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.map(|limit| limit as f64)
+}

@@ -1,0 +1,110 @@
+//! `/docs`: Swagger UI over `/openapi.json`, all of it from this binary. It may load nothing from anywhere else.
+
+use crate::http::{Reply, Request};
+use crate::problem::Problem;
+use flate2::read::GzDecoder;
+use std::io::Read;
+
+const PAGE: &[u8] = include_bytes!("page.html");
+
+/// What the page's own markup and Swagger UI need, and no other origin.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A file of the page.
+struct Asset {
+    name: &'static str,
+    media_type: &'static str,
+    content: Content,
+}
+
+enum Content {
+    Plain(&'static [u8]),
+    Gzip(&'static [u8]),
+}
+
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+const ASSETS: &[Asset] = &[
+    Asset {
+        name: "swagger-ui-bundle.js",
+        media_type: JAVASCRIPT,
+        content: Content::Gzip(include_bytes!(concat!(
+            env!("OUT_DIR"),
+            "/swagger-ui-bundle.js.gz"
+        ))),
+    },
+    Asset {
+        name: "swagger-ui.css",
+        media_type: "text/css; charset=utf-8",
+        content: Content::Gzip(include_bytes!(concat!(
+            env!("OUT_DIR"),
+            "/swagger-ui.css.gz"
+        ))),
+    },
+    Asset {
+        name: "start.js",
+        media_type: JAVASCRIPT,
+        content: Content::Plain(include_bytes!("start.js")),
+    },
+];
+
+/// The page.
+pub fn get() -> Reply {
+    let page = Reply::bytes(200, "text/html; charset=utf-8", PAGE.to_vec());
+    guarded(page).with_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+}
+
+/// `/`: whoever comes without a path is a person.
+pub fn redirect() -> Reply {
+    // Relative, so that it holds behind a proxy that serves us below a path.
+    Reply::empty(307).with_header("Location", "docs")
+}
+
+/// A file that the page loads.
+pub fn asset(name: &str, request: &Request) -> Reply {
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
+        let problem = Problem::new(404, "not_found", "the page has no such file");
+        return Reply::problem(&problem);
+    };
+    let reply = match asset.content {
+        Content::Plain(bytes) => Reply::bytes(200, asset.media_type, bytes.to_vec()),
+        Content::Gzip(bytes) if accepts_gzip(request) => {
+            Reply::bytes(200, asset.media_type, bytes.to_vec())
+                .with_header("Content-Encoding", "gzip")
+        }
+        Content::Gzip(bytes) => match inflate(bytes) {
+            Ok(plain) => Reply::bytes(200, asset.media_type, plain),
+            Err(error) => return Reply::problem(&Problem::new(500, "internal", error.to_string())),
+        },
+    };
+    guarded(reply)
+        .with_header("Vary", "Accept-Encoding")
+        .with_header("Cache-Control", "max-age=600")
+}
+
+fn guarded(reply: Reply) -> Reply {
+    reply
+        .with_header("X-Content-Type-Options", "nosniff")
+        .with_header("Referrer-Policy", "no-referrer")
+}
+
+/// Whether the client names gzip (or anything) and not with a weight of zero (RFC 9110 §12.5.3).
+fn accepts_gzip(request: &Request) -> bool {
+    let accepted = request.header("accept-encoding").unwrap_or_default();
+    let weight_of = |wanted: &str| {
+        accepted.split(',').find_map(|item| {
+            let (coding, parameters) = item.split_once(';').unwrap_or((item, ""));
+            let weight = parameters.trim().strip_prefix("q=").unwrap_or("1");
+            let is_wanted = coding.trim().eq_ignore_ascii_case(wanted);
+            is_wanted.then(|| weight.parse::<f32>().unwrap_or(0.0))
+        })
+    };
+    weight_of("gzip").or_else(|| weight_of("*")).unwrap_or(0.0) > 0.0
+}
+
+fn inflate(gzip: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut plain)?;
+    Ok(plain)
+}

@@ -1,0 +1,70 @@
+//! `GET /metrics`, for Prometheus.
+
+use crate::http::Reply;
+use crate::metrics::{render, sample};
+use crate::runner::Runner;
+
+/// How busy MCP is, for those who know it to tell.
+#[derive(Clone, Copy, Debug)]
+pub struct McpOccupancy {
+    /// Open sessions, over any transport.
+    pub sessions: usize,
+    /// Calls of tools that go on.
+    pub calls: usize,
+}
+
+/// Everything that is counted.
+pub fn get(runner: &Runner, mcp: McpOccupancy) -> Reply {
+    let text = render(&occupancy(runner, mcp));
+    Reply::bytes(
+        200,
+        "text/plain; version=0.0.4; charset=utf-8",
+        text.into_bytes(),
+    )
+}
+
+fn occupancy(runner: &Runner, mcp: McpOccupancy) -> String {
+    let now = runner.occupancy();
+    let gauges = [
+        ("oneoff_slots", "Runs that may go on at once.", now.slots),
+        (
+            "oneoff_slots_in_use",
+            "Slots that runs hold.",
+            now.slots.saturating_sub(now.free),
+        ),
+        (
+            "oneoff_queue_capacity",
+            "Runs that may wait for a slot.",
+            now.queue_length,
+        ),
+        (
+            "oneoff_queue_waiting",
+            "Runs that wait for a slot.",
+            now.waiting,
+        ),
+        (
+            "oneoff_objects_in_use",
+            "Runs and other work that the engine holds objects for.",
+            now.active,
+        ),
+        ("oneoff_mcp_sessions", "Open MCP sessions.", mcp.sessions),
+        (
+            "oneoff_mcp_calls",
+            "Calls of MCP tools that go on.",
+            mcp.calls,
+        ),
+    ];
+    let mut text = String::new();
+    for (name, help, value) in gauges {
+        sample(&mut text, "gauge", name, help, value as f64);
+    }
+    let help = "Leftovers that the reaper found and removed.";
+    sample(
+        &mut text,
+        "counter",
+        "oneoff_reaped_objects_total",
+        help,
+        now.reaped as f64,
+    );
+    text
+}

@@ -1,0 +1,72 @@
+//! `GET /openapi.json`: OpenAPI 3.1 of everything that is served, its schemas derived from the Rust types that requests
+//! are read into and answers are written from. `operations` says which endpoints there are.
+
+mod describe;
+mod examples;
+mod operations;
+mod problems;
+mod runs;
+
+use crate::http::Reply;
+use describe::{Operation, Schemas};
+use serde_json::{Map, Value, json};
+use std::sync::OnceLock;
+
+/// The document.
+pub fn get() -> Reply {
+    static DOCUMENT: OnceLock<Vec<u8>> = OnceLock::new();
+    let bytes = DOCUMENT.get_or_init(|| document().to_string().into_bytes());
+    Reply::bytes(200, "application/json", bytes.clone())
+}
+
+/// The document, built anew.
+pub fn document() -> Value {
+    let mut schemas = Schemas::default();
+    let operations = operations::all(&mut schemas);
+    let responses = problems::responses(&mut schemas);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "oneoff-docker-runner",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": env!("CARGO_PKG_DESCRIPTION"),
+            "description": DESCRIPTION,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "tags": [
+            {"name": "runs", "description": "Containers that run once."},
+            {"name": "volumes", "description": "Named volumes, which outlive runs."},
+            {"name": "service", "description": "The service itself."},
+        ],
+        "security": [{"bearerToken": []}],
+        "paths": paths(operations),
+        "components": {
+            "schemas": schemas.into_definitions(),
+            "responses": responses,
+            "securitySchemes": {"bearerToken": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "The server's AUTH_TOKEN. Not needed where none is configured.",
+            }},
+        },
+    })
+}
+
+const DESCRIPTION: &str = "\
+One request runs one container once and answers with exactly what it printed, wrote and exited with. What the container \
+does is an answer, never an error: a non-zero exit code comes with status 200.
+
+Errors are `application/problem+json` (RFC 9457) with a stable `code`. Every answer carries `X-Request-Id`: the \
+client's own, where it sent one.";
+
+fn paths(operations: Vec<Operation>) -> Value {
+    let mut paths = Map::new();
+    for operation in operations {
+        let item = paths
+            .entry(operation.path)
+            .or_insert_with(|| Value::Object(Map::new()));
+        let method = operation.method.to_ascii_lowercase();
+        item[method] = operation.into_value();
+    }
+    Value::Object(paths)
+}

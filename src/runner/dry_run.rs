@@ -1,0 +1,109 @@
+//! What a run would do, told and not done: no call of the engine is made here, and no secret is shown.
+
+use super::mounts::{Access, MountSource, MountSpec};
+use super::service::Inner;
+use super::stage::OBJECT_SLACK;
+use super::{Encoding, PullPolicy, RunSpec, VolumeKind, plan};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+/// What stands where a secret would.
+const REDACTED: &str = "<redacted>";
+/// What stands where the engine would keep staged content.
+const STAGE: &str = "<stage>";
+/// What stands where the run's id would.
+const RUN: &str = "<run id>";
+
+/// What a checked request would do: defaults filled in, secrets left out.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct RunPlan {
+    /// Always true: nothing was done.
+    pub dry_run: bool,
+    /// The image.
+    pub image: String,
+    /// When it would be pulled.
+    pub pull_policy: PullPolicy,
+    /// Whether credentials for its registry were given.
+    pub has_credentials: bool,
+    /// The platform that was asked for.
+    pub platform: Option<String>,
+    /// When the container would be killed, in seconds.
+    pub timeout_secs: f64,
+    /// How much would be fed to its standard input; null: it would have none.
+    pub stdin_bytes: Option<usize>,
+    /// How much of each output stream would be kept.
+    pub max_output_bytes: u64,
+    /// How the output would be returned.
+    pub output_encoding: Encoding,
+    /// What would be mounted or collected.
+    pub volumes: Vec<PlannedVolume>,
+    /// The body of the engine's `POST /containers/create`; values of variables are left out.
+    #[schemars(with = "std::collections::BTreeMap<String, Value>")]
+    pub container: Value,
+}
+
+/// One volume of a plan.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PlannedVolume {
+    /// Path in the container.
+    pub path: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: VolumeKind,
+    /// Whether the container may not write to it.
+    pub read_only: bool,
+    /// Size of the content as it was sent; null: none was.
+    pub content_bytes: Option<usize>,
+    /// Whether it would be returned.
+    pub response: bool,
+}
+
+impl Inner {
+    pub(super) fn plan(&self, spec: &RunSpec) -> RunPlan {
+        let labels = self.identity.labels(RUN, spec.timeout + OBJECT_SLACK);
+        let mut container = plan::container(spec, Some(STAGE), labels);
+        container.env.iter_mut().for_each(redact);
+        RunPlan {
+            dry_run: true,
+            image: spec.image.clone(),
+            pull_policy: spec.pull_policy,
+            has_credentials: spec.auth.is_some(),
+            platform: spec.platform.clone(),
+            timeout_secs: spec.timeout.as_secs_f64(),
+            stdin_bytes: spec.stdin.as_ref().map(Vec::len),
+            max_output_bytes: spec.output_bytes,
+            output_encoding: spec.output_encoding,
+            volumes: spec.mounts.iter().map(volume).collect(),
+            container: serde_json::to_value(container).unwrap_or_default(),
+        }
+    }
+}
+
+/// A variable that is only removed has a name and no value.
+fn redact(variable: &mut String) {
+    if let Some((name, _)) = variable.split_once('=') {
+        *variable = format!("{name}={REDACTED}");
+    }
+}
+
+fn volume(mount: &MountSpec) -> PlannedVolume {
+    let (kind, content_bytes) = match &mount.source {
+        MountSource::File { content, .. } => (VolumeKind::File, Some(content.len())),
+        MountSource::CollectedFile => (VolumeKind::File, None),
+        MountSource::Archive(content) => (VolumeKind::Directory, Some(content.len())),
+        MountSource::Files(files) => {
+            let sent = files.values().map(String::len).sum();
+            (VolumeKind::Directory, Some(sent))
+        }
+        MountSource::Named(_) => (VolumeKind::Volume, None),
+        MountSource::Host(_) => (VolumeKind::Host, None),
+    };
+    PlannedVolume {
+        path: mount.target.clone(),
+        kind,
+        read_only: mount.access == Access::ReadOnly,
+        content_bytes,
+        response: mount.response,
+    }
+}

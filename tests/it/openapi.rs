@@ -1,0 +1,175 @@
+//! `/openapi.json`: what it says is what is served.
+
+use super::support::Server;
+use oneoff_docker_runner::app::ENDPOINTS;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
+
+/// Method, path template and operation of everything that the document describes.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(METHODS.contains(&method.as_str()), "{method}");
+            operations.push((method.to_uppercase(), path.clone(), operation.clone()));
+        }
+    }
+    operations
+}
+
+/// A path of this template.
+fn sample(template: &str) -> String {
+    template
+        .replace("{name}", "no-such-volume")
+        .replace("{file}", "start.js")
+}
+
+#[test]
+fn the_document_is_the_one_that_was_agreed() {
+    let server = Server::start();
+    let answer = server.get("/openapi.json");
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.header("Content-Type").as_deref(),
+        Some("application/json")
+    );
+    let served = format!("{:#}\n", answer.json());
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/openapi.json");
+    if std::env::var("UPDATE_GOLDEN").is_ok_and(|value| value == "1") {
+        std::fs::write(&golden, &served).unwrap();
+    }
+    let agreed = std::fs::read_to_string(&golden).unwrap_or_default();
+    assert!(
+        served == agreed,
+        "/openapi.json is not tests/golden/openapi.json; if it shall be: UPDATE_GOLDEN=1 make test, and look at the \
+         difference. First line that differs: {:?}",
+        served.lines().zip(agreed.lines()).find(|(a, b)| a != b)
+    );
+    server.stop();
+}
+
+#[test]
+fn the_document_describes_exactly_what_is_routed() {
+    let server = Server::start();
+    let document = server.get("/openapi.json").json();
+    let described: BTreeSet<_> = operations(&document)
+        .into_iter()
+        .map(|(method, path, _)| (method, path))
+        .collect();
+    let listed: BTreeSet<_> = ENDPOINTS
+        .iter()
+        .map(|(method, path, _)| (method.to_string(), path.to_string()))
+        .collect();
+    // MCP is a protocol of its own, which describes itself to its clients.
+    let is_mcp = |path: &str| ["/mcp", "/sse", "/messages"].contains(&path);
+    let listed: BTreeSet<_> = listed
+        .into_iter()
+        .filter(|(_, path)| !is_mcp(path))
+        .collect();
+    assert_eq!(described, listed);
+    // Each path answers its methods and, with 405, names just them when asked for another.
+    for path in described.iter().map(|(_, path)| path) {
+        let methods: BTreeSet<_> = described.iter().filter(|(_, p)| p == path).collect();
+        let place = sample(path);
+        let refused = server.request("PATCH", &place, "");
+        assert_eq!(refused.status, 405, "{path}");
+        let allow = refused.header("Allow").unwrap();
+        let allowed: BTreeSet<_> = allow.split(", ").collect();
+        assert_eq!(allowed, methods.iter().map(|(m, _)| m.as_str()).collect());
+        for (method, _) in methods {
+            let answer = server.request(method, &place, "");
+            assert_ne!(answer.status, 405, "{method} {path}");
+            let known = answer.status != 404 || answer.json()["code"] != "not_found";
+            assert!(known, "{method} {path} is not routed");
+        }
+    }
+    server.stop();
+}
+
+#[test]
+fn every_operation_is_described_with_examples_problems_and_who_may() {
+    let server = Server::with(&[("AUTH_TOKEN", "s3cret")]);
+    let document = server.get("/openapi.json").json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(
+        document["components"]["securitySchemes"]["bearerToken"]["scheme"],
+        "bearer"
+    );
+    for (method, path, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        for member in ["operationId", "summary", "tags"] {
+            assert!(!operation[member].is_null(), "{name}: {member}");
+        }
+        if !operation["requestBody"].is_null() {
+            let content = &operation["requestBody"]["content"]["application/json"];
+            assert!(
+                !content["examples"].as_object().unwrap().is_empty(),
+                "{name}"
+            );
+        }
+        let mut problems = 0;
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            let status: u16 = status.parse().unwrap();
+            if status >= 400 {
+                problems += 1;
+                let reference = response["$ref"].as_str().unwrap();
+                let shared = document.pointer(&reference[1..]).unwrap();
+                let example = &shared["content"]["application/problem+json"]["example"];
+                assert_eq!(example["status"], status, "{name}");
+                continue;
+            }
+            for content in response["content"]
+                .as_object()
+                .into_iter()
+                .flat_map(|c| c.values())
+            {
+                assert!(
+                    !content["examples"].as_object().unwrap().is_empty(),
+                    "{name}"
+                );
+            }
+        }
+        assert!(problems >= 3, "{name}");
+        // What the document says of tokens is so.
+        let open = operation["security"] == json!([]);
+        let answer = server.request(&method, &sample(&path), "");
+        assert_eq!(answer.status == 401, !open, "{name}");
+        assert_eq!(operation["responses"]["401"].is_null(), open, "{name}");
+    }
+    server.stop();
+}
+
+#[test]
+fn references_lead_somewhere_and_required_fields_are_required() {
+    let server = Server::start();
+    let document = server.get("/openapi.json").json();
+    let mut places = vec![&document];
+    while let Some(place) = places.pop() {
+        match place {
+            Value::Object(members) => {
+                if let Some(Value::String(reference)) = members.get("$ref") {
+                    let target = document.pointer(reference.strip_prefix('#').unwrap());
+                    assert!(target.is_some(), "{reference}");
+                }
+                places.extend(members.values());
+            }
+            Value::Array(items) => places.extend(items),
+            _ => {}
+        }
+    }
+    let schemas = &document["components"]["schemas"];
+    for (schema, field) in [
+        ("RunRequest", "image"),
+        ("VolumeMount", "type"),
+        ("VolumeRequest", "name"),
+    ] {
+        assert_eq!(schemas[schema]["required"], json!([field]));
+        assert_eq!(schemas[schema]["additionalProperties"], json!(false));
+    }
+    let always = schemas["RunResult"]["required"].as_array().unwrap();
+    assert!(always.contains(&json!("exit_code")) && !always.contains(&json!("oom_killed")));
+    server.stop();
+}

@@ -1,0 +1,99 @@
+//! The whole of `/openapi.json`, tried by schemathesis (<https://schemathesis.readthedocs.io>) against the live server
+//! and a real engine: examples, edge cases, made-up requests, and sequences of them.
+
+use super::support::{IMAGE, Server, docker};
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() {
+    let server = Server::with(&[
+        ("AUTH_TOKEN", "s3cret"),
+        // What is not this image is refused: no made-up reference may be looked for outside.
+        ("RUNNER_ALLOWED_IMAGES", IMAGE),
+        ("RUNNER_DEFAULT_TIMEOUT_SECS", "2"),
+        ("RUNNER_MAX_TIMEOUT_SECS", "2"),
+        ("RUNNER_MAX_MEMORY", "128m"),
+        ("RUNNER_MAX_OUTPUT_BYTES", "64k"),
+    ]);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let artefacts = root.join("target/artefacts");
+    std::fs::create_dir_all(&artefacts).unwrap();
+    let output = Command::new(root.join("target/schemathesis/bin/schemathesis"))
+        .args(["run", &format!("http://{}/openapi.json", server.address)])
+        .args(["--header", "Authorization: Bearer s3cret"])
+        .args(["--phases", "examples,coverage,fuzzing,stateful"])
+        // What a request may ask for is the server's configuration, and rules such as "base64 of a tar.gz" cannot be
+        // said in a schema: a request that keeps to the schema may still be refused with 422.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .args([
+            "--max-examples",
+            "8",
+            "--seed",
+            "1",
+            "--no-shrink",
+            "--max-redirects",
+            "0",
+            "--request-timeout",
+            "60",
+        ])
+        .args([
+            "--continue-on-failure",
+            "--suppress-health-check",
+            "all",
+            "--no-color",
+        ])
+        .env("SCHEMATHESIS_HOOKS", "schemathesis_hooks")
+        .env("PYTHONPATH", root.join("tests/support"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(&artefacts)
+        .output()
+        .expect("tests/support/setup.sh installs schemathesis");
+    let told = String::from_utf8_lossy(&output.stdout);
+    std::fs::write(artefacts.join("schemathesis.txt"), told.as_bytes()).unwrap();
+    remove_volumes(&server.instance);
+    assert!(
+        output.status.success(),
+        "{told}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(told.contains("Stateful (in"), "{told}");
+    assert!(reached_the_engine(&server), "{told}");
+    server.await_nothing_left();
+    server.stop();
+}
+
+/// Named volumes outlive requests: they are the caller's, and so are these.
+fn remove_volumes(instance: &str) {
+    let label = format!("label=oneoff.instance={instance}");
+    for volume in docker(&[
+        "volume",
+        "ls",
+        "-q",
+        "--filter",
+        &label,
+        "--filter",
+        "label=oneoff.volume",
+    ])
+    .lines()
+    {
+        docker(&["volume", "rm", "-f", volume]);
+    }
+}
+
+/// Requests that are all refused would prove little.
+fn reached_the_engine(server: &Server) -> bool {
+    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
+    let head = format!(
+        "GET /metrics HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer s3cret\r\n\r\n",
+        server.address
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+    let answer = super::support::read_answer(&mut stream).unwrap();
+    let text = String::from_utf8(answer.body).unwrap();
+    let count = |line: &str| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap();
+    let runs = text
+        .lines()
+        .find(|line| line.starts_with("oneoff_runs_total{reason=\"exited\"}"));
+    runs.is_some_and(|line| count(line) > 0)
+}
