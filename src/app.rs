@@ -32,6 +32,10 @@ struct Fronts {
 /// The endpoints, as the start-up banner lists them.
 pub const ENDPOINTS: &[(&str, &str, &str)] = &[
     ("POST", "/run", "run a container once"),
+    ("GET", "/runs", "asynchronous runs"),
+    ("GET", "/runs/{id}", "how one stands, its result"),
+    ("GET", "/runs/{id}/events", "what it tells, from the start"),
+    ("DELETE", "/runs/{id}", "cancel it"),
     ("POST", "/volume", "create and fill a named volume"),
     ("GET", "/volume/{name}", "its content"),
     ("DELETE", "/volume/{name}", "remove it"),
@@ -102,7 +106,7 @@ impl Fronts {
         match self.runner.close(Instant::now() + REMOVAL_GRACE) {
             0 => log::info!("stopped; nothing is left in the engine"),
             left => log::error!(
-                "stopped; {left} objects are left in the engine, for the next start to remove"
+                "stopped; {left} runs or objects are left in the engine, for the next start to remove"
             ),
         }
     }
@@ -181,6 +185,7 @@ fn runner(config: &Config, client: Client, instance: String) -> Result<Runner, S
         max_concurrent_runs: config.max_concurrent_runs,
         queue_length: config.queue_length,
         pull_timeout: config.pull_timeout,
+        keeping: config.keeping,
         policy: config.policy.clone(),
     };
     Runner::new(settings, client).map_err(|error| format!("no threads for the runner: {error}"))
@@ -210,6 +215,10 @@ fn route(fronts: &Fronts, request: Request) -> Reply {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     match (method.as_str(), segments.as_slice()) {
         ("POST", ["run"]) => rest::run::post(runner, request),
+        ("GET" | "HEAD", ["runs"]) => rest::runs::list(runner, &request),
+        ("GET" | "HEAD", ["runs", id]) => rest::runs::get(runner, id),
+        ("DELETE", ["runs", id]) => rest::runs::delete(runner, id),
+        ("GET", ["runs", id, "events"]) => rest::runs::events(runner, id, &request),
         ("POST", ["volume"]) => rest::volume::post(runner, request),
         ("GET" | "HEAD", ["volume", name]) => rest::volume::get(runner, name),
         ("DELETE", ["volume", name]) => rest::volume::delete(runner, name),

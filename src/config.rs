@@ -1,7 +1,7 @@
 //! The only reader of the environment: one table of settings, their defaults and meanings, and the typed result.
 
 use crate::docker::Host;
-use crate::runner::{ByteSize, Globs, Policy};
+use crate::runner::{ByteSize, Globs, Keeping, Policy};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -137,7 +137,22 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RUNNER_MAX_COLLECT_BYTES",
         "512m",
-        "most bytes read back from one volume",
+        "most bytes read back from the volumes of one run together",
+    ),
+    setting(
+        "RUNNER_MAX_ASYNC_RUNS",
+        "10000",
+        "asynchronous runs that may wait or go on, and results that are kept",
+    ),
+    setting(
+        "RUNNER_RESULT_TTL_SECS",
+        "3600",
+        "how long the result of an asynchronous run is kept",
+    ),
+    setting(
+        "RUNNER_MAX_RESULT_BYTES",
+        "256m",
+        "most bytes of results kept; beyond it the oldest go",
     ),
     setting(
         "RUNNER_SHUTDOWN_GRACE_SECS",
@@ -202,6 +217,7 @@ pub struct Config {
     pub queue_length: usize,
     pub pull_timeout: Duration,
     pub body_limit_bytes: u64,
+    pub keeping: Keeping,
     pub shutdown_grace: Duration,
     pub policy: Policy,
     pub allowed_hosts: Vec<String>,
@@ -244,6 +260,11 @@ impl Config {
             queue_length: values.number("RUNNER_QUEUE_LENGTH")?,
             pull_timeout: values.seconds("RUNNER_PULL_TIMEOUT_SECS")?,
             body_limit_bytes: values.bytes("RUNNER_MAX_BODY_BYTES")?,
+            keeping: Keeping {
+                result_ttl: values.seconds("RUNNER_RESULT_TTL_SECS")?,
+                max_result_bytes: values.bytes("RUNNER_MAX_RESULT_BYTES")?,
+                max_runs: values.number("RUNNER_MAX_ASYNC_RUNS")?,
+            },
             shutdown_grace: values.seconds("RUNNER_SHUTDOWN_GRACE_SECS")?,
             policy: values.policy()?,
             allowed_hosts: values.list("RUNNER_ALLOWED_HOSTS"),
@@ -305,8 +326,13 @@ impl Values<'_> {
         }
     }
 
+    /// At most ten years, so that adding to it never overflows.
     fn seconds(&self, name: &str) -> Result<Duration, String> {
-        self.number(name).map(Duration::from_secs)
+        const MOST_SECS: u64 = 10 * 365 * 24 * 3600;
+        match self.number(name)? {
+            secs if secs > MOST_SECS => Err(format!("{name}: must be at most {MOST_SECS}")),
+            secs => Ok(Duration::from_secs(secs)),
+        }
     }
 
     fn bytes(&self, name: &str) -> Result<u64, String> {
@@ -443,6 +469,7 @@ mod tests {
             ("RUNNER_ALLOWED_HOST_PATHS", "srv"),
             ("RUNNER_ALLOWED_HOST_PATHS", "/srv/../etc"),
             ("RUNNER_SHUTDOWN_GRACE_SECS", "soon"),
+            ("RUNNER_MAX_TIMEOUT_SECS", "18446744073709551615"),
             ("DOCKER_HOST", "carrier-pigeon://coop"),
         ] {
             let error = config(&[(name, value)]).unwrap_err();

@@ -4,6 +4,7 @@ use crate::http::{BodyError, Request};
 use crate::problem::Problem;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use std::cell::Cell;
 use std::fmt;
 
 /// The request's body as JSON. Errors: 400, 408, 413 or 415, as a problem.
@@ -47,15 +48,31 @@ fn require_json(request: &Request) -> Result<(), Box<Problem>> {
 
 fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = Strict.deserialize(&mut deserializer)?;
+    let left = Cell::new(MOST_VALUES);
+    let value = Strict(&left).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
-/// Builds a [`Value`] and refuses an object with a member twice, of which `serde_json` would silently drop one.
-struct Strict;
+/// Most values in one body. One of two bytes takes 32 and more in memory: without this, a body within its limit could
+/// take twenty times that.
+const MOST_VALUES: usize = 1_000_000;
 
-impl<'de> DeserializeSeed<'de> for Strict {
+/// Builds a [`Value`] and refuses an object with a member twice, of which `serde_json` would silently drop one, and
+/// more values than it is told are left.
+#[derive(Clone, Copy)]
+struct Strict<'a>(&'a Cell<usize>);
+
+impl Strict<'_> {
+    fn count_one<E: Error>(self) -> Result<(), E> {
+        let left = self.0.get().checked_sub(1);
+        self.0
+            .set(left.ok_or_else(|| E::custom(format_args!("more than {MOST_VALUES} values")))?);
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -63,7 +80,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,7 +117,8 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict)? {
+        while let Some(item) = items.next_element_seed(self)? {
+            self.count_one()?;
             array.push(item);
         }
         Ok(Value::Array(array))
@@ -109,7 +127,8 @@ impl<'de> Visitor<'de> for Strict {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = members.next_key::<String>()? {
-            let value = members.next_value_seed(Strict)?;
+            let value = members.next_value_seed(self)?;
+            self.count_one()?;
             if object.insert(key, value).is_some() {
                 return Err(A::Error::custom("an object has the same member twice"));
             }
@@ -135,7 +154,9 @@ mod tests {
     #[test]
     fn hostile_json_is_an_error_and_not_a_crash() {
         let deep = "[".repeat(100_000);
-        let cases: [&[u8]; 8] = [
+        let many = format!("[{}0]", "0,".repeat(MOST_VALUES));
+        let cases: [&[u8]; 9] = [
+            many.as_bytes(),
             b"",
             b"{\"a\":1,\"a\":2}",
             b"{} {}",

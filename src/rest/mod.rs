@@ -9,6 +9,8 @@ pub mod openapi;
 pub mod policy;
 mod problems;
 pub mod run;
+pub mod runs;
+mod stream;
 pub mod volume;
 
 pub use problems::problem;

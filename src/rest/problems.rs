@@ -11,6 +11,7 @@ pub(super) fn reply(error: &Error) -> Reply {
         Error::QueueFull { retry_after_secs } => {
             reply.with_header("Retry-After", retry_after_secs.to_string())
         }
+        Error::Overloaded(_) => reply.with_header("Retry-After", "1".to_owned()),
         _ => reply,
     }
 }
@@ -36,6 +37,7 @@ pub fn problem(error: &Error) -> Problem {
         Error::NotFound { code, .. } => (404, *code),
         Error::Conflict { code, .. } => (409, *code),
         Error::TooLarge(_) => (413, "too_large"),
+        Error::Overloaded(_) => (503, "overloaded"),
         Error::Engine(_) => (502, "engine_error"),
         Error::EngineUnreachable(_) => (503, "engine_unreachable"),
     };

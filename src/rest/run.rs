@@ -1,8 +1,9 @@
 //! `POST /run`, and what it would do.
 
-use super::{body, problems};
+use super::stream::{self, Delivery};
+use super::{body, problems, runs};
 use crate::http::{Reply, Request};
-use crate::runner::{Error, Front, PullPolicy, Runner, Silent};
+use crate::runner::{Error, Front, PullPolicy, RunResult, Runner, Silent};
 
 /// How REST requests differ from MCP's.
 pub(super) const FRONT: Front = Front {
@@ -10,7 +11,8 @@ pub(super) const FRONT: Front = Front {
     pull_policy: PullPolicy::Always,
 };
 
-/// Runs a container once and answers with its result; with `?dry_run=1`, only with what that would do.
+/// Runs a container once and answers with its result: in one piece, as a stream of events, or later. With `?dry_run=1`,
+/// only with what that would do.
 pub fn post(runner: &Runner, mut request: Request) -> Reply {
     let is_dry = match is_dry_run(&request.query) {
         Ok(is_dry) => is_dry,
@@ -26,12 +28,26 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
             Err(error) => problems::reply(&error),
         };
     }
-    let result = runner
-        .check(value, FRONT)
-        .and_then(|spec| runner.run(spec, &request.cancel, &Silent));
-    match result {
-        Ok(result) => Reply::json(200, &result),
-        Err(error) => problems::reply(&error),
+    match runs::Wish::of(&request) {
+        Err(error) => return problems::reply(&error),
+        Ok(Some(wish)) => return runs::submit(runner, &request, value, &wish),
+        Ok(None) => {}
+    }
+    let spec = match runner.check(value, FRONT) {
+        Ok(spec) => spec,
+        Err(error) => return problems::reply(&error),
+    };
+    match Delivery::wanted(request.header("accept")) {
+        Delivery::Json => plain(runner.run(spec, &request.cancel, &Silent).as_ref()),
+        delivery => stream::run(runner, &request, spec, delivery),
+    }
+}
+
+/// An outcome in one piece.
+pub(super) fn plain(outcome: Result<&RunResult, &Error>) -> Reply {
+    match outcome {
+        Ok(result) => Reply::json(200, result),
+        Err(error) => problems::reply(error),
     }
 }
 

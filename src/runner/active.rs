@@ -1,4 +1,4 @@
-//! The runs of this process that go on now: what the reaper must not touch.
+//! The runs of this process that go on now, and those it answers for: what the reaper must not touch.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,6 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Default)]
 pub(crate) struct Active {
     ids: Arc<Mutex<HashSet<String>>>,
+    held: Arc<Mutex<HashSet<String>>>,
+}
+
+/// The id of a run that waits, goes on or has ended, and is answered for until this is dropped.
+pub(crate) struct HeldId {
+    id: String,
+    active: Active,
 }
 
 /// A fresh id, in use until dropped.
@@ -18,7 +25,11 @@ pub(crate) struct ActiveId {
 impl Active {
     /// Takes a new id into use.
     pub(crate) fn enter(&self) -> ActiveId {
-        let id = new_id();
+        self.enter_as(new_id())
+    }
+
+    /// Takes this id into use.
+    pub(crate) fn enter_as(&self, id: String) -> ActiveId {
         self.lock().insert(id.clone());
         ActiveId {
             id,
@@ -26,12 +37,25 @@ impl Active {
         }
     }
 
+    /// Answers for a run whether it goes on or not.
+    pub(crate) fn hold(&self, id: &str) -> HeldId {
+        self.lock_held().insert(id.to_owned());
+        HeldId {
+            id: id.to_owned(),
+            active: self.clone(),
+        }
+    }
+
     pub(crate) fn contains(&self, id: &str) -> bool {
-        self.lock().contains(id)
+        self.lock().contains(id) || self.lock_held().contains(id)
     }
 
     pub(crate) fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    fn lock_held(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -45,6 +69,18 @@ impl ActiveId {
     }
 }
 
+impl HeldId {
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Drop for HeldId {
+    fn drop(&mut self) {
+        self.active.lock_held().remove(&self.id);
+    }
+}
+
 impl Drop for ActiveId {
     fn drop(&mut self) {
         self.active.lock().remove(&self.id);
@@ -52,7 +88,7 @@ impl Drop for ActiveId {
 }
 
 /// 128 random bits in hexadecimal. Without a source of randomness, time and a counter still keep ids apart.
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     use std::sync::atomic::{AtomicU64, Ordering};
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let mut bytes = [0u8; 16];

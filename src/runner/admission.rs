@@ -20,7 +20,15 @@ struct State {
 
 struct Waiting {
     ticket: u64,
-    turn: Sender<Turn>,
+    place: Place,
+}
+
+/// How one who waits hears that it is their turn.
+enum Place {
+    /// In a thread that waits, of which there are few.
+    Caller(Sender<Turn>),
+    /// By this call, which must not block; there may be many.
+    Later(Box<dyn FnOnce(Slot) + Send>),
 }
 
 /// News for one who waits.
@@ -72,7 +80,8 @@ impl Admission {
                     admission: self.clone(),
                 });
             }
-            if state.waiting.len() >= state.queue_length {
+            let callers = |waiting: &&Waiting| matches!(waiting.place, Place::Caller(_));
+            if state.waiting.iter().filter(callers).count() >= state.queue_length {
                 return Err(Refused::Full);
             }
             let ticket = state.next_ticket;
@@ -80,11 +89,35 @@ impl Admission {
             // Unbounded, so that telling never blocks who leaves; it holds at most one word per run ahead.
             let (turn, turns) = unbounded();
             let behind = state.waiting.len();
-            state.waiting.push_back(Waiting { ticket, turn });
+            let place = Place::Caller(turn);
+            state.waiting.push_back(Waiting { ticket, place });
             (ticket, turns, behind)
         };
         position(behind);
         self.wait(ticket, &turns, cancel, position)
+    }
+
+    /// Calls back with a slot when it is their turn, perhaps at once. Gives the ticket and how many are before it.
+    pub(crate) fn enter_later(&self, turn: Box<dyn FnOnce(Slot) + Send>) -> (u64, usize) {
+        let mut state = self.lock();
+        let (ticket, before) = (state.next_ticket, state.waiting.len());
+        state.next_ticket += 1;
+        if state.free == 0 {
+            let place = Place::Later(turn);
+            state.waiting.push_back(Waiting { ticket, place });
+            return (ticket, before);
+        }
+        state.free -= 1;
+        drop(state);
+        turn(Slot {
+            admission: self.clone(),
+        });
+        (ticket, 0)
+    }
+
+    /// Leaves the queue. False: it is not in it any more.
+    pub(crate) fn leave(&self, ticket: u64) -> bool {
+        self.lock().leave(ticket)
     }
 
     fn wait(
@@ -123,21 +156,24 @@ impl Admission {
 }
 
 impl State {
-    fn leave(&mut self, ticket: u64) {
+    fn leave(&mut self, ticket: u64) -> bool {
         let Some(place) = self
             .waiting
             .iter()
             .position(|waiting| waiting.ticket == ticket)
         else {
-            return;
+            return false;
         };
         self.waiting.remove(place);
         self.tell_positions(place);
+        true
     }
 
     fn tell_positions(&self, from: usize) {
         for (before, waiting) in self.waiting.iter().enumerate().skip(from) {
-            let _ = waiting.turn.send(Turn::Behind(before));
+            if let Place::Caller(turn) = &waiting.place {
+                let _ = turn.send(Turn::Behind(before));
+            }
         }
     }
 }
@@ -151,10 +187,14 @@ impl Drop for Slot {
         };
         state.tell_positions(0);
         drop(state);
-        // If the next one left just now, the returned slot's own drop passes it on.
-        drop(next.turn.send(Turn::Now(Slot {
+        let slot = Slot {
             admission: self.admission.clone(),
-        })));
+        };
+        match next.place {
+            // If the next one left just now, the returned slot's own drop passes it on.
+            Place::Caller(turn) => drop(turn.send(Turn::Now(slot))),
+            Place::Later(turn) => turn(slot),
+        }
     }
 }
 

@@ -23,12 +23,13 @@ pub(crate) struct Sources<'a> {
     /// The container that ran.
     pub(crate) container: &'a str,
     pub(crate) run: &'a str,
+    /// Most bytes to read back, of all mounts together.
     pub(crate) limit_bytes: u64,
 }
 
 impl Sources<'_> {
     /// Every mount that asks for a response.
-    pub(crate) fn collect(&self, mounts: &[MountSpec]) -> Result<Collection, Error> {
+    pub(crate) fn collect(mut self, mounts: &[MountSpec]) -> Result<Collection, Error> {
         let mut collection = Collection::default();
         for (index, mount) in mounts
             .iter()
@@ -36,6 +37,10 @@ impl Sources<'_> {
             .filter(|(_, mount)| mount.response)
         {
             let volume = self.one(index, mount, &mut collection.warnings)?;
+            let held = volume.as_ref().and_then(|volume| volume.content.as_ref());
+            // All of them are held until the answer is out, so that all share one limit.
+            let held_bytes = held.map_or(0, |base64| base64.len() as u64 / 4 * 3);
+            self.limit_bytes = self.limit_bytes.saturating_sub(held_bytes);
             collection.volumes.insert(mount.key.clone(), volume);
         }
         Ok(collection)
@@ -176,6 +181,11 @@ fn uncollected(
     }
 }
 
+/// The engine says 500 where a parent of the path is a file.
 fn is_absent(error: &docker::Error) -> bool {
-    matches!(error, docker::Error::Status { status: 404, .. })
+    match error {
+        docker::Error::Status { status: 404, .. } => true,
+        docker::Error::Status { message, .. } => message.ends_with(": not a directory"),
+        _ => false,
+    }
 }

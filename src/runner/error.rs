@@ -54,6 +54,8 @@ pub enum Error {
     },
     /// What was asked for is larger than the server's limit.
     TooLarge(String),
+    /// This process is at a limit of its own, such as its number of threads.
+    Overloaded(String),
     /// The engine failed or misbehaved.
     Engine(String),
     /// The engine cannot be reached.
@@ -100,6 +102,7 @@ impl fmt::Display for Error {
             | Self::RegistryUnreachable(detail)
             | Self::StartFailed(detail)
             | Self::TooLarge(detail)
+            | Self::Overloaded(detail)
             | Self::Engine(detail)
             | Self::EngineUnreachable(detail) => f.write_str(detail),
         }

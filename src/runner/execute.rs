@@ -1,14 +1,14 @@
 //! The life of a run, in order: admit, pull, stage, create, supervise, collect, answer. What was made in the engine
 //! is owned from before its create call and removed behind the answer.
 
-use super::admission::Refused;
+use super::admission::{Refused, Slot};
 use super::collect::{Collection, Sources, missing_parents};
 use super::mounts::MountSource;
 use super::removal::{Object, Owned};
 use super::service::Inner;
 use super::stage::{OBJECT_SLACK, Staged};
 use super::supervise::{Ending, start_error, supervise};
-use super::{Error, Event, Reason, RunResult, RunSpec, Sink, Timings, plan};
+use super::{Error, Event, Reason, RunResult, RunSpec, Silent, Sink, Timings, plan};
 use crate::archive::{self, Collected, Owner, Packer};
 use crate::cancel::Cancel;
 use crate::docker::{self, ContainerCreate, ImageInspect};
@@ -32,33 +32,62 @@ impl Inner {
         cancel: &Cancel,
         sink: &dyn Sink,
     ) -> Result<RunResult, Error> {
-        let active = self.active.enter();
-        let run = Run {
-            inner: self,
-            id: active.id().to_owned(),
-            cancel,
-            sink,
-            accepted: Instant::now(),
-            timings: Timings::default(),
-        };
-        let outcome = run.go(spec);
+        let queued = Instant::now();
+        let admitted = self.admission.enter(cancel, &mut |position| {
+            sink.event(Event::Queued { position });
+        });
+        match admitted {
+            Ok(slot) => self.execute_admitted(spec, slot, queued, (cancel, sink)),
+            Err(Refused::Cancelled) => Ok(self.cancelled(spec.id, queued)),
+            Err(Refused::Full) => {
+                metrics::RUNS.add([Label::Word("refused")]);
+                Err(self.queue_full())
+            }
+        }
+    }
+
+    /// From the slot on.
+    pub(super) fn execute_admitted(
+        &self,
+        spec: RunSpec,
+        slot: Slot,
+        accepted: Instant,
+        (cancel, sink): (&Cancel, &dyn Sink),
+    ) -> Result<RunResult, Error> {
+        let _active = self.active.enter_as(spec.id.clone());
+        let mut run = self.begin(spec.id.clone(), accepted, (cancel, sink));
+        run.timings.queue_ms = took("queue", accepted.elapsed());
+        let outcome = run.go(spec, slot);
         count(&outcome);
         outcome
+    }
+
+    /// What a run answers that was cancelled before anything was done.
+    pub(super) fn cancelled(&self, id: String, accepted: Instant) -> RunResult {
+        metrics::RUNS.add([Label::Word("cancelled")]);
+        self.begin(id, accepted, (&Cancel::new(), &Silent))
+            .cancelled()
+    }
+
+    fn begin<'a>(
+        &'a self,
+        id: String,
+        accepted: Instant,
+        (cancel, sink): (&'a Cancel, &'a dyn Sink),
+    ) -> Run<'a> {
+        Run {
+            inner: self,
+            id,
+            cancel,
+            sink,
+            accepted,
+            timings: Timings::default(),
+        }
     }
 }
 
 impl Run<'_> {
-    fn go(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
-        let queued = Instant::now();
-        let slot = match self.inner.admission.enter(self.cancel, &mut |position| {
-            self.sink.event(Event::Queued { position });
-        }) {
-            Ok(slot) => slot,
-            Err(Refused::Cancelled) => return Ok(self.cancelled()),
-            Err(Refused::Full) => return Err(self.inner.queue_full()),
-        };
-        self.timings.queue_ms = took("queue", queued.elapsed());
-
+    fn go(mut self, mut spec: RunSpec, slot: Slot) -> Result<RunResult, Error> {
         let pulling = Instant::now();
         let Some(image) = self.inner.images.ensure(&spec, self.cancel, self.sink)? else {
             return Ok(self.cancelled());
@@ -75,7 +104,7 @@ impl Run<'_> {
         self.timings.stage_ms = took("stage", staging.elapsed());
 
         let creating = Instant::now();
-        let (container, mut warnings) = self.create(&spec, staged.as_ref())?;
+        let (container, mut warnings) = self.create(&spec, &image, staged.as_ref())?;
         self.make_parents(&spec, container.id(), &mut warnings)?;
         self.timings.create_ms = took("create", creating.elapsed());
         if self.cancel.is_fired() {
@@ -130,16 +159,17 @@ impl Run<'_> {
         let name = format!("oneoff-{}-user", self.id);
         let mut container = self.inner.removal.own(Object::Container(name.clone()));
         let config = ContainerCreate {
-            image: spec.image.clone(),
+            image: image.id.clone(),
             cmd: Some(vec!["never-started".into()]),
             labels: self.inner.identity.labels(&self.id, OBJECT_SLACK),
             network_disabled: true,
             ..ContainerCreate::default()
         };
-        let created =
-            self.inner
-                .client
-                .container_create(Some(&name), spec.platform.as_deref(), &config)?;
+        let created = self
+            .inner
+            .client
+            .container_create(Some(&name), spec.platform.as_deref(), &config)
+            .map_err(create_error)?;
         container.become_object(Object::Container(created.id));
         let passwd = self.small_text(container.id(), "/etc/passwd");
         let group = self.small_text(container.id(), "/etc/group");
@@ -160,6 +190,7 @@ impl Run<'_> {
     fn create(
         &self,
         spec: &RunSpec,
+        image: &ImageInspect,
         staged: Option<&Staged>,
     ) -> Result<(Owned, Vec<String>), Error> {
         let name = format!("oneoff-{}", self.id);
@@ -169,7 +200,11 @@ impl Run<'_> {
             .labels(&self.id, spec.timeout + OBJECT_SLACK);
         // Owned by name first: a create call may fail on our side and succeed on the engine's.
         let mut container = self.inner.removal.own(Object::Container(name.clone()));
-        let config = plan::container(spec, staged.map(Staged::mountpoint), labels);
+        let config = ContainerCreate {
+            // What was inspected, whatever its name may mean by now: another run may just have pulled.
+            image: image.id.clone(),
+            ..plan::container(spec, staged.map(Staged::mountpoint), labels)
+        };
         let created =
             self.inner
                 .client
@@ -318,7 +353,6 @@ fn create_error(error: docker::Error) -> Error {
 fn count(outcome: &Result<RunResult, Error>) {
     let reason = match outcome {
         Ok(result) => result.reason.word(),
-        Err(Error::QueueFull { .. }) => "refused",
         Err(_) => "failed",
     };
     metrics::RUNS.add([Label::Word(reason)]);

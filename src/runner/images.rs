@@ -189,7 +189,9 @@ impl Images {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&failed_key);
-            let result = Err(Error::Engine(format!("no thread for the pull: {error}")));
+            let result = Err(Error::Overloaded(format!(
+                "no thread for the pull: {error}"
+            )));
             tell(
                 flight.map(|flight| flight.passengers).unwrap_or_default(),
                 &News::Landed(result),

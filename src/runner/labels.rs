@@ -13,7 +13,8 @@ pub(crate) const RUN: &str = "oneoff.run";
 pub(crate) const DEADLINE: &str = "oneoff.deadline";
 /// On a helper: the volume it fills, which was created with it and is incomplete as long as the helper exists.
 pub(crate) const FILLS: &str = "oneoff.fills";
-/// On a named volume: that it was made by `POST /volume`. Such a volume is the caller's, and never swept.
+/// On a named volume: that it was made by `POST /volume`, and by which fill. Such a volume is the caller's, and never
+/// swept. It says nothing on a container, which may have it from its image.
 pub(crate) const KEPT: &str = "oneoff.volume";
 
 /// Who we are to the engine.
@@ -42,9 +43,6 @@ impl Identity {
     /// process that lives beside us made never is; what a dead predecessor of our name left is; anything else is past
     /// its deadline.
     pub(crate) fn is_leftover(&self, labels: &Labels, active: &dyn Fn(&str) -> bool) -> bool {
-        if labels.contains_key(KEPT) {
-            return false;
-        }
         let owner = labels.get(OWNER).and_then(|text| Owner::parse(text));
         if owner.as_ref() == Some(&self.owner) {
             return !labels.get(RUN).is_some_and(|run| active(run));
@@ -117,6 +115,15 @@ fn start_time(pid: u32) -> Option<u64> {
         return None;
     }
     fields.get(19)?.parse().ok()
+}
+
+/// A word for this process, unlike that of any before it here.
+pub(crate) fn life() -> &'static str {
+    static LIFE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    LIFE.get_or_init(|| {
+        let owner = Owner::current();
+        format!("{:x}.{:x}", owner.started, owner.pid)
+    })
 }
 
 /// Seconds since 1970.
@@ -196,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn past_its_deadline_everything_of_elsewhere_is_a_leftover_but_a_kept_volume() {
+    fn past_its_deadline_everything_of_elsewhere_is_a_leftover() {
         let elsewhere = Owner {
             place: "elsewhere".into(),
             ..Owner::current()
@@ -208,7 +215,5 @@ mod tests {
         .labels("r1", Duration::ZERO);
         labels.insert(DEADLINE.into(), (unix_now() - 1).to_string());
         assert!(identity("b").is_leftover(&labels, &nothing_active));
-        labels.insert(KEPT.into(), "1".into());
-        assert!(!identity("b").is_leftover(&labels, &nothing_active));
     }
 }

@@ -7,9 +7,12 @@
 
 mod active;
 mod admission;
+mod clock;
 mod collect;
+mod detached;
 mod dry_run;
 mod error;
+mod events;
 mod execute;
 mod images;
 mod labels;
@@ -20,6 +23,7 @@ mod output;
 mod plan;
 mod policy;
 mod reaper;
+mod registry;
 mod removal;
 mod request;
 mod result;
@@ -28,11 +32,15 @@ mod spec;
 mod stage;
 mod supervise;
 mod volumes;
+mod whole;
 pub mod wire;
 
+pub use detached::{Cancelled, Next, RunEvents};
 pub use dry_run::{PlannedVolume, RunPlan};
 pub use error::Error;
+pub use events::Outcome;
 pub use policy::{Globs, Policy};
+pub use registry::{Keeping, Phase, RunState};
 pub use request::*;
 pub use result::*;
 pub use service::{Front, Health, Image, Occupancy, Runner, Settings};

@@ -17,6 +17,13 @@ pub(crate) struct MountSpec {
     pub(crate) response: bool,
 }
 
+impl MountSpec {
+    /// Whether it is mounted at this path.
+    pub(crate) fn hides(&self, path: &str) -> bool {
+        self.target == path && !matches!(self.source, MountSource::CollectedFile)
+    }
+}
+
 /// Whether the container may write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -228,7 +235,9 @@ pub(super) fn file_names(reader: &mut super::wire::Reader, files: &BTreeMap<Stri
             reader.fault_at(name, fault);
         }
         let below = format!("{}/", name.trim_end_matches('/'));
-        if files.keys().any(|other| other.starts_with(&below)) {
+        // Names are sorted: if any is below this one, the first from there on is.
+        let from_there = files.range(below.clone()..).next();
+        if from_there.is_some_and(|(other, _)| other.starts_with(&below)) {
             reader.fault_at(name, "is a file here and a directory in another name");
         }
     }

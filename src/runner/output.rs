@@ -46,8 +46,19 @@ impl Capture {
     }
 
     pub(crate) fn finish(self, encoding: Encoding) -> Captured {
-        let mut kept = self.head;
-        let (front, back) = self.tail.as_slices();
+        let (mut kept, mut tail) = (self.head, self.tail);
+        let is_cut = self.total > (kept.len() + tail.len()) as u64;
+        if is_cut && encoding == Encoding::Utf8 {
+            // The halves of two different characters could make a third one that was never printed.
+            kept.truncate(kept.len() - cut_character(&kept));
+            let stray = tail
+                .iter()
+                .take(3)
+                .take_while(|byte| is_continuation(**byte));
+            let stray = stray.count();
+            tail.drain(..stray);
+        }
+        let (front, back) = tail.as_slices();
         kept.extend_from_slice(front);
         kept.extend_from_slice(back);
         let omitted = self.total - kept.len() as u64;
@@ -60,6 +71,33 @@ impl Capture {
             omitted_bytes: (omitted > 0).then_some(omitted),
         }
     }
+}
+
+/// How many bytes at the end are the beginning of a character whose rest is missing.
+fn cut_character(bytes: &[u8]) -> usize {
+    let lead = bytes
+        .iter()
+        .rev()
+        .take(3)
+        .position(|byte| !is_continuation(*byte));
+    let Some(after_lead) = lead else {
+        return 0;
+    };
+    let needed = match bytes[bytes.len() - 1 - after_lead] {
+        0xC2..=0xDF => 2,
+        0xE0..=0xEF => 3,
+        0xF0..=0xF4 => 4,
+        _ => 1,
+    };
+    if after_lead + 1 < needed {
+        after_lead + 1
+    } else {
+        0
+    }
+}
+
+fn is_continuation(byte: u8) -> bool {
+    byte & 0b1100_0000 == 0b1000_0000
 }
 
 /// Valid UTF-8, the usual case, is not copied.
@@ -89,6 +127,16 @@ mod tests {
                 "{chunk}"
             );
         }
+    }
+
+    #[test]
+    fn a_character_is_kept_whole_or_left_out() {
+        let mut capture = Capture::new(8);
+        // Kept: the first and the last four of 13 bytes, each cutting a character.
+        capture.push("aé€bb€é".as_bytes());
+        let captured = capture.finish(Encoding::Utf8);
+        assert_eq!(captured.text, "aéé");
+        assert_eq!(captured.omitted_bytes, Some(8));
     }
 
     #[test]

@@ -6,13 +6,13 @@ use super::stage::staged_mount;
 use crate::archive::Owner;
 use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
 
-/// The body of `POST /containers/create`: what was asked for, hardened. `stage` is where the engine keeps what is staged.
+/// The body of `POST /containers/create`: what was asked for, hardened. The image is for the caller to say. `stage` is
+/// where the engine keeps what is staged.
 pub(crate) fn container(spec: &RunSpec, stage: Option<&str>, ours: Labels) -> ContainerCreate {
     let mut labels = spec.labels.clone();
     labels.extend(ours);
     let feeds_stdin = spec.stdin.is_some();
     ContainerCreate {
-        image: spec.image.clone(),
         cmd: spec.command.clone().filter(|words| !words.is_empty()),
         entrypoint: spec.entrypoint.clone(),
         env: spec.env.clone(),
@@ -28,6 +28,7 @@ pub(crate) fn container(spec: &RunSpec, stage: Option<&str>, ours: Labels) -> Co
         // With network `none`, this halves the time to start.
         network_disabled: spec.network == "none",
         host_config: host_config(spec, stage),
+        ..ContainerCreate::default()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sweeps away what a run left when its process died: at start, and from time to time.
 
 use super::active::Active;
-use super::labels::{FILLS, INSTANCE, Identity};
-use super::removal::{Object, remove_once};
+use super::labels::{FILLS, INSTANCE, Identity, KEPT, RUN};
+use super::removal::{Object, Removal, remove_once};
 use crate::cancel::Cancel;
 use crate::docker::{self, Client, Labels};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,7 @@ pub(crate) struct Reaper {
     pub(crate) client: Client,
     pub(crate) identity: Identity,
     pub(crate) active: Active,
+    pub(crate) removal: Removal,
     pub(crate) found: Arc<AtomicU64>,
 }
 
@@ -69,7 +70,7 @@ impl Reaper {
         }
         // After the containers, which hold volumes in use.
         for volume in self.client.volume_list(&any_of_ours)? {
-            if self.is_leftover(&volume.labels) {
+            if !volume.labels.contains_key(KEPT) && self.is_leftover(&volume.labels) {
                 removed += self.remove(Object::Volume(volume.name));
             }
         }
@@ -90,20 +91,41 @@ impl Reaper {
             }
             Err(error) => {
                 log::debug!("{object:?} is not removed yet: {error}");
+                self.keep_at_it(object);
                 0
             }
         }
     }
+
+    /// Once its helper is gone, no later sweep would know that a volume is incomplete.
+    fn keep_at_it(&self, object: Object) {
+        let Object::Fill { container, .. } = &object else {
+            return;
+        };
+        let inspected = self.client.container_inspect(container);
+        if matches!(inspected, Err(docker::Error::Status { status: 404, .. })) {
+            self.removal.remove(object);
+        }
+    }
 }
 
+/// A run's container has its image's labels too, which are anybody's: only one that is named as a helper fills.
 fn container_object(container: docker::ContainerSummary) -> Object {
+    let run = container.labels.get(RUN).cloned().unwrap_or_default();
+    let helper = format!("/{}", fill_helper_name(&run));
     match container.labels.get(FILLS) {
-        Some(volume) => Object::Fill {
+        Some(volume) if container.names.contains(&helper) => Object::Fill {
             container: container.id,
             volume: volume.clone(),
+            fill: run,
         },
-        None => Object::Container(container.id),
+        _ => Object::Container(container.id),
     }
+}
+
+/// Name of the helper through which a volume is filled for the first time.
+pub(super) fn fill_helper_name(fill: &str) -> String {
+    format!("oneoff-{fill}-fill")
 }
 
 impl Patrol {

@@ -1,9 +1,11 @@
 //! Takes what is done with out of the engine, behind the answers: retried until it is gone, awaited at shutdown.
 
 use super::active::ActiveId;
+use super::labels::KEPT;
 use crate::docker::{self, Client};
 use crate::metrics::{self, Label};
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,8 +15,12 @@ use std::time::{Duration, Instant};
 pub(crate) enum Object {
     /// A container, by id or name, with its anonymous volumes.
     Container(String),
-    /// A container, and then the volume that it was to fill.
-    Fill { container: String, volume: String },
+    /// A container, and then the volume that it was to fill, if it is this fill that made it.
+    Fill {
+        container: String,
+        volume: String,
+        fill: String,
+    },
     /// A volume, by name.
     Volume(String),
 }
@@ -106,29 +112,78 @@ fn spawn(
         .name("removal".into())
         .stack_size(256 * 1024)
         .spawn(move || {
-            for object in jobs {
-                let begun = Instant::now();
-                remove_until_gone(&client, &object, &pending);
-                if matches!(object, Object::Container(_)) {
-                    metrics::PHASES.observe([Label::Word("remove")], begun.elapsed());
-                }
-                pending.finish_one();
-            }
+            let mut worker = Worker {
+                client,
+                pending,
+                later: VecDeque::new(),
+            };
+            worker.work(&jobs);
+            worker.finish(&jobs);
         })
 }
 
-fn remove_until_gone(client: &Client, object: &Object, pending: &Pending) {
-    let mut attempts = 0;
-    while let Err(error) = remove_once(client, object) {
-        attempts += 1;
+/// One removal thread. What cannot be removed now waits beside the queue: it must not keep the rest in the engine.
+struct Worker {
+    client: Client,
+    pending: Arc<Pending>,
+    later: VecDeque<Retry>,
+}
+
+struct Retry {
+    due: Instant,
+    object: Object,
+    attempts: u32,
+}
+
+impl Worker {
+    /// Removes what comes until the queue or the server ends.
+    fn work(&mut self, jobs: &Receiver<Object>) {
+        let stopping = self.pending.stopping.clone();
+        loop {
+            let due = self.later.front().map_or_else(never, |next| at(next.due));
+            select! {
+                recv(jobs) -> job => match job {
+                    Ok(object) => self.attempt(object, 1),
+                    Err(_) => return,
+                },
+                recv(due) -> _ => {
+                    if let Some(next) = self.later.pop_front() {
+                        self.attempt(next.object, next.attempts + 1);
+                    }
+                }
+                recv(stopping.done()) -> _ => return,
+            }
+        }
+    }
+
+    fn attempt(&mut self, object: Object, attempts: u32) {
+        let begun = Instant::now();
+        let Err(error) = remove_once(&self.client, &object) else {
+            if matches!(object, Object::Container(_)) {
+                metrics::PHASES.observe([Label::Word("remove")], begun.elapsed());
+            }
+            self.pending.finish_one();
+            return;
+        };
         // The first failure may be another's removal of the same object under way.
         if attempts == 2 {
             log::warn!("{object:?} is not removed yet: {error}");
         }
-        // Fires at shutdown: then the next start's sweep has to do it.
-        if pending.stopping.wait(RETRY_PAUSE) {
-            log::error!("{object:?} is left in the engine: {error}");
-            return;
+        self.later.push_back(Retry {
+            due: Instant::now() + RETRY_PAUSE,
+            object,
+            attempts,
+        });
+    }
+
+    /// One last attempt each: after that, the next start's sweep has to do it.
+    fn finish(&mut self, jobs: &Receiver<Object>) {
+        let later: Vec<Retry> = self.later.drain(..).collect();
+        for object in later.into_iter().map(|retry| retry.object).chain(jobs) {
+            if let Err(error) = remove_once(&self.client, &object) {
+                log::error!("{object:?} is left in the engine: {error}");
+            }
+            self.pending.finish_one();
         }
     }
 }
@@ -138,9 +193,18 @@ pub(super) fn remove_once(client: &Client, object: &Object) -> Result<(), docker
     match object {
         Object::Container(id) => client.container_remove(id),
         Object::Volume(name) => client.volume_remove(name),
-        Object::Fill { container, volume } => {
+        Object::Fill {
+            container,
+            volume,
+            fill,
+        } => {
             client.container_remove(container)?;
-            client.volume_remove(volume)
+            match client.volume_inspect(volume) {
+                Ok(found) if found.labels.get(KEPT) == Some(fill) => client.volume_remove(volume),
+                // Somebody else made it in the meantime.
+                Ok(_) | Err(docker::Error::Status { status: 404, .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
         }
     }
 }

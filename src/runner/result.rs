@@ -123,9 +123,9 @@ pub enum Event {
     },
     /// The container runs.
     Started,
-    /// A piece of standard output.
+    /// A piece of standard output; of text, whole characters.
     Stdout(Vec<u8>),
-    /// A piece of standard error.
+    /// A piece of standard error, likewise.
     Stderr(Vec<u8>),
 }
 

@@ -2,17 +2,20 @@
 
 use super::active::Active;
 use super::admission::Admission;
+use super::detached::{self, Turn};
 use super::images::Images;
 use super::labels::{Identity, Owner};
 use super::names::Names;
 use super::policy::Policy;
 use super::reaper::{Patrol, Reaper};
+use super::registry::{Keeping, Registry};
 use super::removal::Removal;
 use super::stage::Stage;
 use super::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
 use crate::archive;
 use crate::cancel::Cancel;
 use crate::docker::Client;
+use crossbeam_channel::Sender;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -37,6 +40,8 @@ pub struct Settings {
     pub queue_length: usize,
     /// Longest time for a pull.
     pub pull_timeout: Duration,
+    /// How much is kept of detached runs, and how long.
+    pub keeping: Keeping,
     /// What callers may ask for.
     pub policy: Policy,
 }
@@ -52,6 +57,9 @@ pub(super) struct Inner {
     pub(super) stage: Stage,
     pub(super) removal: Removal,
     pub(super) active: Active,
+    pub(super) registry: Registry,
+    pub(super) turns: Sender<Box<Turn>>,
+    stop: Cancel,
     pub(super) names: Names,
     pub(super) owners: Owners,
     found: Arc<AtomicU64>,
@@ -132,6 +140,7 @@ impl Runner {
             removal: removal.clone(),
             identity: identity.clone(),
         };
+        let (turns, waiting) = detached::turns();
         let inner = Inner {
             admission: Admission::new(settings.max_concurrent_runs, settings.queue_length),
             slots: settings.max_concurrent_runs,
@@ -142,15 +151,18 @@ impl Runner {
             stage,
             removal,
             active: Active::default(),
+            registry: Registry::new(settings.keeping),
+            turns,
+            stop: Cancel::new(),
             names: Names::default(),
             owners: Owners::default(),
             found: Arc::default(),
             patrol: Mutex::new(None),
             client,
         };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Arc::new(inner);
+        detached::dispatch(&inner, waiting, inner.stop.clone())?;
+        Ok(Self { inner })
     }
 
     /// Starts sweeping, now and every 30 s. Errors: no thread.
@@ -175,6 +187,7 @@ impl Runner {
             client: inner.client.clone(),
             identity: inner.identity.clone(),
             active: inner.active.clone(),
+            removal: inner.removal.clone(),
             found: inner.found.clone(),
         }
     }
@@ -239,7 +252,8 @@ impl Runner {
         Ok(images.into_iter().map(image).collect())
     }
 
-    /// Waits until everything that runs left is removed, at most until `deadline`; gives the number of objects left.
+    /// Waits until everything that runs left is removed, at most until `deadline`; gives the number of objects left,
+    /// and of runs that did not end.
     pub fn close(&self, deadline: Instant) -> usize {
         let patrol = self
             .inner
@@ -250,7 +264,21 @@ impl Runner {
         if let Some(patrol) = patrol {
             patrol.stop();
         }
-        self.inner.removal.finish(deadline)
+        self.inner.stop.fire();
+        for entry in self.inner.registry.unfinished() {
+            entry.cancel.fire();
+            if entry
+                .ticket()
+                .is_none_or(|ticket| !self.inner.admission.leave(ticket))
+            {
+                entry.log.wait(Some(deadline), &Cancel::new());
+            }
+        }
+        self.inner.removal.finish(deadline) + self.inner.active.count()
+    }
+
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     /// How busy it is.

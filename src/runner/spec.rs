@@ -1,5 +1,6 @@
 //! From a typed request to a checked run: every rule of the contract and of the policy, before anything is done.
 
+use super::active::new_id;
 use super::mounts::{self, MountSpec};
 use super::policy::Policy;
 use super::wire::{Reader, Wire};
@@ -15,6 +16,7 @@ pub const LABEL_PREFIX: &str = "oneoff.";
 
 /// A run request that passed every check.
 pub struct RunSpec {
+    pub(crate) id: String,
     pub(crate) image: String,
     pub(crate) command: Option<Vec<String>>,
     pub(crate) entrypoint: Option<Vec<String>>,
@@ -63,6 +65,16 @@ impl RunSpec {
         }
     }
 
+    /// The id that the run will have.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How the run's output is to be told.
+    pub fn output_encoding(&self) -> Encoding {
+        self.output_encoding
+    }
+
     /// Bounds for every archive of this run.
     pub(crate) fn archive_limits(&self) -> archive::Limits {
         archive_limits(self.max_unpacked_bytes)
@@ -93,14 +105,16 @@ impl Check<'_> {
 
     fn run(&mut self, request: RunRequest, front: Front) -> RunSpec {
         let stdin = self.stdin(request.stdin, request.stdin_encoding);
+        let mounts = mounts::check(self, request.volumes.unwrap_or_default());
+        let taken = |path: &str| mounts.iter().any(|mount| mount.hides(path));
         RunSpec {
+            id: new_id(),
             image: self.image(request.image),
             command: self.words("command", request.command),
             entrypoint: self.entrypoint(request.entrypoint),
             env: self.env(request.env_vars.unwrap_or_default()),
             pull_policy: request.pull_policy.unwrap_or(front.pull_policy),
             auth: request.auth_config.map(|auth| self.auth(auth)),
-            mounts: mounts::check(self, request.volumes.unwrap_or_default()),
             stdin,
             timeout: self.timeout(request.timeout_secs),
             working_dir: self.working_dir(request.working_dir),
@@ -110,7 +124,8 @@ impl Check<'_> {
             labels: self.labels(request.labels.unwrap_or_default()),
             init: request.init.unwrap_or(false),
             read_only: request.read_only.unwrap_or(false),
-            tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0),
+            tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0, taken),
+            mounts,
             shm_size_bytes: request
                 .shm_size
                 .map(|size| self.at_least("shm_size", size.0, 1)),
@@ -244,12 +259,12 @@ impl Check<'_> {
 
     fn working_dir(&mut self, dir: Option<String>) -> Option<String> {
         let dir = dir?;
-        let proc = dir == "/proc" || dir.starts_with("/proc/");
-        if !dir.starts_with('/')
-            || dir.contains('\0')
-            || proc
-            || dir.split('/').any(|part| part == "..")
-        {
+        // Compared part by part: "//proc" and "/./proc" lead there too.
+        let mut parts = dir
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".");
+        let climbs = parts.clone().any(|part| part == "..");
+        if !dir.starts_with('/') || dir.contains('\0') || climbs || parts.next() == Some("proc") {
             self.reader.fault_at(
                 "working_dir",
                 "expected an absolute path without \"..\", outside /proc",
@@ -309,14 +324,28 @@ impl Check<'_> {
         labels
     }
 
-    fn tmpfs(&mut self, entries: Vec<(String, String)>) -> BTreeMap<String, String> {
-        for (path, _) in &entries {
-            if let Err(msg) = mounts::target(path) {
-                self.reader
-                    .within("tmpfs", |reader| reader.fault_at(path, msg));
-            }
+    /// `taken`: whether a volume is mounted at a path, which the engine would silently leave out.
+    fn tmpfs(
+        &mut self,
+        entries: Vec<(String, String)>,
+        taken: impl Fn(&str) -> bool,
+    ) -> BTreeMap<String, String> {
+        let mut checked = BTreeMap::new();
+        for (path, options) in entries {
+            let fault = match mounts::target(&path) {
+                Err(msg) => msg,
+                Ok(target) if taken(&target) || checked.contains_key(&target) => {
+                    "something else is mounted at the same path"
+                }
+                Ok(target) => {
+                    checked.insert(target, options);
+                    continue;
+                }
+            };
+            self.reader
+                .within("tmpfs", |reader| reader.fault_at(&path, fault));
         }
-        entries.into_iter().collect()
+        checked
     }
 
     fn cap_drop(&mut self, capabilities: Vec<String>) -> Vec<String> {

@@ -146,7 +146,7 @@ impl Stage {
             let packing = std::thread::Builder::new()
                 .name("pack".into())
                 .spawn_scoped(scope, move || pack_into(writer, owner, write))
-                .map_err(|error| Error::Engine(format!("no thread to pack: {error}")))?;
+                .map_err(|error| Error::Overloaded(format!("no thread to pack: {error}")))?;
             let put = self.client.archive_put(helper, "/", &mut reader);
             // An unread rest would block the packer for ever.
             drop(reader);

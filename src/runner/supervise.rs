@@ -1,7 +1,8 @@
 //! Starts a created container, feeds it, reads it to the end and says truthfully how it ended.
 
 use super::output::{Capture, Captured};
-use super::{Error, Event, Reason, RunSpec, Sink};
+use super::whole::WholeChars;
+use super::{Encoding, Error, Event, Reason, RunSpec, Sink};
 use crate::cancel::Cancel;
 use crate::docker::container::{Attached, PendingWait, Stdin, StdinInterrupt};
 use crate::docker::stdcopy::{Stream, demultiplex};
@@ -44,10 +45,7 @@ pub(crate) fn supervise(
     sink.event(Event::Started);
 
     let (finished, timeout) = (Cancel::new(), spec.timeout);
-    let mut streams = (
-        Capture::new(spec.output_bytes),
-        Capture::new(spec.output_bytes),
-    );
+    let mut streams = (Tap::new(spec, Event::Stdout), Tap::new(spec, Event::Stderr));
     let (killed, exit_code) = std::thread::scope(|scope| {
         // However this block is left, the watchdog must hear of it, or the scope would never end.
         let _finished = FireOnDrop(&finished);
@@ -56,7 +54,7 @@ pub(crate) fn supervise(
             .name("watchdog".into())
             .stack_size(256 * 1024)
             .spawn_scoped(scope, move || watch(client, container, kill_after, heard))
-            .map_err(|error| Error::Engine(format!("no thread for the watchdog: {error}")))?;
+            .map_err(|error| Error::Overloaded(format!("no thread for the watchdog: {error}")))?;
         let _interrupt = feed(scope, prepared.stdin, stdin)?;
         read(prepared.output, &mut streams, sink)?;
         let exit = prepared.wait.finish()?;
@@ -68,10 +66,13 @@ pub(crate) fn supervise(
     let oom_killed = oom_killed(client, container)?;
     Ok(Ending {
         exit_code: Some(exit_code),
-        reason: killed.unwrap_or_else(|| natural_reason(exit_code, oom_killed)),
+        // A container that ended by itself just before the signal came did not end by it.
+        reason: killed
+            .filter(|_| exit_code == KILLED)
+            .unwrap_or_else(|| natural_reason(exit_code, oom_killed)),
         oom_killed,
-        stdout: streams.0.finish(spec.output_encoding),
-        stderr: streams.1.finish(spec.output_encoding),
+        stdout: streams.0.capture.finish(spec.output_encoding),
+        stderr: streams.1.capture.finish(spec.output_encoding),
         start: started - before_start,
         run,
     })
@@ -138,7 +139,7 @@ fn feed<'scope>(
         .stack_size(256 * 1024)
         .spawn_scoped(scope, writer)
         .map(|_| Some(interrupt))
-        .map_err(|error| Error::Engine(format!("no thread for stdin: {error}")))
+        .map_err(|error| Error::Overloaded(format!("no thread for stdin: {error}")))
 }
 
 struct InterruptOnDrop(StdinInterrupt);
@@ -150,25 +151,55 @@ impl Drop for InterruptOnDrop {
 }
 
 /// Reads to the end of the stream, past every limit: an unread stream would block the container.
-fn read(
-    mut output: Attached,
-    streams: &mut (Capture, Capture),
-    sink: &dyn Sink,
-) -> Result<(), Error> {
-    demultiplex(&mut output.stream, &mut |stream, piece| {
+fn read(mut output: Attached, streams: &mut (Tap, Tap), sink: &dyn Sink) -> Result<(), Error> {
+    let outcome = demultiplex(&mut output.stream, &mut |stream, piece| {
         match stream {
-            Stream::Stdout => {
-                streams.0.push(piece);
-                sink.event(Event::Stdout(piece.to_vec()));
-            }
-            Stream::Stderr => {
-                streams.1.push(piece);
-                sink.event(Event::Stderr(piece.to_vec()));
-            }
+            Stream::Stdout => streams.0.push(piece, sink),
+            Stream::Stderr => streams.1.push(piece, sink),
         }
         Ok(())
-    })
-    .map_err(|error| Error::Engine(format!("the container's output was cut: {error}")))
+    });
+    streams.0.end(sink);
+    streams.1.end(sink);
+    outcome.map_err(|error| Error::Engine(format!("the container's output was cut: {error}")))
+}
+
+/// One stream on its way: kept for the answer, and told as it comes.
+struct Tap {
+    capture: Capture,
+    /// `None`: bytes, which may be cut anywhere.
+    whole: Option<WholeChars>,
+    event: fn(Vec<u8>) -> Event,
+}
+
+impl Tap {
+    fn new(spec: &RunSpec, event: fn(Vec<u8>) -> Event) -> Self {
+        Self {
+            capture: Capture::new(spec.output_bytes),
+            whole: (spec.output_encoding == Encoding::Utf8).then(WholeChars::default),
+            event,
+        }
+    }
+
+    fn push(&mut self, piece: &[u8], sink: &dyn Sink) {
+        self.capture.push(piece);
+        let told = match &mut self.whole {
+            Some(whole) => whole.push(piece),
+            None => piece.to_vec(),
+        };
+        self.tell(told, sink);
+    }
+
+    fn end(&mut self, sink: &dyn Sink) {
+        let held = self.whole.take().map(WholeChars::finish);
+        self.tell(held.unwrap_or_default(), sink);
+    }
+
+    fn tell(&self, bytes: Vec<u8>, sink: &dyn Sink) {
+        if !bytes.is_empty() {
+            sink.event((self.event)(bytes));
+        }
+    }
 }
 
 fn oom_killed(client: &Client, container: &str) -> Result<bool, Error> {
@@ -180,10 +211,13 @@ fn oom_killed(client: &Client, container: &str) -> Result<bool, Error> {
     }
 }
 
+/// The exit code of a container that was killed: 128 + SIGKILL.
+const KILLED: i64 = 137;
+
 fn natural_reason(exit_code: i64, oom_killed: bool) -> Reason {
     const SIGNALS: std::ops::RangeInclusive<i64> = 129..=192;
     match exit_code {
-        137 if oom_killed => Reason::Oom,
+        KILLED if oom_killed => Reason::Oom,
         code if SIGNALS.contains(&code) => Reason::Signalled,
         _ => Reason::Exited,
     }
@@ -203,6 +237,9 @@ pub(crate) fn start_error(error: docker::Error) -> Error {
         "unable to find group",
         "starting container process",
         "is not a directory",
+        "uids and gids must be in range",
+        "invalid tmpfs option",
+        "error while mounting volume",
     ];
     if (400..500).contains(status) || asked_for.iter().any(|words| message.contains(words)) {
         return Error::StartFailed(message.clone());

@@ -1,8 +1,10 @@
 //! Named volumes: made, filled, read back and removed on request. They are the caller's and stay until removed.
 
+use super::active::ActiveId;
 use super::collect::reading_mount;
 use super::labels::{FILLS, KEPT};
 use super::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
+use super::reaper::fill_helper_name;
 use super::removal::{Object, Owned};
 use super::service::Inner;
 use super::spec::{Check, archive_limits};
@@ -70,8 +72,9 @@ impl Inner {
     }
 
     fn create(&self, spec: &VolumeSpec) -> Result<String, Error> {
+        let active = self.active.enter();
         let mut labels = spec.labels.clone();
-        labels.insert(KEPT.into(), "1".into());
+        labels.insert(KEPT.into(), active.id().to_owned());
         if matches!(spec.content, Content::Nothing) {
             let config = VolumeCreate {
                 name: spec.name.clone(),
@@ -97,7 +100,7 @@ impl Inner {
             }),
             ..Mount::default()
         };
-        let mut helper = self.fill_helper(mount, Some(&spec.name))?;
+        let mut helper = self.fill_helper(active, mount, Some(&spec.name))?;
         match self.fill(&helper, spec) {
             Ok(()) => {
                 helper.become_object(Object::Container(helper.id().to_owned()));
@@ -122,7 +125,7 @@ impl Inner {
             target: STAGE.into(),
             ..Mount::default()
         };
-        let helper = self.fill_helper(mount, None)?;
+        let helper = self.fill_helper(self.active.enter(), mount, None)?;
         self.fill(&helper, spec)?;
         helper.remove_now(&self.client)?;
         Ok(format!(
@@ -131,23 +134,34 @@ impl Inner {
         ))
     }
 
-    fn fill_helper(&self, mount: Mount, fills: Option<&str>) -> Result<Owned, Error> {
-        let active = self.active.enter();
-        let name = format!("oneoff-{}-fill", active.id());
+    /// The helper for one fill. With `fills`, that volume is made in the same call, and goes if this fails.
+    fn fill_helper(
+        &self,
+        active: ActiveId,
+        mount: Mount,
+        fills: Option<&str>,
+    ) -> Result<Owned, Error> {
+        let name = fill_helper_name(active.id());
         let mut labels = self.identity.labels(active.id(), OBJECT_SLACK);
         if let Some(volume) = fills {
             labels.insert(FILLS.into(), volume.to_owned());
         }
-        let mut helper = self
-            .stage
-            .helper(&name, labels, mount)
-            .map_err(driver_error)?;
-        if let Some(volume) = fills {
-            let container = helper.id().to_owned();
-            helper.become_object(Object::Fill {
-                container,
+        let fill_object = |container: &str| {
+            fills.map(|volume| Object::Fill {
+                container: container.to_owned(),
                 volume: volume.to_owned(),
-            });
+                fill: active.id().to_owned(),
+            })
+        };
+        let mut helper = self.stage.helper(&name, labels, mount).map_err(|error| {
+            // The engine makes the volume first: it may be there although the helper is not.
+            if let Some(object) = fill_object(&name) {
+                let _ = self.removal.own(object).remove_now(&self.client);
+            }
+            driver_error(error)
+        })?;
+        if let Some(object) = fill_object(helper.id()) {
+            helper.become_object(object);
         }
         helper.keep_active(active);
         Ok(helper)
@@ -258,7 +272,11 @@ impl Inner {
 impl Check<'_> {
     fn volume(&mut self, request: VolumeRequest) -> VolumeSpec {
         let name = self.volume_name(request.name);
-        let driver = request.driver.unwrap_or_else(|| "local".into());
+        // The engine takes an empty name for `local` too, so that the rules for `local` must hold for it.
+        let driver = request
+            .driver
+            .filter(|driver| !driver.is_empty())
+            .unwrap_or_else(|| "local".into());
         let driver_opts = request.driver_opts.unwrap_or_default();
         self.driver(&driver, &driver_opts);
         VolumeSpec {

@@ -21,12 +21,16 @@ impl Reader {
         }
     }
 
-    /// Records a fault at the current place.
+    /// Records a fault at the current place. Beyond a thousand they are not kept: a body of a million unknown fields
+    /// must not become an answer many times its size.
     pub fn fault(&mut self, msg: impl Into<String>) {
-        self.faults.push(Fault {
-            loc: self.loc.clone(),
-            msg: msg.into(),
-        });
+        const MOST_FAULTS: usize = 1000;
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(Fault {
+                loc: self.loc.clone(),
+                msg: msg.into(),
+            });
+        }
     }
 
     /// Records a fault at `key` below the current place.

@@ -123,13 +123,16 @@ fn an_unfinished_volume_goes_with_its_helper_and_a_finished_one_stays() {
     let instance = format!("crash-fill-{}", std::process::id());
     let label = format!("oneoff.instance={instance}");
     let (unfinished, finished) = (format!("{instance}-a"), format!("{instance}-b"));
-    for name in [&unfinished, &finished] {
-        docker(&["volume", "create", "--label", "oneoff.volume=1", name]);
+    for (name, fill) in [(&unfinished, "f1"), (&finished, "f2")] {
+        let made_by = format!("oneoff.volume={instance}-{fill}");
+        docker(&["volume", "create", "--label", &made_by, name]);
     }
     let mount = format!("type=volume,source={unfinished},target=/stage");
     docker(&[
         "create",
         "--network=none",
+        &format!("--name=oneoff-{instance}-f1-fill"),
+        &format!("--label=oneoff.run={instance}-f1"),
         "--label",
         &label,
         "--label",

@@ -1,7 +1,7 @@
 //! From start to stop: clients that leave, signals, settings.
 
 use super::run::shell;
-use super::support::{IMAGE, Server, docker, read_answer};
+use super::support::{IMAGE, Live, Server, docker, read_answer};
 use serde_json::json;
 use std::net::Shutdown;
 use std::process::Command;
@@ -31,14 +31,12 @@ fn a_client_that_leaves_the_queue_is_forgotten() {
     ]);
     let running = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
     server.await_running();
-    let queued = server.begin_run(&shell("echo queued", json!({})));
-    // The queue is full as soon as the second one stands in it.
-    let refused = loop {
-        let answer = server.post("/run", &shell("echo third", json!({"timeout_secs": 1})));
-        if answer.status == 429 {
-            break answer;
-        }
-    };
+    let request = shell("echo queued", json!({})).to_string();
+    let watched = "Accept: text/event-stream\r\n";
+    let mut queued = Live::new(server.begin(("POST", "/run"), watched, &request));
+    queued.until("queued");
+    let refused = server.post("/run", &shell("echo third", json!({})));
+    assert_eq!(refused.status, 429);
     assert!(refused.header("Retry-After").is_some());
     assert_eq!(refused.json()["code"], "queue_full");
     drop(queued);

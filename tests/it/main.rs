@@ -13,9 +13,12 @@ mod certificates;
 mod second_engine;
 mod support;
 
+mod abuse;
+mod async_runs;
 mod bad_input;
 mod crash;
 mod docs;
+mod image;
 mod lifecycle;
 mod load;
 mod map;
@@ -27,4 +30,5 @@ mod registry;
 mod remote;
 mod run;
 mod schemathesis;
+mod streaming;
 mod volumes;

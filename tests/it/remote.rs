@@ -1,25 +1,14 @@
 //! Engines elsewhere, behind TLS or not; engines that are away, that end during a run, that hang.
 
-use super::support::{Answer, IMAGE, Server, read_answer, tar_gz, untar};
+use super::support::quickstart::{expect_files, expect_hello, files, hello, without_network};
+use super::support::{Answer, IMAGE, Server, read_answer, tar_gz};
 use crate::certificates::Authority;
 use crate::second_engine::SecondEngine;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 /// How long whatever needs no engine may take.
 const SOON: Duration = Duration::from_secs(5);
-
-fn hello() -> Value {
-    json!({
-        "image": "alpine:latest", "command": ["echo", "Hello, World!"], "env_vars": {"MY_VAR": "value"},
-        "pull_policy": "never", "network": "none",
-    })
-}
-
-fn expect_hello(result: &Value) {
-    assert_eq!(result["status"], "success", "{result}");
-    assert_eq!(result["stdout"], "Hello, World!\n");
-}
 
 fn problem(answer: &Answer) -> (u16, String, String) {
     let problem = answer.json();
@@ -34,29 +23,9 @@ fn the_quick_starts_requests_work_on_an_engine_behind_tls() {
     let server = engine.server(&[]);
     let instance = server.instance.clone();
     assert_eq!(server.get("/health").status, 200);
-    expect_hello(&server.run(hello()));
+    expect_hello(&server.run(without_network(hello())));
 
-    let result = server.run(json!({
-        "image": "alpine:latest", "command": ["/test.sh"], "pull_policy": "never", "network": "none",
-        "volumes": {
-            "/app/data": {"content": tar_gz(&[("before.txt", b"before")], "."), "response": true, "type": "directory"},
-            "/test.sh:ro": {
-                "mode": "0755", "type": "file",
-                "content": "IyEvYmluL2FzaAoKZWNobyAiSGVsbG8sIFdvcmxkISIgPiAvYXBwL2RhdGEvdGVzdC50eHQ=",
-            },
-        },
-    }));
-    assert_eq!(result["status"], "success", "{result}");
-    let returned = untar(result["volumes"]["/app/data"]["content"].as_str().unwrap());
-    let content = |name: &str| {
-        let entry = returned.iter().find(|entry| entry.name == name);
-        entry.and_then(|entry| entry.content.clone())
-    };
-    assert_eq!(
-        content("test.txt").as_deref(),
-        Some(&b"Hello, World!\n"[..])
-    );
-    assert_eq!(content("before.txt").as_deref(), Some(&b"before"[..]));
+    expect_files(&server.run(without_network(files())));
 
     // Input takes a connection of its own.
     let request = json!({
@@ -99,7 +68,10 @@ fn an_engine_that_does_not_let_us_in_is_a_503_that_says_why() {
         let mut all = vec![("DOCKER_HOST", host.as_str())];
         all.extend(settings.iter().map(|(name, value)| (*name, value.as_str())));
         let server = Server::with(&all);
-        for answer in [server.post("/run", &hello()), server.get("/health")] {
+        for answer in [
+            server.post("/run", &without_network(hello())),
+            server.get("/health"),
+        ] {
             let (status, code, detail) = problem(&answer);
             assert_eq!(status, 503, "{settings:?}: {detail}");
             assert_eq!(code, "engine_unreachable", "{settings:?}: {detail}");
@@ -114,7 +86,10 @@ fn a_server_starts_without_its_engine_and_serves_once_it_comes() {
     let mut engine = SecondEngine::unix("late");
     let server = engine.server(&[]);
     let instance = server.instance.clone();
-    for answer in [server.post("/run", &hello()), server.get("/health")] {
+    for answer in [
+        server.post("/run", &without_network(hello())),
+        server.get("/health"),
+    ] {
         let (status, code, detail) = problem(&answer);
         assert_eq!((status, code.as_str()), (503, "engine_unreachable"));
         assert!(detail.contains("is the engine running"), "{detail}");
@@ -122,7 +97,7 @@ fn a_server_starts_without_its_engine_and_serves_once_it_comes() {
     engine.start();
     engine.load_images();
     assert_eq!(server.get("/health").status, 200);
-    expect_hello(&server.run(hello()));
+    expect_hello(&server.run(without_network(hello())));
     server.stop();
     assert_eq!(engine.leftovers(&instance), Vec::<String>::new());
 }
@@ -139,7 +114,7 @@ fn an_engine_stopped_during_a_run_is_told_at_once_and_nothing_is_left_when_it_is
     let answer = an_engine_ends_during_a_run("stopped", SecondEngine::stop);
     // It kills its containers before it ends, and may still find the time to say so.
     match answer.status {
-        200 => assert_eq!(answer.json()["exit_code"], 137, "{}", answer.json()),
+        200 => assert_eq!(answer.json()["exit_code"], 143, "{}", answer.json()),
         status => assert!([502, 503].contains(&status), "{}", answer.json()),
     }
 }
@@ -152,19 +127,27 @@ fn an_engine_ends_during_a_run(name: &str, end: fn(&mut SecondEngine)) -> Answer
     let server = engine.server(&[]);
     let instance = server.instance.clone();
     let mut run = server.begin_run(&json!({
-        "image": IMAGE, "command": ["sh", "-c", "echo begun; exec sleep 600"], "pull_policy": "never",
-        "network": "none", "volumes": {"/data": {"type": "directory", "files": {"a": "a"}, "response": true}},
+        "image": IMAGE, "command": ["sleep", "600"], "init": true, "pull_policy": "never", "network": "none",
+        "volumes": {"/data": {"type": "directory", "files": {"a": "a"}, "response": true}},
     }));
     engine.await_running(&instance);
+    // These are somewhere on their way.
+    let others: Vec<_> = (0..3)
+        .map(|_| server.begin_run(&without_network(files())))
+        .collect();
     end(&mut engine);
     let ended = Instant::now();
     let answer = read_answer(&mut run).expect("an answer");
+    for mut other in others {
+        let other = read_answer(&mut other).expect("an answer");
+        assert!([200, 502, 503].contains(&other.status), "{}", other.json());
+    }
     assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
     expect_no_health(&server);
 
     engine.start();
     assert_eq!(server.get("/health").status, 200);
-    expect_hello(&server.run(hello()));
+    expect_hello(&server.run(without_network(hello())));
     engine.await_nothing_left(&instance);
     server.stop();
     assert_eq!(engine.leftovers(&instance), Vec::<String>::new());
@@ -209,7 +192,14 @@ fn a_server_stops_in_bounded_time_although_its_engine_hangs() {
     let mut engine = SecondEngine::unix("stuck");
     engine.start();
     engine.load_images();
-    let server = engine.server(&[("RUNNER_SHUTDOWN_GRACE_SECS", "1")]);
+    let host = engine.docker_host();
+    let log = engine.directory().join("log");
+    let settings = [
+        ("DOCKER_HOST", host.as_str()),
+        ("RUNNER_SHUTDOWN_GRACE_SECS", "1"),
+        ("RUST_LOG", "info"),
+    ];
+    let server = Server::with_log(&settings, &log);
     let instance = server.instance.clone();
     let run = server.begin_run(&json!({
         "image": IMAGE, "command": ["sleep", "600"], "pull_policy": "never", "network": "none",
@@ -218,16 +208,16 @@ fn a_server_stops_in_bounded_time_although_its_engine_hangs() {
     engine.freeze();
     let told = Instant::now();
     server.stop();
-    eprintln!("stopped after {:?}", told.elapsed());
     assert!(
         told.elapsed() < Duration::from_secs(25),
         "{:?}",
         told.elapsed()
     );
     drop(run);
+    let logged = std::fs::read_to_string(&log).unwrap();
+    assert!(logged.contains("1 runs or objects are left"), "{logged}");
     engine.unfreeze();
-    // The next server of this name finds what is left.
-    let host = engine.docker_host();
+    // The next server of this name finds it.
     let next = Server::named(&instance, &[("DOCKER_HOST", &host)]);
     engine.await_nothing_left(&instance);
     next.stop();

@@ -32,7 +32,7 @@ is_up() { [ "$(docker inspect --format '{{.State.Running}}' "$name" 2>/dev/null)
 
 start() { # [docker run options]
     docker run -d --name "$name" -p "$port:8000" -v "$socket:/var/run/docker.sock" "$@" "$image" >/dev/null
-    instance=$(docker inspect --format '{{.Config.Hostname}}' "$name")
+    instance=$(docker inspect --format '{{.Config.Hostname}}' "$name"):8000
     wait_for_health 20 is_up
 }
 

@@ -117,6 +117,26 @@ impl Operation {
         self
     }
 
+    /// The answer of this status may also come as a stream of events, where `Accept` asks for one.
+    pub(super) fn or_streamed(mut self, status: u16) -> Self {
+        if let Some(response) = self.responses.get_mut(&status.to_string()) {
+            for (media_type, example) in super::examples::STREAMS {
+                let examples = json!({"stream": {"value": example}});
+                response["content"][media_type] =
+                    json!({"schema": {"type": "string"}, "examples": examples});
+            }
+        }
+        self
+    }
+
+    /// Header fields of the answer of this status.
+    pub(super) fn headers(mut self, status: u16, headers: Value) -> Self {
+        if let Some(response) = self.responses.get_mut(&status.to_string()) {
+            response["headers"] = headers;
+        }
+        self
+    }
+
     /// Links from the answer of this status to other operations.
     pub(super) fn links(mut self, status: u16, links: Value) -> Self {
         if let Some(response) = self.responses.get_mut(&status.to_string()) {
@@ -181,4 +201,9 @@ pub(super) fn in_path(name: &str, description: &str, schema: Value, example: &st
 /// An optional query parameter.
 pub(super) fn in_query(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "query", "required": false, "description": description, "schema": schema})
+}
+
+/// An optional request header field.
+pub(super) fn in_header(name: &str, description: &str, schema: Value) -> Value {
+    json!({"name": name, "in": "header", "required": false, "description": description, "schema": schema})
 }

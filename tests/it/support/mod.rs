@@ -4,6 +4,9 @@ mod archive;
 mod browser;
 mod directory;
 mod engine;
+mod live;
+pub mod quickstart;
+mod readme;
 pub mod registry;
 mod second_engine;
 mod server;
@@ -12,7 +15,9 @@ pub use archive::{Entry, tar_gz, untar};
 pub use browser::Browser;
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
-pub use server::{Answer, Server, await_nothing_left, read_answer};
+pub use live::Live;
+pub use readme::{commands, shell_output};
+pub use server::{Answer, Server, ask, await_nothing_left, read_answer};
 
 /// The image every test can rely on: busybox, with a bash.
 pub const IMAGE: &str = "oneoff-test:latest";

@@ -136,10 +136,7 @@ impl Server {
     }
 
     fn try_request(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
-        let mut stream = self.open(method, path, body.len()).ok()?;
-        // An early refusal may come before the whole body is out.
-        let _ = stream.write_all(body.as_bytes());
-        read_answer(&mut stream)
+        ask(&self.address, method, path, body)
     }
 
     /// A connection on which a request's head has been sent.
@@ -149,14 +146,27 @@ impl Server {
         path: &str,
         content_length: usize,
     ) -> std::io::Result<TcpStream> {
-        let mut stream = TcpStream::connect(&self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {content_length}\r\n\r\n",
-            self.address
-        )?;
-        Ok(stream)
+        open(&self.address, method, path, content_length)
+    }
+
+    /// A request with further header fields (each with its line end), its answer unread.
+    pub fn begin(&self, (method, path): (&str, &str), fields: &str, body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{fields}\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all((head + body).as_bytes()).unwrap();
+        stream
+    }
+
+    /// As [`Server::begin`], with the whole answer.
+    pub fn ask(&self, target: (&str, &str), fields: &str, body: &str) -> Answer {
+        read_answer(&mut self.begin(target, fields, body)).expect("the server answers")
     }
 
     /// A run request under way, its answer unread.
@@ -255,6 +265,29 @@ pub fn await_nothing_left(instance: &str) {
         }
         assert!(Instant::now() < deadline, "left behind: {left:?}");
     }
+}
+
+/// Asks any server and reads its answer to the end; `None` when there is none.
+pub fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<Answer> {
+    let mut stream = open(address, method, path, body.len()).ok()?;
+    // An early refusal may come before the whole body is out.
+    let _ = stream.write_all(body.as_bytes());
+    read_answer(&mut stream)
+}
+
+fn open(
+    address: &str,
+    method: &str,
+    path: &str,
+    content_length: usize,
+) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {content_length}\r\n\r\n",
+    )?;
+    Ok(stream)
 }
 
 /// Reads an answer to its end; `None` when the connection broke before a head came.

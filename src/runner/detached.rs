@@ -1,0 +1,294 @@
+//! Runs whose callers do not wait: accepted into the queue that all runs share, run when it is their turn, and
+//! remembered for a while. However many wait, no thread waits with them.
+
+use super::admission::Slot;
+use super::clock::Moment;
+use super::events::{Found, Outcome};
+use super::registry::{Entry, Key, Phase, Place, RunState};
+use super::service::Inner;
+use super::{Encoding, Error, Event, Front, RunSpec, Runner};
+use crate::cancel::Cancel;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+/// A run whose turn it is.
+pub(super) struct Turn {
+    entry: Arc<Entry>,
+    spec: RunSpec,
+    slot: Slot,
+}
+
+/// How often results are looked at whose time may be over.
+const TICK: Duration = Duration::from_millis(500);
+/// How long nothing is started after a thread was not to be had.
+const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
+
+/// What [`Runner::run_cancel`] did.
+#[derive(Clone, Debug)]
+pub enum Cancelled {
+    /// The run was told to end; it may take a moment.
+    Now(RunState),
+    /// It had finished; it is not remembered any more.
+    Forgotten(RunState),
+}
+
+/// Where events are read on: a place in the events of one run, as this process counts them.
+pub struct RunEvents {
+    entry: Arc<Entry>,
+    next: u64,
+}
+
+/// What [`RunEvents::next`] found.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// The run told this; reading on after `cursor` gives what follows.
+    Event {
+        /// Where it stands.
+        cursor: String,
+        /// What was told.
+        event: Event,
+    },
+    /// So many events were too old to be kept.
+    Skipped(u64),
+    /// The last thing that is told.
+    Outcome {
+        /// Where it stands.
+        cursor: String,
+        /// How the run came out.
+        outcome: Arc<Outcome>,
+    },
+    /// Nothing yet, within the time that was given.
+    Nothing,
+    /// Nothing more: the outcome was told, or a stop fired.
+    Over,
+}
+
+impl Runner {
+    /// Accepts a run (see [`Runner::check`]) that goes on whoever listens. The same `key` with the same request gives
+    /// the same run. Errors: as `check`, too many runs, or a key that was used with another request.
+    pub fn submit(
+        &self,
+        request: Value,
+        front: Front,
+        key: Option<&str>,
+    ) -> Result<RunState, Error> {
+        let digest = key.map(|_| digest(&request));
+        let spec = self.check(request, front)?;
+        let key = key.zip(digest).map(|(name, digest)| Key {
+            name: name.to_owned(),
+            digest,
+        });
+        let registry = &self.inner().registry;
+        if let Place::Known(entry) = registry.enter(key.as_ref())? {
+            return Ok(entry.state());
+        }
+        let held = self.inner().active.hold(spec.id());
+        let log_bytes = 2 * spec.output_bytes + LOG_SLACK_BYTES;
+        let entry = Arc::new(Entry::new(held, spec.output_encoding, log_bytes));
+        registry.accept(entry.clone(), key);
+        self.inner().enqueue(entry.clone(), spec);
+        Ok(entry.state())
+    }
+
+    /// How a detached run stands.
+    pub fn run_state(&self, id: &str) -> Result<RunState, Error> {
+        Ok(self.inner().entry(id)?.state())
+    }
+
+    /// How it stands once it has finished, or `timeout` is over, or `stop` has fired. `None`: no limit.
+    pub fn run_wait(
+        &self,
+        id: &str,
+        timeout: Option<Duration>,
+        stop: &Cancel,
+    ) -> Result<RunState, Error> {
+        let entry = self.inner().entry(id)?;
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        entry.log.wait(deadline, stop);
+        Ok(entry.state())
+    }
+
+    /// What a run told, from the start or after a cursor. A cursor of an earlier process reads from the start.
+    pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
+        let entry = self.inner().entry(id)?;
+        let seen = cursor.and_then(|cursor| {
+            let (life, seen) = cursor.split_once('-')?;
+            let ours = life == super::labels::life();
+            seen.parse::<u64>().ok().filter(|_| ours)
+        });
+        Ok(RunEvents {
+            next: seen.map_or(0, |seen| seen.saturating_add(1)),
+            entry,
+        })
+    }
+
+    /// Cancels a run that waits or goes on, keeping what it printed; forgets one that has finished.
+    pub fn run_cancel(&self, id: &str) -> Result<Cancelled, Error> {
+        let inner = self.inner();
+        let entry = inner.entry(id)?;
+        if entry.log.outcome().is_some() {
+            let state = entry.state();
+            inner.registry.forget(id);
+            return Ok(Cancelled::Forgotten(state));
+        }
+        entry.cancel.fire();
+        if entry
+            .ticket()
+            .is_some_and(|ticket| inner.admission.leave(ticket))
+        {
+            let result = inner.cancelled(entry.id.clone(), entry.accepted);
+            inner.finish(&entry, Ok(result));
+        }
+        Ok(Cancelled::Now(entry.state()))
+    }
+
+    /// Detached runs, newest first, of one phase or of all.
+    pub fn run_list(&self, phase: Option<Phase>, limit: usize) -> Vec<RunState> {
+        let entries = self.inner().registry.list();
+        let states = entries.iter().map(|entry| entry.state());
+        states
+            .filter(|state| phase.is_none_or(|phase| state.phase == phase))
+            .take(limit)
+            .collect()
+    }
+}
+
+/// What pulls and the like may take up in a run's events, beside its output.
+const LOG_SLACK_BYTES: u64 = 1 << 20;
+
+/// Tells requests apart; credentials do not count.
+fn digest(request: &Value) -> u128 {
+    let mut request = request.clone();
+    if let Value::Object(members) = &mut request {
+        members.remove("auth_config");
+    }
+    let text = request.to_string();
+    let half = |seed: u8| {
+        let mut hasher = DefaultHasher::new();
+        (seed, &text).hash(&mut hasher);
+        u128::from(hasher.finish())
+    };
+    half(0) << 64 | half(1)
+}
+
+impl RunEvents {
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.entry.id
+    }
+
+    /// How its output is to be told.
+    pub fn output_encoding(&self) -> Encoding {
+        self.entry.encoding
+    }
+
+    /// What comes next; waits for it at most so long, or until one of the stops fires.
+    pub fn next(&mut self, timeout: Duration, stops: &[&Cancel]) -> Next {
+        let cursor = |next: u64| format!("{}-{}", super::labels::life(), next.saturating_sub(1));
+        match self.entry.log.read(&mut self.next, timeout, stops) {
+            Found::Event(event) => Next::Event {
+                cursor: cursor(self.next),
+                event,
+            },
+            Found::Outcome(outcome) => Next::Outcome {
+                cursor: cursor(self.next),
+                outcome,
+            },
+            Found::Skipped(count) => Next::Skipped(count),
+            Found::Nothing => Next::Nothing,
+            Found::Over => Next::Over,
+        }
+    }
+}
+
+impl Inner {
+    fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
+        self.registry.get(id).ok_or_else(|| Error::NotFound {
+            code: "run_not_found",
+            detail: "there is no such run, or its result is not kept any more".into(),
+        })
+    }
+
+    fn enqueue(&self, entry: Arc<Entry>, spec: RunSpec) {
+        let (turns, waiting) = (self.turns.clone(), entry.clone());
+        let turn = move |slot| {
+            let turn = Turn {
+                entry: waiting,
+                spec,
+                slot,
+            };
+            let _ = turns.send(Box::new(turn));
+        };
+        let (ticket, position) = self.admission.enter_later(Box::new(turn));
+        entry.set_ticket(ticket);
+        entry.log.push(Event::Queued { position });
+    }
+
+    fn finish(&self, entry: &Entry, outcome: Outcome) {
+        self.registry.finish(entry, outcome);
+    }
+
+    fn take_turn(&self, turn: Turn) {
+        let Turn { entry, spec, slot } = turn;
+        let told = (&entry.cancel, &*entry as &dyn super::Sink);
+        let outcome = self.execute_admitted(spec, slot, entry.accepted, told);
+        self.finish(&entry, outcome);
+    }
+}
+
+/// Starts what gives detached runs their turns. It ends when `stop` fires.
+pub(super) fn dispatch(
+    inner: &Arc<Inner>,
+    turns: Receiver<Box<Turn>>,
+    stop: Cancel,
+) -> std::io::Result<()> {
+    let inner = Arc::downgrade(inner);
+    let rounds = move || {
+        while !stop.is_fired() {
+            let turn = turns.recv_timeout(TICK);
+            let Some(inner) = inner.upgrade() else {
+                return;
+            };
+            match turn {
+                Ok(turn) if !stop.is_fired() => start(&inner, *turn),
+                Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            inner.registry.expire(Moment::now());
+        }
+    };
+    Builder::new()
+        .name("dispatch".into())
+        .stack_size(256 * 1024)
+        .spawn(rounds)
+        .map(drop)
+}
+
+fn start(inner: &Arc<Inner>, turn: Turn) {
+    let (hand_over, taken) = crossbeam_channel::bounded::<Turn>(1);
+    let _ = hand_over.send(turn);
+    loop {
+        let (inner, taken) = (inner.clone(), taken.clone());
+        let run = move || {
+            if let Ok(turn) = taken.recv() {
+                inner.take_turn(turn);
+            }
+        };
+        match Builder::new().name("run".into()).spawn(run) {
+            Ok(_) => return,
+            Err(error) => {
+                log::warn!("no thread for a run yet: {error}");
+                std::thread::sleep(NO_THREAD_PAUSE);
+            }
+        }
+    }
+}
+
+/// The queue between admission and [`dispatch`].
+pub(super) fn turns() -> (Sender<Box<Turn>>, Receiver<Box<Turn>>) {
+    unbounded()
+}

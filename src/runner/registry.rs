@@ -1,0 +1,340 @@
+//! The detached runs that this server answers for: those that wait or go on, and the results of those that ended, for
+//! a while. Touches nothing in the engine.
+
+use super::active::HeldId;
+use super::clock::Moment;
+use super::events::{EventLog, Outcome};
+use super::{Encoding, Error, Event, RunResult, Sink};
+use crate::cancel::Cancel;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How much is kept, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Keeping {
+    /// How long a result is kept.
+    pub result_ttl: Duration,
+    /// How many bytes of results are kept; over it the oldest go.
+    pub max_result_bytes: u64,
+    /// How many runs may wait or go on, and how many results are kept.
+    pub max_runs: usize,
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It waits for a slot, or is being prepared.
+    Queued,
+    /// Its image is being pulled.
+    Pulling,
+    /// Its container runs.
+    Running,
+    /// It has a result, or an error.
+    Finished,
+}
+
+/// A detached run as it stands.
+#[derive(Clone, Debug)]
+pub struct RunState {
+    /// The run's id.
+    pub id: String,
+    /// How far it has come.
+    pub phase: Phase,
+    /// When it was accepted, as RFC 3339.
+    pub created_at: String,
+    /// When its container started.
+    pub started_at: Option<String>,
+    /// When its result was there.
+    pub finished_at: Option<String>,
+    /// How it came out, once it has.
+    pub outcome: Option<Arc<Outcome>>,
+}
+
+/// One detached run.
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) created: Moment,
+    pub(crate) accepted: Instant,
+    pub(crate) encoding: Encoding,
+    pub(crate) cancel: Cancel,
+    pub(crate) log: EventLog,
+    progress: Mutex<Progress>,
+    _held: HeldId,
+}
+
+struct Progress {
+    phase: Phase,
+    started: Option<Moment>,
+    finished: Option<Moment>,
+    /// Its place in the queue.
+    ticket: Option<u64>,
+}
+
+/// What makes a second request the same as the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) name: String,
+    /// Of the request.
+    pub(crate) digest: u128,
+}
+
+/// What came of asking for a place.
+pub(crate) enum Place {
+    /// It is new, and not accepted before [`Registry::accept`] says so.
+    New,
+    /// Its key was used before: the run of then.
+    Known(Arc<Entry>),
+}
+
+/// All detached runs.
+pub(crate) struct Registry {
+    keeping: Keeping,
+    runs: Mutex<Runs>,
+    /// Somebody's acceptance was decided.
+    decided: Condvar,
+}
+
+#[derive(Default)]
+struct Runs {
+    by_id: HashMap<String, Listed>,
+    /// `None`: its run is not accepted yet.
+    keys: HashMap<String, (u128, Option<String>)>,
+    /// In the order in which they finished, with their sizes.
+    finished: VecDeque<(String, u64)>,
+    finished_bytes: u64,
+    unfinished: usize,
+    next: u64,
+}
+
+struct Listed {
+    entry: Arc<Entry>,
+    number: u64,
+    key: Option<String>,
+}
+
+impl Entry {
+    pub(crate) fn new(held: HeldId, encoding: Encoding, log_bytes: u64) -> Self {
+        Self {
+            id: held.id().to_owned(),
+            created: Moment::now(),
+            accepted: Instant::now(),
+            encoding,
+            cancel: Cancel::new(),
+            log: EventLog::new(log_bytes),
+            progress: Mutex::new(Progress {
+                phase: Phase::Queued,
+                started: None,
+                finished: None,
+                ticket: None,
+            }),
+            _held: held,
+        }
+    }
+
+    pub(crate) fn state(&self) -> RunState {
+        let progress = self.progress();
+        let outcome = self.log.outcome();
+        RunState {
+            id: self.id.clone(),
+            phase: match &outcome {
+                Some(_) => Phase::Finished,
+                None => progress.phase,
+            },
+            created_at: self.created.to_string(),
+            started_at: progress.started.map(|moment| moment.to_string()),
+            finished_at: progress.finished.map(|moment| moment.to_string()),
+            outcome,
+        }
+    }
+
+    pub(crate) fn set_ticket(&self, ticket: u64) {
+        self.progress().ticket = Some(ticket);
+    }
+
+    pub(crate) fn ticket(&self) -> Option<u64> {
+        self.progress().ticket
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Entry {
+    fn event(&self, event: Event) {
+        {
+            let mut progress = self.progress();
+            match event {
+                Event::Pull { .. } => progress.phase = Phase::Pulling,
+                Event::Started => {
+                    progress.phase = Phase::Running;
+                    progress.started.get_or_insert_with(Moment::now);
+                }
+                Event::Queued { .. } | Event::Stdout(_) | Event::Stderr(_) => {}
+            }
+        }
+        self.log.push(event);
+    }
+}
+
+impl Registry {
+    pub(crate) fn new(keeping: Keeping) -> Self {
+        Self {
+            keeping,
+            runs: Mutex::default(),
+            decided: Condvar::new(),
+        }
+    }
+
+    /// A place for one more run. Errors: there are too many, or the key was used with another request.
+    pub(crate) fn enter(&self, key: Option<&Key>) -> Result<Place, Error> {
+        let mut runs = self.lock();
+        while let Some(key) = key {
+            match runs.keys.get(&key.name) {
+                None => break,
+                Some((digest, _)) if *digest != key.digest => {
+                    let msg = "was used with another request";
+                    return Err(Error::invalid(&["header", "Idempotency-Key"], msg));
+                }
+                Some((_, Some(id))) => match runs.by_id.get(id) {
+                    Some(listed) => return Ok(Place::Known(listed.entry.clone())),
+                    None => break,
+                },
+                Some((_, None)) => {
+                    let woken = self.decided.wait(runs);
+                    runs = woken.unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+        if runs.unfinished >= self.keeping.max_runs {
+            return Err(Error::QueueFull {
+                retry_after_secs: 1,
+            });
+        }
+        runs.unfinished += 1;
+        if let Some(key) = key {
+            runs.keys.insert(key.name.clone(), (key.digest, None));
+        }
+        Ok(Place::New)
+    }
+
+    /// The place's run is accepted.
+    pub(crate) fn accept(&self, entry: Arc<Entry>, key: Option<Key>) {
+        let mut runs = self.lock();
+        let number = runs.next;
+        runs.next += 1;
+        let id = entry.id.clone();
+        let name = key.map(|key| {
+            let accepted = (key.digest, Some(id.clone()));
+            runs.keys.insert(key.name.clone(), accepted);
+            key.name
+        });
+        let listed = Listed {
+            entry,
+            number,
+            key: name,
+        };
+        runs.by_id.insert(id, listed);
+        self.decided.notify_all();
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Entry>> {
+        self.lock().by_id.get(id).map(|listed| listed.entry.clone())
+    }
+
+    /// Newest first.
+    pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
+        let runs = self.lock();
+        let mut listed: Vec<&Listed> = runs.by_id.values().collect();
+        listed.sort_by_key(|listed| std::cmp::Reverse(listed.number));
+        listed.iter().map(|listed| listed.entry.clone()).collect()
+    }
+
+    /// Keeps the outcome of a run. Gives the runs that have to make room for it.
+    pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome) -> Vec<Arc<Entry>> {
+        let mut runs = self.lock();
+        if entry.log.outcome().is_some() || !runs.by_id.contains_key(&entry.id) {
+            return Vec::new();
+        }
+        let bytes = entry.log.bytes() + outcome.as_ref().map_or(0, size) + RESULT_BYTES;
+        entry.progress().finished = Some(Moment::now());
+        entry.log.finish(Arc::new(outcome));
+        runs.unfinished -= 1;
+        runs.finished.push_back((entry.id.clone(), bytes));
+        runs.finished_bytes += bytes;
+        let mut gone = Vec::new();
+        while runs.finished.len() > 1
+            && (runs.finished_bytes > self.keeping.max_result_bytes
+                || runs.finished.len() > self.keeping.max_runs)
+        {
+            gone.extend(runs.forget_oldest());
+        }
+        gone
+    }
+
+    /// Forgets the results whose time is over, and gives them.
+    pub(crate) fn expire(&self, now: Moment) -> Vec<Arc<Entry>> {
+        let mut runs = self.lock();
+        let mut gone = Vec::new();
+        while let Some((id, _)) = runs.finished.front() {
+            let finished = runs
+                .by_id
+                .get(id)
+                .and_then(|listed| listed.entry.progress().finished);
+            if finished.is_some_and(|finished| now.since(finished) < self.keeping.result_ttl) {
+                break;
+            }
+            gone.extend(runs.forget_oldest());
+        }
+        gone
+    }
+
+    /// Forgets a run that has finished.
+    pub(crate) fn forget(&self, id: &str) -> Option<Arc<Entry>> {
+        let mut runs = self.lock();
+        let place = runs.finished.iter().position(|(other, _)| other == id)?;
+        runs.forget_at(place)
+    }
+
+    /// Runs that wait or go on.
+    pub(crate) fn unfinished(&self) -> Vec<Arc<Entry>> {
+        let mut entries = self.list();
+        entries.retain(|entry| entry.log.outcome().is_none());
+        entries
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Runs> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a result costs beside its texts.
+const RESULT_BYTES: u64 = 2048;
+
+fn size(result: &RunResult) -> u64 {
+    let content = |volume: &super::CollectedVolume| volume.content.as_ref().map_or(0, String::len);
+    let volumes = result
+        .volumes
+        .values()
+        .flatten()
+        .map(content)
+        .sum::<usize>();
+    (result.stdout.len() + result.stderr.len() + volumes) as u64
+}
+
+impl Runs {
+    fn forget_oldest(&mut self) -> Option<Arc<Entry>> {
+        self.forget_at(0)
+    }
+
+    fn forget_at(&mut self, place: usize) -> Option<Arc<Entry>> {
+        let (id, bytes) = self.finished.remove(place)?;
+        self.finished_bytes -= bytes;
+        let listed = self.by_id.remove(&id)?;
+        if let Some(key) = listed.key {
+            self.keys.remove(&key);
+        }
+        Some(listed.entry)
+    }
+}

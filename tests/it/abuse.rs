@@ -1,0 +1,246 @@
+//! Requests and images that try to reach what they must not, and faults that must not spread.
+
+use super::run::shell;
+use super::support::{IMAGE, Server, docker};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn name(what: &str) -> String {
+    format!("abuse-{what}-{}", std::process::id())
+}
+
+#[test]
+fn a_volume_with_an_empty_driver_name_obeys_the_rules_for_local() {
+    let server = Server::start();
+    for options in [
+        json!({"type": "proc", "device": "proc"}),
+        json!({"type": "sysfs", "device": "sysfs"}),
+        json!({"type": "none", "o": "bind", "device": "/"}),
+    ] {
+        let name = name("driver");
+        let request = json!({"name": name, "driver": "", "driver_opts": options});
+        let answer = server.post("/volume", &request);
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (403, &json!("host_path_not_allowed")),
+            "{options}"
+        );
+        assert_eq!(server.get(&format!("/volume/{name}")).status, 404);
+    }
+    server.stop();
+}
+
+#[test]
+fn what_an_images_own_labels_say_neither_removes_a_volume_nor_keeps_a_container() {
+    let (victim, image) = (name("victim"), name("image"));
+    docker(&["volume", "create", &victim]);
+    let source = docker(&["create", IMAGE]);
+    let labels = format!("LABEL oneoff.fills={victim} oneoff.volume=1");
+    docker(&["commit", "--change", &labels, &source, &image]);
+    docker(&["rm", &source]);
+
+    let server = Server::start();
+    let mut request = shell("sleep 600", json!({}));
+    request["image"] = json!(image);
+    let run = server.begin_run(&request);
+    server.await_running();
+    let heir = Server::named(&server.kill(), &[]);
+    drop(run);
+    heir.await_nothing_left();
+    assert_eq!(
+        docker(&["volume", "inspect", "--format", "{{.Name}}", &victim]),
+        victim
+    );
+    heir.stop();
+    docker(&["volume", "rm", &victim]);
+    docker(&["rmi", &image]);
+}
+
+#[test]
+fn a_working_directory_cannot_lead_into_proc_by_another_spelling() {
+    let server = Server::start();
+    for dir in ["//proc/self/fd/7", "/./proc/self", "/proc/", "/a/../proc"] {
+        let answer = server.post("/run", &shell("pwd", json!({"working_dir": dir})));
+        assert_eq!(answer.status, 422, "{dir}");
+        let place = &answer.json()["errors"][0]["loc"];
+        assert_eq!(place, &json!(["body", "working_dir"]), "{dir}");
+    }
+    server.stop();
+}
+
+#[test]
+fn a_body_of_very_many_small_values_is_refused_and_takes_no_memory_to_speak_of() {
+    let server = Server::start();
+    let before_kb = server.status_number("VmHWM");
+    let body = format!("{{\"command\":[{}1]}}", "1,".repeat(30_000_000));
+    let answer = server.request("POST", "/run", &body);
+    assert_eq!(answer.status, 400, "{:?}", answer.head);
+    let grown_kb = server.status_number("VmHWM") - before_kb;
+    assert!(grown_kb < 300 << 10, "{grown_kb} kB for a body of 60 MB");
+    server.stop();
+}
+
+#[test]
+fn very_many_faults_are_an_answer_of_bearable_size() {
+    let server = Server::start();
+    let fields: Vec<String> = (0..200_000).map(|n| format!("\"f{n}\":1")).collect();
+    let answer = server.request("POST", "/run", &format!("{{{}}}", fields.join(",")));
+    assert_eq!(answer.status, 422);
+    assert!(answer.body.len() < 4 << 20, "{} bytes", answer.body.len());
+    server.stop();
+}
+
+#[test]
+fn a_directory_of_very_many_files_is_checked_in_no_time() {
+    let server = Server::start();
+    let mut files: serde_json::Map<String, Value> =
+        (0..60_000).map(|n| (format!("d/{n}"), json!(""))).collect();
+    files.insert("a".into(), json!(""));
+    files.insert("a/b".into(), json!(""));
+    let before = std::time::Instant::now();
+    let request = shell(
+        "true",
+        json!({"volumes": {"/d": {"type": "directory", "files": files}}}),
+    );
+    let answer = server.post("/run", &request);
+    assert_eq!(answer.status, 422);
+    let place = &answer.json()["errors"][0]["loc"];
+    assert_eq!(place, &json!(["body", "volumes", "/d", "files", "a"]));
+    assert!(
+        before.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        before.elapsed()
+    );
+    server.stop();
+}
+
+#[test]
+fn faults_of_the_request_that_only_the_start_shows_are_not_the_engines() {
+    let server = Server::start();
+    let volume = name("broken");
+    let options = json!({"type": "tmpfs", "device": "tmpfs", "o": "no-such-option"});
+    let made = server.post("/volume", &json!({"name": volume, "driver_opts": options}));
+    assert_eq!(made.status, 200);
+    for request in [
+        json!({"user": "99999999999"}),
+        json!({"user": "-1"}),
+        json!({"tmpfs": {"/t": "no-such-option"}}),
+        json!({"volumes": {"/v": {"type": "volume", "name": volume}}}),
+    ] {
+        let answer = server.post("/run", &shell("true", request.clone()));
+        let problem = answer.json();
+        assert_eq!(
+            (answer.status, &problem["code"]),
+            (422, &json!("start_failed")),
+            "{request}"
+        );
+    }
+    assert_eq!(
+        server
+            .request("DELETE", &format!("/volume/{volume}"), "")
+            .status,
+        204
+    );
+    server.await_nothing_left();
+    server.stop();
+}
+
+#[test]
+fn what_cannot_be_removed_does_not_keep_the_rest_in_the_engine() {
+    let server = Server::start();
+    // Helpers of an earlier life whose volumes somebody else holds: their removal fails for as long as that lasts.
+    let holder = name("holder");
+    let mut create = vec!["create".to_owned(), "--name".into(), holder.clone()];
+    let volumes: Vec<String> = (0..8).map(|n| name(&format!("held{n}"))).collect();
+    for (n, volume) in volumes.iter().enumerate() {
+        let fill = format!("f{n}-{}", std::process::id());
+        docker(&[
+            "volume",
+            "create",
+            "--label",
+            &format!("oneoff.volume={fill}"),
+            volume,
+        ]);
+        create.extend(["-v".into(), format!("{volume}:/v{n}")]);
+        let labels = [
+            format!("--label=oneoff.instance={}", server.instance),
+            format!("--label=oneoff.run={fill}"),
+            format!("--label=oneoff.fills={volume}"),
+            format!("--name=oneoff-{fill}-fill"),
+        ];
+        let mut helper = vec!["create"];
+        helper.extend(labels.iter().map(String::as_str));
+        helper.push(IMAGE);
+        docker(&helper);
+    }
+    create.push(IMAGE.into());
+    docker(&create.iter().map(String::as_str).collect::<Vec<_>>());
+
+    let heir = Server::named(&server.kill(), &[]);
+    heir.await_nothing_left();
+    assert_eq!(heir.run(shell("echo on", json!({})))["stdout"], "on\n");
+    heir.await_nothing_left();
+    docker(&["rm", &holder]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let filter = format!("name=abuse-held.*-{}", std::process::id());
+    while !docker(&["volume", "ls", "-q", "--filter", &filter]).is_empty() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "incomplete volumes stay"
+        );
+    }
+    heir.stop();
+}
+
+#[test]
+fn what_cannot_be_read_back_where_a_parent_is_a_file_is_null() {
+    let server = Server::start();
+    let result = server.run(shell(
+        "true",
+        json!({"volumes": {"/etc/passwd/out": {"type": "file", "response": true}}}),
+    ));
+    assert_eq!(result["volumes"], json!({"/etc/passwd/out": null}));
+    server.stop();
+}
+
+#[test]
+fn all_volumes_of_a_run_share_the_limit_on_what_is_read_back() {
+    let server = Server::with(&[("RUNNER_MAX_COLLECT_BYTES", "1m")]);
+    let back = json!({"type": "file", "response": true});
+    let script =
+        "for f in a b c; do dd if=/dev/urandom of=/out/$f bs=1k count=400 2>/dev/null; done";
+    let result = server.run(shell(
+        script,
+        json!({"volumes": {"/out/a": back, "/out/b": back, "/out/c": back}}),
+    ));
+    let is_there = |path: &str| result["volumes"][path]["content"].is_string();
+    assert_eq!(
+        (is_there("/out/a"), is_there("/out/b"), is_there("/out/c")),
+        (true, true, false)
+    );
+    assert!(result["volumes"]["/out/c"]["detail"].is_string());
+    server.stop();
+}
+
+#[test]
+fn a_tmpfs_and_a_volume_at_one_path_are_a_fault_and_not_a_silent_choice() {
+    let server = Server::start();
+    for tmpfs in [json!({"/t": ""}), json!(["/t/"]), json!(["/u", "/./u"])] {
+        let request = json!({"tmpfs": tmpfs, "volumes": {"/t": {"type": "directory"}}});
+        let answer = server.post("/run", &shell("true", request));
+        assert_eq!(answer.status, 422, "{tmpfs}");
+        assert_eq!(answer.json()["errors"][0]["loc"][1], "tmpfs");
+    }
+    server.stop();
+}
+
+#[test]
+fn cut_output_holds_no_character_that_was_not_printed() {
+    let server = Server::start();
+    let result = server.run(shell("printf 'aé€bb€é'", json!({"max_output_bytes": 8})));
+    assert_eq!(
+        (&result["stdout"], &result["stdout_omitted_bytes"]),
+        (&json!("aéé"), &json!(8))
+    );
+    server.stop();
+}

@@ -1,0 +1,80 @@
+//! A streamed answer, read event by event while it comes.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
+
+/// An answer whose head has come.
+pub struct Live {
+    pub head: String,
+    chunks: BufReader<TcpStream>,
+    /// Of the body, what no line was made of yet.
+    pending: Vec<u8>,
+}
+
+impl Live {
+    pub fn new(stream: TcpStream) -> Self {
+        let mut chunks = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(chunks.read_line(&mut head).unwrap() > 0, "cut: {head}");
+        }
+        Self {
+            head,
+            chunks,
+            pending: Vec::new(),
+        }
+    }
+
+    /// The next line of the body; `None` at its proper end.
+    pub fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let line = self.pending.drain(..=end).take(end).collect();
+                return Some(String::from_utf8(line).expect("UTF-8"));
+            }
+            let mut size = String::new();
+            self.chunks.read_line(&mut size).unwrap();
+            let size = usize::from_str_radix(size.trim(), 16).expect("a chunk, or the last one");
+            let mut chunk = vec![0; size + 2];
+            self.chunks.read_exact(&mut chunk).unwrap();
+            if size == 0 {
+                assert!(self.pending.is_empty(), "an unfinished line");
+                return None;
+            }
+            self.pending.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    /// The next server-sent event: id, name, data.
+    pub fn event(&mut self) -> Option<(String, String, Value)> {
+        let (mut id, mut name, mut data) = (String::new(), String::new(), Value::Null);
+        loop {
+            let line = self.line()?;
+            match line.split_once(": ") {
+                Some(("id", value)) => id = value.into(),
+                Some(("event", value)) => name = value.into(),
+                Some(("data", value)) => data = serde_json::from_str(value).unwrap(),
+                _ if line.is_empty() && !name.is_empty() => return Some((id, name, data)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Every event up to the end: name and data.
+    pub fn events(mut self) -> Vec<(String, Value)> {
+        std::iter::from_fn(|| self.event())
+            .map(|(_, name, data)| (name, data))
+            .collect()
+    }
+
+    /// Reads on to the first event of this name, and gives its data.
+    pub fn until(&mut self, wanted: &str) -> Value {
+        loop {
+            let (_, name, data) = self.event().expect("the event comes");
+            if name == wanted {
+                return data;
+            }
+        }
+    }
+}
