@@ -7,6 +7,7 @@
 
 mod active;
 mod admission;
+mod adopt;
 mod clock;
 mod collect;
 mod detached;
@@ -23,6 +24,7 @@ mod output;
 mod plan;
 mod policy;
 mod reaper;
+mod record;
 mod registry;
 mod removal;
 mod request;

@@ -50,12 +50,30 @@ fn host_config(spec: &RunSpec, stage: Option<&str>) -> HostConfig {
         extra_hosts: spec.extra_hosts.clone(),
         runtime: spec.runtime.clone(),
         security_opt: vec!["no-new-privileges".into()],
-        // We read the output ourselves; the engine need not keep a copy on its disk.
-        log_config: LogConfig {
+        log_config: log_config(spec),
+        mounts: mounts(spec, stage),
+    }
+}
+
+/// We read the output ourselves; the engine need not keep a copy on its disk, except for the server that adopts the run.
+/// `local` keeps every byte as it is, which `json-file` does not.
+fn log_config(spec: &RunSpec) -> LogConfig {
+    const FILE_BYTES: u64 = 20 << 20;
+    if !spec.is_detached {
+        return LogConfig {
             kind: "none".into(),
             ..LogConfig::default()
-        },
-        mounts: mounts(spec, stage),
+        };
+    }
+    let files = (2 * spec.output_bytes).div_ceil(FILE_BYTES).max(1) + 1;
+    let option = |name: &str, value: String| (name.to_owned(), value);
+    LogConfig {
+        kind: "local".into(),
+        config: [
+            option("max-size", FILE_BYTES.to_string()),
+            option("max-file", files.to_string()),
+        ]
+        .into(),
     }
 }
 
