@@ -120,10 +120,13 @@ impl Operation {
     /// The answer of this status may also come as a stream of events, where `Accept` asks for one.
     pub(super) fn or_streamed(mut self, status: u16) -> Self {
         if let Some(response) = self.responses.get_mut(&status.to_string()) {
+            // Of each event, or line: OpenAPI 3.1 has no word for a stream's items.
+            let event = json!({"type": "string"});
+            let fields = json!({"event": event, "data": {}, "id": event});
             for (media_type, example) in super::examples::STREAMS {
+                let schema = json!({"type": "object", "required": ["event"], "properties": fields});
                 let examples = json!({"stream": {"value": example}});
-                response["content"][media_type] =
-                    json!({"schema": {"type": "string"}, "examples": examples});
+                response["content"][media_type] = json!({"schema": schema, "examples": examples});
             }
         }
         self
