@@ -43,15 +43,10 @@ impl Inner {
         });
         match admitted {
             Ok(slot) => self.execute_admitted(spec, slot, queued, (cancel, sink)),
-            Err(Refused::Cancelled) => {
-                let outcome = Ok(self.cancelled(spec.id, queued));
-                count(&outcome);
-                outcome
-            }
+            Err(Refused::Cancelled) => Ok(self.cancelled(spec.id, queued)),
             Err(Refused::Full) => {
-                let outcome = Err(self.queue_full());
-                count(&outcome);
-                outcome
+                metrics::RUNS.add([Label::Word("refused")]);
+                Err(self.queue_full())
             }
         }
     }
@@ -121,6 +116,7 @@ impl Inner {
 
     /// What a run answers that was cancelled before anything was done.
     pub(super) fn cancelled(&self, id: String, accepted: Instant) -> RunResult {
+        metrics::RUNS.add([Label::Word("cancelled")]);
         self.begin(id, accepted, (&Cancel::new(), &Silent))
             .cancelled()
     }
@@ -429,7 +425,6 @@ fn create_error(error: docker::Error) -> Error {
 fn count(outcome: &Result<RunResult, Error>) {
     let reason = match outcome {
         Ok(result) => result.reason.word(),
-        Err(Error::QueueFull { .. }) => "refused",
         Err(_) => "failed",
     };
     metrics::RUNS.add([Label::Word(reason)]);

@@ -6,7 +6,8 @@ use super::stage::staged_mount;
 use crate::archive::Owner;
 use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
 
-/// The body of `POST /containers/create`: what was asked for, hardened. `stage` is where the engine keeps what is staged.
+/// The body of `POST /containers/create`: what was asked for, hardened. The image is for the caller to say. `stage` is
+/// where the engine keeps what is staged.
 pub(crate) fn container(spec: &RunSpec, stage: Option<&str>, ours: Labels) -> ContainerCreate {
     let mut labels = spec.labels.clone();
     labels.extend(ours);
