@@ -177,7 +177,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RUNNER_ALLOWED_NETWORKS",
         "bridge,none",
-        "networks that a run may join: globs",
+        "networks that a run may join: globs; host and container:… must be named",
     ),
     setting(
         "RUNNER_ALLOWED_RUNTIMES",

@@ -115,6 +115,32 @@ impl Client {
         self.send(call.limits(Limits::Head)).map(PendingWait)
     }
 
+    /// `GET /containers/{id}/logs?follow=1&timestamps=1`: one frame per log message, from the first one the engine kept.
+    /// Read it with [`super::stdcopy::messages`].
+    pub fn container_log_messages(&self, id: &str) -> Result<Attached, Error> {
+        let call = container("container_log_messages", Method::GET, id, "/logs")?
+            .query("stdout", "1")
+            .query("stderr", "1")
+            .query("timestamps", "1")
+            .query("follow", "1");
+        Ok(Attached::from(
+            self.send(call.limits(Limits::Head))?.stream(),
+        ))
+    }
+
+    /// `POST /containers/{id}/wait`: for one that has been started; answers at once if it has ended.
+    pub fn container_wait_stopped(&self, id: &str) -> Result<PendingWait, Error> {
+        let call = container("container_wait_stopped", Method::POST, id, "/wait")?
+            .query("condition", "not-running");
+        self.send(call.limits(Limits::Patient)).map(PendingWait)
+    }
+
+    /// `POST /containers/{id}/rename?name=`
+    pub fn container_rename(&self, id: &str, name: &str) -> Result<(), Error> {
+        let call = container("container_rename", Method::POST, id, "/rename")?;
+        self.send(call.query("name", name).once())?.done()
+    }
+
     /// `POST /containers/{id}/kill?signal=`; one that does not run is a 409.
     pub fn container_kill(&self, id: &str, signal: &str) -> Result<(), Error> {
         let call = container("container_kill", Method::POST, id, "/kill")?;

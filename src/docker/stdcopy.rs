@@ -36,6 +36,32 @@ pub fn demultiplex(
     Ok(())
 }
 
+/// As [`demultiplex`], frame by frame: what the engine wrote in one piece arrives in one piece. For logs, whose messages
+/// are of at most 16 KiB.
+pub fn messages(
+    source: &mut dyn Read,
+    sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    const LONGEST: u32 = 1 << 20;
+    let mut source = BufReader::with_capacity(PIECE, source);
+    while let Some([id, _, _, _, a, b, c, d]) = read_head(&mut source)? {
+        let length = u32::from_be_bytes([a, b, c, d]);
+        let stream = match id {
+            0 | 1 => Stream::Stdout,
+            2 => Stream::Stderr,
+            3 => return Err(engine_error(&mut source, length)),
+            _ => return Err(malformed("not a frame of a multiplexed stream")),
+        };
+        if length > LONGEST {
+            return Err(malformed("a frame too long for a log's message"));
+        }
+        let mut message = vec![0; length as usize];
+        source.read_exact(&mut message)?;
+        sink(stream, &message)?;
+    }
+    Ok(())
+}
+
 /// None at a clean end, between two frames.
 fn read_head(source: &mut impl Read) -> io::Result<Option<[u8; HEAD]>> {
     let mut head = [0; HEAD];

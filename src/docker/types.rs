@@ -159,6 +159,8 @@ pub struct ContainerConfig {
     #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
     #[serde(deserialize_with = "null_as_default")]
+    pub env: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
     pub cmd: Vec<String>,
     #[serde(deserialize_with = "null_as_default")]
     pub entrypoint: Vec<String>,

@@ -54,6 +54,12 @@ impl Active {
         self.lock().len()
     }
 
+    /// Those that go on and that no later process could go on with.
+    pub(crate) fn count_unheld(&self) -> usize {
+        let held = self.lock_held();
+        self.lock().iter().filter(|id| !held.contains(*id)).count()
+    }
+
     fn lock_held(&self) -> MutexGuard<'_, HashSet<String>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,9 +4,11 @@
 use super::admission::Slot;
 use super::clock::Moment;
 use super::events::{Found, Outcome};
+use super::labels::Role;
+use super::record::{self, Ended, Facts};
 use super::registry::{Entry, Key, Phase, Place, RunState};
 use super::service::Inner;
-use super::{Encoding, Error, Event, Front, RunSpec, Runner};
+use super::{Encoding, Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
 use crate::cancel::Cancel;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde_json::Value;
@@ -17,9 +19,8 @@ use std::time::{Duration, Instant};
 
 /// A run whose turn it is.
 pub(super) struct Turn {
-    entry: Arc<Entry>,
-    spec: RunSpec,
-    slot: Slot,
+    pub(super) entry: Arc<Entry>,
+    pub(super) slot: Slot,
 }
 
 /// How often results are looked at whose time may be over.
@@ -35,6 +36,9 @@ pub enum Cancelled {
     /// It had finished; it is not remembered any more.
     Forgotten(RunState),
 }
+
+/// How long a run waits that cannot begin because the engine is away.
+const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where events are read on: a place in the events of one run, as this process counts them.
 pub struct RunEvents {
@@ -76,21 +80,40 @@ impl Runner {
         front: Front,
         key: Option<&str>,
     ) -> Result<RunState, Error> {
-        let digest = key.map(|_| digest(&request));
-        let spec = self.check(request, front)?;
-        let key = key.zip(digest).map(|(name, digest)| Key {
+        let inner = self.inner();
+        let mut kept = request.clone();
+        let had_auth = kept
+            .as_object_mut()
+            .is_some_and(|members| members.remove("auth_config").is_some());
+        let key = key.map(|name| Key {
             name: name.to_owned(),
-            digest,
+            digest: digest(&kept),
         });
-        let registry = &self.inner().registry;
-        if let Place::Known(entry) = registry.enter(key.as_ref())? {
+        let spec = self.check(request, front)?;
+        if let Some(members) = kept.as_object_mut() {
+            members.insert("pull_policy".into(), spec.pull_policy.word().into());
+        }
+        if let Place::Known(entry) = inner.registry.enter(key.as_ref())? {
             return Ok(entry.state());
         }
-        let held = self.inner().active.hold(spec.id());
-        let log_bytes = 2 * spec.output_bytes + LOG_SLACK_BYTES;
-        let entry = Arc::new(Entry::new(held, spec.output_encoding, log_bytes));
-        registry.accept(entry.clone(), key);
-        self.inner().enqueue(entry.clone(), spec);
+        let facts = Facts::new(&spec, key.as_ref());
+        let record = record::Request {
+            request: kept,
+            facts: facts.clone(),
+            had_auth,
+        };
+        let held = inner.active.hold(spec.id());
+        let entry = Arc::new(Entry::new(held, facts, log_bytes(&spec)));
+        // From here on it survives this process.
+        let recorded = inner.stage.keep(spec.id(), Role::Request, &record);
+        let recorded = recorded.inspect_err(|_| inner.registry.reject(key.as_ref()))?;
+        {
+            let mut kept = entry.kept();
+            kept.request = Some(recorded);
+            kept.auth = spec.auth;
+        }
+        inner.registry.accept(entry.clone(), key);
+        inner.enqueue(entry.clone());
         Ok(entry.state())
     }
 
@@ -132,7 +155,7 @@ impl Runner {
         let entry = inner.entry(id)?;
         if entry.log.outcome().is_some() {
             let state = entry.state();
-            inner.registry.forget(id);
+            inner.discard_outcomes(inner.registry.forget(id));
             return Ok(Cancelled::Forgotten(state));
         }
         entry.cancel.fire();
@@ -157,15 +180,13 @@ impl Runner {
     }
 }
 
-/// What pulls and the like may take up in a run's events, beside its output.
-const LOG_SLACK_BYTES: u64 = 1 << 20;
+/// How many bytes of events are kept of a run: its output's, and what pulls and the like take up.
+pub(super) fn log_bytes(spec: &RunSpec) -> u64 {
+    2 * spec.output_bytes + (1 << 20)
+}
 
-/// Tells requests apart; credentials do not count.
+/// Tells requests apart.
 fn digest(request: &Value) -> u128 {
-    let mut request = request.clone();
-    if let Value::Object(members) = &mut request {
-        members.remove("auth_config");
-    }
     let text = request.to_string();
     let half = |seed: u8| {
         let mut hasher = DefaultHasher::new();
@@ -207,36 +228,127 @@ impl RunEvents {
 
 impl Inner {
     fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
-        self.registry.get(id).ok_or_else(|| Error::NotFound {
-            code: "run_not_found",
-            detail: "there is no such run, or its result is not kept any more".into(),
-        })
+        self.registry
+            .get(id)
+            .ok_or_else(|| match self.is_adopted() {
+                true => Error::NotFound {
+                    code: "run_not_found",
+                    detail: "there is no such run, or its result is not kept any more".into(),
+                },
+                false => Error::EngineUnreachable(
+                    "the runs of before are known once the engine can be reached".into(),
+                ),
+            })
     }
 
-    fn enqueue(&self, entry: Arc<Entry>, spec: RunSpec) {
+    pub(super) fn enqueue(&self, entry: Arc<Entry>) {
         let (turns, waiting) = (self.turns.clone(), entry.clone());
         let turn = move |slot| {
-            let turn = Turn {
-                entry: waiting,
-                spec,
-                slot,
-            };
-            let _ = turns.send(Box::new(turn));
+            let entry = waiting;
+            let _ = turns.send(Box::new(Turn { entry, slot }));
         };
         let (ticket, position) = self.admission.enter_later(Box::new(turn));
         entry.set_ticket(ticket);
         entry.log.push(Event::Queued { position });
     }
 
-    fn finish(&self, entry: &Entry, outcome: Outcome) {
-        self.registry.finish(entry, outcome);
+    /// The engine's memory first: whoever hears of the outcome must still hear of it after a restart.
+    pub(super) fn finish(&self, entry: &Entry, outcome: Outcome) {
+        self.keep_outcome(entry, outcome.as_ref());
+        let gone = self.registry.finish(entry, outcome, Moment::now());
+        self.discard_outcomes(gone);
     }
 
-    fn take_turn(&self, turn: Turn) {
-        let Turn { entry, spec, slot } = turn;
-        let told = (&entry.cancel, &*entry as &dyn super::Sink);
-        let outcome = self.execute_admitted(spec, slot, entry.accepted, told);
+    /// Puts the outcome in the place of the request.
+    pub(super) fn keep_outcome(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
+        if entry.kept().outcome.is_some() {
+            return;
+        }
+        let times = (entry.started(), entry.set_finished(Moment::now()));
+        let ended = Ended::new(entry.facts.clone(), times, outcome);
+        match self.stage.keep(&entry.id, Role::Result, &ended) {
+            Ok(record) => {
+                let mut kept = entry.kept();
+                kept.outcome = Some(record);
+                if let Some(request) = kept.request.take() {
+                    self.stage.discard(&request);
+                }
+            }
+            Err(error) => log::warn!("the outcome of run {} is only in memory: {error}", entry.id),
+        }
+    }
+
+    pub(super) fn discard_outcomes(&self, entries: impl IntoIterator<Item = Arc<Entry>>) {
+        for entry in entries {
+            let kept = entry.kept().clone();
+            for record in [kept.request, kept.outcome].into_iter().flatten() {
+                self.stage.discard(&record);
+            }
+        }
+    }
+
+    /// What makes sure that no server ever starts a run that may have been started.
+    pub(super) fn before_start(&self, entry: &Entry) -> Result<(), Error> {
+        let mut kept = entry.kept();
+        if let Some(request) = kept.request.as_ref().filter(|_| !kept.may_have_started) {
+            self.stage.mark_started(&entry.id, request)?;
+            kept.may_have_started = true;
+        }
+        Ok(())
+    }
+
+    /// The run as it was asked for, from the engine's memory: what waits takes up no other.
+    pub(super) fn recall(&self, entry: &Entry) -> Result<(RunSpec, bool), Error> {
+        let kept = entry.kept().clone();
+        let broken = || Error::Engine("the request that the engine kept is gone".into());
+        let container = kept.request.ok_or_else(broken)?;
+        let record: record::Request = self.stage.recall(&container)?.ok_or_else(broken)?;
+        let front = Front {
+            root: "body",
+            pull_policy: PullPolicy::Always,
+        };
+        let mut spec = RunSpec::from_json(record.request, front, &self.policy)?;
+        spec.id = entry.id.clone();
+        spec.is_detached = true;
+        let lacks_auth = record.had_auth && kept.auth.is_none();
+        spec.auth = kept.auth;
+        Ok((spec, lacks_auth))
+    }
+
+    pub(super) fn take_turn(&self, turn: Turn) {
+        let Turn { entry, slot } = turn;
+        let outcome = loop {
+            if entry.cancel.is_fired() {
+                break Ok(self.cancelled(entry.id.clone(), entry.accepted));
+            }
+            let outcome = self.attempt(&entry);
+            let unreachable = matches!(outcome, Err(Error::EngineUnreachable(_)));
+            if !unreachable || entry.kept().may_have_started || entry.cancel.wait(ENGINE_PAUSE) {
+                break outcome;
+            }
+        };
         self.finish(&entry, outcome);
+        drop(slot);
+    }
+
+    fn attempt(&self, entry: &Entry) -> Outcome {
+        let (spec, lacks_auth) = self.recall(entry)?;
+        if entry.kept().is_adopted {
+            // None of these has been started: the request's name says so.
+            for name in ["", "-stage", "-user"] {
+                let name = format!("oneoff-{}{name}", entry.id);
+                self.client.container_remove(&name)?;
+            }
+        }
+        let outcome = self.execute_detached(spec, entry);
+        match outcome {
+            Err(Error::RegistryDenied(words) | Error::ImageNotFound(words)) if lacks_auth => {
+                Err(Error::RegistryDenied(format!(
+                    "{words} (the credentials of this run were not kept over a restart of the server)"
+                )))
+            }
+            other => other,
+        }
     }
 }
 
@@ -258,7 +370,7 @@ pub(super) fn dispatch(
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            inner.registry.expire(Moment::now());
+            inner.discard_outcomes(inner.registry.expire(Moment::now()));
         }
     };
     Builder::new()

@@ -38,7 +38,8 @@ pub struct RunPlan {
     pub output_encoding: Encoding,
     /// What would be mounted or collected.
     pub volumes: Vec<PlannedVolume>,
-    /// The body of the engine's `POST /containers/create`; values of variables are left out.
+    /// The body of the engine's `POST /containers/create`; values of variables are left out. A run names its image by the
+    /// digest that it then has.
     #[schemars(with = "std::collections::BTreeMap<String, Value>")]
     pub container: Value,
 }
@@ -63,6 +64,7 @@ impl Inner {
     pub(super) fn plan(&self, spec: &RunSpec) -> RunPlan {
         let labels = self.identity.labels(RUN, spec.timeout + OBJECT_SLACK);
         let mut container = plan::container(spec, Some(STAGE), labels);
+        container.image.clone_from(&spec.image);
         container.env.iter_mut().for_each(redact);
         RunPlan {
             dry_run: true,

@@ -2,12 +2,15 @@
 //! is owned from before its create call and removed behind the answer.
 
 use super::admission::{Refused, Slot};
+use super::clock::Moment;
 use super::collect::{Collection, Sources, missing_parents};
+use super::labels::Role;
 use super::mounts::MountSource;
+use super::registry::Entry;
 use super::removal::{Object, Owned};
 use super::service::Inner;
 use super::stage::{OBJECT_SLACK, Staged};
-use super::supervise::{Ending, start_error, supervise};
+use super::supervise::{Ending, follow, start_error, supervise};
 use super::{Error, Event, Reason, RunResult, RunSpec, Silent, Sink, Timings, plan};
 use crate::archive::{self, Collected, Owner, Packer};
 use crate::cancel::Cancel;
@@ -23,6 +26,8 @@ struct Run<'a> {
     sink: &'a dyn Sink,
     accepted: Instant,
     timings: Timings,
+    /// What outlives this process.
+    detached: Option<&'a Entry>,
 }
 
 impl Inner {
@@ -38,15 +43,10 @@ impl Inner {
         });
         match admitted {
             Ok(slot) => self.execute_admitted(spec, slot, queued, (cancel, sink)),
-            Err(Refused::Cancelled) => {
-                let outcome = Ok(self.cancelled(spec.id, queued));
-                count(&outcome);
-                outcome
-            }
+            Err(Refused::Cancelled) => Ok(self.cancelled(spec.id, queued)),
             Err(Refused::Full) => {
-                let outcome = Err(self.queue_full());
-                count(&outcome);
-                outcome
+                metrics::RUNS.add([Label::Word("refused")]);
+                Err(self.queue_full())
             }
         }
     }
@@ -62,13 +62,61 @@ impl Inner {
         let _active = self.active.enter_as(spec.id.clone());
         let mut run = self.begin(spec.id.clone(), accepted, (cancel, sink));
         run.timings.queue_ms = took("queue", accepted.elapsed());
-        let outcome = run.go(spec, slot);
+        let outcome = run.go(spec);
+        drop(slot);
+        count(&outcome);
+        outcome
+    }
+
+    /// As [`Inner::execute_admitted`], so that the next server could go on with it.
+    pub(super) fn execute_detached(
+        &self,
+        spec: RunSpec,
+        entry: &Entry,
+    ) -> Result<RunResult, Error> {
+        let _active = self.active.enter_as(spec.id.clone());
+        let mut run = self.begin(spec.id.clone(), entry.accepted, (&entry.cancel, entry));
+        run.timings.queue_ms = took("queue", entry.accepted.elapsed());
+        run.detached = Some(entry);
+        let outcome = run.go(spec);
+        count(&outcome);
+        outcome
+    }
+
+    /// Goes on with a run whose container, and stage, an earlier process made.
+    pub(super) fn resume(
+        &self,
+        spec: &RunSpec,
+        entry: &Entry,
+        (container, staged, started): (Owned, Option<Staged>, Moment),
+    ) -> Result<RunResult, Error> {
+        let _active = self.active.enter_as(spec.id.clone());
+        let mut run = self.begin(spec.id.clone(), entry.accepted, (&entry.cancel, entry));
+        run.detached = Some(entry);
+        let ending = follow(
+            &self.client,
+            container.id(),
+            (spec, started),
+            (&entry.cancel, entry),
+        )?;
+        run.timings.run_ms = took("run", ending.run);
+        let image = self.client.image_inspect(&spec.image);
+        let digest = image.map_or(String::new(), |image| {
+            plan::image_digest(&spec.image, &image)
+        });
+        let outcome = run.answer(
+            spec,
+            ending,
+            (&container, staged.as_ref()),
+            (digest, Vec::new()),
+        );
         count(&outcome);
         outcome
     }
 
     /// What a run answers that was cancelled before anything was done.
     pub(super) fn cancelled(&self, id: String, accepted: Instant) -> RunResult {
+        metrics::RUNS.add([Label::Word("cancelled")]);
         self.begin(id, accepted, (&Cancel::new(), &Silent))
             .cancelled()
     }
@@ -86,12 +134,13 @@ impl Inner {
             sink,
             accepted,
             timings: Timings::default(),
+            detached: None,
         }
     }
 }
 
 impl Run<'_> {
-    fn go(mut self, mut spec: RunSpec, slot: Slot) -> Result<RunResult, Error> {
+    fn go(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
         let pulling = Instant::now();
         let Some(image) = self.inner.images.ensure(&spec, self.cancel, self.sink)? else {
             return Ok(self.cancelled());
@@ -115,18 +164,40 @@ impl Run<'_> {
             return Ok(self.cancelled());
         }
 
+        if let Some(entry) = self.detached {
+            self.inner.before_start(entry)?;
+        }
         let client = &self.inner.client;
         let ending = supervise(client, container.id(), &mut spec, (self.cancel, self.sink))?;
         self.timings.start_ms = took("start", ending.start);
         self.timings.run_ms = took("run", ending.run);
-
-        let collecting = Instant::now();
-        let collection = self.collect(&spec, staged.as_ref(), container.id(), ending.reason)?;
-        self.timings.collect_ms = took("collect", collecting.elapsed());
-        drop((container, staged, slot));
-        warnings.extend(collection.warnings.iter().cloned());
         let digest = plan::image_digest(&spec.image, &image);
-        Ok(self.result(ending, collection, digest, warnings))
+        self.answer(
+            &spec,
+            ending,
+            (&container, staged.as_ref()),
+            (digest, warnings),
+        )
+    }
+
+    /// Collects what was asked for; what the run left may go afterwards.
+    fn answer(
+        mut self,
+        spec: &RunSpec,
+        ending: Ending,
+        (container, staged): (&Owned, Option<&Staged>),
+        (digest, mut warnings): (String, Vec<String>),
+    ) -> Result<RunResult, Error> {
+        let collecting = Instant::now();
+        let collection = self.collect(spec, staged, container.id(), ending.reason)?;
+        self.timings.collect_ms = took("collect", collecting.elapsed());
+        warnings.extend(collection.warnings.iter().cloned());
+        let (inner, detached) = (self.inner, self.detached);
+        let result = self.result(ending, collection, digest, warnings);
+        if let Some(entry) = detached {
+            inner.keep_outcome(entry, Ok(&result));
+        }
+        Ok(result)
     }
 
     /// A typo must not make a volume, as it would with `docker run`.
@@ -198,10 +269,7 @@ impl Run<'_> {
         staged: Option<&Staged>,
     ) -> Result<(Owned, Vec<String>), Error> {
         let name = format!("oneoff-{}", self.id);
-        let labels = self
-            .inner
-            .identity
-            .labels(&self.id, spec.timeout + OBJECT_SLACK);
+        let labels = spec.object_labels(&self.inner.identity, Role::Run);
         // Owned by name first: a create call may fail on our side and succeed on the engine's.
         let mut container = self.inner.removal.own(Object::Container(name.clone()));
         let config = ContainerCreate {
@@ -357,7 +425,6 @@ fn create_error(error: docker::Error) -> Error {
 fn count(outcome: &Result<RunResult, Error>) {
     let reason = match outcome {
         Ok(result) => result.reason.word(),
-        Err(Error::QueueFull { .. }) => "refused",
         Err(_) => "failed",
     };
     metrics::RUNS.add([Label::Word(reason)]);

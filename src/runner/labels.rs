@@ -1,5 +1,6 @@
 //! The labels that every engine object of ours carries from its create call on, and who an object belongs to.
 
+use super::record::ASYNC_LIFE;
 use crate::docker::Labels;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,11 +12,45 @@ pub(crate) const OWNER: &str = "oneoff.owner";
 pub(crate) const RUN: &str = "oneoff.run";
 /// Unix time in seconds after which nobody can want the object any more.
 pub(crate) const DEADLINE: &str = "oneoff.deadline";
+/// On whatever belongs to a detached run: its [`Role`]. Such a run outlives its server, and is adopted by the next one.
+pub(crate) const ASYNC: &str = "oneoff.async";
 /// On a helper: the volume it fills, which was created with it and is incomplete as long as the helper exists.
 pub(crate) const FILLS: &str = "oneoff.fills";
 /// On a named volume: that it was made by `POST /volume`, and by which fill. Such a volume is the caller's, and never
 /// swept. It says nothing on a container, which may have it from its image.
 pub(crate) const KEPT: &str = "oneoff.volume";
+
+/// What an object is to its detached run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The record of what was asked.
+    Request,
+    /// The run's container.
+    Run,
+    /// The helper that holds its files.
+    Stage,
+    /// The record of how it came out.
+    Result,
+}
+
+impl Role {
+    const ALL: [(Self, &str); 4] = [
+        (Self::Request, "request"),
+        (Self::Run, "run"),
+        (Self::Stage, "stage"),
+        (Self::Result, "result"),
+    ];
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(_, name)| *name == word);
+        found.map(|(role, _)| *role)
+    }
+
+    fn word(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(role, _)| *role == self);
+        found.map_or("", |(_, word)| word)
+    }
+}
 
 /// Who we are to the engine.
 #[derive(Clone, Debug)]
@@ -39,19 +74,37 @@ impl Identity {
         .collect()
     }
 
-    /// Whether an object with these labels is a leftover. What this process made is one when its run is over; what a
-    /// process that lives beside us made never is; what a dead predecessor of our name left is; anything else is past
+    /// Labels of something of a detached run.
+    pub(crate) fn async_labels(&self, run: &str, role: Role) -> Labels {
+        let mut labels = self.labels(run, ASYNC_LIFE);
+        labels.insert(ASYNC.into(), role.word().into());
+        labels
+    }
+
+    /// Whether the process that made an object is gone, and had our name: what it left is ours to deal with.
+    pub(crate) fn inherits(&self, labels: &Labels) -> bool {
+        let owner = labels.get(OWNER).and_then(|text| Owner::parse(text));
+        labels.get(INSTANCE) == Some(&self.instance)
+            && owner.is_some_and(|owner| owner != self.owner && !owner.lives_beside(&self.owner))
+    }
+
+    /// Whether an object with these labels is a leftover. What belongs to a run that goes on or is answered for never is,
+    /// whoever made it; else, what this process made is one; what a process that lives beside us made never is; what a
+    /// dead predecessor of our name left is, unless the next server of the name is to adopt it; anything else is past
     /// its deadline.
     pub(crate) fn is_leftover(&self, labels: &Labels, active: &dyn Fn(&str) -> bool) -> bool {
+        if labels.get(RUN).is_some_and(|run| active(run)) {
+            return false;
+        }
         let owner = labels.get(OWNER).and_then(|text| Owner::parse(text));
         if owner.as_ref() == Some(&self.owner) {
-            return !labels.get(RUN).is_some_and(|run| active(run));
+            return true;
         }
         if owner.is_some_and(|owner| owner.lives_beside(&self.owner)) {
             return false;
         }
         let deadline: Option<u64> = labels.get(DEADLINE).and_then(|text| text.parse().ok());
-        labels.get(INSTANCE) == Some(&self.instance)
+        (labels.get(INSTANCE) == Some(&self.instance) && !labels.contains_key(ASYNC))
             || deadline.is_some_and(|deadline| deadline < unix_now())
     }
 }

@@ -42,7 +42,17 @@ impl Check<'_> {
         let network = self
             .plain("network", network)
             .unwrap_or_else(|| "bridge".into());
-        if !self.policy.allowed_networks.allow(&network) {
+        // These share another's network, the host's even: `*` does not mean them.
+        let sharing = match network.as_str() {
+            "host" => Some("host"),
+            other => other.starts_with("container:").then_some("container:"),
+        };
+        let networks = &self.policy.allowed_networks;
+        let is_allowed = match sharing {
+            Some(prefix) => networks.allow_by_name(prefix, &network),
+            None => networks.allow(&network),
+        };
+        if !is_allowed {
             let list = self.policy.allowed_networks.describe();
             self.forbid(
                 "network_not_allowed",

@@ -1,12 +1,15 @@
 //! Runs: what may be asked, in which order it is done, and that nothing of it is left behind.
 //!
 //! Knows no HTTP status and no MCP; its fronts are `rest` and `mcp`. From request to result: `wire` and `request`
-//! (types), `spec`, `limits` and `mounts` (every check), `execute` (the life of a run, step by step), with `admission`, `images`,
-//! `stage`, `plan`, `supervise`, `output` and `collect` as its steps; `removal` and `reaper` take everything out of the
-//! engine again, `labels` says whose it is. `volumes` are the named ones that outlive a run.
+//! (types), `spec`, `limits` and `mounts` (every check), `execute` (the life of a run, step by step), with `admission`,
+//! `images`, `stage`, `plan`, `supervise`, `output` and `collect` as its steps; `removal` and `reaper` take everything
+//! out of the engine again, `labels` says whose it is. Runs whose callers do not wait are `detached`: `registry` and
+//! `events` remember them here, `record` in the engine, and `adopt` takes over those of a dead predecessor. `volumes`
+//! are the named ones that outlive a run.
 
 mod active;
 mod admission;
+mod adopt;
 mod clock;
 mod collect;
 mod detached;
@@ -23,6 +26,7 @@ mod output;
 mod plan;
 mod policy;
 mod reaper;
+mod record;
 mod registry;
 mod removal;
 mod request;

@@ -6,7 +6,8 @@ use super::stage::staged_mount;
 use crate::archive::Owner;
 use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
 
-/// The body of `POST /containers/create`: what was asked for, hardened. `stage` is where the engine keeps what is staged.
+/// The body of `POST /containers/create`: what was asked for, hardened. The image is for the caller to say. `stage` is
+/// where the engine keeps what is staged.
 pub(crate) fn container(spec: &RunSpec, stage: Option<&str>, ours: Labels) -> ContainerCreate {
     let mut labels = spec.labels.clone();
     labels.extend(ours);
@@ -49,12 +50,30 @@ fn host_config(spec: &RunSpec, stage: Option<&str>) -> HostConfig {
         extra_hosts: spec.extra_hosts.clone(),
         runtime: spec.runtime.clone(),
         security_opt: vec!["no-new-privileges".into()],
-        // We read the output ourselves; the engine need not keep a copy on its disk.
-        log_config: LogConfig {
+        log_config: log_config(spec),
+        mounts: mounts(spec, stage),
+    }
+}
+
+/// We read the output ourselves; the engine need not keep a copy on its disk, except for the server that adopts the run.
+/// `local` keeps every byte as it is, which `json-file` does not.
+fn log_config(spec: &RunSpec) -> LogConfig {
+    const FILE_BYTES: u64 = 20 << 20;
+    if !spec.is_detached {
+        return LogConfig {
             kind: "none".into(),
             ..LogConfig::default()
-        },
-        mounts: mounts(spec, stage),
+        };
+    }
+    let files = (2 * spec.output_bytes).div_ceil(FILE_BYTES).max(1) + 1;
+    let option = |name: &str, value: String| (name.to_owned(), value);
+    LogConfig {
+        kind: "local".into(),
+        config: [
+            option("max-size", FILE_BYTES.to_string()),
+            option("max-file", files.to_string()),
+        ]
+        .into(),
     }
 }
 

@@ -103,6 +103,12 @@ impl Globs {
         &self.0
     }
 
+    /// Whether a pattern allows the text that is as particular as the text: one that begins as `prefix` does.
+    pub fn allow_by_name(&self, prefix: &str, text: &str) -> bool {
+        let mut named = self.0.iter().filter(|pattern| pattern.starts_with(prefix));
+        named.any(|pattern| glob_matches(pattern.as_bytes(), text.as_bytes()))
+    }
+
     /// The list, as it may be shown to a caller.
     pub fn describe(&self) -> String {
         if self.0.is_empty() {
@@ -152,6 +158,22 @@ mod tests {
         ] {
             assert_eq!(
                 Globs::parse(patterns).allow(text),
+                allowed,
+                "{patterns} {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pattern_for_everything_does_not_name_anything() {
+        for (patterns, prefix, text, allowed) in [
+            ("*", "host", "host", false),
+            ("*, host", "host", "host", true),
+            ("*", "container:", "container:x", false),
+            ("container:*", "container:", "container:x", true),
+        ] {
+            assert_eq!(
+                Globs::parse(patterns).allow_by_name(prefix, text),
                 allowed,
                 "{patterns} {text}"
             );

@@ -31,13 +31,16 @@ const PERIOD: Duration = Duration::from_secs(30);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 impl Reaper {
-    /// Sweeps now and then every 30 s, on a thread of its own.
-    pub(crate) fn patrol(self) -> std::io::Result<Patrol> {
+    /// Sweeps now and then every 30 s, on a thread of its own; each time `first` comes before it.
+    pub(crate) fn patrol(
+        self,
+        first: impl Fn() -> Result<(), docker::Error> + Send + 'static,
+    ) -> std::io::Result<Patrol> {
         let stop = Cancel::new();
         let stopped = stop.clone();
         let rounds = move || {
             loop {
-                let pause = match self.sweep() {
+                let pause = match first().and_then(|()| self.sweep()) {
                     Ok(_) => PERIOD,
                     Err(error) => {
                         log::debug!("the sweep failed: {error}");

@@ -4,8 +4,10 @@
 use super::active::HeldId;
 use super::clock::Moment;
 use super::events::{EventLog, Outcome};
+use super::record::Facts;
 use super::{Encoding, Error, Event, RunResult, Sink};
 use crate::cancel::Cancel;
+use crate::docker::AuthConfig;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,8 +61,24 @@ pub(crate) struct Entry {
     pub(crate) encoding: Encoding,
     pub(crate) cancel: Cancel,
     pub(crate) log: EventLog,
+    pub(crate) facts: Facts,
     progress: Mutex<Progress>,
+    kept: Mutex<Kept>,
     _held: HeldId,
+}
+
+/// What the engine keeps of a run, and what it must not.
+#[derive(Clone, Default)]
+pub(crate) struct Kept {
+    /// The container that carries the request.
+    pub(crate) request: Option<String>,
+    /// Whether it says that the run may have started.
+    pub(crate) may_have_started: bool,
+    /// Whether an earlier process had it, which may have left something under its names.
+    pub(crate) is_adopted: bool,
+    /// The container that carries the outcome.
+    pub(crate) outcome: Option<String>,
+    pub(crate) auth: Option<AuthConfig>,
 }
 
 struct Progress {
@@ -114,12 +132,18 @@ struct Listed {
 }
 
 impl Entry {
-    pub(crate) fn new(held: HeldId, encoding: Encoding, log_bytes: u64) -> Self {
+    pub(crate) fn new(held: HeldId, facts: Facts, log_bytes: u64) -> Self {
+        let created = Moment(facts.created);
+        let now = Instant::now();
         Self {
             id: held.id().to_owned(),
-            created: Moment::now(),
-            accepted: Instant::now(),
-            encoding,
+            created,
+            accepted: now.checked_sub(Moment::now().since(created)).unwrap_or(now),
+            encoding: match facts.base64 {
+                true => Encoding::Base64,
+                false => Encoding::Utf8,
+            },
+            facts,
             cancel: Cancel::new(),
             log: EventLog::new(log_bytes),
             progress: Mutex::new(Progress {
@@ -128,6 +152,7 @@ impl Entry {
                 finished: None,
                 ticket: None,
             }),
+            kept: Mutex::default(),
             _held: held,
         }
     }
@@ -143,7 +168,10 @@ impl Entry {
             },
             created_at: self.created.to_string(),
             started_at: progress.started.map(|moment| moment.to_string()),
-            finished_at: progress.finished.map(|moment| moment.to_string()),
+            finished_at: outcome
+                .as_ref()
+                .and(progress.finished)
+                .map(|moment| moment.to_string()),
             outcome,
         }
     }
@@ -154,6 +182,28 @@ impl Entry {
 
     pub(crate) fn ticket(&self) -> Option<u64> {
         self.progress().ticket
+    }
+
+    pub(crate) fn started(&self) -> Option<Moment> {
+        self.progress().started
+    }
+
+    /// What an earlier process knew: its container started then.
+    pub(crate) fn set_started(&self, started: Option<Moment>) {
+        let mut progress = self.progress();
+        progress.started = started;
+        if started.is_some() {
+            progress.phase = Phase::Running;
+        }
+    }
+
+    /// The moment at which it finished: `at`, unless that was said before.
+    pub(crate) fn set_finished(&self, at: Moment) -> Moment {
+        *self.progress().finished.get_or_insert(at)
+    }
+
+    pub(crate) fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -239,6 +289,21 @@ impl Registry {
         self.decided.notify_all();
     }
 
+    /// The place's run is not accepted after all.
+    pub(crate) fn reject(&self, key: Option<&Key>) {
+        let mut runs = self.lock();
+        runs.unfinished -= 1;
+        if let Some(key) = key {
+            runs.keys.remove(&key.name);
+        }
+        self.decided.notify_all();
+    }
+
+    /// A place for a run that was accepted by an earlier process, however many there are.
+    pub(crate) fn enter_anyway(&self) {
+        self.lock().unfinished += 1;
+    }
+
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Entry>> {
         self.lock().by_id.get(id).map(|listed| listed.entry.clone())
     }
@@ -251,14 +316,14 @@ impl Registry {
         listed.iter().map(|listed| listed.entry.clone()).collect()
     }
 
-    /// Keeps the outcome of a run. Gives the runs that have to make room for it.
-    pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome) -> Vec<Arc<Entry>> {
+    /// Keeps the outcome that a run has since `at`. Gives the runs that have to make room for it.
+    pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome, at: Moment) -> Vec<Arc<Entry>> {
         let mut runs = self.lock();
         if entry.log.outcome().is_some() || !runs.by_id.contains_key(&entry.id) {
             return Vec::new();
         }
         let bytes = entry.log.bytes() + outcome.as_ref().map_or(0, size) + RESULT_BYTES;
-        entry.progress().finished = Some(Moment::now());
+        entry.set_finished(at);
         entry.log.finish(Arc::new(outcome));
         runs.unfinished -= 1;
         runs.finished.push_back((entry.id.clone(), bytes));
@@ -295,13 +360,6 @@ impl Registry {
         let mut runs = self.lock();
         let place = runs.finished.iter().position(|(other, _)| other == id)?;
         runs.forget_at(place)
-    }
-
-    /// Runs that wait or go on.
-    pub(crate) fn unfinished(&self) -> Vec<Arc<Entry>> {
-        let mut entries = self.list();
-        entries.retain(|entry| entry.log.outcome().is_none());
-        entries
     }
 
     fn lock(&self) -> MutexGuard<'_, Runs> {

@@ -236,6 +236,13 @@ impl Owned {
         self.object = Some(object);
     }
 
+    /// Lets go of it, which somebody else answers for from now on; gives its id.
+    pub(crate) fn release(mut self) -> String {
+        let id = self.id().to_owned();
+        self.object = None;
+        id
+    }
+
     /// Ties an id's being in use to this object.
     pub(crate) fn keep_active(&mut self, active: ActiveId) {
         self.active = Some(active);

@@ -1,11 +1,11 @@
 //! What a run answers, and what it tells while it goes on.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// The outcome of a run. The container's own fate, a non-zero exit code included, is data, not an error.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RunResult {
     /// The run's id.
     pub id: String,
@@ -42,7 +42,7 @@ pub struct RunResult {
 }
 
 /// Why a container ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// It ended by itself.
@@ -83,8 +83,29 @@ pub struct CollectedVolume {
     pub detail: Option<String>,
 }
 
+impl<'de> Deserialize<'de> for CollectedVolume {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Stored {
+            #[serde(rename = "type")]
+            kind: String,
+            content: Option<String>,
+            detail: Option<String>,
+        }
+        let stored = Stored::deserialize(deserializer)?;
+        Ok(Self {
+            kind: match stored.kind.as_str() {
+                "file" => "file",
+                _ => "directory",
+            },
+            content: stored.content,
+            detail: stored.detail,
+        })
+    }
+}
+
 /// Milliseconds spent in each step of a run.
-#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Timings {
     /// Waiting for a free slot.
     pub queue_ms: u64,

@@ -2,6 +2,7 @@
 
 use super::active::Active;
 use super::admission::Admission;
+use super::adopt;
 use super::detached::{self, Turn};
 use super::images::Images;
 use super::labels::{Identity, Owner};
@@ -14,12 +15,12 @@ use super::stage::Stage;
 use super::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
 use crate::archive;
 use crate::cancel::Cancel;
-use crate::docker::Client;
+use crate::docker::{self, Client};
 use crossbeam_channel::Sender;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,7 +60,8 @@ pub(super) struct Inner {
     pub(super) active: Active,
     pub(super) registry: Registry,
     pub(super) turns: Sender<Box<Turn>>,
-    stop: Cancel,
+    pub(super) stop: Cancel,
+    adopted: AtomicBool,
     pub(super) names: Names,
     pub(super) owners: Owners,
     found: Arc<AtomicU64>,
@@ -154,6 +156,7 @@ impl Runner {
             registry: Registry::new(settings.keeping),
             turns,
             stop: Cancel::new(),
+            adopted: AtomicBool::new(false),
             names: Names::default(),
             owners: Owners::default(),
             found: Arc::default(),
@@ -165,14 +168,27 @@ impl Runner {
         Ok(Self { inner })
     }
 
-    /// Starts sweeping, now and every 30 s. Errors: no thread.
+    /// Takes over the detached runs of a dead predecessor, and starts sweeping, now and every 30 s. Errors: no thread.
     pub fn patrol(&self) -> std::io::Result<()> {
-        let patrol = self.reaper().patrol()?;
+        // If the engine is away, once it is back.
+        if let Err(error) = self.adopt() {
+            log::warn!("the runs of before are not known yet: {error}");
+        }
+        let runner = self.clone();
+        let patrol = self.reaper().patrol(move || runner.adopt())?;
         *self
             .inner
             .patrol
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(patrol);
+        Ok(())
+    }
+
+    fn adopt(&self) -> Result<(), docker::Error> {
+        if !self.inner.is_adopted() {
+            adopt::adopt(&self.inner)?;
+            self.inner.adopted.store(true, Ordering::Release);
+        }
         Ok(())
     }
 
@@ -265,16 +281,7 @@ impl Runner {
             patrol.stop();
         }
         self.inner.stop.fire();
-        for entry in self.inner.registry.unfinished() {
-            entry.cancel.fire();
-            if entry
-                .ticket()
-                .is_none_or(|ticket| !self.inner.admission.leave(ticket))
-            {
-                entry.log.wait(Some(deadline), &Cancel::new());
-            }
-        }
-        self.inner.removal.finish(deadline) + self.inner.active.count()
+        self.inner.removal.finish(deadline) + self.inner.active.count_unheld()
     }
 
     pub(super) fn inner(&self) -> &Inner {
@@ -305,6 +312,11 @@ fn named(names: Vec<String>) -> Vec<String> {
 }
 
 impl Inner {
+    /// Whether the runs of a dead predecessor are known.
+    pub(super) fn is_adopted(&self) -> bool {
+        self.adopted.load(Ordering::Acquire)
+    }
+
     pub(super) fn queue_full(&self) -> Error {
         Error::QueueFull {
             retry_after_secs: 1,

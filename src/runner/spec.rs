@@ -1,8 +1,10 @@
 //! From a typed request to a checked run: every rule of the contract and of the policy, before anything is done.
 
 use super::active::new_id;
+use super::labels::{Identity, Role};
 use super::mounts::{self, MountSpec};
 use super::policy::Policy;
+use super::stage::OBJECT_SLACK;
 use super::wire::{Reader, Wire};
 use super::{AuthRequest, Encoding, Error, Front, PullPolicy, RunRequest, StringOrList};
 use crate::archive;
@@ -17,6 +19,8 @@ pub const LABEL_PREFIX: &str = "oneoff.";
 /// A run request that passed every check.
 pub struct RunSpec {
     pub(crate) id: String,
+    /// Whether it outlives this process, to be adopted by the next one.
+    pub(crate) is_detached: bool,
     pub(crate) image: String,
     pub(crate) command: Option<Vec<String>>,
     pub(crate) entrypoint: Option<Vec<String>>,
@@ -75,6 +79,14 @@ impl RunSpec {
         self.output_encoding
     }
 
+    /// Labels of what is made in the engine for this run.
+    pub(crate) fn object_labels(&self, identity: &Identity, role: Role) -> Labels {
+        match self.is_detached {
+            true => identity.async_labels(&self.id, role),
+            false => identity.labels(&self.id, self.timeout + OBJECT_SLACK),
+        }
+    }
+
     /// Bounds for every archive of this run.
     pub(crate) fn archive_limits(&self) -> archive::Limits {
         archive_limits(self.max_unpacked_bytes)
@@ -109,6 +121,7 @@ impl Check<'_> {
         let taken = |path: &str| mounts.iter().any(|mount| mount.hides(path));
         RunSpec {
             id: new_id(),
+            is_detached: false,
             image: self.image(request.image),
             command: self.words("command", request.command),
             entrypoint: self.entrypoint(request.entrypoint),

@@ -1,7 +1,7 @@
 //! Fills a run's mounts through a helper container that is never started: one anonymous volume, one archive. The
 //! run then binds single items of it. Content travels over the Engine API only; no host directory is touched.
 
-use super::labels::Identity;
+use super::labels::{Identity, Role};
 use super::mounts::{Access, MountSource, MountSpec};
 use super::removal::{Object, Owned, Removal};
 use super::{Error, RunSpec};
@@ -32,6 +32,14 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
+    /// A stage that an earlier process filled, to read back from.
+    pub(crate) fn adopted(helper: Owned) -> Self {
+        Self {
+            helper,
+            mountpoint: String::new(),
+        }
+    }
+
     /// Where the engine keeps the items.
     pub(crate) fn mountpoint(&self) -> &str {
         &self.mountpoint
@@ -65,8 +73,7 @@ impl Stage {
         if !spec.mounts.iter().any(|mount| is_staged(&mount.source)) {
             return Ok(None);
         }
-        let life = spec.timeout + OBJECT_SLACK;
-        let labels = self.identity.labels(run, life);
+        let labels = spec.object_labels(&self.identity, Role::Stage);
         let anonymous = Mount {
             kind: "volume".into(),
             target: STAGE.into(),
@@ -102,11 +109,22 @@ impl Stage {
         labels: Labels,
         mount: Mount,
     ) -> Result<Owned, docker::Error> {
+        self.helper_with(name, labels, (vec![mount], Vec::new()))
+    }
+
+    /// A helper with mounts and an environment that nobody will ever have.
+    pub(crate) fn helper_with(
+        &self,
+        name: &str,
+        labels: Labels,
+        (mounts, env): (Vec<Mount>, Vec<String>),
+    ) -> Result<Owned, docker::Error> {
         let mut helper = self.removal.own(Object::Container(name.to_owned()));
         let config = ContainerCreate {
             image: format!("{}:{}", EMPTY_IMAGE.0, EMPTY_IMAGE.1),
             cmd: Some(vec!["never-started".into()]),
             labels,
+            env,
             network_disabled: true,
             host_config: docker::HostConfig {
                 network_mode: Some("none".into()),
@@ -114,7 +132,7 @@ impl Stage {
                     kind: "none".into(),
                     ..Default::default()
                 },
-                mounts: vec![mount],
+                mounts,
                 ..Default::default()
             },
             ..Default::default()

@@ -1,11 +1,12 @@
 //! Starts a created container, feeds it, reads it to the end and says truthfully how it ended.
 
+use super::clock::Moment;
 use super::output::{Capture, Captured};
 use super::whole::WholeChars;
 use super::{Encoding, Error, Event, Reason, RunSpec, Sink};
 use crate::cancel::Cancel;
 use crate::docker::container::{Attached, PendingWait, Stdin, StdinInterrupt};
-use crate::docker::stdcopy::{Stream, demultiplex};
+use crate::docker::stdcopy::{Stream, demultiplex, messages};
 use crate::docker::{self, Client};
 use crossbeam_channel::{after, select};
 use std::io::Write;
@@ -76,6 +77,94 @@ pub(crate) fn supervise(
         start: started - before_start,
         run,
     })
+}
+
+/// Follows a container that an earlier process started, through the engine's log, to its end.
+pub(crate) fn follow(
+    client: &Client,
+    container: &str,
+    (spec, started): (&RunSpec, Moment),
+    (cancel, sink): (&Cancel, &dyn Sink),
+) -> Result<Ending, Error> {
+    let output = client.container_log_messages(container)?;
+    sink.event(Event::Started);
+    let finished = Cancel::new();
+    let left = spec.timeout.saturating_sub(Moment::now().since(started));
+    let mut streams = (Tap::new(spec, Event::Stdout), Tap::new(spec, Event::Stderr));
+    let (killed, exit_code) = std::thread::scope(|scope| {
+        let _finished = FireOnDrop(&finished);
+        let (kill_after, heard) = ((left, cancel), &finished);
+        let watchdog = Builder::new()
+            .name("watchdog".into())
+            .stack_size(256 * 1024)
+            .spawn_scoped(scope, move || watch(client, container, kill_after, heard))
+            .map_err(|error| Error::Engine(format!("no thread for the watchdog: {error}")))?;
+        read_log(output, &mut streams, sink)?;
+        let exit = client.container_wait_stopped(container)?.finish()?;
+        finished.fire();
+        Ok::<_, Error>((watchdog.join().unwrap_or(None), exit.status_code))
+    })?;
+    let oom_killed = oom_killed(client, container)?;
+    Ok(Ending {
+        exit_code: Some(exit_code),
+        reason: killed.unwrap_or_else(|| natural_reason(exit_code, oom_killed)),
+        oom_killed,
+        stdout: streams.0.capture.finish(spec.output_encoding),
+        stderr: streams.1.capture.finish(spec.output_encoding),
+        start: Duration::ZERO,
+        run: Moment::now().since(started),
+    })
+}
+
+/// Puts a log's messages together as they were printed.
+fn read_log(mut log: Attached, streams: &mut (Tap, Tap), sink: &dyn Sink) -> Result<(), Error> {
+    let mut lines = (LogLines::default(), LogLines::default());
+    let outcome = messages(&mut log.stream, &mut |stream, message| {
+        let (tap, lines) = match stream {
+            Stream::Stdout => (&mut streams.0, &mut lines.0),
+            Stream::Stderr => (&mut streams.1, &mut lines.1),
+        };
+        lines.take(message, &mut |bytes| tap.push(bytes, sink));
+        Ok(())
+    });
+    lines.0.end(&mut |bytes| streams.0.push(bytes, sink));
+    lines.1.end(&mut |bytes| streams.1.push(bytes, sink));
+    streams.0.end(sink);
+    streams.1.end(sink);
+    outcome.map_err(|error| Error::Engine(format!("the container's log was cut: {error}")))
+}
+
+/// Engines keep a line of more than 16 KiB as several messages with one time stamp, and some of them forget the end of
+/// such a line.
+#[derive(Default)]
+struct LogLines {
+    time: Vec<u8>,
+    /// The last message was a part of a line, and not its first one.
+    is_continued: bool,
+    is_open: bool,
+}
+
+impl LogLines {
+    /// A message: its time stamp, a space, its bytes.
+    fn take(&mut self, message: &[u8], pass_on: &mut dyn FnMut(&[u8])) {
+        let split = message.iter().position(|byte| *byte == b' ');
+        let (time, bytes) = message.split_at(split.map_or(0, |space| space + 1));
+        let same_line = self.is_open && self.time == time;
+        if self.is_open && !same_line {
+            pass_on(b"\n");
+        }
+        self.is_continued = same_line;
+        self.is_open = bytes.last() != Some(&b'\n');
+        self.time = time.to_vec();
+        pass_on(bytes);
+    }
+
+    /// Whether the last line of all had an end nobody knows if it was long; nearly every one has.
+    fn end(&mut self, pass_on: &mut dyn FnMut(&[u8])) {
+        if self.is_open && self.is_continued {
+            pass_on(b"\n");
+        }
+    }
 }
 
 fn prepare(client: &Client, container: &str, feeds_stdin: bool) -> Result<Prepared, Error> {
@@ -258,6 +347,27 @@ impl Drop for FireOnDrop<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_put_together_as_it_was_printed() {
+        let mut lines = LogLines::default();
+        let mut printed = Vec::new();
+        for message in [
+            "1 aaa",
+            "1 aaa",
+            "1 a",
+            "2 short\n",
+            "3 bbb",
+            "3 b\n",
+            "4 tail",
+        ] {
+            lines.take(message.as_bytes(), &mut |bytes| {
+                printed.extend_from_slice(bytes)
+            });
+        }
+        lines.end(&mut |bytes| printed.extend_from_slice(bytes));
+        assert_eq!(printed, b"aaaaaaa\nshort\nbbbb\ntail");
+    }
 
     #[test]
     fn an_exit_code_of_137_alone_is_not_want_of_memory() {

@@ -27,15 +27,20 @@ pub fn finished(server: &Server, path: &str) -> Value {
 
 /// Deletes every run, twice where it had not finished, so that nothing may be left behind.
 pub fn forget_all(server: &Server) {
+    forget_all_with(server, "");
+}
+
+/// As [`forget_all`], with these header fields.
+pub fn forget_all_with(server: &Server, fields: &str) {
     loop {
-        let runs = server.get("/runs?limit=1000").json();
+        let runs = server.ask(("GET", "/runs?limit=1000"), fields, "").json();
         let runs = runs["runs"].as_array().unwrap().clone();
         if runs.is_empty() {
             return server.await_nothing_left();
         }
         for run in runs {
             let path = format!("/runs/{}", run["id"].as_str().unwrap());
-            let status = server.request("DELETE", &path, "").status;
+            let status = server.ask(("DELETE", &path), fields, "").status;
             assert!([200, 202, 404].contains(&status), "{status}");
         }
     }

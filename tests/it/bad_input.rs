@@ -288,6 +288,7 @@ fn what_the_servers_owner_does_not_allow_is_a_403() {
         ("RUNNER_MAX_MEMORY", "64m"),
         ("RUNNER_MAX_PIDS_LIMIT", "10"),
         ("RUNNER_MAX_CPUS", "1"),
+        ("RUNNER_ALLOWED_NETWORKS", "*"),
     ]);
     let volume = json!({"/v": {"type": "volume", "name": "private"}});
     for (change, code) in [

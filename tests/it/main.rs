@@ -14,6 +14,7 @@ mod second_engine;
 mod support;
 
 mod abuse;
+mod adoption;
 mod async_runs;
 mod bad_input;
 mod crash;

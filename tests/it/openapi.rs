@@ -24,6 +24,7 @@ fn operations(document: &Value) -> Vec<(String, String, Value)> {
 fn sample(template: &str) -> String {
     template
         .replace("{name}", "no-such-volume")
+        .replace("{id}", "no-such-run")
         .replace("{file}", "start.js")
 }
 

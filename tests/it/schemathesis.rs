@@ -1,6 +1,7 @@
 //! The whole of `/openapi.json`, tried by schemathesis (<https://schemathesis.readthedocs.io>) against the live server
 //! and a real engine: examples, edge cases, made-up requests, and sequences of them.
 
+use super::async_runs::forget_all_with;
 use super::support::{IMAGE, Server, docker};
 use std::path::Path;
 use std::process::Command;
@@ -24,8 +25,12 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
         .args(["--header", "Authorization: Bearer s3cret"])
         .args(["--phases", "examples,coverage,fuzzing,stateful"])
         // What a request may ask for is the server's configuration, and rules such as "base64 of a tar.gz" cannot be
-        // said in a schema: a request that keeps to the schema may still be refused with 422.
-        .args(["--exclude-checks", "positive_data_acceptance"])
+        // said in a schema: a request that keeps to the schema may still be refused with 422. And DELETE of a run
+        // cancels it: how it stands can be read from then on.
+        .args([
+            "--exclude-checks",
+            "positive_data_acceptance,use_after_free",
+        ])
         .args([
             "--max-examples",
             "8",
@@ -59,7 +64,7 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
     );
     assert!(told.contains("Stateful (in"), "{told}");
     assert!(reached_the_engine(&server), "{told}");
-    server.await_nothing_left();
+    forget_all_with(&server, "Authorization: Bearer s3cret\r\n");
     server.stop();
 }
 

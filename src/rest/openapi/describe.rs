@@ -111,18 +111,32 @@ impl Operation {
         )
     }
 
-    /// One more media type of an answer that is there already.
-    pub(super) fn also(mut self, status: u16, body: Content) -> Self {
+    /// An answer as an OpenAPI Response Object.
+    pub(super) fn response(mut self, status: u16, response: Value) -> Self {
+        self.responses.insert(status.to_string(), response);
+        self
+    }
+
+    /// The answer of this status may also come as a stream of events, where `Accept` asks for one.
+    pub(super) fn or_streamed(mut self, status: u16) -> Self {
         if let Some(response) = self.responses.get_mut(&status.to_string()) {
-            response["content"][body.media_type] =
-                json!({"schema": body.schema, "examples": body.examples});
+            // Of each event, or line: OpenAPI 3.1 has no word for a stream's items.
+            let event = json!({"type": "string"});
+            let fields = json!({"event": event, "data": {}, "id": event});
+            for (media_type, example) in super::examples::STREAMS {
+                let schema = json!({"type": "object", "required": ["event"], "properties": fields});
+                let examples = json!({"stream": {"value": example}});
+                response["content"][media_type] = json!({"schema": schema, "examples": examples});
+            }
         }
         self
     }
 
-    /// An answer as an OpenAPI Response Object.
-    pub(super) fn response(mut self, status: u16, response: Value) -> Self {
-        self.responses.insert(status.to_string(), response);
+    /// Header fields of the answer of this status.
+    pub(super) fn headers(mut self, status: u16, headers: Value) -> Self {
+        if let Some(response) = self.responses.get_mut(&status.to_string()) {
+            response["headers"] = headers;
+        }
         self
     }
 
@@ -192,7 +206,7 @@ pub(super) fn in_query(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "query", "required": false, "description": description, "schema": schema})
 }
 
-/// An optional header field of a request.
+/// An optional request header field.
 pub(super) fn in_header(name: &str, description: &str, schema: Value) -> Value {
     json!({"name": name, "in": "header", "required": false, "description": description, "schema": schema})
 }

@@ -5,6 +5,38 @@ use serde_json::{Value, json};
 /// Base64 of a tar.gz that holds `./test.txt` with `Hello, World!`.
 const DIRECTORY: &str = "H4sIAAAAAAACA+3SQQrCMBBG4Vl7inEvaZQkvYI3cC3YXSCQTsHjG7osukxB+r7NP/s3bpDufDPGuG6z3S938uEmGmUHy2zPqioH5QabZnP2tr79Uwi/+1/Tpn/7llHU07+7+5Rzueij1Pw6nwQAAAAAAAAAAAAAAADAH/kAvpZOUAAoAAA=";
 
+/// An id of a run.
+pub(super) const RUN_ID: &str = "5f2b6c0d9e8a4f7bb1c3d5e7f9a0b2c4";
+
+/// Streams of events, by media type.
+pub(super) const STREAMS: [(&str, &str); 2] = [
+    (
+        "text/event-stream",
+        "event: stdout\ndata: {\"data\":\"Hello, World!\\n\"}\n\n",
+    ),
+    (
+        "application/x-ndjson",
+        "{\"event\":\"stdout\",\"data\":\"Hello, World!\\n\"}\n",
+    ),
+];
+
+/// How asynchronous runs stand.
+pub(super) fn run_states() -> Value {
+    json!({"running": {"value": run_state()}})
+}
+
+/// Answers of `GET /runs`.
+pub(super) fn run_list() -> Value {
+    json!({"runs": {"value": {"runs": [run_state()]}}})
+}
+
+fn run_state() -> Value {
+    json!({
+        "id": RUN_ID, "state": "running", "created_at": "2026-01-01T12:00:00.000Z",
+        "started_at": "2026-01-01T12:00:00.250Z", "finished_at": null, "result": null, "error": null,
+    })
+}
+
 /// Answers of `GET /metrics`.
 pub(super) const METRICS: &str = "\
 # HELP oneoff_slots Runs that may go on at once.
@@ -66,7 +98,7 @@ pub(super) fn run_results() -> Value {
     });
     let result = |stdout: &str, volumes: Value| {
         json!({
-            "id": "5f2b6c0d9e8a4f7bb1c3d5e7f9a0b2c4", "status": "success", "exit_code": 0, "reason": "exited",
+            "id": RUN_ID, "status": "success", "exit_code": 0, "reason": "exited",
             "stdout": stdout, "stderr": "", "volumes": volumes, "execution_time": 0.244,
             "image_digest": "sha256:9b2a5c8f0c1de1a7a6f3f0d3f2b5f8f4f3f9a1f1f6c3e6e1d5b1a2c3d4e5f607",
             "timings": timings,

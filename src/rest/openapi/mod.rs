@@ -5,7 +5,6 @@ mod describe;
 mod examples;
 mod operations;
 mod problems;
-mod runs;
 
 use crate::http::Reply;
 use describe::{Operation, Schemas};

@@ -1,9 +1,9 @@
 //! Every endpoint in OpenAPI's terms. To add one, describe it here and route it in `app`; a test compares the two.
 
 use super::describe::{Content, Operation, Schemas, in_header, in_path, in_query};
-use super::{examples, runs};
+use super::examples;
 use crate::rest::policy::PolicyAnswer;
-use crate::rest::runs::RunBody;
+use crate::rest::runs::{RunBody, RunList};
 use crate::rest::volume::{VolumeContent, VolumeCreated};
 use crate::runner::{Health, RunPlan, RunRequest, RunResult, VolumeRequest};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// All of them, in the order in which they are shown.
 pub(super) fn all(schemas: &mut Schemas) -> Vec<Operation> {
     let mut operations = vec![run(schemas)];
-    operations.extend(runs::all(schemas));
+    operations.extend(runs(schemas));
     operations.extend(volumes(schemas));
     operations.extend(service(schemas));
     operations.extend(pages());
@@ -25,20 +25,20 @@ fn run(schemas: &mut Schemas) -> Operation {
             "Runs the image with these files, variables and limits, waits for its end, and answers with its output, its \
              exit code and the volumes that were asked back. A client that hangs up cancels its run.",
         )
+        .parameter(in_header(
+            "Prefer",
+            "`respond-async`: 202 at once; `wait=N`: the answer if it is there within N seconds, else 202 (RFC 7240).",
+            json!({"type": "string", "examples": ["respond-async", "wait=1"]}),
+        ))
+        .parameter(in_header(
+            "Idempotency-Key",
+            "The same key with the same request is the same asynchronous run; with another request: 422.",
+            json!({"type": "string", "minLength": 1, "maxLength": 255}),
+        ))
         .parameter(in_query(
             "dry_run",
             "With `1`: check the request and answer with what it would do, and do nothing.",
             json!({"enum": ["0", "1", "false", "true"]}),
-        ))
-        .parameter(in_header(
-            "Prefer",
-            "`respond-async`: answer 202 at once; `wait=N`: answer 202 after N seconds, unless the result is there.",
-            json!({"enum": ["respond-async", "wait=1"]}),
-        ))
-        .parameter(in_header(
-            "Idempotency-Key",
-            "The same key with the same body is the same run; with another body it is refused.",
-            json!({"type": "string", "pattern": "^[A-Za-z0-9-]{1,64}$"}),
         ))
         .takes(schemas.request::<RunRequest>(), examples::run_requests())
         .answers(
@@ -49,17 +49,105 @@ fn run(schemas: &mut Schemas) -> Operation {
                 examples::run_results(),
             ),
         )
-        .also(200, Content::text("text/event-stream", runs::EVENTS))
-        .also(200, Content::text("application/x-ndjson", runs::LINES))
+        .or_streamed(200)
         .answers(
             202,
-            "It was accepted, and will be run.",
-            Content::json(
-                schemas.answer::<RunBody<'static>>(),
-                json!({"queued": {"value": runs::queued()}}),
-            ),
+            "The run goes on; it stands at `Location`.",
+            Content::json(schemas.answer::<RunBody>(), examples::run_states()),
         )
+        .headers(202, accepted_headers())
+        .links(202, run_links())
         .problems(&[404, 409, 429, 502, 504])
+}
+
+fn accepted_headers() -> Value {
+    json!({
+        "Location": {"description": "The run.", "required": true, "schema": {"type": "string", "pattern": "^/runs/"}},
+        "Preference-Applied": {"description": "What was done of `Prefer`.", "schema": {"type": "string"}},
+    })
+}
+
+fn run_links() -> Value {
+    let link = |id: &str| json!({"operationId": id, "parameters": {"id": "$response.body#/id"}});
+    json!({"state": link("runState"), "events": link("runEvents"), "cancel": link("cancelRun")})
+}
+
+fn run_id() -> Value {
+    in_path(
+        "id",
+        "The run's id.",
+        json!({"type": "string", "minLength": 1}),
+        examples::RUN_ID,
+    )
+}
+
+fn runs(schemas: &mut Schemas) -> [Operation; 4] {
+    let state =
+        |schemas: &mut Schemas| Content::json(schemas.answer::<RunBody>(), examples::run_states());
+    [
+        Operation::new("GET", "/runs", "listRuns", "List asynchronous runs")
+            .tag("runs")
+            .parameter(in_query(
+                "state",
+                "Only runs in this state.",
+                json!({"enum": ["queued", "pulling", "running", "finished"]}),
+            ))
+            .parameter(in_query(
+                "limit",
+                "How many at most; 100 unless said otherwise.",
+                json!({"type": "integer", "minimum": 1, "maximum": 1000}),
+            ))
+            .answers(
+                200,
+                "Newest first, without their results.",
+                Content::json(schemas.answer::<RunList>(), examples::run_list()),
+            )
+            .problems(&[422]),
+        Operation::new(
+            "GET",
+            "/runs/{id}",
+            "runState",
+            "Read how an asynchronous run stands",
+        )
+        .tag("runs")
+        .parameter(run_id())
+        .answers(
+            200,
+            "How it stands, and its result once it has one.",
+            state(schemas),
+        )
+        .problems(&[404]),
+        Operation::new(
+            "DELETE",
+            "/runs/{id}",
+            "cancelRun",
+            "Cancel an asynchronous run",
+        )
+        .tag("runs")
+        .parameter(run_id())
+        .answers(200, "It had finished, and is forgotten.", state(schemas))
+        .answers(202, "It is being cancelled.", state(schemas))
+        .problems(&[404]),
+        Operation::new(
+            "GET",
+            "/runs/{id}/events",
+            "runEvents",
+            "Watch an asynchronous run",
+        )
+        .tag("runs")
+        .details(
+            "What it told from the start, or after `Last-Event-ID`, and then live, to its end.",
+        )
+        .parameter(run_id())
+        .parameter(in_header(
+            "Last-Event-ID",
+            "The id of the last event that was received.",
+            json!({"type": "string"}),
+        ))
+        .response(200, json!({"description": "Events.", "content": {}}))
+        .or_streamed(200)
+        .problems(&[404, 422]),
+    ]
 }
 
 fn volumes(schemas: &mut Schemas) -> [Operation; 3] {

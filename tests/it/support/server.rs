@@ -219,6 +219,14 @@ impl Server {
         assert!(files.is_empty(), "no file is left behind: {files:?}");
     }
 
+    /// SIGTERM, with runs left in the engine for the next server; gives the instance's name.
+    pub fn leave(mut self) -> String {
+        self.signal("TERM");
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "the server ended with {status}");
+        self.instance.clone()
+    }
+
     /// `kill -9`; gives the instance's name.
     pub fn kill(mut self) -> String {
         self.signal("KILL");
