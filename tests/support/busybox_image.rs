@@ -39,7 +39,13 @@ pub(crate) fn ensure(client: &Client) {
 }
 
 fn archive() -> Vec<u8> {
-    let busybox = std::fs::read("/bin/busybox").expect("busybox-static is installed");
+    // Installed, or unpacked by tests/support/images.sh.
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/target/busybox-static");
+    let places = ["", "/usr", unpacked, &format!("{unpacked}/usr")];
+    let mut candidates = places.iter().map(|place| format!("{place}/bin/busybox"));
+    let busybox = candidates
+        .find_map(|path| std::fs::read(path).ok())
+        .expect("a static busybox: `make images` gets one");
     let mut tar = tar::Builder::new(Vec::new());
     for directory in ["bin/", "tmp/", "data/"] {
         let mut header = header(tar::EntryType::Directory, 0o1777);
