@@ -200,8 +200,8 @@ Give it files as text through `volumes`, keyed by absolute path in the container
 want back. Add `:ro` to a path to make it read-only.
 
 Example, a script in and a result file out:
-{\"image\": \"python:3.13-slim\", \"command\": [\"python\", \"/work/main.py\"], \"volumes\": {
-  \"/work/main.py:ro\": {\"type\": \"file\", \"text\": \"open('/out/answer.txt', 'w').write(str(6 * 7))\"},
+{\"image\": \"python:3.13-slim\", \"command\": [\"python\", \"/app/main.py\"], \"volumes\": {
+  \"/app/main.py:ro\": {\"type\": \"file\", \"text\": \"open('/out/answer.txt', 'w').write(str(6 * 7))\"},
   \"/out\": {\"type\": \"directory\", \"response\": true}}}
 gives back volumes./out.files = {\"answer.txt\": \"42\"}.
 
