@@ -223,6 +223,32 @@ fn wait_returns_before_the_exit_and_finishes_with_it() {
 }
 
 #[test]
+fn how_a_container_ends_is_told_whatever_ends_it() {
+    let bench = Bench::new(engine(), "end");
+    let client = &bench.client;
+    let end = |script: &str, during: &dyn Fn(&str)| {
+        let id = bench.create(&bench.config(script));
+        let mut attached = client.container_attach(&id).unwrap();
+        let end = client.container_end(&id).unwrap();
+        client.container_start(&id).unwrap();
+        during(&id);
+        std::io::copy(&mut attached.stream, &mut std::io::sink()).unwrap();
+        let end = end.finish().unwrap();
+        assert_eq!(client.container_ended(&id).unwrap(), end, "{script}");
+        client.container_remove(&id).unwrap();
+        end.exit_code
+    };
+    assert_eq!(end("exit 0", &|_| {}), 0);
+    assert_eq!(end("exit 7", &|_| {}), 7);
+    let kill = |id: &str| client.container_kill(id, "KILL").unwrap();
+    assert_eq!(end("sleep 100", &kill), 137);
+    // Longer than an event may be late.
+    assert_eq!(end("exec >&- 2>&-; sleep 3; exit 9", &|_| {}), 9);
+    assert_eq!(status_of(client.container_ended("nope")).0, 404);
+    bench.assert_nothing_is_left_behind();
+}
+
+#[test]
 fn logs_are_the_output_again() {
     let bench = Bench::new(engine(), "logs");
     let mut config = bench.config("echo hello");

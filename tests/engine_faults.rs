@@ -353,6 +353,75 @@ fn wait_is_pending_as_soon_as_the_head_has_arrived() {
 }
 
 #[test]
+fn where_no_event_tells_of_the_end_wait_does() {
+    let chunked = "200 OK\r\nTransfer-Encoding: chunked";
+    let inspected = r#"{"Id":"x","State":{"Status":"exited","Running":false,"ExitCode":5,"OOMKilled":true},"Config":{}}"#;
+    let (hung_up, was_hung_up) = channel();
+    let events: [(&str, Box<dyn Fn() -> Reply + Send + Sync>, bool); 5] = [
+        (
+            "forbidden",
+            Box::new(|| Reply::Json(403, "{\"message\":\"not these\"}")),
+            true,
+        ),
+        (
+            "cut",
+            Box::new(move || answer(chunked, "4\r\n{\"St\r\n")),
+            false,
+        ),
+        (
+            "ended",
+            Box::new(move || answer(chunked, "0\r\n\r\n")),
+            false,
+        ),
+        (
+            "without a code",
+            Box::new(move || {
+                answer(
+                    chunked,
+                    &chunk("{\"Type\":\"container\",\"Action\":\"die\"}\n"),
+                )
+            }),
+            false,
+        ),
+        (
+            "silent",
+            // The head, and never an event.
+            Box::new(move || {
+                Reply::Held(
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                    hung_up.clone(),
+                )
+            }),
+            false,
+        ),
+    ];
+    for (name, event, is_before_start) in events {
+        let engine = FakeEngine::new(move |request| match () {
+            () if request.line.contains("/events") => event(),
+            () if request.line.contains("/wait") => Reply::Json(200, "{\"StatusCode\":5}"),
+            () => Reply::Json(200, inspected),
+        });
+        let end = engine
+            .client()
+            .container_end("x")
+            .unwrap()
+            .finish()
+            .unwrap();
+        assert_eq!((end.exit_code, end.oom_killed), (5, true), "{name}");
+        let condition = match is_before_start {
+            true => "next-exit",
+            false => "not-running",
+        };
+        let seen = engine.seen();
+        assert!(
+            seen[1].ends_with(&format!("/wait?condition={condition}")),
+            "{name}: {seen:?}"
+        );
+    }
+    was_hung_up.recv_timeout(SOON).unwrap();
+}
+
+#[test]
 fn stdin_is_attached_only_to_an_engine_that_agrees() {
     let cases = [
         ("101 UPGRADED\r\nUpgrade: tcp", "", "101"),

@@ -18,6 +18,8 @@ pub(super) enum Limits {
     Total(Duration),
     /// Each step to the head of the answer gets [`CALL_TIMEOUT`]; the body may take for ever.
     Head,
+    /// As [`Limits::Head`], and no single read may take longer than this.
+    Paced(Duration),
     /// Only connecting and sending are bounded.
     Patient,
     /// No single read or write may stand still for longer than [`STALL_TIMEOUT`].
@@ -28,7 +30,7 @@ impl Limits {
     pub(super) fn timeout(self) -> Duration {
         match self {
             Self::Total(timeout) => timeout,
-            Self::Head | Self::Patient => CALL_TIMEOUT,
+            Self::Head | Self::Paced(_) | Self::Patient => CALL_TIMEOUT,
             Self::Stall => STALL_TIMEOUT,
         }
     }
@@ -47,6 +49,12 @@ impl Limits {
                 .timeout_send_request(limit)
                 .timeout_send_body(limit)
                 .timeout_recv_response(limit),
+            Self::Paced(read_limit) => config
+                .timeout_connect(limit)
+                .timeout_send_request(limit)
+                .timeout_send_body(limit)
+                .timeout_recv_response(limit)
+                .timeout_per_read(Some(read_limit)),
             Self::Patient => config
                 .timeout_connect(limit)
                 .timeout_send_request(limit)

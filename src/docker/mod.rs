@@ -8,6 +8,7 @@ mod answer;
 mod call;
 pub mod container;
 mod error;
+pub mod events;
 pub mod host;
 pub mod image;
 mod messages;

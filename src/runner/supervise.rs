@@ -5,7 +5,8 @@ use super::output::{Capture, Captured};
 use super::whole::WholeChars;
 use super::{Encoding, Error, Event, Reason, RunSpec, Sink};
 use crate::cancel::Cancel;
-use crate::docker::container::{Attached, PendingWait, Stdin, StdinInterrupt};
+use crate::docker::container::{Attached, Stdin, StdinInterrupt};
+use crate::docker::events::{End, PendingEnd};
 use crate::docker::stdcopy::{Stream, demultiplex, messages};
 use crate::docker::{self, Client};
 use crossbeam_channel::{after, select};
@@ -28,7 +29,7 @@ pub(crate) struct Ending {
 struct Prepared {
     output: Attached,
     stdin: Option<Stdin>,
-    wait: PendingWait,
+    end: PendingEnd,
 }
 
 /// Runs a created container to its end: its own, its time limit's, or the caller's.
@@ -47,7 +48,7 @@ pub(crate) fn supervise(
 
     let (finished, timeout) = (Cancel::new(), spec.timeout);
     let mut streams = (Tap::new(spec, Event::Stdout), Tap::new(spec, Event::Stderr));
-    let (killed, exit_code) = std::thread::scope(|scope| {
+    let (killed, mut end) = std::thread::scope(|scope| {
         // However this block is left, the watchdog must hear of it, or the scope would never end.
         let _finished = FireOnDrop(&finished);
         let (kill_after, heard) = ((timeout, cancel), &finished);
@@ -58,20 +59,20 @@ pub(crate) fn supervise(
             .map_err(|error| Error::Overloaded(format!("no thread for the watchdog: {error}")))?;
         let _interrupt = feed(scope, prepared.stdin, stdin)?;
         read(prepared.output, &mut streams, sink)?;
-        let exit = prepared.wait.finish()?;
+        let end = prepared.end.finish()?;
         finished.fire();
         let killed = watchdog.join().unwrap_or(None);
-        Ok::<_, Error>((killed, exit.status_code))
+        Ok::<_, Error>((killed, end))
     })?;
     let run = started.elapsed();
-    let oom_killed = oom_killed(client, container)?;
+    if end.exit_code != 0 && killed.is_none() && !end.oom_killed {
+        // The event may have come too late. Only here, since asking waits until the network is down.
+        end.oom_killed = client.container_oom_killed(container)?;
+    }
     Ok(Ending {
-        exit_code: Some(exit_code),
-        // A container that ended by itself just before the signal came did not end by it.
-        reason: killed
-            .filter(|_| exit_code == KILLED)
-            .unwrap_or_else(|| natural_reason(exit_code, oom_killed)),
-        oom_killed,
+        exit_code: Some(end.exit_code),
+        reason: reason(killed, end),
+        oom_killed: end.oom_killed,
         stdout: streams.0.capture.finish(spec.output_encoding),
         stderr: streams.1.capture.finish(spec.output_encoding),
         start: started - before_start,
@@ -91,7 +92,7 @@ pub(crate) fn follow(
     let finished = Cancel::new();
     let left = spec.timeout.saturating_sub(Moment::now().since(started));
     let mut streams = (Tap::new(spec, Event::Stdout), Tap::new(spec, Event::Stderr));
-    let (killed, exit_code) = std::thread::scope(|scope| {
+    let (killed, end) = std::thread::scope(|scope| {
         let _finished = FireOnDrop(&finished);
         let (kill_after, heard) = ((left, cancel), &finished);
         let watchdog = Builder::new()
@@ -100,15 +101,14 @@ pub(crate) fn follow(
             .spawn_scoped(scope, move || watch(client, container, kill_after, heard))
             .map_err(|error| Error::Engine(format!("no thread for the watchdog: {error}")))?;
         read_log(output, &mut streams, sink)?;
-        let exit = client.container_wait_stopped(container)?.finish()?;
+        let end = client.container_ended(container)?;
         finished.fire();
-        Ok::<_, Error>((watchdog.join().unwrap_or(None), exit.status_code))
+        Ok::<_, Error>((watchdog.join().unwrap_or(None), end))
     })?;
-    let oom_killed = oom_killed(client, container)?;
     Ok(Ending {
-        exit_code: Some(exit_code),
-        reason: killed.unwrap_or_else(|| natural_reason(exit_code, oom_killed)),
-        oom_killed,
+        exit_code: Some(end.exit_code),
+        reason: reason(killed, end),
+        oom_killed: end.oom_killed,
         stdout: streams.0.capture.finish(spec.output_encoding),
         stderr: streams.1.capture.finish(spec.output_encoding),
         start: Duration::ZERO,
@@ -175,7 +175,7 @@ fn prepare(client: &Client, container: &str, feeds_stdin: bool) -> Result<Prepar
         } else {
             None
         },
-        wait: client.container_wait_next_exit(container)?,
+        end: client.container_end(container)?,
     })
 }
 
@@ -291,17 +291,15 @@ impl Tap {
     }
 }
 
-fn oom_killed(client: &Client, container: &str) -> Result<bool, Error> {
-    match client.container_inspect(container) {
-        Ok(inspected) => Ok(inspected.state.oom_killed),
-        // Somebody removed it under our hands; how it ended we know from `wait`.
-        Err(docker::Error::Status { status: 404, .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// The exit code of a container that was killed: 128 + SIGKILL.
 const KILLED: i64 = 137;
+
+/// A container that ended by itself just before the signal came did not end by it.
+fn reason(killed: Option<Reason>, end: End) -> Reason {
+    killed
+        .filter(|_| end.exit_code == KILLED)
+        .unwrap_or_else(|| natural_reason(end.exit_code, end.oom_killed))
+}
 
 fn natural_reason(exit_code: i64, oom_killed: bool) -> Reason {
     const SIGNALS: std::ops::RangeInclusive<i64> = 129..=192;

@@ -13,31 +13,34 @@ use std::time::{Duration, Instant};
 /// one needs none, `make build` proves.
 struct Image(String);
 
+/// The script builds in one directory, and the builder takes layers of images that another test may be removing.
+static BUILDING: Mutex<()> = Mutex::new(());
+
 impl Image {
     fn build(name: &str) -> Self {
         require_engine();
         let image = Self(format!("oneoff-image-test:{name}-{}", std::process::id()));
         let binary = env!("CARGO_BIN_EXE_oneoff-docker-runner");
         let context = Directory::new("image");
-        // The script builds in a directory of its own, which must not be another's at the same time.
-        static BUILDING: Mutex<()> = Mutex::new(());
         let building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         run(script("image.sh").args([binary, &image.0]));
-        drop(building);
         let libraries = context.file("libraries.tar");
         let pack = format!("ldd {binary} | grep -o '/[^ ]*' | tar -chPf {libraries} -T -");
         run(Command::new("sh").args(["-c", &pack]));
         let recipe = format!("FROM {}\nADD libraries.tar /\n", image.0);
         std::fs::write(context.path().join("Dockerfile"), recipe).unwrap();
         docker(&["build", "--tag", &image.0, context.path().to_str().unwrap()]);
+        drop(building);
         image
     }
 }
 
 impl Drop for Image {
     fn drop(&mut self) {
+        let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         // The one below it, without libraries, goes with it.
-        docker(&["rmi", &self.0]);
+        let removed = Command::new("docker").args(["rmi", &self.0]).output();
+        assert!(std::thread::panicking() || removed.unwrap().status.success());
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Reply {
     Drip(&'static [u8]),
     /// Nothing, until the client hangs up; then the sender is told.
     Silence(Sender<()>),
+    /// Bytes, and then silence as above.
+    Held(&'static [u8], Sender<()>),
 }
 
 pub(crate) struct FakeEngine {
@@ -155,6 +157,12 @@ fn serve(stream: UnixStream, script: &Script, seen: &Mutex<Vec<String>>) {
                     }
                     std::thread::sleep(Duration::from_millis(20));
                 }
+            }
+            Reply::Held(bytes, hung_up) => {
+                let _ = writer.write_all(bytes);
+                let _ = reader.read(&mut [0]);
+                let _ = hung_up.send(());
+                return;
             }
             Reply::Silence(hung_up) => {
                 let _ = reader.read(&mut [0]);

@@ -1,0 +1,181 @@
+//! How one container ends: told by `GET /events`, and by `wait` where events do not come.
+use super::answer::EngineStream;
+use super::call::{Call, Limits};
+use super::container::PendingWait;
+use super::{Client, Error};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::io::{BufReader, Read};
+use std::time::Duration;
+use ureq::http::Method;
+
+const CALL: &str = "container_end";
+/// How long an event may be late once the container's output has ended. Later, `wait` is asked: the container may have
+/// closed its output and live on, or this engine (or a proxy before it) tells no such events.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The exit code; 128 + signal where a signal ended it.
+    pub exit_code: i64,
+    /// Whether the engine told, before the end, that a process was killed for want of memory. It may still come to know.
+    pub oom_killed: bool,
+}
+
+/// A container's end, watched since before its start; [`PendingEnd::finish`] blocks for it.
+pub struct PendingEnd {
+    client: Client,
+    container: String,
+    source: Source,
+}
+
+enum Source {
+    Events(BufReader<EngineStream>),
+    /// The engine does not let us listen.
+    Wait(PendingWait),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Event {
+    action: String,
+    #[serde(default)]
+    actor: Actor,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Actor {
+    attributes: BTreeMap<String, String>,
+}
+
+impl Client {
+    /// `GET /events?filters={"container":[id],"event":["die","oom"]}`, to be issued before start. The event comes before
+    /// the engine takes the container's network down, which `wait` waits for: 50 to 100 ms sooner on a bridge.
+    pub fn container_end(&self, id: &str) -> Result<PendingEnd, Error> {
+        let filters = serde_json::json!({ "container": [id], "event": ["die", "oom"] });
+        let call = Call::new(CALL, Method::GET, "/events".into())
+            // Whatever the clocks say: nothing is lost between the head of the answer and the subscription.
+            .query("since", "1")
+            .query("filters", &filters.to_string());
+        let source = match self.send(call.limits(Limits::Paced(PATIENCE))) {
+            Ok(answer) => Source::Events(BufReader::new(answer.stream())),
+            Err(error) => {
+                log::debug!("no events, so wait has to tell: {error}");
+                Source::Wait(self.container_wait_next_exit(id)?)
+            }
+        };
+        Ok(PendingEnd {
+            client: self.clone(),
+            container: id.to_owned(),
+            source,
+        })
+    }
+
+    /// The end of a container that has been started, as `wait` tells it: at once if it has ended.
+    pub fn container_ended(&self, id: &str) -> Result<End, Error> {
+        Ok(End {
+            exit_code: self.container_wait_stopped(id)?.finish()?.status_code,
+            oom_killed: self.container_oom_killed(id)?,
+        })
+    }
+
+    /// What `GET /containers/{id}/json` says of it; the answer waits until the end has been dealt with. One that somebody
+    /// removed was not.
+    pub fn container_oom_killed(&self, id: &str) -> Result<bool, Error> {
+        match self.container_inspect(id) {
+            Ok(inspected) => Ok(inspected.state.oom_killed),
+            Err(Error::Status { status: 404, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl PendingEnd {
+    /// Blocks until the container has ended, without a deadline (something else kills it). To be called when its output
+    /// has ended, soon after which the event is due.
+    pub fn finish(self) -> Result<End, Error> {
+        let (mut oom_killed, wait) = match self.source {
+            Source::Wait(wait) => (false, wait),
+            Source::Events(events) => match end(events) {
+                Ok(end) => return Ok(end),
+                Err(Missed { oom_killed, reason }) => {
+                    log::debug!("no event of the end of {}: {reason}", self.container);
+                    let wait = self.client.container_wait_stopped(&self.container)?;
+                    (oom_killed, wait)
+                }
+            },
+        };
+        let exit_code = wait.finish()?.status_code;
+        oom_killed |= self.client.container_oom_killed(&self.container)?;
+        Ok(End {
+            exit_code,
+            oom_killed,
+        })
+    }
+}
+
+/// The events ended, or made no sense, before they told of the end.
+#[derive(Debug, PartialEq, Eq)]
+struct Missed {
+    oom_killed: bool,
+    reason: String,
+}
+
+fn end(source: impl Read) -> Result<End, Missed> {
+    let mut oom_killed = false;
+    for event in serde_json::Deserializer::from_reader(source).into_iter::<Event>() {
+        let missed = |reason: String| Missed { oom_killed, reason };
+        let event = event.map_err(|error| missed(error.to_string()))?;
+        match event.action.as_str() {
+            "oom" => oom_killed = true,
+            "die" => {
+                let code = event.actor.attributes.get("exitCode");
+                let exit_code = code.and_then(|code| code.parse().ok());
+                let exit_code = exit_code.ok_or_else(|| missed("no exit code".into()))?;
+                return Ok(End {
+                    exit_code,
+                    oom_killed,
+                });
+            }
+            _ => {}
+        }
+    }
+    Err(Missed {
+        oom_killed,
+        reason: "the events ended".into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_told_by_the_first_die_event() {
+        let oom = r#"{"status":"oom","id":"x","Type":"container","Action":"oom","Actor":{"ID":"x","Attributes":{}}}"#;
+        let die = r#"{"Type":"container","Action":"die","Actor":{"ID":"x","Attributes":{"exitCode":"137","image":"i"}},"time":1}"#;
+        let told = |exit_code, oom_killed| {
+            Ok(End {
+                exit_code,
+                oom_killed,
+            })
+        };
+        assert_eq!(end(format!("{die}\n").as_bytes()), told(137, false));
+        assert_eq!(
+            end(format!("{oom}\n{oom}\n{die}\n{{").as_bytes()),
+            told(137, true)
+        );
+        for (broken, oom_killed) in [
+            ("", false),
+            (oom, true),
+            ("{", false),
+            ("[]", false),
+            (r#"{"Action":"die"}"#, false),
+        ] {
+            let missed = end(broken.as_bytes()).map_err(|missed| missed.oom_killed);
+            assert_eq!(missed, Err(oom_killed), "{broken}");
+        }
+    }
+}
