@@ -7,7 +7,7 @@ use crate::http::{Handler, Reply, Request, Server, ServerConfig};
 use crate::mcp::{self, Mcp, Toolset};
 use crate::problem::Problem;
 use crate::rest;
-use crate::runner::{Runner, Settings};
+use crate::runner::{Lifetime, Runner, Settings};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ impl App {
         })?;
         // The port is part of the default instance name; who holds it has no live predecessor.
         let instance = instance(config, &server.local_addr().port().to_string());
-        let runner = runner(config, client, instance)?;
+        let runner = runner(config, client, (instance, Lifetime::Engine))?;
         runner
             .patrol()
             .map_err(|error| format!("no thread for the reaper: {error}"))?;
@@ -117,7 +117,8 @@ pub fn stdio(config: &Config, stop: &Cancel) -> Result<(), String> {
     // Several may run at once beside a server, so each has a name of its own, whatever is configured.
     let place = format!("stdio:{}", std::process::id());
     let name = config.instance.clone().unwrap_or_else(host_name);
-    let runner = runner(config, client(config)?, format!("{name}:{place}"))?;
+    let instance = format!("{name}:{place}");
+    let runner = runner(config, client(config)?, (instance, Lifetime::Process))?;
     runner
         .patrol()
         .map_err(|error| format!("no thread for the reaper: {error}"))?;
@@ -159,7 +160,7 @@ fn mcp_settings(config: &Config) -> mcp::Settings {
 /// The `reap` subcommand: one sweep under this configuration's instance name.
 pub fn reap(config: &Config) -> Result<u64, String> {
     let instance = instance(config, &config.port.to_string());
-    runner(config, client(config)?, instance)?
+    runner(config, client(config)?, (instance, Lifetime::Engine))?
         .sweep()
         .map_err(|error| error.to_string())
 }
@@ -179,13 +180,18 @@ fn instance(config: &Config, place: &str) -> String {
         .unwrap_or_else(|| format!("{}:{place}", host_name()))
 }
 
-fn runner(config: &Config, client: Client, instance: String) -> Result<Runner, String> {
+fn runner(
+    config: &Config,
+    client: Client,
+    (instance, lifetime): (String, Lifetime),
+) -> Result<Runner, String> {
     let settings = Settings {
         instance,
         max_concurrent_runs: config.max_concurrent_runs,
         queue_length: config.queue_length,
         pull_timeout: config.pull_timeout,
         keeping: config.keeping,
+        lifetime,
         policy: config.policy.clone(),
     };
     Runner::new(settings, client).map_err(|error| format!("no threads for the runner: {error}"))

@@ -357,7 +357,8 @@ fn where_no_event_tells_of_the_end_wait_does() {
     let chunked = "200 OK\r\nTransfer-Encoding: chunked";
     let inspected = r#"{"Id":"x","State":{"Status":"exited","Running":false,"ExitCode":5,"OOMKilled":true},"Config":{}}"#;
     let (hung_up, was_hung_up) = channel();
-    let events: [(&str, Box<dyn Fn() -> Reply + Send + Sync>, bool); 5] = [
+    type Events = Box<dyn Fn() -> Reply + Send + Sync>;
+    let events: [(&str, Events, bool); 5] = [
         (
             "forbidden",
             Box::new(|| Reply::Json(403, "{\"message\":\"not these\"}")),

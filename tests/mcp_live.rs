@@ -287,6 +287,11 @@ struct Spoken {
 
 impl Spoken {
     fn running(instance: &str) -> Self {
+        Self::busy(instance, &[run(1, "echo begun; sleep 100")])
+    }
+
+    /// Busy with the last of these messages, whose run says that it has begun.
+    fn busy(instance: &str, messages: &[Value]) -> Self {
         support::require_engine();
         let mut child = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
             .arg("stdio")
@@ -298,10 +303,15 @@ impl Spoken {
             .unwrap();
         let label = format!("oneoff.instance={instance}:stdio:{}", child.id());
         let mut stdin = child.stdin.take().unwrap();
-        writeln!(stdin, "{}", run(1, "echo begun; sleep 100")).unwrap();
+        for message in messages {
+            writeln!(stdin, "{message}").unwrap();
+        }
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         while !lines.next().unwrap().unwrap().contains("begun") {}
-        assert_eq!(support::leftovers(&label).len(), 1);
+        let begun = Instant::now();
+        while support::leftovers(&label).len() < messages.len() {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+        }
         Self {
             child,
             stdin,
@@ -333,6 +343,15 @@ fn stdio_ends_with_a_signal_and_takes_its_containers_along() {
         assert!(killed.success());
         std::mem::forget(stdin);
     });
+}
+
+#[test]
+fn nobody_goes_on_with_detached_runs_of_stdio_so_they_end_with_it() {
+    let arguments = |command| json!({"name": "run_container", "arguments": detached(command)});
+    let detached = |id: u64, command| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": arguments(command)});
+    let messages = [detached(1, "sleep 100"), run(2, "echo begun; sleep 100")];
+    let spoken = Spoken::busy(&format!("stdio-detached-{}", std::process::id()), &messages);
+    spoken.ends_with_nothing_left(|stdin, _| drop(stdin));
 }
 
 #[test]
@@ -592,13 +611,162 @@ fn stopping_the_server_ends_streams_and_calls() {
     while busy.next().is_some() {}
 }
 
+/// The result of a tool, asked for without a session.
+fn ask(server: &Server, name: &str, arguments: Value) -> Value {
+    let body = call(1, name, arguments, json!({})).to_string();
+    send(server, "POST", "/mcp", &[], &body).json()["result"].clone()
+}
+
+fn detached(command: &str) -> Value {
+    json!({"image": IMAGE, "command": ["sh", "-c", command], "network": "none", "detach": true})
+}
+
+#[test]
+fn a_detached_run_outlives_its_session_and_is_told_in_pages_to_whoever_asks() {
+    let server = Server::start();
+    let mut stream = Stream::session(&server, "gone");
+    let script =
+        "echo one; echo err >&2; cat; while [ ! -e /d/go ]; do sleep 0.1; done; echo two; exit 5";
+    let mut arguments = detached(script);
+    arguments["stdin"] = json!("fed\n");
+    arguments["volumes"] = json!({"/d": {"type": "directory"},
+        "/d/out": {"type": "file", "text": "left", "response": true}});
+    post(
+        &server,
+        "gone",
+        &call(1, "run_container", arguments, json!({})),
+    );
+    let accepted = stream.message()["result"]["structuredContent"].clone();
+    drop(stream);
+    let id = accepted["id"].as_str().unwrap();
+    let container = server.await_running();
+
+    let mut seen = (String::new(), String::new(), Value::Null);
+    while seen.0 != "one\nfed\n" || seen.1 != "err\n" {
+        let place = json!({"id": id, "wait_secs": 20, "cursor": seen.2});
+        let page = ask(&server, "run_logs", place)["structuredContent"].clone();
+        assert_eq!(page["state"], "running", "{page}");
+        seen.0 += page["stdout"].as_str().unwrap();
+        seen.1 += page["stderr"].as_str().unwrap();
+        seen.2 = page["cursor"].clone();
+    }
+    let nothing =
+        ask(&server, "run_logs", json!({"id": id, "cursor": seen.2}))["structuredContent"].clone();
+    assert_eq!(
+        (&nothing["stdout"], &nothing["cursor"]),
+        (&json!(""), &seen.2)
+    );
+    let listed = ask(&server, "list_runs", json!({"state": "running"}));
+    assert_eq!(listed["structuredContent"]["runs"][0]["id"], id, "{listed}");
+    docker(&["exec", &container, "touch", "/d/go"]);
+    let status = ask(&server, "run_status", json!({"id": id, "wait_secs": 20}));
+    let result = &status["structuredContent"]["result"];
+    assert_eq!(status["isError"], true, "{status}");
+    assert_eq!(
+        (&result["exit_code"], &result["stdout"]),
+        (&json!(5), &json!("one\nfed\ntwo\n"))
+    );
+    assert_eq!(
+        result["volumes"]["/d/out"],
+        json!({"type": "file", "text": "left"})
+    );
+    let last =
+        ask(&server, "run_logs", json!({"id": id, "cursor": seen.2}))["structuredContent"].clone();
+    assert_eq!(
+        (&last["stdout"], &last["state"], &last["has_more"]),
+        (&json!("two\n"), &json!("finished"), &json!(false))
+    );
+    let path = format!("/runs/{id}");
+    let plain = send(&server, "GET", &path, &[], "").json();
+    assert_eq!(
+        plain["result"]["stdout"], result["stdout"],
+        "the same run over REST"
+    );
+
+    // The next server knows it; a cursor of this one reads from the start.
+    let heir = Server::named(&server.kill(), &[]);
+    let again =
+        ask(&heir, "run_logs", json!({"id": id, "cursor": seen.2}))["structuredContent"].clone();
+    assert_eq!(again["stdout"], "one\nfed\ntwo\n");
+    assert!(
+        again["detail"].as_str().unwrap().contains("restarted"),
+        "{again}"
+    );
+    let wrong = ask(&heir, "run_logs", json!({"id": id, "cursor": "x"}));
+    assert!(
+        wrong["content"][0]["text"]
+            .as_str()
+            .unwrap()
+            .contains("cursor: expected"),
+        "{wrong}"
+    );
+    ask(&heir, "cancel_run", json!({"id": id}));
+    assert_eq!(ask(&heir, "run_status", json!({"id": id}))["isError"], true);
+    heir.stop();
+}
+
+#[test]
+fn cancelling_a_detached_run_keeps_what_it_printed_and_takes_its_container_along() {
+    let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "1")]);
+    let start = |command: &str| {
+        let accepted = ask(&server, "run_container", detached(command));
+        accepted["structuredContent"]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (goes_on, waits) = (start("echo begun; sleep 100"), start("echo never"));
+    ask(&server, "run_logs", json!({"id": goes_on, "wait_secs": 20}));
+    for (id, stdout) in [(&waits, ""), (&goes_on, "begun\n")] {
+        let ended = ask(&server, "cancel_run", json!({"id": id}));
+        let told = &ended["structuredContent"];
+        assert_eq!(
+            (&ended["isError"], &told["state"]),
+            (&json!(false), &json!("finished")),
+            "{ended}"
+        );
+        assert_eq!(
+            (&told["result"]["reason"], &told["result"]["stdout"]),
+            (&json!("cancelled"), &json!(stdout))
+        );
+        ask(&server, "cancel_run", json!({"id": id}));
+    }
+    gone_within_two_seconds(&server);
+    server.stop();
+}
+
+#[test]
+fn a_page_of_logs_is_bounded_and_all_pages_together_are_everything() {
+    let server = Server::start();
+    let accepted = ask(&server, "run_container", detached("seq 1 200000"));
+    let id = &accepted["structuredContent"]["id"];
+    ask(&server, "run_status", json!({"id": id, "wait_secs": 30}));
+    let (mut printed, mut cursor, mut pages) = (String::new(), Value::Null, 0);
+    loop {
+        let result = ask(&server, "run_logs", json!({"id": id, "cursor": cursor}));
+        assert!(result.to_string().len() < 900_000);
+        let page = &result["structuredContent"];
+        printed += page["stdout"].as_str().unwrap();
+        cursor = page["cursor"].clone();
+        pages += 1;
+        if page["has_more"] == false {
+            break;
+        }
+    }
+    let expected: String = (1..=200_000).map(|n| format!("{n}\n")).collect();
+    assert!(
+        printed == expected && pages > 3,
+        "{pages} pages, {} bytes",
+        printed.len()
+    );
+    ask(&server, "cancel_run", json!({"id": id}));
+    server.stop();
+}
+
 #[test]
 fn files_travel_as_text_through_runs_and_volumes() {
     let server = Server::start();
-    let ask = |name: &str, arguments: Value| {
-        let body = call(1, name, arguments, json!({})).to_string();
-        send(&server, "POST", "/mcp", &[], &body).json()["result"].clone()
-    };
+    let ask = |name: &str, arguments: Value| ask(&server, name, arguments);
     let name = format!("mcp-{}", std::process::id());
     let made = ask(
         "create_volume",

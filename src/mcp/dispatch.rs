@@ -16,7 +16,8 @@ const LIST_TTL_MS: u64 = 3_600_000;
 const INSTRUCTIONS: &str = "\
 Runs Docker containers, one per call, and gives back exit code, output and files. Start with run_container: give it an \
 image, a command and text files, and ask for files back with `response: true`. Nothing survives a run except named \
-volumes (create_volume, read_volume). An error result says what to correct.";
+volumes (create_volume, read_volume). What takes longer than a minute runs with `detach: true`: run_status, run_logs, \
+cancel_run and list_runs are for such runs. An error result says what to correct.";
 
 /// What the server has for every request.
 pub(super) struct Service {

@@ -6,7 +6,8 @@ use super::{problem, problems};
 use crate::cancel::Cancel;
 use crate::http::{Reply, Request, StreamWriter};
 use crate::problem::Problem;
-use crate::runner::{Cancelled, Error, Next, Phase, RunEvents, RunResult, RunState, Runner};
+use crate::runner::wire::Wire;
+use crate::runner::{Error, Next, Phase, RunEvents, RunResult, RunState, Runner};
 use serde::Serialize;
 use serde_json::Value;
 use std::io;
@@ -17,8 +18,8 @@ use std::time::Duration;
 pub struct RunBody<'a> {
     /// The run's id.
     pub id: &'a str,
-    /// `queued`, `pulling`, `running` or `finished`.
-    pub state: &'static str,
+    /// How far it has come.
+    pub state: Phase,
     /// When it was accepted (RFC 3339).
     pub created_at: &'a str,
     /// When its container started.
@@ -43,29 +44,13 @@ impl<'a> RunBody<'a> {
         let outcome = state.outcome.as_deref().map(Result::as_ref);
         Self {
             id: &state.id,
-            state: word(state.phase),
+            state: state.phase,
             created_at: &state.created_at,
             started_at: state.started_at.as_deref(),
             finished_at: state.finished_at.as_deref(),
             result: outcome.and_then(Result::ok),
             error: outcome.and_then(Result::err).map(problem),
         }
-    }
-}
-
-const PHASES: [Phase; 4] = [
-    Phase::Queued,
-    Phase::Pulling,
-    Phase::Running,
-    Phase::Finished,
-];
-
-fn word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Queued => "queued",
-        Phase::Pulling => "pulling",
-        Phase::Running => "running",
-        Phase::Finished => "finished",
     }
 }
 
@@ -160,12 +145,9 @@ pub fn list(runner: &Runner, request: &Request) -> Reply {
     const MOST: usize = 1000;
     let phase = match request.query("state") {
         None | Some("") => None,
-        Some(wanted) => match PHASES.into_iter().find(|phase| word(*phase) == wanted) {
+        Some(wanted) => match Phase::from_word(wanted) {
             Some(phase) => Some(phase),
-            None => {
-                let words = PHASES.map(word).join(", ");
-                return invalid("state", format!("expected one of: {words}"));
-            }
+            None => return invalid("state", format!("expected {}", Phase::EXPECTED)),
         },
     };
     let limit = match request.query("limit").map(str::parse::<usize>) {
@@ -196,9 +178,13 @@ pub fn get(runner: &Runner, id: &str) -> Reply {
 
 /// Cancels a run, or forgets one that has finished.
 pub fn delete(runner: &Runner, id: &str) -> Reply {
-    match runner.run_cancel(id) {
-        Ok(Cancelled::Now(state)) => Reply::json(202, &RunBody::of(&state)),
-        Ok(Cancelled::Forgotten(state)) => Reply::json(200, &RunBody::of(&state)),
+    let reply = |status, state: &RunState| Reply::json(status, &RunBody::of(state));
+    match runner.run_forget(id) {
+        Ok(Some(state)) => reply(200, &state),
+        Ok(None) => match runner.run_cancel(id) {
+            Ok(state) => reply(202, &state),
+            Err(error) => problems::reply(&error),
+        },
         Err(error) => problems::reply(&error),
     }
 }

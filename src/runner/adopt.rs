@@ -10,6 +10,7 @@ use super::registry::Entry;
 use super::removal::Object;
 use super::service::Inner;
 use super::stage::Staged;
+use super::whole::WholeChars;
 use super::{Encoding, Error, Event, RunResult, Sink};
 use crate::archive;
 use crate::docker::{self, ContainerSummary};
@@ -142,19 +143,26 @@ fn output_bytes(result: &RunResult) -> u64 {
 
 /// In which order it was printed is not known any more.
 fn replay(entry: &Entry, result: &RunResult, has_started: bool) {
-    let bytes = |text: &str| match entry.encoding {
-        Encoding::Utf8 => text.as_bytes().to_vec(),
-        Encoding::Base64 => archive::decode_base64(text).unwrap_or_default(),
-    };
     if has_started {
         entry.event(Event::Started);
     }
-    for event in [
-        Event::Stdout(bytes(&result.stdout)),
-        Event::Stderr(bytes(&result.stderr)),
-    ] {
-        if !matches!(&event, Event::Stdout(bytes) | Event::Stderr(bytes) if bytes.is_empty()) {
-            entry.event(event);
+    replay_stream(entry, &result.stdout, Event::Stdout);
+    replay_stream(entry, &result.stderr, Event::Stderr);
+}
+
+/// In pieces as a container's come, however much it is.
+fn replay_stream(entry: &Entry, text: &str, event: fn(Vec<u8>) -> Event) {
+    const PIECE_BYTES: usize = 32 * 1024;
+    match entry.encoding {
+        Encoding::Base64 => {
+            let bytes = archive::decode_base64(text).unwrap_or_default();
+            let pieces = bytes.chunks(PIECE_BYTES);
+            pieces.for_each(|piece| entry.event(event(piece.to_vec())));
+        }
+        Encoding::Utf8 => {
+            let mut whole = WholeChars::default();
+            let pieces = text.as_bytes().chunks(PIECE_BYTES);
+            pieces.for_each(|piece| entry.event(event(whole.push(piece))));
         }
     }
 }

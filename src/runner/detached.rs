@@ -6,7 +6,7 @@ use super::clock::Moment;
 use super::events::{Found, Outcome};
 use super::labels::Role;
 use super::record::{self, Ended, Facts};
-use super::registry::{Entry, Key, Phase, Place, RunState};
+use super::registry::{Entry, Key, Lifetime, Phase, Place, RunState};
 use super::service::Inner;
 use super::{Encoding, Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
 use crate::cancel::Cancel;
@@ -27,15 +27,6 @@ pub(super) struct Turn {
 const TICK: Duration = Duration::from_millis(500);
 /// How long nothing is started after a thread was not to be had.
 const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
-
-/// What [`Runner::run_cancel`] did.
-#[derive(Clone, Debug)]
-pub enum Cancelled {
-    /// The run was told to end; it may take a moment.
-    Now(RunState),
-    /// It had finished; it is not remembered any more.
-    Forgotten(RunState),
-}
 
 /// How long a run waits that cannot begin because the engine is away.
 const ENGINE_PAUSE: Duration = Duration::from_secs(1);
@@ -97,21 +88,10 @@ impl Runner {
             return Ok(entry.state());
         }
         let facts = Facts::new(&spec, key.as_ref());
-        let record = record::Request {
-            request: kept,
-            facts: facts.clone(),
-            had_auth,
-        };
         let held = inner.active.hold(spec.id());
         let entry = Arc::new(Entry::new(held, facts, log_bytes(&spec)));
-        // From here on it survives this process.
-        let recorded = inner.stage.keep(spec.id(), Role::Request, &record);
-        let recorded = recorded.inspect_err(|_| inner.registry.reject(key.as_ref()))?;
-        {
-            let mut kept = entry.kept();
-            kept.request = Some(recorded);
-            kept.auth = spec.auth;
-        }
+        let kept = inner.keep_request(&entry, spec, (kept, had_auth));
+        kept.inspect_err(|_| inner.registry.reject(key.as_ref()))?;
         inner.registry.accept(entry.clone(), key);
         inner.enqueue(entry.clone());
         Ok(entry.state())
@@ -138,35 +118,31 @@ impl Runner {
     /// What a run told, from the start or after a cursor. A cursor of an earlier process reads from the start.
     pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
         let entry = self.inner().entry(id)?;
-        let seen = cursor.and_then(|cursor| {
-            let (life, seen) = cursor.split_once('-')?;
-            let ours = life == super::labels::life();
-            seen.parse::<u64>().ok().filter(|_| ours)
-        });
+        let seen = cursor.and_then(seen);
         Ok(RunEvents {
             next: seen.map_or(0, |seen| seen.saturating_add(1)),
             entry,
         })
     }
 
-    /// Cancels a run that waits or goes on, keeping what it printed; forgets one that has finished.
-    pub fn run_cancel(&self, id: &str) -> Result<Cancelled, Error> {
+    /// Cancels a run that waits or goes on, which may take a moment; what it printed is kept. One that has finished stays
+    /// as it is.
+    pub fn run_cancel(&self, id: &str) -> Result<RunState, Error> {
         let inner = self.inner();
         let entry = inner.entry(id)?;
-        if entry.log.outcome().is_some() {
-            let state = entry.state();
-            inner.discard_outcomes(inner.registry.forget(id));
-            return Ok(Cancelled::Forgotten(state));
+        inner.cancel(&entry);
+        Ok(entry.state())
+    }
+
+    /// Forgets a run that has finished; gives how it stood. `None`: it has not finished.
+    pub fn run_forget(&self, id: &str) -> Result<Option<RunState>, Error> {
+        let inner = self.inner();
+        let state = inner.entry(id)?.state();
+        if state.outcome.is_none() {
+            return Ok(None);
         }
-        entry.cancel.fire();
-        if entry
-            .ticket()
-            .is_some_and(|ticket| inner.admission.leave(ticket))
-        {
-            let result = inner.cancelled(entry.id.clone(), entry.accepted);
-            inner.finish(&entry, Ok(result));
-        }
-        Ok(Cancelled::Now(entry.state()))
+        inner.discard_outcomes(inner.registry.forget(id));
+        Ok(Some(state))
     }
 
     /// Detached runs, newest first, of one phase or of all.
@@ -178,6 +154,13 @@ impl Runner {
             .take(limit)
             .collect()
     }
+}
+
+/// Number of the event at a cursor of this process.
+pub(super) fn seen(cursor: &str) -> Option<u64> {
+    let (life, seen) = cursor.split_once('-')?;
+    let is_ours = life == super::labels::life();
+    seen.parse().ok().filter(|_| is_ours)
 }
 
 /// How many bytes of events are kept of a run: its output's, and what pulls and the like take up.
@@ -200,6 +183,11 @@ impl RunEvents {
     /// The run's id.
     pub fn id(&self) -> &str {
         &self.entry.id
+    }
+
+    /// How the run stands.
+    pub fn state(&self) -> RunState {
+        self.entry.state()
     }
 
     /// How its output is to be told.
@@ -241,6 +229,51 @@ impl Inner {
             })
     }
 
+    /// From here on the run survives this process, if anything does.
+    fn keep_request(
+        &self,
+        entry: &Entry,
+        mut spec: RunSpec,
+        (request, had_auth): (Value, bool),
+    ) -> Result<(), Error> {
+        if self.lifetime == Lifetime::Process {
+            entry.kept().spec = Some(Box::new(spec));
+            return Ok(());
+        }
+        let record = record::Request {
+            request,
+            facts: entry.facts.clone(),
+            had_auth,
+        };
+        let recorded = self.stage.keep(&entry.id, Role::Request, &record)?;
+        let mut kept = entry.kept();
+        kept.request = Some(recorded);
+        kept.auth = spec.auth.take();
+        Ok(())
+    }
+
+    fn cancel(&self, entry: &Entry) {
+        entry.cancel.fire();
+        if entry
+            .ticket()
+            .is_some_and(|ticket| self.admission.leave(ticket))
+        {
+            let result = self.cancelled(entry.id.clone(), entry.accepted);
+            self.finish(entry, Ok(result));
+        }
+    }
+
+    /// Cancels every run, and waits until all have finished.
+    pub(super) fn end_detached(&self, deadline: Instant) {
+        for entry in self.registry.list() {
+            self.cancel(&entry);
+        }
+        match self.registry.settle(deadline) {
+            0 => {}
+            left => log::warn!("{left} detached runs did not end in time"),
+        }
+    }
+
     pub(super) fn enqueue(&self, entry: Arc<Entry>) {
         let (turns, waiting) = (self.turns.clone(), entry.clone());
         let turn = move |slot| {
@@ -261,7 +294,7 @@ impl Inner {
 
     /// Puts the outcome in the place of the request.
     pub(super) fn keep_outcome(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
-        if entry.kept().outcome.is_some() {
+        if self.lifetime == Lifetime::Process || entry.kept().outcome.is_some() {
             return;
         }
         let times = (entry.started(), entry.set_finished(Moment::now()));
@@ -280,9 +313,9 @@ impl Inner {
 
     pub(super) fn discard_outcomes(&self, entries: impl IntoIterator<Item = Arc<Entry>>) {
         for entry in entries {
-            let kept = entry.kept().clone();
-            for record in [kept.request, kept.outcome].into_iter().flatten() {
-                self.stage.discard(&record);
+            let kept = entry.kept();
+            for record in [&kept.request, &kept.outcome].into_iter().flatten() {
+                self.stage.discard(record);
             }
         }
     }
@@ -299,9 +332,14 @@ impl Inner {
 
     /// The run as it was asked for, from the engine's memory: what waits takes up no other.
     pub(super) fn recall(&self, entry: &Entry) -> Result<(RunSpec, bool), Error> {
-        let kept = entry.kept().clone();
+        if let Some(spec) = entry.kept().spec.take() {
+            return Ok((*spec, false));
+        }
         let broken = || Error::Engine("the request that the engine kept is gone".into());
-        let container = kept.request.ok_or_else(broken)?;
+        let (container, auth) = {
+            let kept = entry.kept();
+            (kept.request.clone().ok_or_else(broken)?, kept.auth.clone())
+        };
         let record: record::Request = self.stage.recall(&container)?.ok_or_else(broken)?;
         let front = Front {
             root: "body",
@@ -310,8 +348,8 @@ impl Inner {
         let mut spec = RunSpec::from_json(record.request, front, &self.policy)?;
         spec.id = entry.id.clone();
         spec.is_detached = true;
-        let lacks_auth = record.had_auth && kept.auth.is_none();
-        spec.auth = kept.auth;
+        let lacks_auth = record.had_auth && auth.is_none();
+        spec.auth = auth;
         Ok((spec, lacks_auth))
     }
 
@@ -323,7 +361,12 @@ impl Inner {
             }
             let outcome = self.attempt(&entry);
             let unreachable = matches!(outcome, Err(Error::EngineUnreachable(_)));
-            if !unreachable || entry.kept().may_have_started || entry.cancel.wait(ENGINE_PAUSE) {
+            let is_gone = self.lifetime == Lifetime::Process;
+            if !unreachable
+                || is_gone
+                || entry.kept().may_have_started
+                || entry.cancel.wait(ENGINE_PAUSE)
+            {
                 break outcome;
             }
         };

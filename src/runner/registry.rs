@@ -5,7 +5,8 @@ use super::active::HeldId;
 use super::clock::Moment;
 use super::events::{EventLog, Outcome};
 use super::record::Facts;
-use super::{Encoding, Error, Event, RunResult, Sink};
+use super::wire::wire_enum;
+use super::{Encoding, Error, Event, RunResult, RunSpec, Sink};
 use crate::cancel::Cancel;
 use crate::docker::AuthConfig;
 use std::collections::{HashMap, VecDeque};
@@ -23,17 +24,27 @@ pub struct Keeping {
     pub max_runs: usize,
 }
 
-/// How far a run has come.
+/// What detached runs end with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It waits for a slot, or is being prepared.
-    Queued,
-    /// Its image is being pulled.
-    Pulling,
-    /// Its container runs.
-    Running,
-    /// It has a result, or an error.
-    Finished,
+pub enum Lifetime {
+    /// With themselves: the engine keeps what is needed, and the next server of the name goes on with them.
+    Engine,
+    /// With this process, which nobody succeeds: they are in its memory only, and cancelled when it stops.
+    Process,
+}
+
+wire_enum! {
+    /// How far a run has come.
+    pub enum Phase {
+        /// It waits for a slot, or is being prepared.
+        Queued = "queued",
+        /// Its image is being pulled.
+        Pulling = "pulling",
+        /// Its container runs.
+        Running = "running",
+        /// It has a result, or an error.
+        Finished = "finished",
+    }
 }
 
 /// A detached run as it stands.
@@ -49,6 +60,8 @@ pub struct RunState {
     pub started_at: Option<String>,
     /// When its result was there.
     pub finished_at: Option<String>,
+    /// How its output is to be told.
+    pub output_encoding: Encoding,
     /// How it came out, once it has.
     pub outcome: Option<Arc<Outcome>>,
 }
@@ -67,8 +80,8 @@ pub(crate) struct Entry {
     _held: HeldId,
 }
 
-/// What the engine keeps of a run, and what it must not.
-#[derive(Clone, Default)]
+/// What is kept of a run: by the engine, and what it must not keep.
+#[derive(Default)]
 pub(crate) struct Kept {
     /// The container that carries the request.
     pub(crate) request: Option<String>,
@@ -79,6 +92,8 @@ pub(crate) struct Kept {
     /// The container that carries the outcome.
     pub(crate) outcome: Option<String>,
     pub(crate) auth: Option<AuthConfig>,
+    /// The run itself, where the engine keeps nothing.
+    pub(crate) spec: Option<Box<RunSpec>>,
 }
 
 struct Progress {
@@ -109,7 +124,7 @@ pub(crate) enum Place {
 pub(crate) struct Registry {
     keeping: Keeping,
     runs: Mutex<Runs>,
-    /// Somebody's acceptance was decided.
+    /// Somebody's acceptance was decided, or a run has finished.
     decided: Condvar,
 }
 
@@ -172,6 +187,7 @@ impl Entry {
                 .as_ref()
                 .and(progress.finished)
                 .map(|moment| moment.to_string()),
+            output_encoding: self.encoding,
             outcome,
         }
     }
@@ -308,6 +324,19 @@ impl Registry {
         self.lock().by_id.get(id).map(|listed| listed.entry.clone())
     }
 
+    /// Waits until every run has finished, at most until `deadline`; gives how many have not.
+    pub(crate) fn settle(&self, deadline: Instant) -> usize {
+        let mut runs = self.lock();
+        while runs.unfinished > 0 {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                break;
+            };
+            let waited = self.decided.wait_timeout(runs, left);
+            runs = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        runs.unfinished
+    }
+
     /// Newest first.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
         let runs = self.lock();
@@ -326,6 +355,7 @@ impl Registry {
         entry.set_finished(at);
         entry.log.finish(Arc::new(outcome));
         runs.unfinished -= 1;
+        self.decided.notify_all();
         runs.finished.push_back((entry.id.clone(), bytes));
         runs.finished_bytes += bytes;
         let mut gone = Vec::new();

@@ -142,17 +142,6 @@ wire_enum! {
     }
 }
 
-impl PullPolicy {
-    /// As it stands in JSON.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Always => "always",
-            Self::Missing => "missing",
-            Self::Never => "never",
-        }
-    }
-}
-
 wire_enum! {
     /// Kinds of mounts.
     pub enum VolumeKind {

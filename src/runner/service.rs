@@ -9,7 +9,7 @@ use super::labels::{Identity, Owner};
 use super::names::Names;
 use super::policy::Policy;
 use super::reaper::{Patrol, Reaper};
-use super::registry::{Keeping, Registry};
+use super::registry::{Keeping, Lifetime, Registry};
 use super::removal::Removal;
 use super::stage::Stage;
 use super::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
@@ -43,6 +43,8 @@ pub struct Settings {
     pub pull_timeout: Duration,
     /// How much is kept of detached runs, and how long.
     pub keeping: Keeping,
+    /// What detached runs end with.
+    pub lifetime: Lifetime,
     /// What callers may ask for.
     pub policy: Policy,
 }
@@ -59,6 +61,7 @@ pub(super) struct Inner {
     pub(super) removal: Removal,
     pub(super) active: Active,
     pub(super) registry: Registry,
+    pub(super) lifetime: Lifetime,
     pub(super) turns: Sender<Box<Turn>>,
     pub(super) stop: Cancel,
     adopted: AtomicBool,
@@ -154,6 +157,7 @@ impl Runner {
             removal,
             active: Active::default(),
             registry: Registry::new(settings.keeping),
+            lifetime: settings.lifetime,
             turns,
             stop: Cancel::new(),
             adopted: AtomicBool::new(false),
@@ -279,6 +283,9 @@ impl Runner {
             .take();
         if let Some(patrol) = patrol {
             patrol.stop();
+        }
+        if self.inner.lifetime == Lifetime::Process {
+            self.inner.end_detached(deadline);
         }
         self.inner.stop.fire();
         self.inner.removal.finish(deadline) + self.inner.active.count_unheld()

@@ -231,7 +231,7 @@ macro_rules! wire_struct {
 
         impl $name {
             /// The names of all fields, as they stand in JSON.
-            pub const FIELDS: &'static [&'static str] = &[$($crate::runner::wire::wire_name!($field $(= $wire)?)),*];
+            $vis const FIELDS: &'static [&'static str] = &[$($crate::runner::wire::wire_name!($field $(= $wire)?)),*];
         }
 
         impl $crate::runner::wire::Wire for $name {
@@ -269,14 +269,28 @@ macro_rules! wire_enum {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
         $vis enum $name { $($(#[$vattr])* #[serde(rename = $word)] $variant,)* }
 
+        impl $name {
+            /// As it stands in JSON.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            /// What this word means.
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)* _ => None }
+            }
+        }
+
         impl $crate::runner::wire::Wire for $name {
             const EXPECTED: &'static str = concat!("one of:" $(, " ", $word)*);
             fn take(value: serde_json::Value, reader: &mut $crate::runner::wire::Reader) -> Option<Self> {
                 match value.as_str() {
-                    $(Some($word) => Some(Self::$variant),)*
-                    Some(_) => {
-                        reader.fault(concat!("expected one of:" $(, " ", $word)*));
-                        None
+                    Some(word) => {
+                        let known = Self::from_word(word);
+                        if known.is_none() {
+                            reader.fault(concat!("expected one of:" $(, " ", $word)*));
+                        }
+                        known
                     }
                     None => {
                         let found = $crate::runner::wire::kind_of(&value);

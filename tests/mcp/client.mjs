@@ -67,6 +67,20 @@ result = await client.callTool({ name: "run_container", arguments: { image: 5, c
 assert.ok(result.isError && /arguments\.image[^]*arguments\.colour|arguments\.colour[^]*arguments\.image/.test(result.content[0].text));
 await assert.rejects(client.callTool({ name: "no_such_tool", arguments: {} }), /no_such_tool/);
 
+const ask = async (name, args) => (await client.callTool({ name, arguments: args }, undefined, long));
+result = await ask("run_container", { ...run("echo begun; sleep 1; echo done").arguments, detach: true });
+const { id } = result.structuredContent;
+assert.match(result.structuredContent.state, /queued|running/);
+let page = (await ask("run_logs", { id, wait_secs: 20 })).structuredContent;
+assert.equal(page.stdout, "begun\n");
+result = await ask("run_status", { id, wait_secs: 20 });
+assert.equal(result.structuredContent.result.stdout, "begun\ndone\n");
+page = (await ask("run_logs", { id, cursor: page.cursor })).structuredContent;
+assert.deepEqual([page.stdout, page.state, page.has_more], ["done\n", "finished", false]);
+assert.ok((await ask("list_runs", {})).structuredContent.runs.some((one) => one.id === id));
+assert.ok(!(await ask("cancel_run", { id })).isError);
+assert.ok((await ask("run_status", { id })).isError, "it is forgotten");
+
 const told = [];
 result = await client.callTool(run(`echo begun; sleep ${longSeconds}; echo done`), undefined, {
   timeout: relayed ? idle : 60_000,

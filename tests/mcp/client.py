@@ -93,9 +93,35 @@ async def steps(session, cancel):
     steps_told = [done for done, _ in told]
     assert len(told) >= 2 and steps_told == sorted(set(steps_told)), told
 
+    await detached(session)
     await cancelled(session, cancel)
     result = await session.call_tool("docker_health", {})
     assert not is_error(result), "the session lives on after a cancelled call"
+
+
+async def detached(session):
+    result = await session.call_tool("run_container", run("echo begun; sleep 1; echo done; exit 4", detach=True))
+    assert not is_error(result) and structured(result)["state"] in ("queued", "running"), text(result)
+    run_id = structured(result)["id"]
+    page = structured(await session.call_tool("run_logs", {"id": run_id, "wait_secs": 30}))
+    assert page["stdout"] == "begun\n", page
+    result = await session.call_tool("run_status", {"id": run_id, "wait_secs": 30})
+    assert is_error(result) and structured(result)["result"]["exit_code"] == 4, text(result)
+    page = structured(await session.call_tool("run_logs", {"id": run_id, "cursor": page["cursor"]}))
+    assert (page["stdout"], page["state"], page["has_more"]) == ("done\n", "finished", False), page
+    listed = structured(await session.call_tool("list_runs", {"state": "finished"}))["runs"]
+    assert [one["status"] for one in listed if one["id"] == run_id] == ["error: 4"], listed
+
+    result = await session.call_tool("run_container", run("echo begun; sleep 120", detach=True))
+    other = structured(result)["id"]
+    await session.call_tool("run_logs", {"id": other, "wait_secs": 30})
+    result = await session.call_tool("cancel_run", {"id": other})
+    assert not is_error(result) and structured(result)["result"]["reason"] == "cancelled", text(result)
+    for one in (run_id, other):
+        result = await session.call_tool("cancel_run", {"id": one})
+        assert not is_error(result), text(result)
+        result = await session.call_tool("run_status", {"id": one})
+        assert is_error(result) and "no such run" in text(result), text(result)
 
 
 async def cancelled(session, cancel):

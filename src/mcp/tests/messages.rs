@@ -39,6 +39,39 @@ fn requests(revision: Revision) -> Vec<(Value, &'static str)> {
         ),
         (call("run_container", json!({})), "CallToolResult"),
         (
+            call("run_container", json!({"image": "a", "detach": true})),
+            "CallToolResult",
+        ),
+        (
+            call("run_container", json!({"image": "gone", "detach": true})),
+            "CallToolResult",
+        ),
+        (
+            call("run_container", json!({"image": "a", "detach": 1})),
+            "CallToolResult",
+        ),
+        (
+            call("run_status", json!({"id": "queued"})),
+            "CallToolResult",
+        ),
+        (
+            call("run_status", json!({"id": "finished", "wait_secs": 1})),
+            "CallToolResult",
+        ),
+        (call("run_status", json!({"id": "fails"})), "CallToolResult"),
+        (
+            call("run_status", json!({"id": "broken"})),
+            "CallToolResult",
+        ),
+        (call("run_status", json!({"id": "none"})), "CallToolResult"),
+        (call("run_status", json!({})), "CallToolResult"),
+        (call("run_logs", json!({"id": "running"})), "CallToolResult"),
+        (
+            call("cancel_run", json!({"id": "running"})),
+            "CallToolResult",
+        ),
+        (call("list_runs", json!({})), "CallToolResult"),
+        (
             call("create_volume", json!({"name": "v"})),
             "CallToolResult",
         ),
@@ -128,6 +161,14 @@ fn structured_content_validates_against_the_output_schema() {
         ("run_container", json!({"image": "alpine"})),
         ("run_container", json!({"image": "fails"})),
         ("run_container", json!({"image": "large"})),
+        ("run_container", json!({"image": "a", "detach": true})),
+        ("run_status", json!({"id": "queued"})),
+        ("run_status", json!({"id": "finished", "wait_secs": 1})),
+        ("run_status", json!({"id": "fails"})),
+        ("run_status", json!({"id": "broken"})),
+        ("run_logs", json!({"id": "running", "cursor": "life-1"})),
+        ("cancel_run", json!({"id": "running"})),
+        ("list_runs", json!({"state": "finished", "limit": 2})),
         ("create_volume", json!({"name": "v"})),
         ("list_images", json!({})),
         ("docker_health", json!({})),
@@ -166,6 +207,78 @@ fn a_run_comes_back_with_text_and_what_it_left() {
 }
 
 #[test]
+fn how_a_detached_run_stands_is_told_and_a_failed_one_is_an_error_result() {
+    let mcp = front();
+    let accepted = &call(
+        &mcp,
+        "run_container",
+        &json!({"image": "a", "detach": true}),
+    )["result"];
+    assert_eq!(accepted["isError"], false);
+    assert_eq!(
+        accepted["structuredContent"],
+        json!({"id": "queued", "state": "queued", "created_at": "2026-01-01T00:00:00.000Z"})
+    );
+    for (id, state, is_error, words) in [
+        ("queued", "queued", false, "is queued"),
+        ("running", "running", false, "run_logs tells"),
+        (
+            "finished",
+            "finished",
+            false,
+            "has finished: success (exit code 0",
+        ),
+        (
+            "fails",
+            "finished",
+            true,
+            "has finished: error: 1 (exit code 1",
+        ),
+        ("broken", "finished", true, "no such image: x"),
+    ] {
+        let result = &call(&mcp, "run_status", &json!({"id": id}))["result"];
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(words), "{id}: {text}");
+        assert_eq!(
+            (&result["isError"], &result["structuredContent"]["state"]),
+            (&json!(is_error), &json!(state)),
+            "{id}"
+        );
+        let cancelled = &call(&mcp, "cancel_run", &json!({"id": id}))["result"];
+        assert_eq!(cancelled["isError"], false, "{id}");
+        let remark = match state {
+            "finished" => "It is forgotten now.",
+            _ => "It is remembered for a while",
+        };
+        let text = cancelled["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(remark), "{id}: {text}");
+    }
+    let listed = &call(&mcp, "list_runs", &json!({"state": "finished"}))["result"];
+    let told: Vec<&str> = listed["structuredContent"]["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, ["success", "error: 1", "failed"]);
+    mcp.close();
+}
+
+#[test]
+fn a_page_of_logs_fits_one_event_and_its_cursor_is_that_of_what_it_shows() {
+    let mcp = front();
+    let response = call(&mcp, "run_logs", &json!({"id": "running"}));
+    assert!(response.to_string().len() <= 900_000);
+    let page = &response["result"]["structuredContent"];
+    // Bytes that JSON writes six times as long, and JSON in JSON once more.
+    let shown = page["stdout"].as_str().unwrap().len() / (32 * 1024);
+    assert!((1..8).contains(&shown), "{shown}");
+    assert_eq!(page["cursor"], format!("life-{shown}"));
+    assert_eq!(page["has_more"], true);
+    mcp.close();
+}
+
+#[test]
 fn failures_are_results_a_model_can_act_on() {
     let mcp = front();
     for (name, arguments, told) in [
@@ -186,6 +299,49 @@ fn failures_are_results_a_model_can_act_on() {
         ),
         ("read_volume", json!({"name": "x"}), vec!["no such volume"]),
         ("docker_health", json!({"x": 1}), vec!["takes no arguments"]),
+        (
+            "run_container",
+            json!({"image": "a", "detach": "yes"}),
+            vec![
+                "arguments.detach: expected true or false, got a string",
+                "arguments.colour",
+            ],
+        ),
+        (
+            "run_container",
+            json!({"image": "gone", "detach": true}),
+            vec!["every slot is busy"],
+        ),
+        (
+            "run_status",
+            json!({"id": "none"}),
+            vec!["no such run", "list_runs"],
+        ),
+        (
+            "run_status",
+            json!({"wait_secs": 3601}),
+            vec![
+                "arguments.id: required",
+                "arguments.wait_secs: expected at most 3600",
+            ],
+        ),
+        (
+            "run_logs",
+            json!({"id": 1, "cursor": 2}),
+            vec![
+                "arguments.id: expected a string",
+                "arguments.cursor: expected",
+            ],
+        ),
+        (
+            "list_runs",
+            json!({"state": "done", "limit": 0, "x": 1}),
+            vec![
+                "arguments.state: expected one of: queued pulling running finished",
+                "arguments.limit: expected 1 to 200",
+                "arguments.x: unknown field",
+            ],
+        ),
     ] {
         let result = &call(&mcp, name, &arguments)["result"];
         assert_eq!(result["isError"], true, "{name} {arguments}");

@@ -11,7 +11,8 @@ use crate::cancel::Cancel;
 use crate::http::{ReplyBody, Request as HttpRequest, StreamWriter};
 use crate::problem::Fault;
 use crate::runner::{
-    CollectedVolume, Error, Event, Health, Image, Reason, RunResult, Sink, Timings,
+    CollectedVolume, Encoding, Error, Event, Health, Image, Phase, Piece, Reason, RunLogs,
+    RunResult, RunState, Sink, Timings,
 };
 use outlet::Pipe;
 use serde_json::json;
@@ -38,6 +39,30 @@ pub(super) fn trial_run(stdout: &str, stderr: &str, exit_code: i64) -> RunResult
         oom_killed: false,
         warnings: Vec::new(),
         timings: Timings::default(),
+    }
+}
+
+/// A detached run whose id says how it stands.
+fn detached(id: &str) -> RunState {
+    let outcome = match id {
+        "finished" => Some(Ok(trial_run("hello\n", "", 0))),
+        "fails" => Some(Ok(trial_run("", "no\n", 1))),
+        "broken" => Some(Err(Error::ImageNotFound("no such image: x".into()))),
+        _ => None,
+    };
+    let phase = match (Phase::from_word(id), &outcome) {
+        (_, Some(_)) => Phase::Finished,
+        (phase, None) => phase.unwrap_or(Phase::Running),
+    };
+    let moment = || "2026-01-01T00:00:00.000Z".to_owned();
+    RunState {
+        id: id.into(),
+        phase,
+        created_at: moment(),
+        started_at: (phase != Phase::Queued).then(moment),
+        finished_at: outcome.as_ref().map(|_| moment()),
+        output_encoding: Encoding::Utf8,
+        outcome: outcome.map(Arc::new),
     }
 }
 
@@ -77,6 +102,63 @@ impl Containers for Memory {
                 Ok(run)
             }
         }
+    }
+    fn check(&self, _: Value) -> Result<(), Error> {
+        Err(Error::Invalid(vec![fault("colour", "unknown field")]))
+    }
+    fn submit(&self, request: Value) -> Result<RunState, Error> {
+        match request["image"].as_str() {
+            Some("gone") => Err(Error::QueueFull {
+                retry_after_secs: 1,
+            }),
+            _ => Ok(detached("queued")),
+        }
+    }
+    fn run_state(&self, id: &str, patience: Duration, stop: &Cancel) -> Result<RunState, Error> {
+        if id == "forever" {
+            stop.wait(patience);
+        }
+        match id {
+            "none" => Err(Error::NotFound {
+                code: "run_not_found",
+                detail: "no such run".into(),
+            }),
+            id => Ok(detached(id)),
+        }
+    }
+    fn run_logs(
+        &self,
+        id: &str,
+        (cursor, _): (Option<&str>, usize),
+        _: (Duration, &Cancel),
+    ) -> Result<RunLogs, Error> {
+        let piece = |number: u64| Piece {
+            event: Event::Stdout(vec![1; 32 * 1024]),
+            cursor: format!("life-{number}"),
+        };
+        Ok(RunLogs {
+            state: detached(id),
+            output_encoding: Encoding::Utf8,
+            pieces: (1..=8).map(piece).collect(),
+            cursor: Some("life-9".into()),
+            has_more: false,
+            skipped_events: 0,
+            is_from_start: cursor.is_some(),
+        })
+    }
+    fn run_forget(&self, id: &str) -> Result<Option<RunState>, Error> {
+        let state = self.run_state(id, Duration::ZERO, &Cancel::new())?;
+        Ok(Some(state).filter(|state| state.outcome.is_some()))
+    }
+    fn run_cancel(&self, id: &str) -> Result<RunState, Error> {
+        self.run_state(id, Duration::ZERO, &Cancel::new())
+    }
+    fn run_list(&self, phase: Option<Phase>, limit: usize) -> Vec<RunState> {
+        let all = ["queued", "running", "finished", "fails", "broken"].map(detached);
+        let wanted = all
+            .into_iter()
+            .filter(|run| phase.is_none_or(|phase| run.phase == phase));
+        wanted.take(limit).collect()
     }
     fn create_volume(&self, request: Value) -> Result<String, Error> {
         Ok(format!(

@@ -1,9 +1,8 @@
 //! Arguments as clients really send them.
 
 use super::FRONT;
-use crate::problem::Fault;
 use crate::runner::Error;
-use crate::runner::wire::kind_of;
+use crate::runner::wire::{Reader, Wire, kind_of};
 use serde_json::{Map, Value};
 
 /// What n8n adds to every call's arguments.
@@ -28,49 +27,43 @@ pub(super) fn object(arguments: Option<&Value>) -> Result<Map<String, Value>, Er
 
 /// The arguments of a tool that takes none. Errors: every argument that was sent.
 pub(super) fn none(arguments: Option<&Value>) -> Result<(), Error> {
-    let unknown = unknown(&object(arguments)?, &[]);
-    match unknown.is_empty() {
+    let mut reader = Reader::new(FRONT.root);
+    for name in object(arguments)?.keys() {
+        reader.fault_at(name, "unknown field; this tool takes no arguments");
+    }
+    match reader.is_clean() {
         true => Ok(()),
-        false => Err(Error::Invalid(unknown)),
+        false => Err(Error::Invalid(reader.into_faults())),
     }
 }
 
-/// The one argument of a tool that takes a name. Errors: all that is wrong.
-pub(super) fn name(arguments: Option<&Value>) -> Result<String, Error> {
+/// The arguments as `T`, made into what the tool needs by `check`, which may find more faults. Errors: all that is wrong.
+pub(super) fn read<T: Wire, C>(
+    arguments: Option<&Value>,
+    check: impl FnOnce(T, &mut Reader) -> C,
+) -> Result<C, Error> {
     let object = object(arguments)?;
-    let mut faults = unknown(&object, &["name"]);
-    let found = match object.get("name") {
-        Some(Value::String(name)) if faults.is_empty() => return Ok(name.clone()),
-        Some(Value::String(_)) => return Err(Error::Invalid(faults)),
-        None | Some(Value::Null) => "required".to_owned(),
-        Some(other) => format!("expected a string, got {}", kind_of(other)),
-    };
-    faults.insert(0, fault("name", found));
-    Err(Error::Invalid(faults))
-}
-
-fn unknown(object: &Map<String, Value>, known: &[&str]) -> Vec<Fault> {
-    let expected = match known {
-        [] => "this tool takes no arguments".to_owned(),
-        known => format!("expected one of: {}", known.join(", ")),
-    };
-    let names = object.keys().filter(|name| !known.contains(&name.as_str()));
-    names
-        .map(|name| fault(name, format!("unknown field; {expected}")))
-        .collect()
-}
-
-fn fault(name: &str, msg: String) -> Fault {
-    let name: String = name.chars().take(128).collect();
-    Fault {
-        loc: vec![FRONT.root.into(), name],
-        msg,
+    let mut reader = Reader::new(FRONT.root);
+    let checked =
+        T::take(Value::Object(object), &mut reader).map(|request| check(request, &mut reader));
+    match checked {
+        Some(checked) if reader.is_clean() => Ok(checked),
+        _ => Err(Error::Invalid(reader.into_faults())),
     }
+}
+
+/// The value, or a fault where there is none; it has had one already if it was of another kind.
+pub(super) fn required<T: Default>(value: Option<T>, name: &str, reader: &mut Reader) -> T {
+    if value.is_none() && reader.is_clean_at(name) {
+        reader.fault_at(name, "required");
+    }
+    value.unwrap_or_default()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::catalogue::VolumeName;
     use super::*;
     use serde_json::json;
 
@@ -89,7 +82,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_a_string() {
+    fn what_is_required_is_asked_for_and_all_faults_are_told() {
+        let name = |arguments: Option<&Value>| {
+            read(arguments, |request: VolumeName, reader| {
+                required(request.name, "name", reader)
+            })
+        };
         assert_eq!(
             name(Some(&json!({"name": "v", "action": "x"}))).unwrap(),
             "v"
@@ -103,6 +101,10 @@ mod tests {
             (
                 json!({"name": "v", "x": 1}),
                 "arguments.x: unknown field; expected one of: name",
+            ),
+            (
+                json!({"x": 1}),
+                "arguments.x: unknown field; expected one of: name; arguments.name: required",
             ),
             (json!([]), "arguments: expected an object, got an array"),
         ] {

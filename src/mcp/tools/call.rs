@@ -1,8 +1,8 @@
 //! One call of one of our tools, blocking until its result is there.
 
-use super::catalogue::{Images, VolumeCreated};
+use super::catalogue::{Images, VolumeCreated, VolumeName};
 use super::report::Streams;
-use super::{Containers, Tool, arguments, report};
+use super::{Containers, Tool, arguments, detached, report};
 use crate::cancel::Cancel;
 use crate::mcp::outlet::Journal;
 use crate::mcp::progress::Progress;
@@ -27,6 +27,10 @@ pub(crate) struct Scene<'a> {
 pub(crate) fn call(tool: Tool, arguments: Option<&Value>, scene: &Scene<'_>) -> Value {
     let result = match tool {
         Tool::RunContainer => run_container(arguments, scene),
+        Tool::RunStatus => detached::run_status(arguments, scene),
+        Tool::RunLogs => detached::run_logs(arguments, scene),
+        Tool::CancelRun => detached::cancel_run(arguments, scene),
+        Tool::ListRuns => detached::list_runs(arguments, scene),
         Tool::CreateVolume => create_volume(arguments, scene),
         Tool::ReadVolume => read_volume(arguments, scene),
         Tool::ListImages => list_images(arguments, scene),
@@ -41,7 +45,10 @@ pub(crate) fn call(tool: Tool, arguments: Option<&Value>, scene: &Scene<'_>) -> 
 }
 
 fn run_container(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
-    let request = arguments::object(arguments)?;
+    let mut request = arguments::object(arguments)?;
+    if detached::take_detach(&mut request, scene.containers)? {
+        return detached::submit(request, scene);
+    }
     let streams = match request.get("output_encoding").and_then(Value::as_str) {
         Some("base64") => Streams::Base64,
         _ => Streams::Text,
@@ -70,7 +77,9 @@ fn create_volume(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, 
 }
 
 fn read_volume(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
-    let name = arguments::name(arguments)?;
+    let name = arguments::read(arguments, |request: VolumeName, reader| {
+        arguments::required(request.name, "name", reader)
+    })?;
     let content = scene.containers.read_volume(&name)?;
     Ok(report::volume(&name, &content))
 }

@@ -1,7 +1,9 @@
 //! What `tools/list` shows: names, titles, descriptions that teach, schemas and annotations, in a fixed order.
 
 use super::decode::DecodedVolume;
+use super::detached::{CancelRequest, ListRequest, LogPage, LogsRequest, RunBriefs, StatusRequest};
 use super::{schema, trial};
+use crate::runner::wire::wire_struct;
 use crate::runner::{Health, Image, RunRequest, RunResult, VolumeRequest};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,6 +14,14 @@ use serde_json::{Value, json};
 pub(crate) enum Tool {
     /// Runs a container once.
     RunContainer,
+    /// How a detached run stands.
+    RunStatus,
+    /// What a detached run printed.
+    RunLogs,
+    /// Ends a detached run.
+    CancelRun,
+    /// Which detached runs there are.
+    ListRuns,
     /// Creates and fills a named volume.
     CreateVolume,
     /// Reads a named volume.
@@ -38,18 +48,23 @@ pub(super) struct Images {
     pub(super) images: Vec<Image>,
 }
 
-/// What `read_volume` takes.
-#[derive(JsonSchema)]
-#[allow(dead_code)]
-pub(super) struct VolumeName {
-    /// Name of a volume that `create_volume` made.
-    name: String,
+wire_struct! {
+    /// What `read_volume` takes.
+    #[schemars(extend("required" = ["name"]))]
+    pub(super) struct VolumeName {
+        /// Name of a volume that `create_volume` made.
+        name: String,
+    }
 }
 
 impl Tool {
     /// Every tool, in the order they are listed.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::RunContainer,
+        Self::RunStatus,
+        Self::RunLogs,
+        Self::CancelRun,
+        Self::ListRuns,
         Self::CreateVolume,
         Self::ReadVolume,
         Self::ListImages,
@@ -60,6 +75,10 @@ impl Tool {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::RunContainer => "run_container",
+            Self::RunStatus => "run_status",
+            Self::RunLogs => "run_logs",
+            Self::CancelRun => "cancel_run",
+            Self::ListRuns => "list_runs",
             Self::CreateVolume => "create_volume",
             Self::ReadVolume => "read_volume",
             Self::ListImages => "list_images",
@@ -75,6 +94,10 @@ impl Tool {
     fn title(self) -> &'static str {
         match self {
             Self::RunContainer => "Run a container once",
+            Self::RunStatus => "How a detached run stands",
+            Self::RunLogs => "What a detached run printed",
+            Self::CancelRun => "Cancel a detached run",
+            Self::ListRuns => "List detached runs",
             Self::CreateVolume => "Create a volume",
             Self::ReadVolume => "Read a volume",
             Self::ListImages => "List images",
@@ -85,6 +108,10 @@ impl Tool {
     fn description(self) -> &'static str {
         match self {
             Self::RunContainer => RUN_CONTAINER,
+            Self::RunStatus => RUN_STATUS,
+            Self::RunLogs => RUN_LOGS,
+            Self::CancelRun => CANCEL_RUN,
+            Self::ListRuns => LIST_RUNS,
             Self::CreateVolume => CREATE_VOLUME,
             Self::ReadVolume => READ_VOLUME,
             Self::ListImages => LIST_IMAGES,
@@ -95,6 +122,10 @@ impl Tool {
     fn input(self) -> Value {
         match self {
             Self::RunContainer => run_input(),
+            Self::RunStatus => open(schema::input::<StatusRequest>(), &["id"]),
+            Self::RunLogs => open(schema::input::<LogsRequest>(), &["id"]),
+            Self::CancelRun => open(schema::input::<CancelRequest>(), &["id"]),
+            Self::ListRuns => open(schema::input::<ListRequest>(), &[]),
             Self::CreateVolume => open(schema::input::<VolumeRequest>(), &["name"]),
             Self::ReadVolume => open(schema::input::<VolumeName>(), &["name"]),
             Self::ListImages | Self::DockerHealth => schema::nothing(),
@@ -103,7 +134,10 @@ impl Tool {
 
     fn output(self) -> Value {
         match self {
-            Self::RunContainer => run_output(),
+            Self::RunContainer => run_or_accepted(),
+            Self::RunStatus | Self::CancelRun => standing(),
+            Self::RunLogs => schema::output::<LogPage>(),
+            Self::ListRuns => schema::output::<RunBriefs>(),
             Self::CreateVolume => schema::output::<VolumeCreated>(),
             Self::ReadVolume => schema::output::<DecodedVolume>(),
             Self::ListImages => schema::output::<Images>(),
@@ -119,10 +153,15 @@ impl Tool {
             // It writes over what a volume of this name holds.
             Self::CreateVolume => json!({"readOnlyHint": false, "destructiveHint": true,
                 "idempotentHint": true, "openWorldHint": false}),
-            Self::ReadVolume | Self::ListImages | Self::DockerHealth => {
-                json!({"readOnlyHint": true,
-                "destructiveHint": false, "idempotentHint": true, "openWorldHint": false})
-            }
+            Self::CancelRun => json!({"readOnlyHint": false, "destructiveHint": true,
+                "idempotentHint": true, "openWorldHint": false}),
+            Self::RunStatus
+            | Self::RunLogs
+            | Self::ListRuns
+            | Self::ReadVolume
+            | Self::ListImages
+            | Self::DockerHealth => json!({"readOnlyHint": true, "destructiveHint": false,
+                "idempotentHint": true, "openWorldHint": false}),
         }
     }
 
@@ -177,6 +216,11 @@ fn run_input() -> Value {
     );
     members["pull_policy"]["default"] = json!("missing");
     members["image"]["examples"] = json!(["alpine:latest", "python:3.13-slim"]);
+    members["detach"] = json!({
+        "type": "boolean", "default": false,
+        "description": "Do not wait: give back the run's id at once, and let it go on by itself (run_status, run_logs, \
+            cancel_run). For whatever takes longer than a minute.",
+    });
     members["command"]["examples"] = json!([["sh", "-c", "echo hello"]]);
     schema
 }
@@ -187,6 +231,38 @@ fn run_output() -> Value {
     volume["type"] = json!(["object", "null"]);
     schema["properties"]["volumes"]["additionalProperties"] = volume;
     schema
+}
+
+/// A run's result, or with `detach` what there is of it when it is accepted.
+fn run_or_accepted() -> Value {
+    let mut schema = run_output();
+    schema["properties"]["state"] = json!({"type": "string", "enum": ["queued", "pulling", "running", "finished"],
+        "description": "With `detach`, and instead of all else but `id`: how far the run has come."});
+    schema["properties"]["created_at"] =
+        json!({"type": "string", "description": "With `detach`: when the run was accepted."});
+    schema["required"] = json!(["id"]);
+    schema
+}
+
+fn standing() -> Value {
+    let text = |description: &str| json!({"type": ["string", "null"], "description": description});
+    let mut result = run_output();
+    result["type"] = json!(["object", "null"]);
+    result["description"] = json!("What run_container would have given; null before the end.");
+    json!({
+        "type": "object",
+        "properties": {
+            "id": {"type": "string", "description": "The run's id."},
+            "state": {"type": "string", "enum": ["queued", "pulling", "running", "finished"],
+                "description": "How far it has come."},
+            "created_at": {"type": "string", "description": "When it was accepted (RFC 3339)."},
+            "started_at": text("When its container started."),
+            "finished_at": text("When its result was there."),
+            "result": result,
+            "error": text("Why there is no result though it has finished."),
+        },
+        "required": ["id", "state", "created_at", "started_at", "finished_at", "result", "error"],
+    })
 }
 
 const RUN_CONTAINER: &str = "\
@@ -207,7 +283,33 @@ gives back volumes./out.files = {\"answer.txt\": \"42\"}.
 
 Several text files: {\"type\": \"directory\", \"files\": {\"src/a.txt\": \"…\", \"b.txt\": \"…\"}}. Binary content is base64 in \
 `content` (a tar.gz for a directory). A non-zero exit code comes back as an error result with everything that was \
-printed; `reason` says why the container ended. `timeout_secs` kills it; set `network` to \"none\" when it needs none.";
+printed; `reason` says why the container ended. `timeout_secs` kills it; set `network` to \"none\" when it needs none. \
+For what takes longer than a minute, set `detach` to true and ask run_status later.";
+
+const RUN_STATUS: &str = "\
+How a run that run_container started with `detach: true` stands: queued, pulling, running, or finished with its whole \
+result. With `wait_secs` it waits for the end, so there is no need to ask again and again; keep it below your own time \
+limit for a call (30 is safe).
+
+Example: {\"id\": \"3f2a…\", \"wait_secs\": 30}";
+
+const RUN_LOGS: &str = "\
+What a detached run printed so far. Pass the `cursor` of one answer to the next to get only what is new; with \
+`wait_secs` it waits for something new. Nothing follows once `state` is finished and `has_more` is false.
+
+Example: {\"id\": \"3f2a…\", \"cursor\": \"…\", \"wait_secs\": 10}";
+
+const CANCEL_RUN: &str = "\
+End a detached run: its container is killed and removed, or never starts; what it printed is given back. A run that has \
+finished is told once more and then forgotten, which a run is after a while in any case.
+
+Example: {\"id\": \"3f2a…\"}";
+
+const LIST_RUNS: &str = "\
+The detached runs that are remembered, newest first, without their output: those that wait or go on, and those that \
+finished a while ago.
+
+Example: {\"state\": \"running\"}";
 
 const CREATE_VOLUME: &str = "\
 Create a named Docker volume and fill it, to share files between several run_container calls. A volume of this name \

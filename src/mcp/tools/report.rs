@@ -3,7 +3,8 @@
 
 use super::catalogue::Images;
 use super::decode::{self, DecodedVolume};
-use crate::runner::{Error, Reason, RunResult};
+use super::detached::{self, RunBriefs};
+use crate::runner::{Encoding, Error, Phase, Reason, RunLogs, RunResult, RunState};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -38,18 +39,128 @@ pub(super) fn failure(tool: &str, error: &Error) -> Value {
 /// The result of a run: an error result when it did not end with exit code 0.
 pub(super) fn run(run: &RunResult, streams: Streams) -> Value {
     fitting(|budget| {
-        let volumes: BTreeMap<&String, Option<DecodedVolume>> = run
-            .volumes
-            .iter()
-            .map(|(path, volume)| (path, volume.as_ref().map(|v| decode::volume(v, budget))))
-            .collect();
-        let shown = shorten(run, streams, budget);
-        let mut structured = json!(shown);
-        structured["volumes"] = json!(volumes);
-        let essence = essence(&shown, &volumes);
-        let failed = run.reason != Reason::Exited || run.exit_code != Some(0);
-        result(&essence, Some(structured), failed)
+        let (structured, essence) = told(run, streams, budget);
+        result(&essence, Some(structured), failed(run))
     })
+}
+
+/// A run as its structure and in words, each stream and volume in about `budget` bytes.
+fn told(run: &RunResult, streams: Streams, budget: usize) -> (Value, String) {
+    let volumes: BTreeMap<&String, Option<DecodedVolume>> = run
+        .volumes
+        .iter()
+        .map(|(path, volume)| (path, volume.as_ref().map(|v| decode::volume(v, budget))))
+        .collect();
+    let shown = shorten(run, streams, budget);
+    let mut structured = json!(shown);
+    structured["volumes"] = json!(volumes);
+    (structured, essence(&shown, &volumes))
+}
+
+fn failed(run: &RunResult) -> bool {
+    run.reason != Reason::Exited || run.exit_code != Some(0)
+}
+
+/// A run that was accepted and goes on by itself.
+pub(super) fn accepted(state: &RunState) -> Value {
+    let id = &state.id;
+    let essence = format!(
+        "Run {id} was accepted and goes on by itself. run_status with this id tells how it stands and, once it has \
+         finished, its result; run_logs what it printed so far; cancel_run ends it."
+    );
+    let created_at = &state.created_at;
+    success(
+        &essence,
+        json!({"id": id, "state": state.phase, "created_at": created_at}),
+    )
+}
+
+/// A detached run that was ended, or that had ended; that it has is no failure.
+pub(super) fn ended(state: &RunState, remark: &str) -> Value {
+    let mut ended = standing(state);
+    if let Some(Value::String(essence)) = ended.pointer_mut("/content/0/text") {
+        essence.push_str(&format!("\n\n{remark}"));
+    }
+    ended["isError"] = json!(false);
+    ended
+}
+
+/// How a detached run stands: an error result when it failed.
+pub(super) fn standing(state: &RunState) -> Value {
+    let streams = match state.output_encoding {
+        Encoding::Utf8 => Streams::Text,
+        Encoding::Base64 => Streams::Base64,
+    };
+    let (id, word) = (&state.id, state.phase.word());
+    fitting(|budget| {
+        let mut structured = json!({
+            "id": id, "state": word, "created_at": state.created_at, "started_at": state.started_at,
+            "finished_at": state.finished_at, "result": null, "error": null,
+        });
+        let (essence, is_error) = match state.outcome.as_deref() {
+            None => (going_on(state), false),
+            Some(Ok(run)) => {
+                let (result, essence) = told(run, streams, budget);
+                structured["result"] = result;
+                (format!("Run {id} has finished: {essence}"), failed(run))
+            }
+            Some(Err(error)) => {
+                let (words, _) = cut(&advice("Run", error), Streams::Text, LONGEST_ADVICE);
+                structured["error"] = json!(words);
+                (format!("Run {id}: {words}"), true)
+            }
+        };
+        result(&essence, Some(structured), is_error)
+    })
+}
+
+fn going_on(state: &RunState) -> String {
+    let since = state.started_at.as_ref().unwrap_or(&state.created_at);
+    let (id, word) = (&state.id, state.phase.word());
+    format!(
+        "Run {id} is {word}, since {since}. Ask again with wait_secs to wait for its end; run_logs tells what it printed \
+         so far."
+    )
+}
+
+/// A page of what a detached run printed.
+pub(super) fn logs(logs: &RunLogs) -> Value {
+    fitting(|budget| {
+        let page = detached::page(logs, budget);
+        let mut essence = format!("Run {} is {}", page.id, page.state.word());
+        if let Some(detail) = &page.detail {
+            essence.push_str(&format!("\n({detail})"));
+        }
+        essence.push_str(&stream("stdout", &page.stdout, None));
+        essence.push_str(&stream("stderr", &page.stderr, None));
+        match (&page.cursor, page.has_more, page.state) {
+            (Some(cursor), true, _) => {
+                essence.push_str(&format!("\n\nThere is more, after cursor {cursor}."));
+            }
+            (_, false, Phase::Finished) => essence.push_str("\n\nThat is all."),
+            (Some(cursor), false, _) => {
+                essence.push_str(&format!("\n\nWhat follows comes after cursor {cursor}."));
+            }
+            (None, ..) => {}
+        }
+        success(&essence, json!(page))
+    })
+}
+
+/// Which detached runs there are.
+pub(super) fn briefs(found: &RunBriefs) -> Value {
+    let mut essence = format!("{} runs", found.runs.len());
+    for run in &found.runs {
+        let status = run.status.as_deref().unwrap_or("no result yet");
+        let line = format!(
+            "\n{} {} ({status}), accepted {}",
+            run.id,
+            run.state.word(),
+            run.created_at
+        );
+        essence.push_str(&line);
+    }
+    success(&essence, json!(found))
 }
 
 /// Content of a named volume.
@@ -258,6 +369,10 @@ fn hint(error: &Error) -> &'static str {
              shell syntax needs [\"sh\", \"-c\", \"…\"]."
         }
         Error::EngineUnreachable(_) => "\ndocker_health tells when the engine is back.",
+        Error::NotFound {
+            code: "run_not_found",
+            ..
+        } => "\nlist_runs shows which there are; only runs with detach have an id to ask for.",
         Error::TooLarge(_) => "\nSend or ask for less.",
         _ => "",
     }
