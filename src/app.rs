@@ -224,7 +224,7 @@ fn route(fronts: &Fronts, request: Request) -> Reply {
         ("GET" | "HEAD", ["runs"]) => rest::runs::list(runner, &request),
         ("GET" | "HEAD", ["runs", id]) => rest::runs::get(runner, id),
         ("DELETE", ["runs", id]) => rest::runs::delete(runner, id),
-        ("GET", ["runs", id, "events"]) => rest::runs::events(runner, id, &request),
+        ("GET" | "HEAD", ["runs", id, "events"]) => rest::runs::events(runner, id, &request),
         ("POST", ["volume"]) => rest::volume::post(runner, request),
         ("GET" | "HEAD", ["volume", name]) => rest::volume::get(runner, name),
         ("DELETE", ["volume", name]) => rest::volume::delete(runner, name),
@@ -242,13 +242,16 @@ fn route(fronts: &Fronts, request: Request) -> Reply {
     }
 }
 
-/// 405 with the path's methods, or 404.
+/// 405 with the path's methods, or 404. Whatever is routed here and can be got can be asked for its head alone.
 fn not_routed(path: &str) -> Reply {
     let here = ENDPOINTS
         .iter()
         .filter(|endpoint| matches(endpoint.1, path));
     let allow = here
-        .map(|endpoint| endpoint.0)
+        .map(|endpoint| match endpoint.0 {
+            "GET" => "GET, HEAD",
+            method => method,
+        })
         .collect::<Vec<_>>()
         .join(", ");
     if allow.is_empty() {

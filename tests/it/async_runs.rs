@@ -305,67 +305,6 @@ fn results_go_when_their_time_is_over_or_when_newer_ones_need_the_room() {
 }
 
 #[test]
-fn of_many_submitted_at_once_all_are_accepted_and_run_in_order_in_bounded_memory() {
-    const RUNS: usize = 200;
-    let server = Server::with(&[
-        ("RUNNER_MAX_CONCURRENT_RUNS", "4"),
-        ("RUNNER_QUEUE_LENGTH", "0"),
-    ]);
-    let threads = server.status_number("Threads");
-    std::thread::scope(|scope| {
-        for n in 0..8 {
-            let server = &server;
-            scope.spawn(move || {
-                for m in 0..RUNS / 8 {
-                    submit(server, &shell(&format!("echo {n}.{m}"), json!({})));
-                }
-            });
-        }
-    });
-    assert!(
-        server.status_number("Threads") < threads + 60,
-        "nobody waits in a thread"
-    );
-    let runs = || {
-        server.get("/runs?limit=1000").json()["runs"]
-            .as_array()
-            .unwrap()
-            .clone()
-    };
-    let all = runs();
-    assert_eq!(all.len(), RUNS);
-    // The newest is the last to finish, or nearly.
-    for run in &all {
-        finished(&server, &format!("/runs/{}", run["id"].as_str().unwrap()));
-    }
-    let started: Vec<String> = runs()
-        .iter()
-        .rev()
-        .map(|run| run["started_at"].as_str().unwrap().to_owned())
-        .collect();
-    for pair in started.windows(9) {
-        assert!(
-            pair[0] <= pair[8],
-            "in order, but for those that go on at once"
-        );
-    }
-    let outputs: std::collections::BTreeSet<String> = all
-        .iter()
-        .map(|run| {
-            server
-                .get(&format!("/runs/{}", run["id"].as_str().unwrap()))
-                .json()
-        })
-        .map(|state| state["result"]["stdout"].as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(outputs.len(), RUNS, "each its own");
-    let memory = server.status_number("VmHWM");
-    assert!(memory < 100_000, "{memory} kB");
-    forget_all(&server);
-    server.stop();
-}
-
-#[test]
 fn the_readmes_commands_for_not_waiting_work_as_they_stand() {
     let server = Server::start();
     let output = shell_output(&server, &commands("### Not waiting for a run"));

@@ -400,8 +400,8 @@ fn unknown_paths_and_methods_are_told() {
         ("PUT", "/run", 405, Some("POST")),
         ("BREW", "/run", 405, Some("POST")),
         ("GET", "/volume", 405, Some("POST")),
-        ("POST", "/volume/x", 405, Some("GET, DELETE")),
-        ("POST", "/health", 405, Some("GET")),
+        ("POST", "/volume/x", 405, Some("GET, HEAD, DELETE")),
+        ("POST", "/health", 405, Some("GET, HEAD")),
         ("GET", "/run/x", 404, None),
     ] {
         let answer = server.request(method, path, "");

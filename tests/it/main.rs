@@ -27,6 +27,7 @@ mod metrics;
 mod mounts;
 mod openapi;
 mod policy;
+mod readme;
 mod registry;
 mod remote;
 mod run;

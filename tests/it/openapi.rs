@@ -1,6 +1,8 @@
 //! `/openapi.json`: what it says is what is served.
 
-use super::support::Server;
+use super::async_runs::{finished, forget_all, submit};
+use super::run::shell;
+use super::support::{Answer, Live, Server};
 use oneoff_docker_runner::app::ENDPOINTS;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -71,22 +73,78 @@ fn the_document_describes_exactly_what_is_routed() {
         .filter(|(_, path)| !is_mcp(path))
         .collect();
     assert_eq!(described, listed);
-    // Each path answers its methods and, with 405, names just them when asked for another.
-    for path in described.iter().map(|(_, path)| path) {
-        let methods: BTreeSet<_> = described.iter().filter(|(_, p)| p == path).collect();
-        let place = sample(path);
-        let refused = server.request("PATCH", &place, "");
-        assert_eq!(refused.status, 405, "{path}");
-        let allow = refused.header("Allow").unwrap();
-        let allowed: BTreeSet<_> = allow.split(", ").collect();
-        assert_eq!(allowed, methods.iter().map(|(m, _)| m.as_str()).collect());
-        for (method, _) in methods {
-            let answer = server.request(method, &place, "");
-            assert_ne!(answer.status, 405, "{method} {path}");
-            let known = answer.status != 404 || answer.json()["code"] != "not_found";
-            assert!(known, "{method} {path} is not routed");
+    for (method, path) in &described {
+        let answer = server.request(method, &sample(path), "");
+        let known = answer.status != 404 || answer.json()["code"] != "not_found";
+        assert!(known, "{method} {path} is not routed");
+    }
+    server.stop();
+}
+
+#[test]
+fn each_path_takes_just_the_methods_that_it_names_when_asked_for_another() {
+    let server = Server::start();
+    let paths: BTreeSet<_> = ENDPOINTS.iter().map(|(_, path, _)| *path).collect();
+    for path in paths {
+        let ask = |method: &str| {
+            // Some answers do not end by themselves.
+            let head = Live::new(server.begin((method, &sample(path)), "", "")).head;
+            Answer {
+                status: head[9..12].parse().unwrap(),
+                head,
+                body: Vec::new(),
+            }
+        };
+        let allow = ask("BREW").header("Allow");
+        let named = allow
+            .as_deref()
+            .unwrap_or_else(|| panic!("{path} names none"));
+        let named: Vec<&str> = named.split(", ").collect();
+        let listed = ENDPOINTS.iter().filter(|endpoint| endpoint.1 == path);
+        for (method, ..) in listed {
+            assert!(
+                named.contains(method),
+                "{method} {path} is listed: {named:?}"
+            );
+        }
+        for method in [
+            "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE",
+        ] {
+            let answer = ask(method);
+            if named.contains(&method) {
+                assert_ne!(answer.status, 405, "{method} {path}: {named:?}");
+            } else {
+                let refused = (answer.status, answer.header("Allow"));
+                assert_eq!(refused, (405, allow.clone()), "{method} {path}");
+            }
         }
     }
+    server.stop();
+}
+
+#[test]
+fn a_head_is_that_of_the_whole_answer_and_nothing_follows_it() {
+    let server = Server::start();
+    let run = submit(&server, &shell("echo out", json!({})));
+    let events = format!("{run}/events");
+    finished(&server, &run);
+    for path in [
+        "/health",
+        "/docs",
+        "/openapi.json",
+        "/policy",
+        "/runs",
+        &run,
+        &events,
+    ] {
+        let [whole, head] = ["GET", "HEAD"].map(|method| server.request(method, path, ""));
+        assert_eq!((whole.status, head.status), (200, 200), "{path}");
+        assert!(!whole.body.is_empty() && head.body.is_empty(), "{path}");
+        for field in ["Content-Type", "Content-Length", "Transfer-Encoding"] {
+            assert_eq!(head.header(field), whole.header(field), "{path}: {field}");
+        }
+    }
+    forget_all(&server);
     server.stop();
 }
 

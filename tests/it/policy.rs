@@ -3,7 +3,6 @@
 use super::run::shell;
 use super::support::{IMAGE, Server, docker};
 use serde_json::{Value, json};
-use std::process::Command;
 
 #[test]
 fn the_policy_says_what_applies_and_it_does_apply() {
@@ -206,37 +205,6 @@ fn a_misspelt_dry_run_runs_nothing() {
         .post("/run?dry_run=0", &shell("echo ran", json!({})))
         .json();
     assert_eq!(result["stdout"], "ran\n");
-    server.stop();
-}
-
-/// The shell blocks of the README between two headings, run as they stand there but for the server's address.
-#[test]
-fn the_readmes_lines_work_as_they_stand() {
-    let server = Server::start();
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let (_, section) = readme
-        .split_once("### What is allowed, and what would be done")
-        .unwrap();
-    let (section, _) = section.split_once("| metric | counts |").unwrap();
-    let blocks = section.split("```sh\n").skip(1);
-    let answers: Vec<String> = blocks
-        .map(|block| {
-            let script = block.split("```").next().unwrap();
-            let script = script.replace("localhost:8000", &server.address);
-            let output = Command::new("sh").args(["-ec", &script]).output().unwrap();
-            assert!(output.status.success(), "{script}: {output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        })
-        .collect();
-    assert_eq!(answers.len(), 3);
-    assert!(answers[0].contains("\"maxima\""), "{}", answers[0]);
-    assert!(
-        answers[1].contains("TOKEN=<redacted>") && !answers[1].contains("secret"),
-        "{}",
-        answers[1]
-    );
-    assert!(answers[2].contains("oneoff_slots "), "{}", answers[2]);
     server.stop();
 }
 

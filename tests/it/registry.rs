@@ -1,7 +1,9 @@
 //! Pulls from a real registry that wants a password.
 
+use super::async_runs::{finished, forget_all, submit};
+use super::run::shell;
 use super::support::registry::{PASSWORD, Registry, USER};
-use super::support::{Answer, Directory, Server, read_answer};
+use super::support::{Answer, Directory, Live, Server, docker, read_answer};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -130,11 +132,105 @@ fn a_password_is_neither_answered_nor_logged() {
         told.extend(answer.body);
     }
     let told = String::from_utf8_lossy(&told);
-    let told = format!("{told}\n{}", last_columns(&told));
     for password in [PASSWORD, wrong] {
-        for secret in forms(password) {
-            assert!(!told.contains(&secret), "{secret} shows");
+        assert_not_told(password, &told);
+    }
+}
+
+#[test]
+fn a_restart_forgets_passwords_and_says_so_where_one_would_have_been_needed() {
+    let registry = Registry::start();
+    for name in ["team/short:1", "team/long:1", "team/there:1"] {
+        registry.push(name, name);
+    }
+    let directory = Directory::new("log");
+    let logs = ["before", "after"].map(|name| directory.path().join(name));
+    let settings = [
+        ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
+        ("RUST_LOG", "trace,ureq_proto=debug"),
+    ];
+    let server = Server::with_log(&settings, &logs[0]);
+    let with = |policy: &str, text: &str| {
+        json!({
+            "auth_config": registry.credentials(), "pull_policy": policy,
+            "volumes": {"/text": {"type": "file", "text": text}},
+        })
+    };
+    server.run(version_of(&registry, "team/there:1", with("always", "")));
+    let endless = shell("echo begun; sleep 600", json!({"timeout_secs": 1000}));
+    let blocker = submit(&server, &endless);
+    Live::new(server.begin(("GET", &format!("{blocker}/events")), "", "")).until("stdout");
+    // What is long is kept elsewhere than what is short.
+    let long = "#".repeat(100_000);
+    let [short, long, there] = [
+        ("team/short:1", with("always", "")),
+        ("team/long:1", with("missing", &long)),
+        ("team/there:1", with("missing", "")),
+    ]
+    .map(|(name, more)| submit(&server, &version_of(&registry, name, more)));
+    let instance = server.kill();
+
+    let kept = kept_by_the_engine(&instance);
+    for name in ["team/short:1", "team/long:1", "team/there:1"] {
+        assert!(kept.contains(name), "the request for {name} is kept");
+    }
+    assert_not_told(PASSWORD, &kept);
+
+    let heir = Server::named_with_log(&instance, &settings, &logs[1]);
+    for path in [&short, &long, &there] {
+        assert_eq!(heir.get(path).json()["state"], "queued");
+    }
+    assert_eq!(heir.request("DELETE", &blocker, "").status, 202);
+    for (path, name) in [(&short, "team/short:1"), (&long, "team/long:1")] {
+        let state = finished(&heir, path);
+        let error = &state["error"];
+        assert_eq!(
+            (&state["result"], &error["status"], &error["code"]),
+            (&Value::Null, &json!(403), &json!("registry_denied")),
+            "{name}: {state}"
+        );
+        let detail = error["detail"].as_str().unwrap();
+        for words in ["no basic auth credentials", "not kept over a restart"] {
+            assert!(detail.contains(words), "{name}: {detail}");
         }
+        assert!(!registry.engine_has(name), "{name} was not pulled");
+    }
+    let state = finished(&heir, &there);
+    assert_eq!(state["result"]["stdout"], "team/there:1\n", "{state}");
+    // Only the four outcomes, once what is not needed any more is gone.
+    while heir.leftovers().len() > 4 {}
+    assert_not_told(PASSWORD, &kept_by_the_engine(&instance));
+    forget_all(&heir);
+    heir.stop();
+    for log in &logs {
+        let told = std::fs::read(log).unwrap();
+        assert!(!told.is_empty(), "the log is captured");
+        assert_not_told(PASSWORD, &String::from_utf8_lossy(&told));
+    }
+}
+
+/// What the engine tells of an instance's containers, and what their volumes hold.
+fn kept_by_the_engine(instance: &str) -> String {
+    let filter = format!("label=oneoff.instance={instance}");
+    let containers = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
+    let mut kept = String::new();
+    for container in containers.lines() {
+        let told = docker(&["inspect", container]);
+        let inspected: Value = serde_json::from_str(&told).unwrap();
+        for mount in inspected[0]["Mounts"].as_array().unwrap() {
+            let place = mount["Destination"].as_str().unwrap();
+            kept += &docker(&["cp", &format!("{container}:{place}"), "-"]);
+        }
+        kept += &told;
+    }
+    kept
+}
+
+/// A secret shows neither as it is, nor in base64, nor in a dump of bytes.
+fn assert_not_told(secret: &str, told: &str) {
+    let told = format!("{told}\n{}", last_columns(told));
+    for form in forms(secret) {
+        assert!(!told.contains(&form), "{form} shows");
     }
 }
 
@@ -362,7 +458,7 @@ fn a_pull_that_takes_too_long_is_a_504() {
         (Duration::from_secs(1)..Duration::from_secs(3)).contains(&took),
         "{took:?}"
     );
-    await_threads(&server, threads);
+    await_threads(&server, |now| now <= threads);
     server.stop();
 }
 
@@ -375,26 +471,24 @@ fn a_pull_that_nobody_waits_for_any_more_is_abandoned() {
     for _ in 0..2 {
         let runs: Vec<TcpStream> = (0..4).map(|_| server.begin_run(&registry.run())).collect();
         let caller = registry.await_caller();
-        assert!(server.status_number("Threads") > threads);
+        // The caller may be one that the engine tries again for an earlier pull.
+        await_threads(&server, |now| now > threads);
         drop(runs);
-        await_threads(&server, threads);
+        await_threads(&server, |now| now <= threads);
         drop(caller);
     }
     assert_eq!(server.get("/health").status, 200);
     server.stop();
 }
 
-fn await_threads(server: &Server, most: u64) {
+fn await_threads(server: &Server, are_enough: impl Fn(u64) -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let threads = server.status_number("Threads");
-        if threads <= most {
+        if are_enough(threads) {
             return;
         }
-        assert!(
-            Instant::now() < deadline,
-            "{threads} threads, {most} before"
-        );
+        assert!(Instant::now() < deadline, "{threads} threads");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -16,7 +16,7 @@ pub use browser::Browser;
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
 pub use live::Live;
-pub use readme::{commands, shell_output};
+pub use readme::{commands, readme, shell_output, spawn_shell};
 pub use server::{Answer, Server, ask, await_nothing_left, read_answer};
 
 /// The image every test can rely on: busybox, with a bash.

@@ -1,20 +1,25 @@
 //! The README's own commands, run as they stand there.
 
 use super::Server;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-/// The `sh` blocks below this heading.
-pub fn commands(heading: &str) -> Vec<String> {
+/// The README.
+pub fn readme() -> String {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let text = std::fs::read_to_string(readme).unwrap();
+    std::fs::read_to_string(readme).unwrap()
+}
+
+/// The `sh` blocks below this heading, up to the next that is not below it.
+pub fn commands(heading: &str) -> Vec<String> {
+    let text = readme();
     let section = text
         .split(&format!("\n{heading}\n"))
         .nth(1)
         .unwrap_or_else(|| panic!("README.md has no {heading}"));
-    let level = heading.split(' ').next().unwrap();
-    let end = section
-        .find(&format!("\n{level} "))
-        .unwrap_or(section.len());
+    let (level, _) = heading.split_once(' ').unwrap();
+    let ends =
+        (2..=level.len()).filter_map(|level| section.find(&format!("\n{} ", "#".repeat(level))));
+    let end = ends.min().unwrap_or(section.len());
     section[..end]
         .split("```sh\n")
         .skip(1)
@@ -24,12 +29,26 @@ pub fn commands(heading: &str) -> Vec<String> {
 
 /// What commands print, run one after another in one shell against this server.
 pub fn shell_output(server: &Server, commands: &[String]) -> String {
-    let script = commands.concat().replace("127.0.0.1:8000", &server.address);
-    let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &script])
-        .output()
-        .unwrap();
+    let script = commands.concat();
+    let output = shell(server, &script).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{script}\n{stderr}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Commands that go on, in a shell of their own; what they print can be read.
+pub fn spawn_shell(server: &Server, commands: &str) -> Child {
+    let mut shell = shell(server, commands);
+    shell.stdout(Stdio::piped()).stderr(Stdio::null());
+    shell.spawn().unwrap()
+}
+
+fn shell(server: &Server, script: &str) -> Command {
+    let mut script = script.to_owned();
+    for address in ["127.0.0.1:8000", "localhost:8000"] {
+        script = script.replace(address, &server.address);
+    }
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", &script]);
+    shell
 }

@@ -52,8 +52,17 @@ impl Server {
 
     /// With its log in a file.
     pub fn with_log(settings: &[(&str, &str)], log: &std::path::Path) -> Self {
+        Self::named_with_log(&fresh_instance(), settings, log)
+    }
+
+    /// Under this instance name, with its log in a file.
+    pub fn named_with_log(
+        instance: &str,
+        settings: &[(&str, &str)],
+        log: &std::path::Path,
+    ) -> Self {
         let file = std::fs::File::create(log).unwrap();
-        Self::launch(&fresh_instance(), settings, file.into())
+        Self::launch(instance, settings, file.into())
     }
 
     /// Under this instance name.
