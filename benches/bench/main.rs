@@ -7,10 +7,12 @@
 #![allow(clippy::print_stdout)]
 
 mod arguments;
+mod backlog;
 mod bulk;
 mod cli;
 mod engine;
 mod figures;
+mod first_line;
 mod floor;
 mod latency;
 mod process;
@@ -78,6 +80,12 @@ fn measure() -> Outcome<()> {
         println!("{table}");
     }
     stand.close()?;
+    if arguments.includes(Part::FirstLine) {
+        println!("{}", first_line::measure(&binary, arguments.samples)?);
+    }
+    if arguments.includes(Part::Backlog) {
+        println!("{}", backlog::measure(&binary, arguments.backlog)?);
+    }
     let mut table = Table::new(&["the server", "measured", "target"]);
     if arguments.includes(Part::Bulk) {
         bulk::stdout(&binary, &mut table)?;

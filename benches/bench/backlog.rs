@@ -1,0 +1,264 @@
+//! Many asynchronous runs at once on few slots: none is lost, none overtakes, and how fast they go and what the server
+//! holds meanwhile. Runs by the bare Engine API, half before and half after, are what the engine does at that time.
+
+use super::Outcome;
+use super::engine::{self, ALPINE, LABEL};
+use super::figures::Table;
+use super::floor;
+use super::server::{Server, succeeded};
+use super::throughput::at_once;
+use oneoff_docker_runner::docker::{Client, ContainerCreate};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const SLOTS: usize = 4;
+/// Bare runs in each half, for so many asynchronous ones.
+const BARE_SHARE: usize = 10;
+const POLL: Duration = Duration::from_millis(250);
+/// So long nothing may finish, and so long the engine may take to remove what was deleted.
+const PATIENCE: Duration = Duration::from_secs(300);
+const MEGABYTE: f64 = 1e6;
+
+pub(crate) fn measure(binary: &Path, runs: usize) -> Outcome<Table> {
+    let label = engine::unique();
+    let client = engine::client()?;
+    let bare_runs = (runs / BARE_SHARE).max(SLOTS);
+    let mut bare = bare(&client, &label, bare_runs)?;
+    let slots = SLOTS.to_string();
+    let backlog = Backlog {
+        server: Server::start_with(binary, &[("RUNNER_MAX_CONCURRENT_RUNS", &slots)])?,
+        client: &client,
+        label: &label,
+    };
+    let measured = backlog.work_off(runs)?;
+    backlog.server.stop()?;
+    bare += self::bare(&client, &label, bare_runs)?;
+    engine::nothing_left(&client, &format!("{LABEL}={label}"))?;
+    let bare_rate = 2.0 * bare_runs as f64 / bare.as_secs_f64();
+    Ok(report(&measured, (runs, bare_rate)))
+}
+
+/// As many at once as the server has slots, their removals included.
+fn bare(client: &Client, label: &str, runs: usize) -> Outcome<Duration> {
+    engine::until_quiet(client, &format!("{LABEL}={label}"))?;
+    let begun = Instant::now();
+    at_once(SLOTS, runs, |number| {
+        let number = number.to_string();
+        let config = ContainerCreate {
+            image: ALPINE.into(),
+            ..floor::container(label, "none", &["echo", &number])
+        };
+        let mut printed = Vec::new();
+        floor::run(client, &config, &mut |piece| {
+            printed.extend_from_slice(piece);
+        })?;
+        match printed == format!("{number}\n").as_bytes() {
+            true => Ok(()),
+            false => Err("a bare run printed something else".into()),
+        }
+    })?;
+    Ok(begun.elapsed())
+}
+
+struct Backlog<'a> {
+    server: Server,
+    client: &'a Client,
+    label: &'a str,
+}
+
+/// Of all runs; memory in MB.
+struct Measured {
+    accepted: Duration,
+    finished_meanwhile: usize,
+    finished: Duration,
+    /// Before how many that were accepted earlier a run started at most.
+    overtaken: usize,
+    memory_before: f64,
+    memory_finished: f64,
+    memory_deleted: f64,
+    peak: f64,
+    delete: Duration,
+}
+
+impl Backlog<'_> {
+    fn work_off(&self, runs: usize) -> Outcome<Measured> {
+        let memory = |field| -> Outcome<f64> { Ok(self.server.memory(field)? / MEGABYTE) };
+        let memory_before = memory("VmRSS")?;
+        let begun = Instant::now();
+        let ids = self.submit(runs)?;
+        let accepted = begun.elapsed();
+        let finished_meanwhile = self.list("?state=finished&limit=1000")?.len();
+        self.until_finished(runs)?;
+        let finished = begun.elapsed();
+        let memory_finished = memory("VmRSS")?;
+        let overtaken = self.check(&ids)?;
+        let begun = Instant::now();
+        self.delete(&ids)?;
+        Ok(Measured {
+            accepted,
+            finished_meanwhile,
+            finished,
+            overtaken,
+            memory_before,
+            memory_finished,
+            memory_deleted: memory("VmRSS")?,
+            peak: memory("VmHWM")?,
+            delete: begun.elapsed(),
+        })
+    }
+
+    /// Every request on a connection of its own, all of them open together. Gives the ids, by what their runs print.
+    fn submit(&self, runs: usize) -> Outcome<Vec<String>> {
+        let ids = Mutex::new(vec![String::new(); runs]);
+        at_once(runs, runs, |number| {
+            let request = json!({
+                "image": ALPINE, "command": ["echo", number.to_string()], "pull_policy": "never",
+                "network": "none", "labels": {LABEL: self.label},
+            });
+            let id = self.server.submit(&serde_json::to_vec(&request)?)?;
+            ids.lock().unwrap_or_else(PoisonError::into_inner)[number] = id;
+            Ok(())
+        })?;
+        Ok(ids.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn until_finished(&self, runs: usize) -> Outcome<()> {
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            let finished = self.list("?state=finished&limit=1000")?.len();
+            if finished == runs {
+                return Ok(());
+            }
+            if finished > seen {
+                (seen, since) = (finished, Instant::now());
+            }
+            if since.elapsed() > PATIENCE {
+                return Err(format!("{finished} of {runs} runs have finished, and no more").into());
+            }
+            sleep(POLL);
+        }
+    }
+
+    fn list(&self, query: &str) -> Outcome<Vec<Value>> {
+        let answer = self.server.get(&format!("/runs{query}"))?;
+        let mut list: Value = serde_json::from_slice(&answer.body)?;
+        match list["runs"].take() {
+            Value::Array(runs) => Ok(runs),
+            _ => Err(format!("GET /runs answered {}", answer.status).into()),
+        }
+    }
+
+    /// Each has its own output and none is missing. Gives how many a run overtook at most.
+    fn check(&self, ids: &[String]) -> Outcome<usize> {
+        let number_of: HashMap<&str, usize> = ids.iter().map(String::as_str).zip(0..).collect();
+        let runs = self.list("?limit=1000")?;
+        let known = runs
+            .iter()
+            .filter(|run| number_of.contains_key(run["id"].as_str().unwrap_or_default()));
+        if (number_of.len(), known.count(), runs.len()) != (ids.len(), ids.len(), ids.len()) {
+            return Err("the runs that are listed are not those that were accepted".into());
+        }
+        at_once(SLOTS, ids.len(), |number| {
+            let answer = self.server.get(&format!("/runs/{}", ids[number]))?;
+            let run: Value = serde_json::from_slice(&answer.body)?;
+            succeeded(&run["result"])?;
+            match run["result"]["stdout"] == format!("{number}\n") {
+                true => Ok(()),
+                false => Err(format!("run {number} printed {}", run["result"]["stdout"]).into()),
+            }
+        })?;
+        let started = runs.iter().rev().map(|run| run["started_at"].as_str());
+        let started: Option<Vec<&str>> = started.collect();
+        most_overtaken(&started.ok_or("a run that finished was never started")?)
+    }
+
+    /// Deletes all, and waits until the engine has nothing of the server's any more, while the server goes on.
+    fn delete(&self, ids: &[String]) -> Outcome<()> {
+        at_once(SLOTS, ids.len(), |number| {
+            let answer = self.server.delete(&format!("/runs/{}", ids[number]))?;
+            match answer.status {
+                200 => Ok(()),
+                status => Err(format!("DELETE of a finished run answered {status}").into()),
+            }
+        })?;
+        let begun = Instant::now();
+        while let Err(error) = engine::nothing_left(self.client, &self.server.filter()) {
+            if begun.elapsed() > PATIENCE {
+                return Err(error);
+            }
+            sleep(POLL);
+        }
+        Ok(())
+    }
+}
+
+/// Of runs in the order of acceptance, when each started (RFC 3339, which sorts as it is). A run that is let in may be
+/// slower to start than those let in behind it, but only the other slots can hold such.
+fn most_overtaken(started: &[&str]) -> Outcome<usize> {
+    let earlier = |(place, start): (usize, &&str)| {
+        let later_starts = started[..place].iter().filter(|other| other > &start);
+        later_starts.count()
+    };
+    let most = started.iter().enumerate().map(earlier).max().unwrap_or(0);
+    match most < SLOTS {
+        true => Ok(most),
+        false => Err(format!("a run started before {most} that were accepted before it").into()),
+    }
+}
+
+fn report(measured: &Measured, (runs, bare_rate): (usize, f64)) -> Table {
+    let count = runs as f64;
+    let (accepted, finished) = (measured.accepted, measured.finished);
+    let rate = count / finished.as_secs_f64();
+    let later = (runs - measured.finished_meanwhile) as f64;
+    let later_rate = later / (finished - accepted).as_secs_f64();
+    let mut table = Table::new(&["asynchronous backlog", "measured"]);
+    table.row([
+        format!("{runs} runs of `echo` at once, {SLOTS} slots: all accepted after"),
+        format!(
+            "{:.1} s ({:.0}/s; {} had finished by then)",
+            accepted.as_secs_f64(),
+            count / accepted.as_secs_f64(),
+            measured.finished_meanwhile
+        ),
+    ]);
+    table.row([
+        "all finished after, each with its own output".into(),
+        format!("{:.1} s", finished.as_secs_f64()),
+    ]);
+    table.row([
+        "runs per second, from the first request to the last result".into(),
+        format!(
+            "{rate:.1}/s, {:.2} × API ({bare_rate:.1}/s)",
+            rate / bare_rate
+        ),
+    ]);
+    table.row([
+        "the same, once all were accepted".into(),
+        format!("{later_rate:.1}/s, {:.2} × API", later_rate / bare_rate),
+    ]);
+    table.row([
+        "order of acceptance: a run started before, at most".into(),
+        format!("{} accepted before it (< {SLOTS})", measured.overtaken),
+    ]);
+    table.row([
+        "RSS before, all finished, all deleted; peak".into(),
+        format!(
+            "{:.1}, {:.1}, {:.1}; {:.1} MB ({:.1} KB per kept run)",
+            measured.memory_before,
+            measured.memory_finished,
+            measured.memory_deleted,
+            measured.peak,
+            (measured.memory_finished - measured.memory_before) * 1e3 / count
+        ),
+    ]);
+    table.row([
+        "all deleted, and nothing left in the engine, after".into(),
+        format!("{:.1} s", measured.delete.as_secs_f64()),
+    ]);
+    table
+}
