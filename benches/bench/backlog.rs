@@ -1,9 +1,9 @@
-//! Many asynchronous runs at once on few slots: none is lost, none overtakes, and how fast they go and what the server
-//! holds meanwhile. Runs by the bare Engine API, half before and half after, are what the engine does at that time.
+//! Many asynchronous runs at once on few slots: whether any is lost or overtakes others, how fast they go, and what the
+//! server holds meanwhile. Runs by the bare Engine API, half before and half after, are what the engine does at that time.
 
 use super::Outcome;
 use super::engine::{self, ALPINE, LABEL};
-use super::figures::Table;
+use super::figures::{Table, Target};
 use super::floor;
 use super::server::{Server, succeeded};
 use super::throughput::at_once;
@@ -34,7 +34,8 @@ pub(crate) fn measure(binary: &Path, runs: usize) -> Outcome<Table> {
         client: &client,
         label: &label,
     };
-    let measured = backlog.work_off(runs)?;
+    let measured = backlog.work_off(runs);
+    let measured = measured.inspect_err(|_| backlog.sweep())?;
     backlog.server.stop()?;
     bare += self::bare(&client, &label, bare_runs)?;
     engine::nothing_left(&client, &format!("{LABEL}={label}"))?;
@@ -78,6 +79,7 @@ struct Measured {
     /// Before how many that were accepted earlier a run started at most.
     overtaken: usize,
     memory_before: f64,
+    memory_accepted: f64,
     memory_finished: f64,
     memory_deleted: f64,
     peak: f64,
@@ -91,6 +93,7 @@ impl Backlog<'_> {
         let begun = Instant::now();
         let ids = self.submit(runs)?;
         let accepted = begun.elapsed();
+        let memory_accepted = memory("VmRSS")?;
         let finished_meanwhile = self.list("?state=finished&limit=1000")?.len();
         self.until_finished(runs)?;
         let finished = begun.elapsed();
@@ -104,6 +107,7 @@ impl Backlog<'_> {
             finished,
             overtaken,
             memory_before,
+            memory_accepted,
             memory_finished,
             memory_deleted: memory("VmRSS")?,
             peak: memory("VmHWM")?,
@@ -171,9 +175,11 @@ impl Backlog<'_> {
                 false => Err(format!("run {number} printed {}", run["result"]["stdout"]).into()),
             }
         })?;
+        // The newest is listed first.
         let started = runs.iter().rev().map(|run| run["started_at"].as_str());
         let started: Option<Vec<&str>> = started.collect();
-        most_overtaken(&started.ok_or("a run that finished was never started")?)
+        let started = started.ok_or("a run that finished was never started")?;
+        Ok(most_overtaken(&started))
     }
 
     /// Deletes all, and waits until the engine has nothing of the server's any more, while the server goes on.
@@ -194,71 +200,77 @@ impl Backlog<'_> {
         }
         Ok(())
     }
+
+    /// After a failure: what the server would have kept for days.
+    fn sweep(&self) {
+        self.server.kill();
+        let left = self.client.container_list(&[self.server.filter()]);
+        for container in left.unwrap_or_default() {
+            let _ = self.client.container_remove(&container.id);
+        }
+    }
 }
 
 /// Of runs in the order of acceptance, when each started (RFC 3339, which sorts as it is). A run that is let in may be
 /// slower to start than those let in behind it, but only the other slots can hold such.
-fn most_overtaken(started: &[&str]) -> Outcome<usize> {
-    let earlier = |(place, start): (usize, &&str)| {
-        let later_starts = started[..place].iter().filter(|other| other > &start);
-        later_starts.count()
+fn most_overtaken(started: &[&str]) -> usize {
+    let overtaken = |(place, start): (usize, &&str)| {
+        let earlier = started[..place].iter();
+        earlier.filter(|other| *other > start).count()
     };
-    let most = started.iter().enumerate().map(earlier).max().unwrap_or(0);
-    match most < SLOTS {
-        true => Ok(most),
-        false => Err(format!("a run started before {most} that were accepted before it").into()),
-    }
+    started.iter().enumerate().map(overtaken).max().unwrap_or(0)
 }
 
 fn report(measured: &Measured, (runs, bare_rate): (usize, f64)) -> Table {
-    let count = runs as f64;
     let (accepted, finished) = (measured.accepted, measured.finished);
-    let rate = count / finished.as_secs_f64();
-    let later = (runs - measured.finished_meanwhile) as f64;
-    let later_rate = later / (finished - accepted).as_secs_f64();
-    let mut table = Table::new(&["asynchronous backlog", "measured"]);
-    table.row([
-        format!("{runs} runs of `echo` at once, {SLOTS} slots: all accepted after"),
-        format!(
-            "{:.1} s ({:.0}/s; {} had finished by then)",
-            accepted.as_secs_f64(),
-            count / accepted.as_secs_f64(),
-            measured.finished_meanwhile
-        ),
-    ]);
-    table.row([
-        "all finished after, each with its own output".into(),
-        format!("{:.1} s", finished.as_secs_f64()),
-    ]);
-    table.row([
-        "runs per second, from the first request to the last result".into(),
+    let rate = |runs: usize, time: Duration| {
+        let rate = runs as f64 / time.as_secs_f64();
         format!(
             "{rate:.1}/s, {:.2} × API ({bare_rate:.1}/s)",
             rate / bare_rate
-        ),
-    ]);
+        )
+    };
+    let later = runs - measured.finished_meanwhile;
+    let overtaken = measured.overtaken as f64;
+    let secs = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+    let mut table = Table::new(&["asynchronous backlog", "measured", "target"]);
+    let mut row = |what: &str, figure: String| table.row([what.into(), figure, String::new()]);
+    row(
+        &format!("{runs} runs of `echo` at once, {SLOTS} slots: all accepted"),
+        secs(accepted),
+    );
+    row("all finished, each with its own output", secs(finished));
+    row("runs, from the first request on", rate(runs, finished));
+    row(
+        "runs, once all were accepted",
+        rate(later, finished - accepted),
+    );
+    row(
+        "all deleted, and gone from the engine",
+        secs(measured.delete),
+    );
+    row(
+        "RSS: before; accepted, finished, deleted; peak",
+        memory(measured),
+    );
     table.row([
-        "the same, once all were accepted".into(),
-        format!("{later_rate:.1}/s, {:.2} × API", later_rate / bare_rate),
-    ]);
-    table.row([
-        "order of acceptance: a run started before, at most".into(),
-        format!("{} accepted before it (< {SLOTS})", measured.overtaken),
-    ]);
-    table.row([
-        "RSS before, all finished, all deleted; peak".into(),
+        "accepted earlier than a run and started later, at most".into(),
+        overtaken.to_string(),
         format!(
-            "{:.1}, {:.1}, {:.1}; {:.1} MB ({:.1} KB per kept run)",
-            measured.memory_before,
-            measured.memory_finished,
-            measured.memory_deleted,
-            measured.peak,
-            (measured.memory_finished - measured.memory_before) * 1e3 / count
+            "< {SLOTS} ({})",
+            Target::Below(SLOTS as f64).verdict(overtaken)
         ),
-    ]);
-    table.row([
-        "all deleted, and nothing left in the engine, after".into(),
-        format!("{:.1} s", measured.delete.as_secs_f64()),
     ]);
     table
+}
+
+fn memory(measured: &Measured) -> String {
+    format!(
+        "{:.1}; {:.1}, {:.1}, {:.1}; {:.1} MB",
+        measured.memory_before,
+        measured.memory_accepted,
+        measured.memory_finished,
+        measured.memory_deleted,
+        measured.peak
+    )
 }

@@ -6,7 +6,7 @@ use super::engine::{self, ALPINE, LABEL};
 use super::figures::{Samples, Table, Target};
 use super::server::Server;
 use super::stand::{PerWay, WAYS, Way};
-use super::{cli, floor};
+use super::{cli, compared, floor};
 use oneoff_docker_runner::docker::{Client, ContainerCreate};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read};
@@ -20,7 +20,6 @@ const WORDS: [&str; 3] = ["sh", "-c", "echo $EPOCHREALTIME; sleep 0.3"];
 const LIVE: Duration = Duration::from_millis(200);
 const BOUND_MILLIS: f64 = 20.0;
 
-/// Times in ms.
 pub(crate) fn measure(binary: &Path, samples: usize) -> Outcome<Table> {
     let ear = Ear::open(binary)?;
     let mut delays = PerWay::<Samples>::default();
@@ -159,14 +158,7 @@ impl Ear {
 }
 
 fn report(delays: &PerWay<Samples>) -> Table {
-    let mut table = Table::new(&[
-        "first line, from written to read",
-        "engine API",
-        "POST /run, event stream",
-        "docker run",
-        "ratios",
-        "target",
-    ]);
+    let mut table = Table::new(&compared("first line, from written to read"));
     let PerWay {
         floor,
         service,

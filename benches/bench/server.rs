@@ -212,6 +212,14 @@ impl Server {
         Ok(kilobytes.ok_or_else(|| format!("no {field} in the server's status"))? * 1024.0)
     }
 
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both fail when it has ended already.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
     /// SIGTERM, an end within the grace period, and nothing left in the engine.
     pub(crate) fn stop(self) -> Outcome<()> {
         kill_process(self.pid, Signal::TERM)?;
@@ -234,10 +242,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail when it has ended already.
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let _ = child.kill();
-        let _ = child.wait();
+        self.kill();
     }
 }
 
