@@ -27,7 +27,7 @@ pub(crate) fn measure(binary: &Path, runs: usize) -> Outcome<Table> {
     let label = engine::unique();
     let client = engine::client()?;
     let bare_runs = (runs / BARE_SHARE).max(SLOTS);
-    let mut bare = bare(&client, &label, bare_runs)?;
+    let before = bare(&client, &label, bare_runs)?;
     let slots = SLOTS.to_string();
     let backlog = Backlog {
         server: Server::start_with(binary, &[("RUNNER_MAX_CONCURRENT_RUNS", &slots)])?,
@@ -37,14 +37,13 @@ pub(crate) fn measure(binary: &Path, runs: usize) -> Outcome<Table> {
     let measured = backlog.work_off(runs);
     let measured = measured.inspect_err(|_| backlog.sweep())?;
     backlog.server.stop()?;
-    bare += self::bare(&client, &label, bare_runs)?;
+    let after = bare(&client, &label, bare_runs)?;
     engine::nothing_left(&client, &format!("{LABEL}={label}"))?;
-    let bare_rate = 2.0 * bare_runs as f64 / bare.as_secs_f64();
-    Ok(report(&measured, (runs, bare_rate)))
+    Ok(report(&measured, runs, (before, after)))
 }
 
-/// As many at once as the server has slots, their removals included.
-fn bare(client: &Client, label: &str, runs: usize) -> Outcome<Duration> {
+/// As many at once as the server has slots, their removals included. Gives how many went per second.
+fn bare(client: &Client, label: &str, runs: usize) -> Outcome<f64> {
     engine::until_quiet(client, &format!("{LABEL}={label}"))?;
     let begun = Instant::now();
     at_once(SLOTS, runs, |number| {
@@ -62,7 +61,7 @@ fn bare(client: &Client, label: &str, runs: usize) -> Outcome<Duration> {
             false => Err("a bare run printed something else".into()),
         }
     })?;
-    Ok(begun.elapsed())
+    Ok(runs as f64 / begun.elapsed().as_secs_f64())
 }
 
 struct Backlog<'a> {
@@ -221,47 +220,47 @@ fn most_overtaken(started: &[&str]) -> usize {
     started.iter().enumerate().map(overtaken).max().unwrap_or(0)
 }
 
-fn report(measured: &Measured, (runs, bare_rate): (usize, f64)) -> Table {
+/// With the bare rates before and after.
+fn report(measured: &Measured, runs: usize, bare: (f64, f64)) -> Table {
     let (accepted, finished) = (measured.accepted, measured.finished);
-    let rate = |runs: usize, time: Duration| {
-        let rate = runs as f64 / time.as_secs_f64();
-        format!(
-            "{rate:.1}/s, {:.2} × API ({bare_rate:.1}/s)",
-            rate / bare_rate
-        )
-    };
     let later = runs - measured.finished_meanwhile;
     let overtaken = measured.overtaken as f64;
     let secs = |time: Duration| format!("{:.1} s", time.as_secs_f64());
-    let mut table = Table::new(&["asynchronous backlog", "measured", "target"]);
-    let mut row = |what: &str, figure: String| table.row([what.into(), figure, String::new()]);
-    row(
-        &format!("{runs} runs of `echo` at once, {SLOTS} slots: all accepted"),
-        secs(accepted),
-    );
-    row("all finished, each with its own output", secs(finished));
-    row("runs, from the first request on", rate(runs, finished));
-    row(
-        "runs, once all were accepted",
-        rate(later, finished - accepted),
-    );
-    row(
-        "all deleted, and gone from the engine",
-        secs(measured.delete),
-    );
-    row(
-        "RSS: before; accepted, finished, deleted; peak",
-        memory(measured),
-    );
+    let rows = [
+        ("all accepted", secs(accepted)),
+        ("all finished, each with its own output", secs(finished)),
+        ("rate from the first request on", rate(runs, finished, bare)),
+        (
+            "rate once all were accepted",
+            rate(later, finished - accepted, bare),
+        ),
+        (
+            "all deleted, and gone from the engine",
+            secs(measured.delete),
+        ),
+        (
+            "RSS before; accepted, finished, deleted; peak",
+            memory(measured),
+        ),
+    ];
+    let what = format!("{runs} asynchronous runs of `echo` at once, {SLOTS} slots");
+    let mut table = Table::new(&[&what, "measured", "target"]);
+    for (what, figure) in rows {
+        table.row([what.into(), figure, String::new()]);
+    }
+    let verdict = Target::Below(SLOTS as f64).verdict(overtaken);
     table.row([
         "accepted earlier than a run and started later, at most".into(),
         overtaken.to_string(),
-        format!(
-            "< {SLOTS} ({})",
-            Target::Below(SLOTS as f64).verdict(overtaken)
-        ),
+        format!("< {SLOTS} ({verdict})"),
     ]);
     table
+}
+
+fn rate(runs: usize, time: Duration, (before, after): (f64, f64)) -> String {
+    let rate = runs as f64 / time.as_secs_f64();
+    let ratio = rate / f64::midpoint(before, after);
+    format!("{rate:.1}/s, {ratio:.2} × API ({before:.1}/s before, {after:.1} after)")
 }
 
 fn memory(measured: &Measured) -> String {

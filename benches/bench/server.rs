@@ -50,29 +50,10 @@ impl Server {
     /// As [`Server::start`], with these variables beside.
     pub(crate) fn start_with(binary: &Path, variables: &[(&str, &str)]) -> Outcome<Self> {
         let instance = format!("bench-{}", unique());
-        let mut command = Command::new(binary);
-        command.env_clear();
-        for name in [
-            "PATH",
-            "DOCKER_HOST",
-            "DOCKER_TLS_VERIFY",
-            "DOCKER_CERT_PATH",
-            "DOCKER_API_VERSION",
-        ] {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
+        let mut command = command(binary);
         command
-            .env("PORT", "0")
             .env("RUNNER_INSTANCE", &instance)
-            // Requests are no news here, nor is the inner server's end.
-            .env("RUST_LOG", "warn,tiny_http=off")
-            .envs(variables.iter().copied())
-            // Somebody's `.env` is none of ours.
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            .envs(variables.iter().copied());
         let spawned = Instant::now();
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or("no pipe from the server")?;
@@ -244,6 +225,32 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The server, with nothing of our environment but what leads it to the engine.
+fn command(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.env_clear();
+    for name in [
+        "PATH",
+        "DOCKER_HOST",
+        "DOCKER_TLS_VERIFY",
+        "DOCKER_CERT_PATH",
+        "DOCKER_API_VERSION",
+    ] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("PORT", "0")
+        // Requests are no news here, nor is the inner server's end.
+        .env("RUST_LOG", "warn,tiny_http=off")
+        // Somebody's `.env` is none of ours.
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
 }
 
 /// An error that says how a run came out instead.
