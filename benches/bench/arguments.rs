@@ -52,7 +52,7 @@ impl Arguments {
                 "--only" => arguments.parts = parts(&words.next().unwrap_or_default())?,
                 "--network" => arguments.networks = vec![network(words.next())?],
                 "--steps" => arguments.steps = true,
-                "--backlog" => arguments.backlog = number(words.next())?.min(MOST_LISTED),
+                "--backlog" => arguments.backlog = listed(words.next())?,
                 // What cargo says to every benchmark.
                 "--bench" => {}
                 _ => return Err(format!("unknown argument {word}\n{USAGE}").into()),
@@ -70,6 +70,13 @@ fn number(word: Option<String>) -> Outcome<usize> {
     match word.as_deref().map(str::parse) {
         Some(Ok(number)) if number > 0 => Ok(number),
         _ => Err(format!("a number greater than 0 is needed\n{USAGE}").into()),
+    }
+}
+
+fn listed(word: Option<String>) -> Outcome<usize> {
+    match number(word)? {
+        runs @ ..=MOST_LISTED => Ok(runs),
+        runs => Err(format!("{runs} runs are too many\n{USAGE}").into()),
     }
 }
 
