@@ -3,12 +3,16 @@
 use super::Outcome;
 
 const USAGE: &str = "\
-arguments: [-n RUNS] [--blocks BLOCKS] [--only PART[,PART]...] [--network NAME] [--steps]
+arguments: [-n RUNS] [--blocks BLOCKS] [--only PART[,PART]...] [--network NAME] [--steps] [--backlog RUNS]
   -n RUNS          runs per way and network, in sequence and in each parallel block (default 40)
   --blocks BLOCKS  parallel blocks per way and network (default 5)
-  --only PART,...  latency, throughput, bulk, process (default: all)
+  --only PART,...  latency, throughput, bulk, first-line, backlog, process (default: all)
   --network NAME   bridge or none (default: both)
-  --steps          also where the time goes, step by step";
+  --steps          also where the time goes, step by step
+  --backlog RUNS   asynchronous runs at once, at most 1000 (default 1000)";
+
+/// So many a server lists in one answer.
+const MOST_LISTED: usize = 1000;
 
 /// What can be measured by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,8 @@ pub(crate) enum Part {
     Latency,
     Throughput,
     Bulk,
+    FirstLine,
+    Backlog,
     Process,
 }
 
@@ -24,6 +30,7 @@ pub(crate) struct Arguments {
     pub(crate) blocks: usize,
     pub(crate) networks: Vec<String>,
     pub(crate) steps: bool,
+    pub(crate) backlog: usize,
     parts: Vec<Part>,
 }
 
@@ -34,6 +41,7 @@ impl Arguments {
             blocks: 5,
             networks: ["bridge", "none"].map(String::from).into(),
             steps: false,
+            backlog: MOST_LISTED,
             parts: Vec::new(),
         };
         let mut words = std::env::args().skip(1);
@@ -44,6 +52,7 @@ impl Arguments {
                 "--only" => arguments.parts = parts(&words.next().unwrap_or_default())?,
                 "--network" => arguments.networks = vec![network(words.next())?],
                 "--steps" => arguments.steps = true,
+                "--backlog" => arguments.backlog = listed(words.next())?,
                 // What cargo says to every benchmark.
                 "--bench" => {}
                 _ => return Err(format!("unknown argument {word}\n{USAGE}").into()),
@@ -64,6 +73,13 @@ fn number(word: Option<String>) -> Outcome<usize> {
     }
 }
 
+fn listed(word: Option<String>) -> Outcome<usize> {
+    match number(word)? {
+        runs @ ..=MOST_LISTED => Ok(runs),
+        runs => Err(format!("{runs} runs are too many\n{USAGE}").into()),
+    }
+}
+
 fn network(word: Option<String>) -> Outcome<String> {
     word.filter(|word| ["bridge", "none"].contains(&word.as_str()))
         .ok_or_else(|| format!("the network is bridge or none\n{USAGE}").into())
@@ -74,6 +90,8 @@ fn parts(words: &str) -> Outcome<Vec<Part>> {
         "latency" => Ok(Part::Latency),
         "throughput" => Ok(Part::Throughput),
         "bulk" => Ok(Part::Bulk),
+        "first-line" => Ok(Part::FirstLine),
+        "backlog" => Ok(Part::Backlog),
         "process" => Ok(Part::Process),
         _ => Err(format!("unknown part {word:?}\n{USAGE}").into()),
     };

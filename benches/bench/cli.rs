@@ -5,15 +5,21 @@ use super::engine::{COMMAND, IMAGE, LABEL, PRINTED};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// One run of [`COMMAND`]; the time includes the process and, as `--rm` has it, removal.
-pub(crate) fn echo(label: &str, network: &str) -> Outcome<Duration> {
+/// `docker run --rm` of these words in this image.
+pub(crate) fn command(label: &str, network: &str, (image, words): (&str, &[&str])) -> Command {
     let mut command = Command::new("docker");
     command
         .args(["run", "--rm", "--pull", "never", "--network", network])
-        .args(["--label", &format!("{LABEL}={label}"), IMAGE])
-        .args(COMMAND)
+        .args(["--label", &format!("{LABEL}={label}"), image])
+        .args(words)
         // Like the server: DOCKER_HOST or the default socket, whatever context is selected.
         .env("DOCKER_CONTEXT", "default");
+    command
+}
+
+/// One run of [`COMMAND`]; the time includes the process and, as `--rm` has it, removal.
+pub(crate) fn echo(label: &str, network: &str) -> Outcome<Duration> {
+    let mut command = command(label, network, (IMAGE, &COMMAND));
     let begun = Instant::now();
     let output = command.output()?;
     let took = begun.elapsed();

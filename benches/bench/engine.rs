@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What runs.
 pub(crate) const IMAGE: &str = "oneoff-test:latest";
+/// What everybody has, and what the README's requests name.
+pub(crate) const ALPINE: &str = "alpine:latest";
 /// What it does.
 pub(crate) const COMMAND: [&str; 2] = ["echo", "hello"];
 /// What that prints.

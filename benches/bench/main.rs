@@ -7,10 +7,12 @@
 #![allow(clippy::print_stdout)]
 
 mod arguments;
+mod backlog;
 mod bulk;
 mod cli;
 mod engine;
 mod figures;
+mod first_line;
 mod floor;
 mod latency;
 mod process;
@@ -44,40 +46,22 @@ fn measure() -> Outcome<()> {
     let stand = Stand::open(&binary)?;
     println!("{}\n", stand.describe(&arguments)?);
     if arguments.includes(Part::Latency) {
-        let mut table = Table::new(&[
-            "time of a run (median, p95)",
-            "engine API",
-            "POST /run",
-            "docker run",
-            "ratios",
-            "target",
-        ]);
-        let mut steps = steps::table();
-        for network in &arguments.networks {
-            let measured = latency::measure(&stand, network, arguments.samples)?;
-            measured.report(network, &mut table);
-            steps::report(network, &measured.steps, &mut steps);
-        }
-        println!("{table}");
-        if arguments.steps {
-            println!("{steps}");
-        }
+        latencies(&stand, &arguments)?;
     }
     if arguments.includes(Part::Throughput) {
-        let mut table = Table::new(&[
-            "throughput",
-            "engine API",
-            "POST /run",
-            "docker run",
-            "ratios",
-            "target",
-        ]);
+        let mut table = Table::new(&compared("throughput"));
         for network in &arguments.networks {
             throughput::measure(&stand, network, &arguments)?.report(network, &mut table);
         }
         println!("{table}");
     }
     stand.close()?;
+    if arguments.includes(Part::FirstLine) {
+        println!("{}", first_line::measure(&binary, arguments.samples)?);
+    }
+    if arguments.includes(Part::Backlog) {
+        println!("{}", backlog::measure(&binary, arguments.backlog)?);
+    }
     let mut table = Table::new(&["the server", "measured", "target"]);
     if arguments.includes(Part::Bulk) {
         bulk::stdout(&binary, &mut table)?;
@@ -90,4 +74,31 @@ fn measure() -> Outcome<()> {
         println!("{table}");
     }
     Ok(())
+}
+
+fn latencies(stand: &Stand, arguments: &Arguments) -> Outcome<()> {
+    let mut table = Table::new(&compared("time of a run (median, p95)"));
+    let mut steps = steps::table();
+    for network in &arguments.networks {
+        let measured = latency::measure(stand, network, arguments.samples)?;
+        measured.report(network, &mut table);
+        steps::report(network, &measured.steps, &mut steps);
+    }
+    println!("{table}");
+    if arguments.steps {
+        println!("{steps}");
+    }
+    Ok(())
+}
+
+/// The head of a table of the three ways.
+fn compared(what: &str) -> [&str; 6] {
+    [
+        what,
+        "engine API",
+        "POST /run",
+        "docker run",
+        "ratios",
+        "target",
+    ]
 }

@@ -44,29 +44,16 @@ pub(crate) struct Answer {
 impl Server {
     /// Starts a server on a free port, with its defaults; it listens when this returns.
     pub(crate) fn start(binary: &Path) -> Outcome<Self> {
+        Self::start_with(binary, &[])
+    }
+
+    /// As [`Server::start`], with these variables beside.
+    pub(crate) fn start_with(binary: &Path, variables: &[(&str, &str)]) -> Outcome<Self> {
         let instance = format!("bench-{}", unique());
-        let mut command = Command::new(binary);
-        command.env_clear();
-        for name in [
-            "PATH",
-            "DOCKER_HOST",
-            "DOCKER_TLS_VERIFY",
-            "DOCKER_CERT_PATH",
-            "DOCKER_API_VERSION",
-        ] {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
+        let mut command = command(binary);
         command
-            .env("PORT", "0")
             .env("RUNNER_INSTANCE", &instance)
-            // Requests are no news here, nor is the inner server's end.
-            .env("RUST_LOG", "warn,tiny_http=off")
-            // Somebody's `.env` is none of ours.
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped());
+            .envs(variables.iter().copied());
         let spawned = Instant::now();
         let mut child = command.spawn()?;
         let stdout = child.stdout.take().ok_or("no pipe from the server")?;
@@ -92,33 +79,61 @@ impl Server {
         })
     }
 
+    /// The label of all that it makes in the engine.
+    pub(crate) fn filter(&self) -> String {
+        format!("oneoff.instance={}", self.instance)
+    }
+
     /// `GET path`
     pub(crate) fn get(&self, path: &str) -> Outcome<Answer> {
-        self.exchange(
-            &format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address),
-            b"",
-        )
+        self.bare("GET", path)
+    }
+
+    /// `DELETE path`
+    pub(crate) fn delete(&self, path: &str) -> Outcome<Answer> {
+        self.bare("DELETE", path)
+    }
+
+    fn bare(&self, method: &str, path: &str) -> Outcome<Answer> {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        self.exchange(&head, b"")
     }
 
     /// `POST /run`; the answer is that of a run that succeeded.
     pub(crate) fn run(&self, request: &[u8]) -> Outcome<(Value, Duration)> {
-        let head = format!(
-            "POST /run HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            self.address,
-            request.len()
-        );
-        let answer = self.exchange(&head, request)?;
+        let answer = self.exchange(&self.run_head("", request), request)?;
         if answer.status != 200 {
             let words = String::from_utf8_lossy(&answer.body);
             return Err(format!("POST /run answered {}: {words}", answer.status).into());
         }
         let result: Value = serde_json::from_slice(&answer.body)?;
-        if result["status"] != "success" || !result["warnings"].is_null() {
-            let told =
-                ["status", "reason", "warnings", "timings"].map(|key| result[key].to_string());
-            return Err(format!("the run did not succeed: {}", told.join(", ")).into());
-        }
+        succeeded(&result)?;
         Ok((result, answer.took))
+    }
+
+    /// `POST /run` for a caller who does not wait; gives the run's id.
+    pub(crate) fn submit(&self, request: &[u8]) -> Outcome<String> {
+        let head = self.run_head("Prefer: respond-async\r\n", request);
+        let answer = self.exchange(&head, request)?;
+        let run: Value = serde_json::from_slice(&answer.body)?;
+        match (answer.status, run["id"].as_str()) {
+            (202, Some(id)) => Ok(id.to_owned()),
+            (status, _) => Err(format!("an asynchronous run was answered {status}: {run}").into()),
+        }
+    }
+
+    /// `POST /run` for a caller who watches; gives the socket from which the answer is to be read, head and all.
+    pub(crate) fn watch(&self, request: &[u8]) -> Outcome<TcpStream> {
+        let head = self.run_head("Accept: text/event-stream\r\n", request);
+        Ok(self.send(&head, request)?)
+    }
+
+    fn run_head(&self, fields: &str, request: &[u8]) -> String {
+        format!(
+            "POST /run HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{fields}\r\n",
+            self.address,
+            request.len()
+        )
     }
 
     fn exchange(&self, head: &str, body: &[u8]) -> Outcome<Answer> {
@@ -139,12 +154,17 @@ impl Server {
             .try_wait()
     }
 
-    fn ask(&self, head: &str, body: &[u8]) -> Outcome<Answer> {
-        let begun = Instant::now();
+    fn send(&self, head: &str, body: &[u8]) -> io::Result<TcpStream> {
         let mut socket = TcpStream::connect(self.address)?;
         socket.set_nodelay(true)?;
         socket.write_all(head.as_bytes())?;
         socket.write_all(body)?;
+        Ok(socket)
+    }
+
+    fn ask(&self, head: &str, body: &[u8]) -> Outcome<Answer> {
+        let begun = Instant::now();
+        let mut socket = self.send(head, body)?;
         // One request per connection: the server closes it.
         let mut answer = Vec::new();
         socket.read_to_end(&mut answer)?;
@@ -173,6 +193,14 @@ impl Server {
         Ok(kilobytes.ok_or_else(|| format!("no {field} in the server's status"))? * 1024.0)
     }
 
+    /// SIGKILL.
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both fail when it has ended already.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
     /// SIGTERM, an end within the grace period, and nothing left in the engine.
     pub(crate) fn stop(self) -> Outcome<()> {
         kill_process(self.pid, Signal::TERM)?;
@@ -189,18 +217,47 @@ impl Server {
         if !status.success() {
             return Err(format!("the server ended with {status}").into());
         }
-        nothing_left(
-            &engine::client()?,
-            &format!("oneoff.instance={}", self.instance),
-        )
+        nothing_left(&engine::client()?, &self.filter())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail when it has ended already.
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let _ = child.kill();
-        let _ = child.wait();
+        self.kill();
     }
+}
+
+/// The server, with nothing of our environment but what leads it to the engine.
+fn command(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.env_clear();
+    for name in [
+        "PATH",
+        "DOCKER_HOST",
+        "DOCKER_TLS_VERIFY",
+        "DOCKER_CERT_PATH",
+        "DOCKER_API_VERSION",
+    ] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("PORT", "0")
+        // Requests are no news here, nor is the inner server's end.
+        .env("RUST_LOG", "warn,tiny_http=off")
+        // Somebody's `.env` is none of ours.
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// An error that says how a run came out instead.
+pub(crate) fn succeeded(result: &Value) -> Outcome<()> {
+    if result["status"] == "success" && result["warnings"].is_null() {
+        return Ok(());
+    }
+    let told = ["status", "reason", "warnings", "timings"].map(|key| result[key].to_string());
+    Err(format!("the run did not succeed: {}", told.join(", ")).into())
 }

@@ -37,19 +37,32 @@ pub(crate) fn measure(stand: &Stand, network: &str, arguments: &Arguments) -> Ou
 
 /// Gives the moment of the last answer.
 fn block(stand: &Stand, (way, network): (Way, &str), runs: usize) -> Outcome<Instant> {
+    at_once(2 * cores(), runs, |_| stand.run(way, network).map(drop))?;
+    Ok(Instant::now())
+}
+
+/// Does what is numbered from 0 on, so many at a time, each begun in the order of its number.
+pub(crate) fn at_once(
+    workers: usize,
+    count: usize,
+    task: impl Fn(usize) -> Outcome<()> + Sync,
+) -> Outcome<()> {
     let next = AtomicUsize::new(0);
     let work = || -> Outcome<()> {
-        while next.fetch_add(1, Ordering::Relaxed) < runs {
-            stand.run(way, network)?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return Ok(());
+            }
+            task(number)?;
         }
-        Ok(())
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..2 * cores()).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         for worker in workers {
             worker.join().map_err(|_| "a worker panicked")??;
         }
-        Ok(Instant::now())
+        Ok(())
     })
 }
 
