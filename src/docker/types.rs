@@ -128,6 +128,7 @@ pub struct ContainerCreated {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct ContainerInspect {
     pub id: String,
+    pub name: String,
     pub state: ContainerState,
     pub config: ContainerConfig,
     #[serde(deserialize_with = "null_as_default")]

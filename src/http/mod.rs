@@ -8,6 +8,6 @@ mod reply;
 mod request;
 mod server;
 
-pub use reply::{Body as ReplyBody, Reply, StreamWriter, WriteStream};
+pub use reply::{Body as ReplyBody, Reply, StreamWriter, WriteBody, WriteStream};
 pub use request::{BodyError, Request};
 pub use server::{Handler, Server, ServerConfig};

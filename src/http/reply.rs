@@ -21,6 +21,13 @@ pub enum Body {
     Empty,
     /// All of it, with a Content-Length.
     Bytes(Vec<u8>),
+    /// Written as it is made, with a Content-Length: of a large answer there is no second copy.
+    Sized {
+        /// Its length in bytes.
+        length: u64,
+        /// Writes it.
+        write: WriteBody,
+    },
     /// Written piece by piece on the handler's thread; every write reaches the client at once.
     Stream(WriteStream),
 }
@@ -43,6 +50,27 @@ impl<'a> StreamWriter<'a> {
     pub fn send(&mut self, piece: &[u8]) -> io::Result<()> {
         self.inner.write_all(piece)?;
         self.inner.flush()
+    }
+}
+
+/// Writes a whole body.
+pub type WriteBody = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
+/// Answers up to this size are made before they are written.
+const SMALL_BYTES: u64 = 64 * 1024;
+
+/// Counts what is written to it.
+#[derive(Default)]
+struct Length(u64);
+
+impl Write for Length {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.0 += piece.len() as u64;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -70,6 +98,28 @@ impl Reply {
         match serde_json::to_vec(value) {
             Ok(body) => Self::bytes(status, "application/json", body),
             Err(error) => Self::problem(&Problem::new(500, "internal", error.to_string())),
+        }
+    }
+
+    /// A JSON answer that may be large: serialized twice, to count and to send, and never held.
+    pub fn large_json<T: Serialize + Send + 'static>(status: u16, value: T) -> Self {
+        let mut length = Length::default();
+        match serde_json::to_writer(&mut length, &value) {
+            Ok(()) if length.0 > SMALL_BYTES => {}
+            _ => return Self::json(status, &value),
+        }
+        let write = move |writer: &mut dyn Write| {
+            let mut buffer = io::BufWriter::with_capacity(64 * 1024, writer);
+            serde_json::to_writer(&mut buffer, &value)?;
+            buffer.flush()
+        };
+        Self {
+            status,
+            headers: vec![("Content-Type".into(), "application/json".into())],
+            body: Body::Sized {
+                length: length.0,
+                write: Box::new(write),
+            },
         }
     }
 
@@ -139,6 +189,7 @@ pub(super) fn write_reply(
     match reply.body {
         Body::Empty => {}
         Body::Bytes(bytes) => writer.write_all(&bytes)?,
+        Body::Sized { write, .. } => write(writer)?,
         Body::Stream(write) if delimiter == Delimiter::Close => {
             write(&mut StreamWriter::new(writer))?
         }
@@ -155,6 +206,7 @@ fn delimiter(reply: &Reply, occasion: &Occasion) -> Delimiter {
         _ if matches!(reply.status, 204 | 304) => Delimiter::NoBody,
         Body::Empty => Delimiter::Length(0),
         Body::Bytes(bytes) => Delimiter::Length(bytes.len() as u64),
+        Body::Sized { length, .. } => Delimiter::Length(*length),
         Body::Stream(_) if occasion.minor == 0 => Delimiter::Close,
         Body::Stream(_) => Delimiter::Chunks,
     }
@@ -191,5 +243,32 @@ impl Write for Chunks<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_answer_is_written_as_a_small_one_would_be() {
+        for count in [0, 10, 50_000] {
+            let value = vec!["\u{1}é\""; count];
+            let expected = serde_json::to_vec(&value).unwrap();
+            let mut written = Vec::new();
+            match Reply::large_json(200, value).body {
+                Body::Bytes(bytes) => {
+                    assert!(expected.len() as u64 <= SMALL_BYTES);
+                    written = bytes;
+                }
+                Body::Sized { length, write } => {
+                    assert_eq!(length, expected.len() as u64);
+                    write(&mut written).unwrap();
+                }
+                Body::Empty | Body::Stream(_) => panic!("no body of a known length"),
+            }
+            assert!(written == expected, "{count}");
+        }
     }
 }

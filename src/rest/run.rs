@@ -3,7 +3,7 @@
 use super::stream::{self, Delivery};
 use super::{body, problems, runs};
 use crate::http::{Reply, Request};
-use crate::runner::{Error, Front, PullPolicy, RunResult, Runner, Silent};
+use crate::runner::{Error, Front, PullPolicy, Runner, Silent};
 
 /// How REST requests differ from MCP's.
 pub(super) const FRONT: Front = Front {
@@ -38,16 +38,11 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
         Err(error) => return problems::reply(&error),
     };
     match Delivery::wanted(request.header("accept")) {
-        Delivery::Json => plain(runner.run(spec, &request.cancel, &Silent).as_ref()),
+        Delivery::Json => match runner.run(spec, &request.cancel, &Silent) {
+            Ok(result) => Reply::large_json(200, result),
+            Err(error) => problems::reply(&error),
+        },
         delivery => stream::run(runner, &request, spec, delivery),
-    }
-}
-
-/// An outcome in one piece.
-pub(super) fn plain(outcome: Result<&RunResult, &Error>) -> Reply {
-    match outcome {
-        Ok(result) => Reply::json(200, result),
-        Err(error) => problems::reply(error),
     }
 }
 

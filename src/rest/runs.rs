@@ -1,16 +1,17 @@
 //! `/runs`: asynchronous runs, how they stand and what they tell. They begin at `POST /run` (RFC 7240 `Prefer`).
 
-use super::run::{FRONT, plain};
+use super::run::FRONT;
 use super::stream::{Delivery, KEEP_ALIVE, Told};
 use super::{problem, problems};
 use crate::cancel::Cancel;
 use crate::http::{Reply, Request, StreamWriter};
 use crate::problem::Problem;
 use crate::runner::wire::Wire;
-use crate::runner::{Error, Next, Phase, RunEvents, RunResult, RunState, Runner};
-use serde::Serialize;
+use crate::runner::{Error, Next, Outcome, Phase, RunEvents, RunResult, RunState, Runner};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// An asynchronous run as it stands.
@@ -51,6 +52,32 @@ impl<'a> RunBody<'a> {
             result: outcome.and_then(Result::ok),
             error: outcome.and_then(Result::err).map(problem),
         }
+    }
+}
+
+/// A state that is written as its [`RunBody`].
+struct Standing(RunState);
+
+impl Serialize for Standing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RunBody::of(&self.0).serialize(serializer)
+    }
+}
+
+/// A result that others share.
+struct Shared(Arc<Outcome>);
+
+impl Serialize for Shared {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().as_ref().ok().serialize(serializer)
+    }
+}
+
+/// An outcome in one piece.
+fn plain(outcome: Arc<Outcome>) -> Reply {
+    match outcome.as_ref() {
+        Ok(_) => Reply::large_json(200, Shared(outcome)),
+        Err(error) => problems::reply(error),
     }
 }
 
@@ -129,7 +156,7 @@ pub(super) fn submit(runner: &Runner, request: &Request, body: Value, wish: &Wis
     let state = waited.unwrap_or(state);
     let reply = match &state.outcome {
         // Who asked for an answer later gets the same every time.
-        Some(outcome) if wish.wait.is_some() || !wish.respond_async => plain((**outcome).as_ref()),
+        Some(outcome) if wish.wait.is_some() || !wish.respond_async => plain(outcome.clone()),
         _ => Reply::json(202, &RunBody::of(&state)),
     };
     let reply = reply.with_header("Location", format!("/runs/{}", state.id));
@@ -171,18 +198,18 @@ fn invalid(parameter: &str, msg: String) -> Reply {
 /// How a run stands.
 pub fn get(runner: &Runner, id: &str) -> Reply {
     match runner.run_state(id) {
-        Ok(state) => Reply::json(200, &RunBody::of(&state)),
+        Ok(state) => Reply::large_json(200, Standing(state)),
         Err(error) => problems::reply(&error),
     }
 }
 
 /// Cancels a run, or forgets one that has finished.
 pub fn delete(runner: &Runner, id: &str) -> Reply {
-    let reply = |status, state: &RunState| Reply::json(status, &RunBody::of(state));
+    let reply = |status, state| Reply::large_json(status, Standing(state));
     match runner.run_forget(id) {
-        Ok(Some(state)) => reply(200, &state),
+        Ok(Some(state)) => reply(200, state),
         Ok(None) => match runner.run_cancel(id) {
-            Ok(state) => reply(202, &state),
+            Ok(state) => reply(202, state),
             Err(error) => problems::reply(&error),
         },
         Err(error) => problems::reply(&error),

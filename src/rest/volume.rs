@@ -48,9 +48,9 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
 /// The content of a volume of ours.
 pub fn get(runner: &Runner, name: &str) -> Reply {
     match runner.volume_read(name) {
-        Ok(content) => Reply::json(
+        Ok(content) => Reply::large_json(
             200,
-            &VolumeContent {
+            VolumeContent {
                 name: name.into(),
                 kind: "directory".into(),
                 content,

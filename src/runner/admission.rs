@@ -100,22 +100,27 @@ impl Admission {
         self.wait(ticket, &turns, cancel, position)
     }
 
-    /// Calls back with a slot when it is their turn, perhaps at once. Gives the ticket and how many are before it.
-    pub(crate) fn enter_later(&self, turn: Box<dyn FnOnce(Slot) + Send>) -> (u64, usize) {
+    /// Calls back with a slot when it is their turn, perhaps at once; but first, quickly, with the ticket and with how many
+    /// are before it.
+    pub(crate) fn enter_later(
+        &self,
+        turn: Box<dyn FnOnce(Slot) + Send>,
+        placed: &dyn Fn(u64, usize),
+    ) {
         let mut state = self.lock();
         let (ticket, before) = (state.next_ticket, state.waiting.len());
         state.next_ticket += 1;
+        placed(ticket, before);
         if state.free == 0 {
             let place = Place::Later(turn);
             state.waiting.push_back(Waiting { ticket, place });
-            return (ticket, before);
+            return;
         }
         state.free -= 1;
         drop(state);
         turn(Slot {
             admission: self.clone(),
         });
-        (ticket, 0)
     }
 
     /// A slot for a run that goes on already, whether one is free or not.

@@ -182,7 +182,7 @@ fn go_on(inner: &Arc<Inner>, id: &str, facts: Facts, remains: Remains) {
         let mut kept = entry.kept();
         kept.request = request.map(|request| request.id.clone());
         kept.may_have_started = may_have_started;
-        kept.is_adopted = true;
+        kept.has_remains = true;
     }
     if let Some(run) = remains.run.as_ref().filter(|run| run.state != "created") {
         entry.set_started(Some(created(run)));

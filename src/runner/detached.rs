@@ -13,7 +13,7 @@ use crate::cancel::Cancel;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -92,8 +92,15 @@ impl Runner {
         let entry = Arc::new(Entry::new(held, facts, log_bytes(&spec)));
         let kept = inner.keep_request(&entry, spec, (kept, had_auth));
         kept.inspect_err(|_| inner.registry.reject(key.as_ref()))?;
-        inner.registry.accept(entry.clone(), key);
-        inner.enqueue(entry.clone());
+        {
+            // One after the other, so that the list and the queue have one order.
+            let _one = inner
+                .accepting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            inner.registry.accept(entry.clone(), key);
+            inner.enqueue(entry.clone());
+        }
         Ok(entry.state())
     }
 
@@ -245,7 +252,11 @@ impl Inner {
             facts: entry.facts.clone(),
             had_auth,
         };
-        let recorded = self.stage.keep(&entry.id, Role::Request, &record)?;
+        let recorded = {
+            // However many ask at once, the engine and our memory hold only so many of these calls.
+            let _room = self.recording.enter();
+            self.stage.keep(&entry.id, Role::Request, &record)?
+        };
         let mut kept = entry.kept();
         kept.request = Some(recorded);
         kept.auth = spec.auth.take();
@@ -280,9 +291,11 @@ impl Inner {
             let entry = waiting;
             let _ = turns.send(Box::new(Turn { entry, slot }));
         };
-        let (ticket, position) = self.admission.enter_later(Box::new(turn));
-        entry.set_ticket(ticket);
-        entry.log.push(Event::Queued { position });
+        self.admission
+            .enter_later(Box::new(turn), &|ticket, position| {
+                entry.set_ticket(ticket);
+                entry.log.push(Event::Queued { position });
+            });
     }
 
     /// The engine's memory first: whoever hears of the outcome must still hear of it after a restart.
@@ -369,6 +382,7 @@ impl Inner {
             {
                 break outcome;
             }
+            entry.kept().has_remains = true;
         };
         self.finish(&entry, outcome);
         drop(slot);
@@ -376,7 +390,7 @@ impl Inner {
 
     fn attempt(&self, entry: &Entry) -> Outcome {
         let (spec, lacks_auth) = self.recall(entry)?;
-        if entry.kept().is_adopted {
+        if entry.kept().has_remains {
             // None of these has been started: the request's name says so.
             for name in ["", "-stage", "-user"] {
                 let name = format!("oneoff-{}{name}", entry.id);

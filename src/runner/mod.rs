@@ -17,6 +17,7 @@ mod dry_run;
 mod error;
 mod events;
 mod execute;
+mod gate;
 mod images;
 mod labels;
 mod limits;

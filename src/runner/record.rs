@@ -144,7 +144,16 @@ impl Stage {
 
     /// Says, before it is done, that the run is going to be started.
     pub(crate) fn mark_started(&self, run: &str, record: &str) -> Result<(), docker::Error> {
-        self.client.container_rename(record, &started_name(run))
+        let name = started_name(run);
+        self.client
+            .container_rename(record, &name)
+            .or_else(|error| {
+                // The answer to an earlier attempt may have been lost; what counts is the name.
+                match self.client.container_inspect(record) {
+                    Ok(found) if found.name == format!("/{name}") => Ok(()),
+                    _ => Err(error),
+                }
+            })
     }
 
     /// Removes an object of a run behind the answers.

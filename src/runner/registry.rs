@@ -87,8 +87,8 @@ pub(crate) struct Kept {
     pub(crate) request: Option<String>,
     /// Whether it says that the run may have started.
     pub(crate) may_have_started: bool,
-    /// Whether an earlier process had it, which may have left something under its names.
-    pub(crate) is_adopted: bool,
+    /// Whether an earlier attempt, perhaps another process's, may have left something under its names.
+    pub(crate) has_remains: bool,
     /// The container that carries the outcome.
     pub(crate) outcome: Option<String>,
     pub(crate) auth: Option<AuthConfig>,

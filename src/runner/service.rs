@@ -4,6 +4,7 @@ use super::active::Active;
 use super::admission::Admission;
 use super::adopt;
 use super::detached::{self, Turn};
+use super::gate::Gate;
 use super::images::Images;
 use super::labels::{Identity, Owner};
 use super::names::Names;
@@ -62,6 +63,8 @@ pub(super) struct Inner {
     pub(super) active: Active,
     pub(super) registry: Registry,
     pub(super) lifetime: Lifetime,
+    pub(super) accepting: Mutex<()>,
+    pub(super) recording: Gate,
     pub(super) turns: Sender<Box<Turn>>,
     pub(super) stop: Cancel,
     adopted: AtomicBool,
@@ -130,6 +133,8 @@ pub struct Image {
 /// How long the engine may take to say how it is.
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1800);
 const REMOVAL_THREADS: usize = 4;
+/// How many requests of detached runs are handed to the engine at once.
+const RECORDS_AT_ONCE: usize = 8;
 
 impl Runner {
     /// A runner, ready for requests; it sweeps what a dead predecessor left only once [`Runner::patrol`] is called.
@@ -158,6 +163,8 @@ impl Runner {
             active: Active::default(),
             registry: Registry::new(settings.keeping),
             lifetime: settings.lifetime,
+            accepting: Mutex::default(),
+            recording: Gate::new(RECORDS_AT_ONCE),
             turns,
             stop: Cancel::new(),
             adopted: AtomicBool::new(false),

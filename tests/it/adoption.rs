@@ -2,7 +2,7 @@
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
-use super::support::{Live, Server, docker, leftovers};
+use super::support::{Cutting, Live, Server, docker, leftovers};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -376,4 +376,33 @@ fn of_a_thousand_at_once_over_kills_none_is_lost_none_runs_twice_and_all_run_in_
     assert!(memory.iter().all(|kb| *kb < 50_000), "{memory:?} kB");
     forget_all(&server);
     server.stop();
+}
+
+#[test]
+fn an_answer_of_the_engine_that_is_lost_before_the_start_loses_no_run_and_runs_none_twice() {
+    for words in ["/rename?", "/containers/create?name=oneoff-"] {
+        let (ledger, cutting) = (Ledger::new("cut"), Cutting::new(words));
+        let server = Server::with(&[("DOCKER_HOST", &cutting.docker_host())]);
+        let answer = server.ask(
+            ("POST", "/run"),
+            "Prefer: respond-async\r\n",
+            &ledger.run("token", "echo done").to_string(),
+        );
+        assert!(
+            cutting.has_cut() || words == "/rename?",
+            "{}",
+            answer.status
+        );
+        if answer.status == 202 {
+            let state = finished(&server, &answer.header("location").unwrap());
+            assert_eq!(state["result"]["stdout"], "done\n", "{words}: {state}");
+            assert_eq!(ledger.lines(&server), ["token"], "{words}");
+        } else {
+            // What was not accepted is told so, and not run.
+            assert_eq!(answer.status, 503, "{words}");
+        }
+        assert!(cutting.has_cut());
+        forget_all(&server);
+        server.stop();
+    }
 }

@@ -281,6 +281,7 @@ fn text(reply: Reply) -> String {
     match reply.body {
         ReplyBody::Empty => {}
         ReplyBody::Bytes(bytes) => out = bytes,
+        ReplyBody::Sized { write, .. } => write(&mut out).unwrap(),
         ReplyBody::Stream(write) => write(&mut StreamWriter::new(&mut out)).unwrap(),
     }
     String::from_utf8(out).unwrap()

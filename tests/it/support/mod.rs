@@ -2,6 +2,7 @@
 
 mod archive;
 mod browser;
+mod cutting;
 mod directory;
 mod engine;
 mod live;
@@ -13,6 +14,7 @@ mod server;
 
 pub use archive::{Entry, tar_gz, untar};
 pub use browser::Browser;
+pub use cutting::Cutting;
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
 pub use live::Live;
