@@ -103,7 +103,7 @@ fn banner(app: &App) -> String {
         env!("CARGO_PKG_VERSION")
     );
     let endpoint = |(method, path, meaning): &(&str, &str, &str)| {
-        format!("  {method:<7}{path:<16} {meaning}\n")
+        format!("  {method:<7}{path:<18} {meaning}\n")
     };
     head + &ENDPOINTS.iter().map(endpoint).collect::<String>()
 }

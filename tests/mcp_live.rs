@@ -716,7 +716,8 @@ fn cancelling_a_detached_run_keeps_what_it_printed_and_takes_its_container_along
             .to_owned()
     };
     let (goes_on, waits) = (start("echo begun; sleep 100"), start("echo never"));
-    ask(&server, "run_logs", json!({"id": goes_on, "wait_secs": 20}));
+    let begun = ask(&server, "run_logs", json!({"id": goes_on, "wait_secs": 20}));
+    assert_eq!(begun["structuredContent"]["state"], "running", "{begun}");
     for (id, stdout) in [(&waits, ""), (&goes_on, "begun\n")] {
         let ended = ask(&server, "cancel_run", json!({"id": id}));
         let told = &ended["structuredContent"];

@@ -1,14 +1,14 @@
 //! What a detached run printed since somebody last asked: pages of its events, for callers that cannot hold a stream.
 
 use super::detached::seen;
-use super::{Encoding, Error, Event, Next, RunState, Runner};
+use super::{Encoding, Error, Event, Next, Phase, RunState, Runner};
 use crate::cancel::Cancel;
 use std::time::{Duration, Instant};
 
 /// A page of what a run printed.
 #[derive(Clone, Debug)]
 pub struct RunLogs {
-    /// How the run stood before the page was read: once it has finished, nothing follows the last page.
+    /// How the run stands: once it has finished, nothing follows the last page.
     pub state: RunState,
     /// How the output is to be told.
     pub output_encoding: Encoding,
@@ -70,7 +70,10 @@ impl Runner {
                 true => deadline.saturating_duration_since(Instant::now()),
                 false => Duration::ZERO,
             };
-            match events.next(left, &[stop]) {
+            let had_finished = logs.state.phase == Phase::Finished;
+            let next = events.next(left, &[stop]);
+            logs.state = events.state();
+            match next {
                 Next::Event { cursor, event } => {
                     logs.cursor = Some(cursor.clone());
                     if let Event::Stdout(piece) | Event::Stderr(piece) = &event {
@@ -79,10 +82,9 @@ impl Runner {
                     }
                 }
                 Next::Skipped(count) => logs.skipped_events += count,
-                Next::Outcome { cursor, .. } => {
-                    logs.cursor = Some(cursor);
-                    logs.state = events.state();
-                }
+                Next::Outcome { cursor, .. } => logs.cursor = Some(cursor),
+                // It may have printed and finished since we looked.
+                Next::Nothing if !had_finished && logs.state.phase == Phase::Finished => {}
                 Next::Nothing | Next::Over => return Ok(logs),
             }
             if bytes >= page_bytes {

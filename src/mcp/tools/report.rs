@@ -149,7 +149,7 @@ pub(super) fn logs(logs: &RunLogs) -> Value {
 
 /// Which detached runs there are.
 pub(super) fn briefs(found: &RunBriefs) -> Value {
-    let mut essence = format!("{} runs", found.runs.len());
+    let mut essence = format!("Detached runs: {}", found.runs.len());
     for run in &found.runs {
         let status = run.status.as_deref().unwrap_or("no result yet");
         let line = format!(
