@@ -207,6 +207,7 @@ fn server_config(config: &Config) -> ServerConfig {
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         body_limit_bytes: config.body_limit_bytes,
+        body_memory_bytes: config.body_memory_bytes,
         head_timeout: Duration::from_secs(10),
         body_stall_timeout: Duration::from_secs(30),
         write_stall_timeout: Duration::from_secs(60),

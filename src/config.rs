@@ -130,6 +130,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("RUNNER_MAX_BODY_BYTES", "512m", "largest request body"),
     setting(
+        "RUNNER_MAX_BODY_MEMORY",
+        "1g",
+        "most bytes of request bodies held at once; beyond it: 429",
+    ),
+    setting(
         "RUNNER_MAX_UNPACKED_BYTES",
         "2g",
         "most bytes that one archive in a request may unpack to",
@@ -217,6 +222,7 @@ pub struct Config {
     pub queue_length: usize,
     pub pull_timeout: Duration,
     pub body_limit_bytes: u64,
+    pub body_memory_bytes: u64,
     pub keeping: Keeping,
     pub shutdown_grace: Duration,
     pub policy: Policy,
@@ -260,6 +266,7 @@ impl Config {
             queue_length: values.number("RUNNER_QUEUE_LENGTH")?,
             pull_timeout: values.seconds("RUNNER_PULL_TIMEOUT_SECS")?,
             body_limit_bytes: values.bytes("RUNNER_MAX_BODY_BYTES")?,
+            body_memory_bytes: values.bytes("RUNNER_MAX_BODY_MEMORY")?,
             keeping: Keeping {
                 result_ttl: values.seconds("RUNNER_RESULT_TTL_SECS")?,
                 max_result_bytes: values.bytes("RUNNER_MAX_RESULT_BYTES")?,

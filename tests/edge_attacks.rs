@@ -114,6 +114,45 @@ fn bodies_over_the_limit_are_413_however_they_are_framed() {
 }
 
 #[test]
+fn bodies_share_the_memory_for_them_and_one_without_room_is_429_however_it_is_framed() {
+    let rig = Rig::with(|config| config.body_memory_bytes = 1000);
+    let post = |path: &str, body: &str| {
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let chunked = |body: &str| {
+        let framed = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        format!(
+            "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{framed}"
+        )
+    };
+    let (some, more) = ("x".repeat(600), "y".repeat(401));
+    assert_eq!(
+        rig.ask(&post("/echo", &"z".repeat(5000))).status,
+        200,
+        "alone"
+    );
+    let waiting = send(rig.addr, post("/wait", &some).as_bytes());
+    rig.expect(Event::Entered);
+    for request in [post("/echo", &more), chunked(&more)] {
+        let answer = rig.ask(&request);
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (429, "too_many_bodies")
+        );
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    assert_eq!(rig.ask(&post("/echo", &more[..400])).status, 200);
+    drop(waiting);
+    rig.expect(Event::Cancelled);
+    eventually("the room is given back", || {
+        [post("/echo", &more), chunked(&more)]
+            .iter()
+            .all(|request| rig.ask(request).status == 200)
+    });
+}
+
+#[test]
 fn a_413_can_be_read_by_a_client_that_sends_everything_first() {
     let rig = Rig::with(|c| c.body_limit_bytes = 1000);
     let mut socket = send(

@@ -4,6 +4,7 @@ use super::chunked::Chunked;
 use super::client::Client;
 use super::head::Framing;
 use super::pace::Pace;
+use super::room::Room;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(crate) enum BodyFault {
     },
     /// No byte within the stall deadline, or too few in all.
     TimedOut,
+    /// Other bodies take up the memory that there is for them.
+    NoRoom,
 }
 
 impl BodyFault {
@@ -36,6 +39,7 @@ impl fmt::Display for BodyFault {
         f.write_str(match self {
             Self::TooLarge { .. } => "the request body is larger than the limit",
             Self::TimedOut => "the request body did not arrive in time",
+            Self::NoRoom => "there is no memory for the request body just now",
         })
     }
 }
@@ -47,6 +51,7 @@ impl From<BodyFault> for io::Error {
         let kind = match fault {
             BodyFault::TooLarge { .. } => io::ErrorKind::FileTooLarge,
             BodyFault::TimedOut => io::ErrorKind::TimedOut,
+            BodyFault::NoRoom => io::ErrorKind::OutOfMemory,
         };
         Self::new(kind, fault)
     }
@@ -57,6 +62,7 @@ pub(crate) struct Body {
     source: BufReader<Chain<Cursor<Vec<u8>>, Upload>>,
     progress: Progress,
     client: Arc<Client>,
+    room: Room,
     expects_continue: bool,
 }
 
@@ -72,6 +78,7 @@ pub(super) struct BodyPlan {
     pub(super) beginning: Vec<u8>,
     pub(super) limit_bytes: u64,
     pub(super) stall: Duration,
+    pub(super) room: Room,
     pub(super) expects_continue: bool,
 }
 
@@ -101,6 +108,7 @@ impl Body {
             ),
             progress,
             client,
+            room: plan.room,
             expects_continue,
         };
         body.note_end();
@@ -134,6 +142,9 @@ impl Read for Body {
             Progress::Chunked(chunked) => chunked.read(&mut self.source, into)?,
         };
         self.note_end();
+        if !self.room.grow(count as u64) {
+            return Err(BodyFault::NoRoom.into());
+        }
         Ok(count)
     }
 }

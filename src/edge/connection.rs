@@ -1,12 +1,14 @@
 //! One connection from its head to its end: the steps in order.
 
-use super::body::{Body, BodyPlan};
+use super::body::{Body, BodyFault, BodyPlan};
 use super::guard::Verdict;
 use super::head::{self, Head, HeadFault};
 use super::ids::{random_id, request_id};
 use super::linger::{self, Patience};
 use super::listener::{Shared, too_many_connections};
 use super::reception::Reception;
+use super::refusal::Refusal;
+use super::room::Room;
 use super::seats::{Seat, SeatKind};
 use crate::cancel::Cancel;
 use crate::metrics::Label::{Number, Word};
@@ -28,6 +30,7 @@ pub(crate) struct Admitted {
     pub(crate) id: String,
     pub(crate) head: Head,
     pub(crate) body: Body,
+    pub(crate) room: Room,
     pub(crate) authenticated: bool,
     pub(crate) cancel: Cancel,
     pub(crate) draining: Cancel,
@@ -95,6 +98,11 @@ fn converse(shared: &Shared, seat: &Seat, record: &mut Record) {
             reception.refuse(&refusal.to_problem());
         }
         Verdict::Serve { authenticated } => {
+            let Some(room) = shared.rooms.room(head.content_length().unwrap_or(0)) else {
+                let refusal = no_room().to_problem();
+                return reception.with_field("Retry-After", "1").refuse(&refusal);
+            };
+            let beginning = (beginning, room.clone());
             let Some(body) = body_after(shared, seat, &head, beginning) else {
                 return;
             };
@@ -102,6 +110,7 @@ fn converse(shared: &Shared, seat: &Seat, record: &mut Record) {
                 id: record.id.clone(),
                 head,
                 body,
+                room,
                 authenticated,
                 cancel: seat.begin_request(),
                 draining: shared.draining.clone(),
@@ -118,13 +127,25 @@ fn head_timeout(shared: &Shared, seat: &Seat) -> Duration {
     }
 }
 
+/// The answer when other bodies take up all memory for them.
+fn no_room() -> Refusal {
+    let detail = BodyFault::NoRoom.to_string();
+    Refusal::new(429, "too_many_bodies", detail)
+}
+
 /// The body of this request; `None` when its client has gone already.
-fn body_after(shared: &Shared, seat: &Seat, head: &Head, beginning: Vec<u8>) -> Option<Body> {
+fn body_after(
+    shared: &Shared,
+    seat: &Seat,
+    head: &Head,
+    (beginning, room): (Vec<u8>, Room),
+) -> Option<Body> {
     let plan = BodyPlan {
         framing: head.framing,
         beginning,
         limit_bytes: shared.policy.body_limit_bytes,
         stall: shared.deadlines.body_stall,
+        room,
         expects_continue: head.expects_continue,
     };
     Body::new(Arc::clone(&seat.client), plan).ok()

@@ -5,6 +5,7 @@ use super::client::Client;
 use super::connection::{self, Admitted};
 use super::guard::Policy;
 use super::refusal::Refusal;
+use super::room::Rooms;
 use super::seats::Seats;
 use crate::cancel::Cancel;
 use crate::problem::PROBLEM_JSON;
@@ -45,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) route_of: fn(&str) -> &'static str,
     pub(crate) policy: Policy,
     pub(crate) deadlines: Deadlines,
+    pub(crate) body_memory_bytes: u64,
 }
 
 /// Serves one admitted request on the calling thread, the answer's relay included.
@@ -55,6 +57,7 @@ pub(super) struct Shared {
     pub(super) route_of: fn(&str) -> &'static str,
     pub(super) policy: Policy,
     pub(super) deadlines: Deadlines,
+    pub(super) rooms: Arc<Rooms>,
     pub(super) service: Service,
     pub(super) draining: Cancel,
 }
@@ -88,6 +91,7 @@ impl Edge {
                 route_of: settings.route_of,
                 policy: settings.policy,
                 deadlines: settings.deadlines,
+                rooms: Rooms::new(settings.body_memory_bytes),
                 service,
                 draining: draining.clone(),
             }),

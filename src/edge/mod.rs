@@ -17,6 +17,7 @@ mod pace;
 mod reception;
 mod refusal;
 mod relay;
+mod room;
 mod seats;
 mod target;
 
@@ -29,3 +30,4 @@ pub(crate) use head::Head;
 pub(crate) use head::vetted;
 pub(crate) use ids::random_id;
 pub(crate) use listener::{Deadlines, Edge, Settings};
+pub use room::Room;

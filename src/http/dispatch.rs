@@ -59,6 +59,7 @@ fn typed_request(request: &tiny_http::Request, admitted: Admitted) -> Request {
         query: admitted.head.query,
         headers: visible_fields(request),
         body: Box::new(admitted.body),
+        room: Some(admitted.room),
         cancel: admitted.cancel,
         draining: admitted.draining,
         authenticated: admitted.authenticated,

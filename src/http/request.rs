@@ -1,7 +1,8 @@
 //! A request as handlers see it. Knows nothing of sockets: the body is a reader that somebody else bounds.
 
+use super::Reply;
 use crate::cancel::Cancel;
-use crate::edge::BodyFault;
+use crate::edge::{BodyFault, Room};
 use crate::problem::Problem;
 use std::io::{self, Read};
 
@@ -24,6 +25,8 @@ pub struct Request {
     pub content_length: Option<u64>,
     /// The body, straight from the client: decoded, capped, under stall and total deadlines.
     pub body: Box<dyn Read + Send>,
+    /// The memory that the body takes up, to be kept as long as anything that was in it is; see [`Request::take_room`].
+    pub room: Option<Room>,
     /// Fires when the client leaves or the server's grace period is over.
     pub cancel: Cancel,
     /// Fires when the server starts to drain: idle streams should end themselves.
@@ -42,6 +45,8 @@ pub enum BodyError {
     },
     /// No byte within the stall deadline, or the total deadline passed: 408.
     TimedOut,
+    /// Other bodies take up the memory that there is for them: 429.
+    NoRoom,
     /// The client went away or framed the body wrongly: 400.
     Broken(std::io::Error),
 }
@@ -61,6 +66,12 @@ impl Request {
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, v)| v.as_str())
+    }
+
+    /// Lets go of the body, which was read; gives the memory that it takes up to whoever keeps what was in it.
+    pub fn take_room(&mut self) -> Option<Room> {
+        self.body = Box::new(io::empty());
+        self.room.take()
     }
 
     /// Reads the whole body, into a buffer of exactly its size when that was declared.
@@ -88,12 +99,22 @@ impl From<io::Error> for BodyError {
         match BodyFault::of(&error) {
             Some(BodyFault::TooLarge { limit_bytes }) => Self::TooLarge { limit_bytes },
             Some(BodyFault::TimedOut) => Self::TimedOut,
+            Some(BodyFault::NoRoom) => Self::NoRoom,
             None => Self::Broken(error),
         }
     }
 }
 
 impl BodyError {
+    /// The same, and when to come back if that helps.
+    pub fn to_reply(&self) -> Reply {
+        let reply = Reply::problem(&self.to_problem());
+        match self {
+            Self::NoRoom => reply.with_header("Retry-After", "1".to_owned()),
+            _ => reply,
+        }
+    }
+
     /// The answer to a request whose body could not be read.
     pub fn to_problem(&self) -> Problem {
         match self {
@@ -107,6 +128,7 @@ impl BodyError {
                 "body_timeout",
                 "the request body did not arrive in time",
             ),
+            Self::NoRoom => Problem::new(429, "too_many_bodies", BodyFault::NoRoom.to_string()),
             Self::Broken(error) => Problem::new(
                 400,
                 "bad_body",

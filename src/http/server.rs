@@ -29,6 +29,8 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Largest request body, in bytes.
     pub body_limit_bytes: u64,
+    /// Bytes of all request bodies that are held at once.
+    pub body_memory_bytes: u64,
     /// Deadline for a whole request head.
     pub head_timeout: Duration,
     /// Longest pause within a request body.
@@ -73,6 +75,7 @@ fn settings(config: ServerConfig) -> Settings {
         host: config.host,
         port: config.port,
         route_of: config.route_of,
+        body_memory_bytes: config.body_memory_bytes,
         policy: Policy {
             auth_token: config.auth_token,
             open_paths: config.open_paths,

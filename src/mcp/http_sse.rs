@@ -4,9 +4,9 @@
 use super::jsonrpc::{self, Code, Error, Id, Message, Notification, Payload, Rejection};
 use super::outlet::Outlet;
 use super::session::{self, Addressed, Credential, Registry, Session};
-use super::{Mcp, post};
+use super::{Caller, Mcp, post};
 use crate::cancel::Cancel;
-use crate::http::{Reply, Request, StreamWriter};
+use crate::http::{Reply, Request, Room, StreamWriter};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
 use std::io;
@@ -204,8 +204,9 @@ pub(super) fn post(mcp: &Mcp, mut request: Request) -> Reply {
         Ok(payload) => payload,
         Err(reply) => return reply,
     };
+    let room = request.take_room();
     match payload {
-        Payload::One(Ok(message)) => accept(mcp, &stream, message),
+        Payload::One(Ok(message)) => accept(mcp, &stream, message, &room),
         Payload::One(Err(rejected)) => return post::refused(&rejected),
         Payload::Batch(items) => {
             let agreed = stream.session.caller.peer.revision();
@@ -214,7 +215,7 @@ pub(super) fn post(mcp: &Mcp, mut request: Request) -> Reply {
             }
             for item in items {
                 match item {
-                    Ok(message) => accept(mcp, &stream, message),
+                    Ok(message) => accept(mcp, &stream, message, &room),
                     Err(rejected) => stream.push(&jsonrpc::rejection(&rejected)),
                 }
             }
@@ -232,11 +233,15 @@ pub(super) fn no_batches() -> Rejection {
     }
 }
 
-fn accept(mcp: &Mcp, stream: &Arc<SseSession>, message: Message) {
+fn accept(mcp: &Mcp, stream: &Arc<SseSession>, message: Message, room: &Option<Room>) {
     match message {
         Message::Request(asked) => {
             let outlet: Arc<dyn Outlet> = Arc::clone(stream) as _;
-            mcp.serve(asked, &stream.session.caller, outlet);
+            let caller = Caller {
+                room: room.clone(),
+                ..stream.session.caller.clone()
+            };
+            mcp.serve(asked, &caller, outlet);
         }
         Message::Notification(told) => {
             if let Some(id) = cancelled(&told) {

@@ -25,7 +25,7 @@ use tests::trial_run;
 
 pub use tools::{Containers, Toolset};
 
-use crate::http::{Reply, Request};
+use crate::http::{Reply, Request, Room};
 use calls::{Calls, Floor};
 use dispatch::{Context, Service};
 use jsonrpc::Request as Asked;
@@ -105,6 +105,8 @@ struct Caller {
     calls: Arc<Calls>,
     // What an MCP-Protocol-Version header of this request said.
     declared: Option<Revision>,
+    // The memory that this request's body takes up, as long as its calls run.
+    room: Option<Room>,
 }
 
 impl Mcp {
@@ -169,6 +171,7 @@ impl Mcp {
             peer: Arc::default(),
             calls: Arc::new(Calls::new(Arc::clone(&self.shared.floor), limit)),
             declared,
+            room: None,
         }
     }
 

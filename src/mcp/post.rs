@@ -10,9 +10,7 @@ pub(super) fn payload(request: &mut Request) -> Result<Payload, Reply> {
         let detail = "send the message as Content-Type: application/json";
         return Err(problem(415, "unsupported_media_type", detail));
     }
-    let body = request
-        .read_body()
-        .map_err(|error| Reply::problem(&error.to_problem()))?;
+    let body = request.read_body().map_err(|error| error.to_reply())?;
     jsonrpc::parse(&body).map_err(|rejected| refused(&rejected))
 }
 

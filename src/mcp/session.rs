@@ -163,6 +163,7 @@ mod tests {
         let credential = Credential(credential.map(str::to_owned));
         let calls = Calls::new(Arc::new(Floor::new(9)), 9);
         let caller = Caller {
+            room: None,
             peer: Arc::default(),
             calls: Arc::new(calls),
             declared: None,

@@ -183,7 +183,8 @@ fn tell(mcp: &Mcp, request: &Request, messages: &[Message]) -> Reply {
     Reply::empty(202)
 }
 
-fn exchange(mcp: &Mcp, request: &Request, asked: Vec<Asked>, terms: Terms) -> Reply {
+fn exchange(mcp: &Mcp, request: &Request, asked: Vec<Asked>, mut terms: Terms) -> Reply {
+    terms.caller.room = request.room.clone();
     let stateless = asked
         .iter()
         .any(|asked| Era::of(asked, terms.caller.declared) != Ok(Era::Handshake));

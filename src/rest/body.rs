@@ -1,28 +1,22 @@
 //! Reads a JSON body, strictly: the right media type, one value, no member twice.
 
-use crate::http::{BodyError, Request};
+use crate::http::{Reply, Request};
 use crate::problem::Problem;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::cell::Cell;
 use std::fmt;
 
-/// The request's body as JSON. Errors: 400, 408, 413 or 415, as a problem.
-pub(super) fn json(request: &mut Request) -> Result<Value, Box<Problem>> {
-    require_json(request)?;
-    let body = request.read_body().map_err(|error| match error {
-        BodyError::TooLarge { limit_bytes } => {
-            let detail = format!("the body is larger than {limit_bytes} bytes");
-            Problem::new(413, "body_too_large", detail)
-        }
-        BodyError::TimedOut => Problem::new(408, "body_timeout", "the body did not arrive in time"),
-        BodyError::Broken(error) => {
-            Problem::new(400, "bad_body", format!("the body ended early: {error}"))
-        }
-    })?;
+/// The request's body as JSON. Errors: 400, 408, 413, 415 or 429, as the answer.
+pub(super) fn json(request: &mut Request) -> Result<Value, Box<Reply>> {
+    let refused = |problem: &Problem| Box::new(Reply::problem(problem));
+    require_json(request).map_err(|problem| refused(&problem))?;
+    let body = request
+        .read_body()
+        .map_err(|error| Box::new(error.to_reply()))?;
     parse(&body).map_err(|error| {
         let detail = format!("the body is not JSON: {error}");
-        Box::new(Problem::new(400, "bad_json", detail))
+        refused(&Problem::new(400, "bad_json", detail))
     })
 }
 
@@ -39,11 +33,8 @@ fn require_json(request: &Request) -> Result<(), Box<Problem>> {
     }
     let detail =
         "expected Content-Type: application/json (curl: -H 'Content-Type: application/json')";
-    Err(Box::new(Problem::new(
-        415,
-        "unsupported_media_type",
-        detail,
-    )))
+    let problem = Problem::new(415, "unsupported_media_type", detail);
+    Err(Box::new(problem))
 }
 
 fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {

@@ -20,7 +20,7 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
     };
     let value = match body::json(&mut request) {
         Ok(value) => value,
-        Err(problem) => return Reply::problem(&problem),
+        Err(reply) => return *reply,
     };
     if is_dry {
         return match runner.check(value, FRONT) {
@@ -30,13 +30,14 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
     }
     match runs::Wish::of(&request) {
         Err(error) => return problems::reply(&error),
-        Ok(Some(wish)) => return runs::submit(runner, &request, value, &wish),
+        Ok(Some(wish)) => return runs::submit(runner, request, value, &wish),
         Ok(None) => {}
     }
-    let spec = match runner.check(value, FRONT) {
+    let mut spec = match runner.check(value, FRONT) {
         Ok(spec) => spec,
         Err(error) => return problems::reply(&error),
     };
+    spec.keep_with_content(Box::new(request.take_room()));
     match Delivery::wanted(request.header("accept")) {
         Delivery::Json => match runner.run(spec, &request.cancel, &Silent) {
             Ok(result) => Reply::large_json(200, result),

@@ -141,15 +141,17 @@ impl Wish {
 }
 
 /// Accepts a run; answers with its outcome if that is there in time, else with how it stands.
-pub(super) fn submit(runner: &Runner, request: &Request, body: Value, wish: &Wish) -> Reply {
+pub(super) fn submit(runner: &Runner, mut request: Request, body: Value, wish: &Wish) -> Reply {
     let submitted = runner.submit(body, FRONT, wish.key.as_deref());
     let state = match submitted {
         Ok(state) => state,
         Err(error) => return problems::reply(&error),
     };
+    // From here on the engine has what was in the body.
+    drop(request.take_room());
     let delivery = Delivery::wanted(request.header("accept"));
     if wish.patience().is_none() && delivery != Delivery::Json {
-        return events(runner, &state.id, request);
+        return events(runner, &state.id, &request);
     }
     let waited = runner.run_wait(&state.id, wish.patience(), &request.cancel);
     // It may have been cancelled and forgotten by somebody else.

@@ -31,7 +31,7 @@ pub struct VolumeContent {
 pub fn post(runner: &Runner, mut request: Request) -> Reply {
     let value = match body::json(&mut request) {
         Ok(value) => value,
-        Err(problem) => return Reply::problem(&problem),
+        Err(reply) => return *reply,
     };
     match runner.volume_create(value, FRONT) {
         Ok(detail) => Reply::json(

@@ -151,9 +151,7 @@ impl Run<'_> {
         let staging = Instant::now();
         let owner = self.owner(&spec, &image)?;
         let staged = self.inner.stage.fill(&self.id, &spec, owner)?;
-        spec.mounts
-            .iter_mut()
-            .for_each(|mount| mount.source.forget_content());
+        spec.forget_content();
         self.timings.stage_ms = took("stage", staging.elapsed());
 
         let creating = Instant::now();

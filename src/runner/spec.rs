@@ -10,6 +10,7 @@ use super::{AuthRequest, Encoding, Error, Front, PullPolicy, RunRequest, StringO
 use crate::archive;
 use crate::docker::{AuthConfig, Labels};
 use serde_json::Value;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct RunSpec {
     pub(crate) output_encoding: Encoding,
     pub(crate) max_collect_bytes: u64,
     pub(crate) max_unpacked_bytes: u64,
+    /// What is let go of together with the content.
+    pub(crate) ballast: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl RunSpec {
@@ -72,6 +75,21 @@ impl RunSpec {
     /// The id that the run will have.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// Keeps something as long as the content of files, directories and stdin is kept.
+    pub fn keep_with_content(&mut self, ballast: Box<dyn Any + Send + Sync>) {
+        self.ballast = Some(ballast);
+    }
+
+    /// The mounts' content is where it belongs.
+    pub(crate) fn forget_content(&mut self) {
+        self.mounts
+            .iter_mut()
+            .for_each(|mount| mount.source.forget_content());
+        if self.stdin.is_none() {
+            self.ballast = None;
+        }
     }
 
     /// How the run's output is to be told.
@@ -153,6 +171,7 @@ impl Check<'_> {
             output_encoding: request.output_encoding.unwrap_or(Encoding::Utf8),
             max_collect_bytes: self.policy.max_collect_bytes,
             max_unpacked_bytes: self.policy.max_unpacked_bytes,
+            ballast: None,
         }
     }
 

@@ -41,6 +41,7 @@ pub fn config() -> ServerConfig {
         allowed_hosts: vec![],
         allowed_origins: vec!["https://app.example.com".into()],
         body_limit_bytes: 512 * 1024 * 1024,
+        body_memory_bytes: 1024 * 1024 * 1024,
         head_timeout: Duration::from_secs(10),
         body_stall_timeout: Duration::from_secs(10),
         write_stall_timeout: Duration::from_secs(10),
@@ -97,7 +98,7 @@ fn handle(mut request: Request, events: &Sender<Event>) -> Reply {
         "/health" => Reply::json(200, &serde_json::json!({"status": "ok"})),
         "/echo" => match request.read_body() {
             Ok(body) => Reply::bytes(200, "application/octet-stream", body),
-            Err(error) => Reply::problem(&error.to_problem()),
+            Err(error) => error.to_reply(),
         },
         "/count" => match count(&mut request) {
             Ok(bytes) => Reply::json(200, &bytes),

@@ -1,7 +1,7 @@
 //! Many requests at once.
 
 use super::run::shell;
-use super::support::{Server, read_answer};
+use super::support::{Server, docker, read_answer};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -54,5 +54,50 @@ fn of_two_hundred_requests_at_once_on_four_slots_every_one_is_answered_and_nothi
         slowest_health < Duration::from_secs(2),
         "{slowest_health:?}"
     );
+    server.stop();
+}
+
+#[test]
+fn what_waits_takes_up_memory_that_is_bounded_and_what_runs_has_given_it_back() {
+    let server = Server::with(&[
+        ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
+        ("RUNNER_MAX_BODY_MEMORY", "1m"),
+    ]);
+    let text = "x".repeat(700_000);
+    let with_content = |script: &str| {
+        let volumes = json!({"/f": {"type": "file", "text": text}});
+        shell(script, json!({"volumes": volumes}))
+    };
+    let first = server.begin_run(&with_content(
+        "while [ ! -e /go ]; do sleep 0.1; done; wc -c < /f",
+    ));
+    let container = server.await_running();
+    // The first one's content is in its container by now.
+    let second = server.begin_run(&with_content("wc -c < /f"));
+    let waits =
+        |text: Vec<u8>| String::from_utf8_lossy(&text).contains("\noneoff_queue_waiting 1\n");
+    let asked = Instant::now();
+    while !waits(server.get("/metrics").body) {
+        assert!(
+            asked.elapsed() < Duration::from_secs(20),
+            "it does not wait"
+        );
+    }
+    let third = server.post("/run", &with_content("wc -c < /f"));
+    assert_eq!(
+        (third.status, &third.json()["code"]),
+        (429, &json!("too_many_bodies"))
+    );
+    assert_eq!(third.header("Retry-After").as_deref(), Some("1"));
+    let small = server.begin_run(&shell("echo small", json!({})));
+    docker(&["exec", &container, "touch", "/go"]);
+    for (mut stream, stdout) in [
+        (first, "700000\n"),
+        (second, "700000\n"),
+        (small, "small\n"),
+    ] {
+        let answer = read_answer(&mut stream).unwrap();
+        assert_eq!(answer.json()["stdout"], stdout, "{}", answer.status);
+    }
     server.stop();
 }

@@ -136,7 +136,10 @@ fn a_run_that_goes_on_and_one_that_waits_are_seen() {
     let running = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
     server.await_running();
     let waiting = server.begin_run(&shell("echo waited", json!({})));
-    while samples(&scrape(&server))["oneoff_queue_waiting"] < 1.0 {}
+    let asked = std::time::Instant::now();
+    while samples(&scrape(&server))["oneoff_queue_waiting"] < 1.0 {
+        assert!(asked.elapsed().as_secs() < 20, "it does not wait");
+    }
     assert_eq!(samples(&scrape(&server))["oneoff_slots_in_use"], 1.0);
     drop((running, waiting));
     server.await_nothing_left();

@@ -165,7 +165,7 @@ fn volumes(schemas: &mut Schemas) -> [Operation; 3] {
                 Content::json(schemas.answer::<VolumeCreated>(), examples::volume_created()),
             )
             .links(200, volume_links())
-            .problems(&[409, 502]),
+            .problems(&[409, 429, 502]),
         Operation::new("GET", "/volume/{name}", "readVolume", "Read a named volume")
             .tag("volumes")
             .parameter(volume_name())
