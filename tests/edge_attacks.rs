@@ -591,7 +591,7 @@ fn configured_origins_may_preflight_and_read_answers_and_errors() {
     assert_eq!(
         preflight.headers["access-control-allow-headers"],
         "Content-Type, Accept, Authorization, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
-         Mcp-Method, Mcp-Name"
+         Mcp-Method, Mcp-Name, Prefer, Idempotency-Key, X-Request-Id"
     );
     for (path, token, status) in [
         ("/health", "t", 200),
@@ -608,7 +608,7 @@ fn configured_origins_may_preflight_and_read_answers_and_errors() {
         );
         assert_eq!(
             answer.headers["access-control-expose-headers"],
-            "Mcp-Session-Id"
+            "Mcp-Session-Id, Location, Preference-Applied, Retry-After, X-Request-Id"
         );
         assert_eq!(answer.headers["vary"], "Origin");
     }

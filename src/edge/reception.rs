@@ -16,10 +16,14 @@ const PREFLIGHT_FIELDS: [(&str, &str); 3] = [
     (
         "Access-Control-Allow-Headers",
         "Content-Type, Accept, Authorization, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
-         Mcp-Method, Mcp-Name",
+         Mcp-Method, Mcp-Name, Prefer, Idempotency-Key, X-Request-Id",
     ),
     ("Access-Control-Max-Age", "600"),
 ];
+
+/// What pages may read of an answer, beside what they always may.
+const EXPOSED_FIELDS: &str =
+    "Mcp-Session-Id, Location, Preference-Applied, Retry-After, X-Request-Id";
 
 /// The way back to a client.
 #[derive(Clone)]
@@ -50,7 +54,7 @@ impl Reception {
     /// Pages of this origin may read the answer, whatever it is.
     pub(super) fn readable_by(self, origin: &str) -> Self {
         self.with_field("Access-Control-Allow-Origin", origin)
-            .with_field("Access-Control-Expose-Headers", "Mcp-Session-Id")
+            .with_field("Access-Control-Expose-Headers", EXPOSED_FIELDS)
             .with_field("Vary", "Origin")
     }
 
