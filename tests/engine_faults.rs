@@ -414,12 +414,41 @@ fn where_no_event_tells_of_the_end_wait_does() {
             false => "not-running",
         };
         let seen = engine.seen();
+        let asked = format!("/wait?condition={condition}");
         assert!(
-            seen[1].ends_with(&format!("/wait?condition={condition}")),
+            seen.iter().any(|line| line.ends_with(&asked)),
             "{name}: {seen:?}"
         );
     }
     was_hung_up.recv_timeout(SOON).unwrap();
+}
+
+#[test]
+fn an_engine_that_never_tells_of_an_end_is_not_listened_to_for_ever() {
+    let (hung_up, _was_hung_up) = channel();
+    let engine = FakeEngine::new(move |request| match () {
+        () if request.line.contains("/events") => Reply::Held(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            hung_up.clone(),
+        ),
+        () if request.line.contains("/wait") => Reply::Json(200, "{\"StatusCode\":5}"),
+        () => Reply::Json(
+            200,
+            "{\"Id\":\"x\",\"State\":{\"Running\":false},\"Config\":{}}",
+        ),
+    });
+    let client = engine.client();
+    for _ in 0..4 {
+        let end = client.container_end("x").unwrap().finish().unwrap();
+        assert_eq!(end.exit_code, 5);
+    }
+    let seen = engine.seen();
+    let asked = |words: &str| seen.iter().filter(|line| line.contains(words)).count();
+    assert_eq!(
+        (asked("/events"), asked("not-running"), asked("next-exit")),
+        (2, 2, 2),
+        "{seen:?}"
+    );
 }
 
 #[test]

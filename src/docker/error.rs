@@ -51,6 +51,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the engine says that it does not have an image, in Docker's words or Podman's.
+    pub fn is_no_such_image(&self) -> bool {
+        matches!(self, Self::Status { status: 404, message, .. }
+            if message.to_ascii_lowercase().contains("no such image"))
+    }
+
     /// Counts it. A refusal may be an answer that was expected, such as 404 for an image that is to be pulled.
     pub(super) fn count(&self) {
         let (call, kind) = match self {

@@ -5,7 +5,8 @@ use super::container::PendingWait;
 use super::{Client, Error};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use ureq::http::Method;
 
@@ -13,6 +14,10 @@ const CALL: &str = "container_end";
 /// How long an event may be late once the container's output has ended. Later, `wait` is asked: the container may have
 /// closed its output and live on, or this engine (or a proxy before it) tells no such events.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// After so many ends in a row without an event this engine is taken to tell none (Podman does not), and only `wait` is
+/// asked.
+const ENOUGH_MISSED: u32 = 2;
 
 /// How a container ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +59,14 @@ impl Client {
     /// `GET /events?filters={"container":[id],"event":["die","oom"]}`, to be issued before start. The event comes before
     /// the engine takes the container's network down, which `wait` waits for: 50 to 100 ms sooner on a bridge.
     pub fn container_end(&self, id: &str) -> Result<PendingEnd, Error> {
+        let pending = |source| PendingEnd {
+            client: self.clone(),
+            container: id.to_owned(),
+            source,
+        };
+        if self.missed_ends().load(Relaxed) >= ENOUGH_MISSED {
+            return Ok(pending(Source::Wait(self.container_wait_next_exit(id)?)));
+        }
         let filters = serde_json::json!({ "container": [id], "event": ["die", "oom"] });
         let call = Call::new(CALL, Method::GET, "/events".into())
             // Whatever the clocks say: nothing is lost between the head of the answer and the subscription.
@@ -66,11 +79,7 @@ impl Client {
                 Source::Wait(self.container_wait_next_exit(id)?)
             }
         };
-        Ok(PendingEnd {
-            client: self.clone(),
-            container: id.to_owned(),
-            source,
-        })
+        Ok(pending(source))
     }
 
     /// The end of a container that has been started, as `wait` tells it: at once if it has ended.
@@ -99,11 +108,22 @@ impl PendingEnd {
         let (mut oom_killed, wait) = match self.source {
             Source::Wait(wait) => (false, wait),
             Source::Events(events) => match end(events) {
-                Ok(end) => return Ok(end),
-                Err(Missed { oom_killed, reason }) => {
-                    log::debug!("no event of the end of {}: {reason}", self.container);
+                Ok(end) => {
+                    self.client.missed_ends().store(0, Relaxed);
+                    return Ok(end);
+                }
+                Err(missed) => {
+                    log::debug!(
+                        "no event of the end of {}: {}",
+                        self.container,
+                        missed.reason
+                    );
+                    let inspected = self.client.container_inspect(&self.container);
+                    if missed.is_untold && inspected.is_ok_and(|found| !found.state.running) {
+                        self.client.missed_ends().fetch_add(1, Relaxed);
+                    }
                     let wait = self.client.container_wait_stopped(&self.container)?;
-                    (oom_killed, wait)
+                    (missed.oom_killed, wait)
                 }
             },
         };
@@ -121,19 +141,28 @@ impl PendingEnd {
 struct Missed {
     oom_killed: bool,
     reason: String,
+    /// The connection stood: it is the engine that says nothing.
+    is_untold: bool,
 }
 
 fn end(source: impl Read) -> Result<End, Missed> {
     let mut oom_killed = false;
     for event in serde_json::Deserializer::from_reader(source).into_iter::<Event>() {
-        let missed = |reason: String| Missed { oom_killed, reason };
-        let event = event.map_err(|error| missed(error.to_string()))?;
+        let missed = |reason: String, is_untold| Missed {
+            oom_killed,
+            reason,
+            is_untold,
+        };
+        let event = event.map_err(|error| {
+            let is_late = error.io_error_kind() == Some(ErrorKind::TimedOut);
+            missed(error.to_string(), is_late)
+        })?;
         match event.action.as_str() {
             "oom" => oom_killed = true,
             "die" => {
                 let code = event.actor.attributes.get("exitCode");
                 let exit_code = code.and_then(|code| code.parse().ok());
-                let exit_code = exit_code.ok_or_else(|| missed("no exit code".into()))?;
+                let exit_code = exit_code.ok_or_else(|| missed("no exit code".into(), true))?;
                 return Ok(End {
                     exit_code,
                     oom_killed,
@@ -145,6 +174,7 @@ fn end(source: impl Read) -> Result<End, Missed> {
     Err(Missed {
         oom_killed,
         reason: "the events ended".into(),
+        is_untold: false,
     })
 }
 

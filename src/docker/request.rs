@@ -4,6 +4,7 @@ use super::call::{Call, Connection, Payload};
 use super::error::{Context, is_disconnect};
 use super::socket::Endpoint;
 use super::{Error, Host, system, transport};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use ureq::http::{Method, Request, Response, header};
@@ -25,6 +26,7 @@ struct Shared {
     fresh: Agent,
     version: Mutex<Option<String>>,
     pinned: Option<String>,
+    missed_ends: AtomicU32,
 }
 
 impl Client {
@@ -47,8 +49,14 @@ impl Client {
                 endpoint,
                 version: Mutex::new(None),
                 pinned,
+                missed_ends: AtomicU32::new(0),
             }),
         })
+    }
+
+    /// How many ends of containers in a row were not told by an event.
+    pub(super) fn missed_ends(&self) -> &AtomicU32 {
+        &self.shared.missed_ends
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {

@@ -410,13 +410,10 @@ fn status(reason: Reason, exit_code: Option<i64>) -> String {
 
 /// A create call fails for the caller's faults with 400, 404 and 409.
 fn create_error(error: docker::Error) -> Error {
-    match &error {
-        docker::Error::Status {
-            status: 404,
-            message,
-            ..
-        } if message.contains("No such image") => Error::ImageNotFound(message.clone()),
-        _ => start_error(error),
+    let is_missing = error.is_no_such_image();
+    match error {
+        docker::Error::Status { message, .. } if is_missing => Error::ImageNotFound(message),
+        error => start_error(error),
     }
 }
 

@@ -13,8 +13,9 @@ use std::time::Duration;
 /// Where helpers mount the volume they give access to.
 pub(crate) const STAGE: &str = "/stage";
 
-/// An image without a single file, for helpers: what is inside an image can neither get in the way nor be run.
-const EMPTY_IMAGE: (&str, &str) = ("oneoff-docker-runner/empty", "1");
+/// An image without a single file, for helpers: what is inside an image can neither get in the way nor be run. Named so
+/// that Podman, which adds `localhost/` and forgets the tag, names it alike.
+const EMPTY_IMAGE: (&str, &str) = ("localhost/oneoff-docker-runner/empty", "latest");
 
 /// Makes helpers.
 #[derive(Clone)]
@@ -138,11 +139,7 @@ impl Stage {
             ..Default::default()
         };
         let created = match self.client.container_create(Some(name), None, &config) {
-            Err(docker::Error::Status {
-                status: 404,
-                message,
-                ..
-            }) if message.contains("No such image") => {
+            Err(error) if error.is_no_such_image() => {
                 self.import_empty_image()?;
                 self.client.container_create(Some(name), None, &config)?
             }
