@@ -30,6 +30,8 @@ struct Key {
 /// One pull under way and those who wait for it.
 struct Flight {
     passengers: Vec<(u64, Sender<News>)>,
+    /// How each layer stands, in the order in which they were first heard of: for those who board late.
+    layers: Vec<PullProgress>,
     /// Fires when the last passenger left.
     abandoned: Cancel,
 }
@@ -102,6 +104,13 @@ impl Images {
                 .as_ref()
                 .and_then(|auth| serde_json::to_string(auth).ok()),
         };
+        // Before the registry has said a word, which may take long.
+        sink.event(Event::Pull {
+            status: "Contacting the registry".into(),
+            id: spec.image.clone(),
+            current: 0,
+            total: 0,
+        });
         let (passenger, news) = self.board(&key, spec.auth.clone());
         let deadline = Instant::now() + self.pull_timeout;
         let landed = self.wait(&news, deadline, cancel, sink);
@@ -147,12 +156,16 @@ impl Images {
             .get_mut(key)
             .filter(|flight| !flight.abandoned.is_fired())
         {
+            for layer in &flight.layers {
+                let _ = sender.send(News::Progress(layer.clone()));
+            }
             flight.passengers.push((passenger, sender));
             return (passenger, news);
         }
         let abandoned = Cancel::new();
         let flight = Flight {
             passengers: vec![(passenger, sender)],
+            layers: Vec::new(),
             abandoned: abandoned.clone(),
         };
         flights.insert(key.clone(), flight);
@@ -167,7 +180,7 @@ impl Images {
         let pilot = move || {
             let mut progress = |progress: PullProgress| {
                 if progress != PullProgress::default() {
-                    images.announce(&key, &abandoned, &News::Progress(progress));
+                    images.announce(&key, &abandoned, progress);
                 }
                 !abandoned.is_fired()
             };
@@ -199,9 +212,11 @@ impl Images {
         }
     }
 
-    fn announce(&self, key: &Key, abandoned: &Cancel, news: &News) {
+    fn announce(&self, key: &Key, abandoned: &Cancel, progress: PullProgress) {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(flight) = flights.get_mut(key).filter(|_| !abandoned.is_fired()) {
+            flight.note(&progress);
+            let news = News::Progress(progress);
             flight
                 .passengers
                 .retain(|(_, sender)| sender.send(news.clone()).is_ok());
@@ -238,6 +253,15 @@ impl Images {
         if flight.passengers.is_empty() {
             flight.abandoned.fire();
             flights.remove(key);
+        }
+    }
+}
+
+impl Flight {
+    fn note(&mut self, progress: &PullProgress) {
+        match self.layers.iter_mut().find(|layer| layer.id == progress.id) {
+            Some(layer) => layer.clone_from(progress),
+            None => self.layers.push(progress.clone()),
         }
     }
 }
@@ -328,6 +352,51 @@ fn pull_error(key: &Key, error: docker::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_who_boards_late_hears_first_how_each_layer_stands() {
+        let host = docker::Host::Unix("/nonexistent".into());
+        let client = Client::new(host, None).unwrap_or_else(|_| unreachable!());
+        let images = Images::new(client, Duration::from_secs(1));
+        let key = Key {
+            reference: "app:1".into(),
+            platform: None,
+            auth: None,
+        };
+        let layer = |id: &str, status: &str| PullProgress {
+            status: status.into(),
+            id: id.into(),
+            ..PullProgress::default()
+        };
+        let mut flight = Flight {
+            passengers: Vec::new(),
+            layers: Vec::new(),
+            abandoned: Cancel::new(),
+        };
+        for (id, status) in [
+            ("a", "Downloading"),
+            ("b", "Downloading"),
+            ("a", "Pull complete"),
+        ] {
+            flight.note(&layer(id, status));
+        }
+        let abandoned = flight.abandoned.clone();
+        let flights = || {
+            images
+                .flights
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        flights().insert(key.clone(), flight);
+        let (_, news) = images.board(&key, None);
+        images.announce(&key, &abandoned, layer("b", "Verifying"));
+        let heard = news.try_iter().map(|news| match news {
+            News::Progress(progress) => format!("{} {}", progress.id, progress.status),
+            News::Landed(_) => "landed".into(),
+        });
+        let heard: Vec<String> = heard.collect();
+        assert_eq!(heard, ["a Pull complete", "b Downloading", "b Verifying"]);
+    }
 
     #[test]
     fn a_failed_pull_is_told_apart_by_the_registrys_words() {

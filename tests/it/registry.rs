@@ -425,6 +425,68 @@ fn a_shared_pull_goes_on_when_one_of_those_who_wait_leaves() {
     server.stop();
 }
 
+#[test]
+fn watched_runs_that_share_a_pull_all_hear_of_its_layers() {
+    let registry = Registry::start();
+    registry.push("team/app:1", "one");
+    let server = Server::start();
+    let auth = json!({"auth_config": registry.credentials()});
+    let request = version_of(&registry, "team/app:1", auth).to_string();
+    let accept = "Accept: text/event-stream\r\n";
+    registry.freeze();
+    let mut watchers: Vec<Live> = Vec::new();
+    for _ in 0..2 {
+        let mut watcher = Live::new(server.begin(("POST", "/run"), accept, &request));
+        let begun = watcher.until("pull");
+        assert_eq!(begun["status"], "Contacting the registry", "{begun}");
+        watchers.push(watcher);
+    }
+    registry.unfreeze();
+    for watcher in watchers {
+        let events = watcher.events();
+        let started = events
+            .iter()
+            .position(|(name, _)| name == "started")
+            .unwrap();
+        let (pulls, rest) = events.split_at(started);
+        assert!(pulls.iter().all(|(name, _)| name == "pull"), "{pulls:?}");
+        let complete = |data: &Value| data["status"] == "Pull complete" && data["id"].is_string();
+        assert!(pulls.iter().any(|(_, data)| complete(data)), "{pulls:?}");
+        assert!(
+            pulls
+                .iter()
+                .any(|(_, data)| data["total"].as_u64() > Some(0)),
+            "{pulls:?}"
+        );
+        assert_eq!(rest.last().unwrap().1["stdout"], "one\n");
+    }
+    server.stop();
+}
+
+#[test]
+fn an_asynchronous_run_says_that_it_pulls_and_can_be_cancelled_then() {
+    let registry = SilentRegistry::new();
+    let server = Server::start();
+    let path = submit(&server, &registry.run());
+    let caller = registry.await_caller();
+    let state = server.get(&path).json();
+    assert_eq!(
+        (&state["state"], &state["started_at"]),
+        (&json!("pulling"), &Value::Null),
+        "{state}"
+    );
+    assert_eq!(
+        server.get("/runs?state=pulling").json()["runs"][0]["id"],
+        state["id"]
+    );
+    assert_eq!(server.request("DELETE", &path, "").status, 202);
+    let result = finished(&server, &path)["result"].clone();
+    assert_eq!(result["status"], "error: cancelled", "{result}");
+    drop(caller);
+    forget_all(&server);
+    server.stop();
+}
+
 /// A registry that accepts connections and never answers.
 struct SilentRegistry(TcpListener);
 
