@@ -14,7 +14,7 @@ pub(crate) const RUN: &str = "oneoff.run";
 pub(crate) const DEADLINE: &str = "oneoff.deadline";
 /// On whatever belongs to a detached run: its [`Role`]. Such a run outlives its server, and is adopted by the next one.
 pub(crate) const ASYNC: &str = "oneoff.async";
-/// On a helper: the volume it fills, which was created with it and is incomplete as long as the helper exists.
+/// On a helper and on a marker: the volume that is filled, which is incomplete as long as one of them exists.
 pub(crate) const FILLS: &str = "oneoff.fills";
 /// On a named volume: that it was made by `POST /volume`, and by which fill. Such a volume is the caller's, and never
 /// swept. It says nothing on a container, which may have it from its image.

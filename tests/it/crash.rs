@@ -145,7 +145,10 @@ fn an_unfinished_volume_goes_with_its_helper_and_a_finished_one_stays() {
     let server = Server::named(&instance, &[]);
     server.await_nothing_left();
     let filter = format!("name={instance}");
-    while docker(&["volume", "ls", "-q", "--filter", &filter]) != finished {}
+    assert_eq!(
+        docker(&["volume", "ls", "-q", "--filter", &filter]),
+        finished
+    );
     assert_eq!(server.get(&format!("/volume/{finished}")).status, 200);
     assert_eq!(
         server
