@@ -1,11 +1,13 @@
 //! `kill -9` at every engine call there is, one life after the other: what the next server makes of it.
 
+use super::run::shell;
 use super::support::{Dies, Killing, Server, docker, read_answer, untar};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Begun at once: more only take the engine from each other.
 const AT_ONCE: usize = 3;
@@ -50,14 +52,19 @@ fn one_life(dies: Dies, n: usize, story: &Story<'_>) -> Option<String> {
     let mut asked = server.begin(("POST", story.path), "", &body);
     let _ = read_answer(&mut asked);
     // What was made goes behind the answer.
-    while !killing.has_struck() && !server.leftovers().is_empty() {}
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !killing.has_struck() && !server.leftovers().is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", server.leftovers());
+    }
     let Some(call) = killing.disarm() else {
         (story.afterwards)(&server, n);
         server.stop();
+        assert_eq!(killing.containers_left(), "");
         return None;
     };
     let heir = Server::named(&server.kill(), &[]);
     heir.await_nothing_left();
+    assert_eq!(killing.containers_left(), "", "after {call}");
     (story.afterwards)(&heir, n);
     heir.stop();
     Some(shape(&call))
@@ -256,4 +263,59 @@ fn at_every_call_of_the_sweep(
         }
     }
     deadly
+}
+
+/// With everything that a run can have made in the engine: the owner's name looked up, files staged, stdin fed, a file
+/// and a directory read back.
+fn rich_run(_: usize) -> Value {
+    shell(
+        "cat > /out/file; cp /in /d/copy; id -un",
+        json!({
+            "user": "nobody",
+            "stdin": "fed",
+            "volumes": {
+                "/in:ro": {"type": "file", "text": "staged"},
+                "/d": {"type": "directory", "files": {"a": "x"}, "response": true},
+                "/out/file": {"type": "file", "response": true},
+            },
+        }),
+    )
+}
+
+#[test]
+fn of_a_run_that_is_cut_short_anywhere_nothing_is_left_and_a_neighbours_goes_on() {
+    let neighbour = Server::start();
+    let volumes = json!({"/d": {"type": "directory", "files": {"a": "x"}, "response": true}});
+    let script = "trap 'echo untouched; exit 0' TERM; while :; do sleep 0.1; done";
+    let mut neighbours = neighbour.begin_run(&shell(script, json!({"volumes": volumes})));
+    let container = neighbour.await_running();
+    let held = neighbour.leftovers().len();
+    for dies in [Dies::Asking, Dies::Answered] {
+        let deadly = at_every_call(
+            dies,
+            &Story {
+                path: "/run",
+                request: &rich_run,
+                afterwards: &|_, _| assert_eq!(neighbour.leftovers().len(), held),
+            },
+        );
+        assert_covers(
+            &deadly,
+            &[
+                "POST containers/create",
+                "PUT containers archive",
+                "GET containers json",
+                "POST containers attach",
+                "GET /events",
+                "POST containers start",
+                "GET containers archive",
+                "DELETE containers",
+            ],
+        );
+    }
+    docker(&["kill", "--signal", "TERM", &container]);
+    let answer = read_answer(&mut neighbours).unwrap().json();
+    assert_eq!(answer["stdout"], "untouched\n", "{answer}");
+    assert!(answer["volumes"]["/d"]["content"].is_string(), "{answer}");
+    neighbour.stop();
 }

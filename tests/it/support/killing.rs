@@ -1,12 +1,13 @@
 //! Between the server and the real engine: passes everything on, and at one engine call kills whoever made it.
 
-use super::Directory;
+use super::{Directory, docker};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Signal, kill_process};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::Builder;
 use std::time::Duration;
 
 /// When the caller of an engine call dies.
@@ -39,6 +40,8 @@ struct Watch {
     is_armed: bool,
     is_closed: bool,
     calls: Vec<String>,
+    /// Names of the containers that were asked for.
+    names: Vec<String>,
     victim: Option<String>,
     /// The victim is dead, and the engine has done with its last call.
     is_over: bool,
@@ -64,7 +67,10 @@ impl Killing {
                 if shared.lock().is_closed {
                     return;
                 }
-                relay(client, &shared);
+                // A moment without threads or descriptors costs one connection, and not all that follow.
+                if let Err(error) = relay(client, &shared) {
+                    eprintln!("a connection to the engine is not passed on: {error}");
+                }
             }
         });
         Self { directory, state }
@@ -100,6 +106,19 @@ impl Killing {
         self.state.lock().victim.is_some()
     }
 
+    /// Those of the containers asked for that the engine has, whatever their labels.
+    pub fn containers_left(&self) -> String {
+        let names = self.state.lock().names.clone();
+        let filters = names.iter().map(|name| format!("--filter=name=^/{name}$"));
+        let filters: Vec<String> = filters.collect();
+        if filters.is_empty() {
+            return String::new();
+        }
+        let mut list = vec!["ps", "--all", "--format={{.Names}}"];
+        list.extend(filters.iter().map(String::as_str));
+        docker(&list)
+    }
+
     fn socket(&self) -> std::path::PathBuf {
         self.directory.path().join("engine.sock")
     }
@@ -117,9 +136,14 @@ impl State {
         self.watch.lock().unwrap()
     }
 
-    /// Counts a call; whether it is the one.
-    fn strikes_at(&self, call: &str) -> bool {
+    /// Counts a call, given as method and target; whether it is the one.
+    fn strikes_at(&self, (method, target): (&str, &str)) -> bool {
         let mut watch = self.lock();
+        if let Some((_, name)) = target.split_once("/containers/create?name=") {
+            let name = name.split('&').next().unwrap_or_default();
+            watch.names.push(name.to_owned());
+        }
+        let call = &format!("{method} {}", path_of(target));
         if !watch.is_armed || watch.victim.is_some() || is_background(call) {
             return false;
         }
@@ -150,18 +174,20 @@ fn is_background(call: &str) -> bool {
     .any(|path| call.ends_with(path))
 }
 
-/// Method and path, without the version and the query, if these bytes begin a request.
-fn call_of(piece: &[u8]) -> Option<String> {
+/// Method and target, if these bytes begin a request.
+fn request_of(piece: &[u8]) -> Option<(&str, &str)> {
     let line = piece.split(|byte| *byte == b'\r').next()?;
     let line = std::str::from_utf8(line).ok()?;
-    let mut words = line.strip_suffix(" HTTP/1.1")?.split(' ');
-    let (method, target) = (words.next()?, words.next()?);
-    let path = target.split('?').next()?;
-    let path = match path.strip_prefix("/v1.") {
-        Some(rest) => &rest[rest.find('/')?..],
+    line.strip_suffix(" HTTP/1.1")?.split_once(' ')
+}
+
+/// The path, without the version and the query.
+fn path_of(target: &str) -> &str {
+    let path = target.split('?').next().unwrap_or_default();
+    match path.strip_prefix("/v1.").and_then(|rest| rest.find('/')) {
+        Some(slash) => &path["/v1.".len() + slash..],
         None => path,
-    };
-    Some(format!("{method} {path}"))
+    }
 }
 
 fn kill(client: &UnixStream) {
@@ -169,17 +195,15 @@ fn kill(client: &UnixStream) {
     kill_process(caller, Signal::KILL).unwrap();
 }
 
-fn relay(client: UnixStream, state: &Arc<State>) {
-    let engine = UnixStream::connect("/var/run/docker.sock").unwrap();
+fn relay(client: UnixStream, state: &Arc<State>) -> std::io::Result<()> {
+    let engine = UnixStream::connect("/var/run/docker.sock")?;
     let is_the_one = Arc::new(Mutex::new(false));
-    let (requests, answers) = (
-        (client.try_clone().unwrap(), engine.try_clone().unwrap()),
-        (engine, client),
-    );
+    let requests = (client.try_clone()?, engine.try_clone()?);
     let (shared, one) = (state.clone(), is_the_one.clone());
-    std::thread::spawn(move || pass_requests(requests, &shared, &one));
+    Builder::new().spawn(move || pass_requests(requests, &shared, &one))?;
     let shared = state.clone();
-    std::thread::spawn(move || pass_answers(answers, &shared, &is_the_one));
+    Builder::new().spawn(move || pass_answers((engine, client), &shared, &is_the_one))?;
+    Ok(())
 }
 
 /// A request's head arrives in one piece, and its body after it: our client writes them so.
@@ -187,7 +211,7 @@ fn pass_requests((mut from, mut to): (UnixStream, UnixStream), state: &State, on
     let mut buffer = [0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         let piece = &buffer[..count];
-        let strikes = call_of(piece).is_some_and(|call| state.strikes_at(&call));
+        let strikes = request_of(piece).is_some_and(|request| state.strikes_at(request));
         if strikes {
             *one.lock().unwrap() = true;
         }
