@@ -1,12 +1,12 @@
 //! The tiny_http server behind the edge. It never meets a client: it sees one canonical, bodiless head per connection,
 //! over a socket that only this user can reach, and one head at a time.
 
+use super::private::{self, socket_name};
 use crate::edge::{Head, random_id};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use std::fs::{DirBuilder, remove_dir, remove_file};
+use std::fs::{remove_dir, remove_file};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 /// A head takes 0.2 ms; after this time we look whether it was lost, and after that one it was.
 const GLANCE: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest path a Unix socket address can hold.
-const LONGEST_SOCKET_PATH: usize = 107;
 const ID_FIELD: &str = "x-edge-id";
 /// Fields that concern the client's connection or the body, which stay with the edge, and credentials, which the
 /// guard has dealt with.
@@ -61,7 +59,7 @@ pub(super) struct Exchange {
 impl Inner {
     /// Makes the private directory and the first server in it.
     pub(super) fn start() -> io::Result<Self> {
-        let directory = private_directory()?;
+        let directory = private::create()?;
         let inner = Self {
             running: Mutex::new(None),
             directory,
@@ -123,7 +121,7 @@ impl Drop for Inner {
 
 impl Running {
     fn start(directory: &Path) -> io::Result<Self> {
-        let path = directory.join(&random_id()[..8]);
+        let path = directory.join(socket_name());
         let listener = UnixListener::bind(&path)?;
         let handle = listener.try_clone()?;
         let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
@@ -207,29 +205,6 @@ pub(super) fn visible_fields(request: &tiny_http::Request) -> Vec<(String, Strin
         .filter(|(name, _)| !KEPT_BACK.contains(name))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
-}
-
-/// A new directory that only this user can enter. Scratch images have no `/tmp`, but containers have `/dev/shm`.
-fn private_directory() -> io::Result<PathBuf> {
-    let name = format!("oneoff-docker-runner-{}", random_id());
-    let mut failure = io::Error::other("no path is short enough");
-    for parent in [std::env::temp_dir(), "/tmp".into(), "/dev/shm".into()] {
-        let directory = parent.join(&name);
-        // A slash and eight characters: the socket's own name.
-        if directory.as_os_str().len() + 9 > LONGEST_SOCKET_PATH {
-            continue;
-        }
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Ok(()) => return Ok(directory),
-            Err(error) => failure = error,
-        }
-    }
-    Err(io::Error::new(
-        failure.kind(),
-        format!(
-            "no private directory for the inner socket in $TMPDIR, /tmp or /dev/shm: {failure}"
-        ),
-    ))
 }
 
 #[cfg(test)]

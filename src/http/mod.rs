@@ -4,6 +4,7 @@
 
 mod dispatch;
 mod inner;
+mod private;
 mod reply;
 mod request;
 mod server;

@@ -166,7 +166,7 @@ impl Runner {
 /// Number of the event at a cursor of this process.
 pub(super) fn seen(cursor: &str) -> Option<u64> {
     let (life, seen) = cursor.split_once('-')?;
-    let is_ours = life == super::labels::life();
+    let is_ours = life == crate::owner::life();
     seen.parse().ok().filter(|_| is_ours)
 }
 
@@ -204,7 +204,7 @@ impl RunEvents {
 
     /// What comes next; waits for it at most so long, or until one of the stops fires.
     pub fn next(&mut self, timeout: Duration, stops: &[&Cancel]) -> Next {
-        let cursor = |next: u64| format!("{}-{}", super::labels::life(), next.saturating_sub(1));
+        let cursor = |next: u64| format!("{}-{}", crate::owner::life(), next.saturating_sub(1));
         match self.entry.log.read(&mut self.next, timeout, stops) {
             Found::Event(event) => Next::Event {
                 cursor: cursor(self.next),

@@ -2,6 +2,7 @@
 
 use super::record::ASYNC_LIFE;
 use crate::docker::Labels;
+use crate::owner::Owner;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Name of the server instance.
@@ -14,7 +15,7 @@ pub(crate) const RUN: &str = "oneoff.run";
 pub(crate) const DEADLINE: &str = "oneoff.deadline";
 /// On whatever belongs to a detached run: its [`Role`]. Such a run outlives its server, and is adopted by the next one.
 pub(crate) const ASYNC: &str = "oneoff.async";
-/// On a helper: the volume it fills, which was created with it and is incomplete as long as the helper exists.
+/// On a helper and on a marker: the volume that is filled, which is incomplete as long as one of them exists.
 pub(crate) const FILLS: &str = "oneoff.fills";
 /// On a named volume: that it was made by `POST /volume`, and by which fill. Such a volume is the caller's, and never
 /// swept. It says nothing on a container, which may have it from its image.
@@ -109,76 +110,6 @@ impl Identity {
     }
 }
 
-/// A process, told apart from every other one: where process ids mean what they mean here, by id and start time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
-    /// Boot and PID namespace, as one word: process ids of other places say nothing here.
-    place: String,
-    pid: u32,
-    started: u64,
-}
-
-impl Owner {
-    /// This process.
-    pub(crate) fn current() -> Self {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        let digits: String = namespace
-            .to_string_lossy()
-            .chars()
-            .filter(char::is_ascii_digit)
-            .collect();
-        let pid = std::process::id();
-        Self {
-            place: format!("{}.{digits}", boot.trim()),
-            pid,
-            started: start_time(pid).unwrap_or(0),
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('/');
-        let (place, pid, started) = (parts.next()?, parts.next()?, parts.next()?);
-        Some(Self {
-            place: place.to_owned(),
-            pid: pid.parse().ok()?,
-            started: started.parse().ok()?,
-        })
-    }
-
-    /// Whether this is a process of the same place that is still alive.
-    fn lives_beside(&self, other: &Self) -> bool {
-        self.place == other.place && start_time(self.pid) == Some(self.started)
-    }
-}
-
-impl std::fmt::Display for Owner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{}", self.place, self.pid, self.started)
-    }
-}
-
-/// Clock ticks from boot to the start of a process (`proc(5)`, `stat` field 22).
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let after_name = stat.rsplit_once(')')?.1;
-    // Field 3 comes first here; a zombie is as good as gone.
-    let fields: Vec<&str> = after_name.split_whitespace().collect();
-    if fields.first() == Some(&"Z") {
-        return None;
-    }
-    fields.get(19)?.parse().ok()
-}
-
-/// A word for this process, unlike that of any before it here.
-pub(crate) fn life() -> &'static str {
-    static LIFE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    LIFE.get_or_init(|| {
-        let owner = Owner::current();
-        format!("{:x}.{:x}", owner.started, owner.pid)
-    })
-}
-
 /// Seconds since 1970.
 pub(crate) fn unix_now() -> u64 {
     SystemTime::now()
@@ -190,6 +121,7 @@ pub(crate) fn unix_now() -> u64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::owner::start_time;
 
     fn identity(instance: &str) -> Identity {
         Identity {

@@ -5,7 +5,7 @@
 //! `images`, `stage`, `plan`, `supervise`, `output` and `collect` as its steps; `removal` and `reaper` take everything
 //! out of the engine again, `labels` says whose it is. Runs whose callers do not wait are `detached`: `registry` and
 //! `events` remember them here, `record` in the engine, and `adopt` takes over those of a dead predecessor. `volumes`
-//! are the named ones that outlive a run.
+//! are the named ones that outlive a run; `fill` makes them whole or not at all.
 
 mod active;
 mod admission;
@@ -17,6 +17,7 @@ mod dry_run;
 mod error;
 mod events;
 mod execute;
+mod fill;
 mod gate;
 mod images;
 mod labels;

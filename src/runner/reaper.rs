@@ -1,7 +1,8 @@
 //! Sweeps away what a run left when its process died: at start, and from time to time.
 
 use super::active::Active;
-use super::labels::{FILLS, INSTANCE, Identity, KEPT, RUN};
+use super::fill::Fill;
+use super::labels::{INSTANCE, Identity, KEPT};
 use super::removal::{Object, Removal, remove_once};
 use crate::cancel::Cancel;
 use crate::docker::{self, Client, Labels};
@@ -68,13 +69,14 @@ impl Reaper {
         let any_of_ours = [INSTANCE.to_owned()];
         for container in self.client.container_list(&any_of_ours)? {
             if self.is_leftover(&container.labels) {
-                removed += self.remove(container_object(container));
+                removed += self.remove(self.container_object(container)?);
             }
         }
         // After the containers, which hold volumes in use.
         for volume in self.client.volume_list(&any_of_ours)? {
             if !volume.labels.contains_key(KEPT) && self.is_leftover(&volume.labels) {
-                removed += self.remove(Object::Volume(volume.name));
+                let fill = Fill::of(&volume.labels).map(Object::Fill);
+                removed += self.remove(fill.unwrap_or(Object::Volume(volume.name)));
             }
         }
         Ok(removed)
@@ -86,6 +88,9 @@ impl Reaper {
     }
 
     fn remove(&self, object: Object) -> u64 {
+        if self.removal.is_at(&object) {
+            return 0;
+        }
         match remove_once(&self.client, &object) {
             Ok(()) => {
                 log::info!("removed a leftover: {object:?}");
@@ -94,41 +99,29 @@ impl Reaper {
             }
             Err(error) => {
                 log::debug!("{object:?} is not removed yet: {error}");
-                self.keep_at_it(object);
+                // Whoever wants to make that volume again waits for this.
+                if matches!(object, Object::Fill(_)) {
+                    self.removal.remove(object);
+                }
                 0
             }
         }
     }
 
-    /// Once its helper is gone, no later sweep would know that a volume is incomplete.
-    fn keep_at_it(&self, object: Object) {
-        let Object::Fill { container, .. } = &object else {
-            return;
-        };
-        let inspected = self.client.container_inspect(container);
-        if matches!(inspected, Err(docker::Error::Status { status: 404, .. })) {
-            self.removal.remove(object);
+    /// A run's container has its image's labels too, which are anybody's: only one that is named as a helper fills.
+    fn container_object(
+        &self,
+        container: docker::ContainerSummary,
+    ) -> Result<Object, docker::Error> {
+        match Fill::of(&container.labels) {
+            Some(fill) if container.names.contains(&format!("/{}", fill.helper())) => {
+                // The engine may have made it for one who was dead by then, and whose marker is gone.
+                fill.mark(&self.client, &container.labels)?;
+                Ok(Object::Fill(fill))
+            }
+            _ => Ok(Object::Container(container.id)),
         }
     }
-}
-
-/// A run's container has its image's labels too, which are anybody's: only one that is named as a helper fills.
-fn container_object(container: docker::ContainerSummary) -> Object {
-    let run = container.labels.get(RUN).cloned().unwrap_or_default();
-    let helper = format!("/{}", fill_helper_name(&run));
-    match container.labels.get(FILLS) {
-        Some(volume) if container.names.contains(&helper) => Object::Fill {
-            container: container.id,
-            volume: volume.clone(),
-            fill: run,
-        },
-        _ => Object::Container(container.id),
-    }
-}
-
-/// Name of the helper through which a volume is filled for the first time.
-pub(super) fn fill_helper_name(fill: &str) -> String {
-    format!("oneoff-{fill}-fill")
 }
 
 impl Patrol {

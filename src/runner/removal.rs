@@ -1,7 +1,7 @@
 //! Takes what is done with out of the engine, behind the answers: retried until it is gone, awaited at shutdown.
 
 use super::active::ActiveId;
-use super::labels::KEPT;
+use super::fill::Fill;
 use crate::docker::{self, Client};
 use crate::metrics::{self, Label};
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
@@ -15,12 +15,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Object {
     /// A container, by id or name, with its anonymous volumes.
     Container(String),
-    /// A container, and then the volume that it was to fill, if it is this fill that made it.
-    Fill {
-        container: String,
-        volume: String,
-        fill: String,
-    },
+    /// A volume that was to be filled, with all that belongs to its fill.
+    Fill(Fill),
     /// A volume, by name.
     Volume(String),
 }
@@ -42,7 +38,7 @@ pub(crate) struct Removal {
 
 #[derive(Default)]
 struct Pending {
-    count: Mutex<usize>,
+    objects: Mutex<Vec<Object>>,
     changed: Condvar,
     stopping: crate::cancel::Cancel,
 }
@@ -76,23 +72,28 @@ impl Removal {
 
     /// Hands an object over.
     pub(crate) fn remove(&self, object: Object) {
-        *self.pending.lock() += 1;
-        if self.queue.send(object).is_err() {
-            self.pending.finish_one();
+        self.pending.lock().push(object.clone());
+        if let Err(unsent) = self.queue.send(object) {
+            self.pending.finish(&unsent.0);
         }
+    }
+
+    /// Whether an object has been handed over and is not gone yet.
+    pub(crate) fn is_at(&self, object: &Object) -> bool {
+        self.pending.lock().contains(object)
     }
 
     /// Waits until nothing is left to remove, or the deadline passes; gives the number of objects left.
     pub(crate) fn settle(&self, deadline: Instant) -> usize {
-        let mut count = self.pending.lock();
-        while *count > 0 {
+        let mut objects = self.pending.lock();
+        while !objects.is_empty() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 break;
             };
-            let waited = self.pending.changed.wait_timeout(count, left);
-            count = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.pending.changed.wait_timeout(objects, left);
+            objects = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        *count
+        objects.len()
     }
 
     /// As [`Removal::settle`], for the last time: what then is left is not tried again.
@@ -162,7 +163,7 @@ impl Worker {
             if matches!(object, Object::Container(_)) {
                 metrics::PHASES.observe([Label::Word("remove")], begun.elapsed());
             }
-            self.pending.finish_one();
+            self.pending.finish(&object);
             return;
         };
         // The first failure may be another's removal of the same object under way.
@@ -183,7 +184,7 @@ impl Worker {
             if let Err(error) = remove_once(&self.client, &object) {
                 log::error!("{object:?} is left in the engine: {error}");
             }
-            self.pending.finish_one();
+            self.pending.finish(&object);
         }
     }
 }
@@ -193,40 +194,31 @@ pub(super) fn remove_once(client: &Client, object: &Object) -> Result<(), docker
     match object {
         Object::Container(id) => client.container_remove(id),
         Object::Volume(name) => client.volume_remove(name),
-        Object::Fill {
-            container,
-            volume,
-            fill,
-        } => {
-            client.container_remove(container)?;
-            match client.volume_inspect(volume) {
-                Ok(found) if found.labels.get(KEPT) == Some(fill) => client.volume_remove(volume),
-                // Somebody else made it in the meantime.
-                Ok(_) | Err(docker::Error::Status { status: 404, .. }) => Ok(()),
-                Err(error) => Err(error),
-            }
-        }
+        Object::Fill(fill) => fill.take_back(client),
     }
 }
 
 impl Pending {
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Object>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish_one(&self) {
-        *self.lock() -= 1;
+    fn finish(&self, object: &Object) {
+        let mut objects = self.lock();
+        if let Some(place) = objects.iter().position(|pending| pending == object) {
+            objects.swap_remove(place);
+        }
+        drop(objects);
         self.changed.notify_all();
     }
 }
 
 impl Owned {
-    /// The engine's name or id of the container.
+    /// The engine's name or id of it.
     pub(crate) fn id(&self) -> &str {
         match &self.object {
-            Some(
-                Object::Container(id) | Object::Fill { container: id, .. } | Object::Volume(id),
-            ) => id,
+            Some(Object::Container(id) | Object::Volume(id)) => id,
+            Some(Object::Fill(fill)) => &fill.volume,
             None => "",
         }
     }

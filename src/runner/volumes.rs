@@ -1,11 +1,10 @@
 //! Named volumes: made, filled, read back and removed on request. They are the caller's and stay until removed.
 
-use super::active::ActiveId;
 use super::collect::reading_mount;
+use super::fill::{self, Fill};
 use super::labels::{FILLS, KEPT};
 use super::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
-use super::reaper::fill_helper_name;
-use super::removal::{Object, Owned};
+use super::removal::Object;
 use super::service::Inner;
 use super::spec::{Check, archive_limits};
 use super::stage::{OBJECT_SLACK, STAGE, pack_files, staged_name};
@@ -58,6 +57,7 @@ impl Inner {
             .enter(&spec.name)
             .ok_or_else(|| busy(&spec.name))?;
         match self.client.volume_inspect(&spec.name) {
+            Ok(volume) if fill::is_unfinished(&self.client, &volume)? => Err(busy(&spec.name)),
             Ok(volume) if is_ours(&volume) => self.write_over(&spec),
             Ok(_) => Err(Error::Conflict {
                 code: "volume_not_ours",
@@ -85,11 +85,30 @@ impl Inner {
             self.client.volume_create(&config).map_err(driver_error)?;
             return Ok(format!("volume {} created, empty", spec.name));
         }
-        // One create call makes the helper, which marks the volume as incomplete, and then the volume.
+        let fill = Fill {
+            id: active.id().to_owned(),
+            volume: spec.name.clone(),
+        };
+        let mut owned = self.removal.own(Object::Fill(fill.clone()));
+        owned.keep_active(active);
+        match self.create_filled(&fill, spec, labels) {
+            Ok(()) => {
+                owned.release();
+                Ok(format!("volume {} created and filled", spec.name))
+            }
+            Err(error) => {
+                // Now rather than behind the answer: the caller may try again at once.
+                let _ = owned.remove_now(&self.client);
+                Err(error)
+            }
+        }
+    }
+
+    fn create_filled(&self, fill: &Fill, spec: &VolumeSpec, labels: Labels) -> Result<(), Error> {
+        let mut helper_labels = self.identity.labels(&fill.id, OBJECT_SLACK);
+        helper_labels.insert(FILLS.into(), fill.volume.clone());
+        fill.mark(&self.client, &helper_labels)?;
         let mount = Mount {
-            kind: "volume".into(),
-            source: spec.name.clone(),
-            target: STAGE.into(),
             volume_options: Some(VolumeOptions {
                 no_copy: true,
                 labels,
@@ -98,35 +117,28 @@ impl Inner {
                     options: spec.driver_opts.clone(),
                 }),
             }),
-            ..Mount::default()
+            ..filled_mount(spec)
         };
-        let mut helper = self.fill_helper(active, mount, Some(&spec.name))?;
-        match self.fill(&helper, spec) {
-            Ok(()) => {
-                helper.become_object(Object::Container(helper.id().to_owned()));
-                helper.remove_now(&self.client)?;
-                Ok(format!("volume {} created and filled", spec.name))
-            }
-            Err(error) => {
-                // Now rather than behind the answer: the caller may try again at once.
-                let _ = helper.remove_now(&self.client);
-                Err(error)
-            }
-        }
+        let helper = self.stage.helper(&fill.helper(), helper_labels, mount);
+        // It belongs to the fill from here on, which is owned as a whole.
+        let helper = helper.map_err(driver_error)?.release();
+        self.fill(&helper, spec)?;
+        Ok(fill.complete(&self.client)?)
     }
 
     fn write_over(&self, spec: &VolumeSpec) -> Result<String, Error> {
         if matches!(spec.content, Content::Nothing) {
             return Ok(format!("volume {} exists, nothing to write", spec.name));
         }
-        let mount = Mount {
-            kind: "volume".into(),
-            source: spec.name.clone(),
-            target: STAGE.into(),
-            ..Mount::default()
-        };
-        let helper = self.fill_helper(self.active.enter(), mount, None)?;
-        self.fill(&helper, spec)?;
+        let active = self.active.enter();
+        let labels = self.identity.labels(active.id(), OBJECT_SLACK);
+        let name = fill::helper_name(active.id());
+        let mut helper = self
+            .stage
+            .helper(&name, labels, filled_mount(spec))
+            .map_err(driver_error)?;
+        helper.keep_active(active);
+        self.fill(helper.id(), spec)?;
         helper.remove_now(&self.client)?;
         Ok(format!(
             "volume {} exists, its content written over",
@@ -134,43 +146,10 @@ impl Inner {
         ))
     }
 
-    /// The helper for one fill. With `fills`, that volume is made in the same call, and goes if this fails.
-    fn fill_helper(
-        &self,
-        active: ActiveId,
-        mount: Mount,
-        fills: Option<&str>,
-    ) -> Result<Owned, Error> {
-        let name = fill_helper_name(active.id());
-        let mut labels = self.identity.labels(active.id(), OBJECT_SLACK);
-        if let Some(volume) = fills {
-            labels.insert(FILLS.into(), volume.to_owned());
-        }
-        let fill_object = |container: &str| {
-            fills.map(|volume| Object::Fill {
-                container: container.to_owned(),
-                volume: volume.to_owned(),
-                fill: active.id().to_owned(),
-            })
-        };
-        let mut helper = self.stage.helper(&name, labels, mount).map_err(|error| {
-            // The engine makes the volume first: it may be there although the helper is not.
-            if let Some(object) = fill_object(&name) {
-                let _ = self.removal.own(object).remove_now(&self.client);
-            }
-            driver_error(error)
-        })?;
-        if let Some(object) = fill_object(helper.id()) {
-            helper.become_object(object);
-        }
-        helper.keep_active(active);
-        Ok(helper)
-    }
-
-    fn fill(&self, helper: &Owned, spec: &VolumeSpec) -> Result<(), Error> {
+    fn fill(&self, helper: &str, spec: &VolumeSpec) -> Result<(), Error> {
         let limits = archive_limits(self.policy.max_unpacked_bytes);
-        self.stage.put(helper.id(), Owner::default(), |packer| {
-            match &spec.content {
+        self.stage
+            .put(helper, Owner::default(), |packer| match &spec.content {
                 Content::Nothing => Ok(()),
                 Content::Archive {
                     base64,
@@ -182,8 +161,7 @@ impl Inner {
                     limits,
                 ),
                 Content::Files(files) => pack_files(packer, &staged_name(""), files),
-            }
-        })
+            })
     }
 
     /// Content of a volume of ours.
@@ -235,17 +213,18 @@ impl Inner {
         })
     }
 
-    /// Fails unless the volume exists, whoever made it.
+    /// Fails unless the volume exists, whoever made it. One that is not complete does not.
     pub(super) fn require_volume(&self, name: &str) -> Result<Volume, Error> {
-        self.client
-            .volume_inspect(name)
-            .map_err(|error| match is_absent(&error) {
-                true => Error::NotFound {
-                    code: "volume_not_found",
-                    detail: format!("there is no volume {name}"),
-                },
-                false => error.into(),
-            })
+        let absent = || Error::NotFound {
+            code: "volume_not_found",
+            detail: format!("there is no volume {name}"),
+        };
+        match self.client.volume_inspect(name) {
+            Ok(volume) if fill::is_unfinished(&self.client, &volume)? => Err(absent()),
+            Ok(volume) => Ok(volume),
+            Err(error) if is_absent(&error) => Err(absent()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn require_our_volume(&self, name: &str) -> Result<(), Error> {
@@ -405,6 +384,15 @@ impl Check<'_> {
     }
 }
 
+fn filled_mount(spec: &VolumeSpec) -> Mount {
+    Mount {
+        kind: "volume".into(),
+        source: spec.name.clone(),
+        target: STAGE.into(),
+        ..Mount::default()
+    }
+}
+
 fn is_ours(volume: &Volume) -> bool {
     volume.labels.contains_key(KEPT)
 }
@@ -416,7 +404,7 @@ fn is_absent(error: &docker::Error) -> bool {
 fn busy(name: &str) -> Error {
     Error::Conflict {
         code: "volume_busy",
-        detail: format!("volume {name} is being written by another request"),
+        detail: format!("volume {name} is being written, or taken back, at this moment"),
     }
 }
 

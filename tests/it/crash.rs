@@ -1,8 +1,11 @@
 //! `kill -9` and what a restart makes of it.
 
 use super::run::shell;
-use super::support::{IMAGE, Server, await_nothing_left, docker, leftovers};
+use super::support::{Directory, IMAGE, Server, await_nothing_left, docker, leftovers};
 use serde_json::json;
+use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
 
 fn busy(server: &Server) -> std::net::TcpStream {
     let stream = server.begin_run(&shell(
@@ -145,7 +148,10 @@ fn an_unfinished_volume_goes_with_its_helper_and_a_finished_one_stays() {
     let server = Server::named(&instance, &[]);
     server.await_nothing_left();
     let filter = format!("name={instance}");
-    while docker(&["volume", "ls", "-q", "--filter", &filter]) != finished {}
+    assert_eq!(
+        docker(&["volume", "ls", "-q", "--filter", &filter]),
+        finished
+    );
     assert_eq!(server.get(&format!("/volume/{finished}")).status, 200);
     assert_eq!(
         server
@@ -154,4 +160,64 @@ fn an_unfinished_volume_goes_with_its_helper_and_a_finished_one_stays() {
         204
     );
     server.stop();
+}
+
+fn names_in(directory: &Directory) -> BTreeSet<String> {
+    std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_socket_directory_of_a_killed_server_is_gone_after_a_start_and_nobody_elses_is() {
+    let temp = Directory::new("sockets");
+    let setting = ("TMPDIR", temp.path().to_str().unwrap());
+    let neighbour = Server::with(&[setting]);
+    let neighbours = names_in(&temp);
+    let victim = Server::with(&[setting]);
+    let left = names_in(&temp)
+        .difference(&neighbours)
+        .next()
+        .unwrap()
+        .clone();
+    let instance = victim.kill();
+    assert!(names_in(&temp).contains(&left));
+
+    // Each as dead as that one by its name, and something else by a little.
+    let (start, random) = left.split_at(left.len() - 6);
+    let variant = |n: u32| {
+        let name = format!(
+            "{start}{:06x}",
+            !u32::from_str_radix(random, 16).unwrap() & 0xff_ffff ^ n
+        );
+        std::fs::create_dir(temp.path().join(&name)).unwrap();
+        std::fs::set_permissions(temp.path().join(&name), Permissions::from_mode(0o700)).unwrap();
+        temp.path().join(name)
+    };
+    std::fs::write(variant(0).join("0123abcd"), "not a socket").unwrap();
+    let strangers = variant(1);
+    // Only root can give a directory away.
+    chown(&strangers, Some(12345), None)
+        .or_else(|_| std::fs::set_permissions(&strangers, Permissions::from_mode(0o770)))
+        .unwrap();
+    std::fs::set_permissions(variant(2), Permissions::from_mode(0o755)).unwrap();
+    let elsewhere = left.replacen('.', "0.", 1);
+    std::fs::create_dir(temp.path().join(&elsewhere)).unwrap();
+    let mut expected = names_in(&temp);
+    expected.remove(&left);
+
+    let heir = Server::named(&instance, &[setting]);
+    let mut found = names_in(&temp);
+    assert!(!found.contains(&left), "{found:?}");
+    assert_eq!(found.len(), expected.len() + 1, "the heir's own came");
+    assert!(
+        found.is_superset(&expected),
+        "{expected:?} became {found:?}"
+    );
+    assert_eq!(neighbour.get("/health").status, 200);
+    heir.stop();
+    neighbour.stop();
+    found = names_in(&temp);
+    assert_eq!(found.len(), 4, "{found:?}");
 }

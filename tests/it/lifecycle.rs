@@ -265,3 +265,54 @@ fn threads_and_descriptors_return_to_the_start() {
     }
     server.stop();
 }
+
+/// How many threads the user of a process has.
+fn threads_of_the_user_of(pid: u32) -> u64 {
+    let number = |pid: &str, field: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = status.lines().find(|line| line.starts_with(field))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok()
+    };
+    let user = number(&pid.to_string(), "Uid:").unwrap();
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter(|pid| number(pid, "Uid:") == Some(user))
+        .filter_map(|pid| number(&pid, "Threads:"))
+        .sum()
+}
+
+#[test]
+fn without_threads_the_server_answers_503_and_recovers_and_nothing_is_left_behind() {
+    let server = Server::of_its_own_user();
+    let limit = |threads: Option<u64>| server.limit_threads_of_its_user(threads);
+    let volumes = json!({"/d": {"type": "directory", "files": {"a": "x"}, "response": true}});
+    let request = shell("cat", json!({"stdin": "fed", "volumes": volumes}));
+    assert_eq!(server.run(request.clone())["stdout"], "fed");
+
+    limit(Some(1));
+    // In one piece: who is turned away is not heard to the end.
+    let ask = || server.ask(("POST", "/run"), "", &request.to_string());
+    let refused = ask();
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (503, &json!("too_many_connections"))
+    );
+    let mut statuses = Vec::new();
+    // The more can be had, the later a run fails for want of one.
+    for spare in 0..10 {
+        limit(Some(threads_of_the_user_of(server.pid()) + spare));
+        statuses.push(ask().status);
+        limit(None);
+        server.await_nothing_left();
+        assert_eq!(server.run(request.clone())["stdout"], "fed", "{statuses:?}");
+    }
+    let answered = |status: &u16| [200, 503].contains(status);
+    assert!(statuses.iter().all(answered), "{statuses:?}");
+    assert!(
+        statuses.iter().filter(|status| **status == 503).count() > 2,
+        "{statuses:?}"
+    );
+    assert_eq!(statuses.last(), Some(&200));
+    server.stop();
+}

@@ -20,6 +20,7 @@ mod bad_input;
 mod crash;
 mod docs;
 mod image;
+mod kill_anywhere;
 mod lifecycle;
 mod load;
 mod map;

@@ -20,10 +20,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("docker", &["cancel", "metrics"]),
     ("edge", &["cancel", "metrics", "problem"]),
-    ("http", &["cancel", "edge", "problem"]),
+    ("http", &["cancel", "edge", "owner", "problem"]),
     (
         "runner",
-        &["archive", "cancel", "docker", "metrics", "problem"],
+        &["archive", "cancel", "docker", "metrics", "owner", "problem"],
     ),
     ("rest", &["cancel", "http", "metrics", "problem", "runner"]),
     (

@@ -1,6 +1,6 @@
 //! `POST /run`: what goes in and what comes out.
 
-use super::support::{IMAGE, Server, docker};
+use super::support::{Cutting, IMAGE, Server, docker};
 use serde_json::{Value, json};
 
 /// A run of a shell script, with further fields.
@@ -424,4 +424,62 @@ fn a_fork_bomb_meets_its_limit() {
         "{result}"
     );
     server.stop();
+}
+
+#[test]
+fn an_image_can_be_named_by_its_id() {
+    let server = Server::start();
+    let id = docker(&["image", "inspect", "--format", "{{.Id}}", IMAGE]);
+    let digits = id.strip_prefix("sha256:").unwrap();
+    for reference in [&id, digits, &digits[..12]] {
+        for pull_policy in ["never", "missing"] {
+            let mut request = shell("echo here", json!({"pull_policy": pull_policy}));
+            request["image"] = json!(reference);
+            let result = server.run(request);
+            assert_eq!(result["stdout"], "here\n", "{reference}");
+            assert_eq!(result["image_digest"], json!(id), "{reference}");
+        }
+    }
+    server.stop();
+}
+
+#[test]
+fn who_ends_with_137_by_itself_was_signalled_and_nothing_else() {
+    let server = Server::start();
+    for more in [
+        json!({"command": ["sh", "-c", "exit 137"]}),
+        json!({"command": ["sh", "-c", "kill -9 $$"], "init": true}),
+        json!({"command": ["sh", "-c", "sh -c 'kill -9 $$'; exit $?"]}),
+    ] {
+        let result = server.run(shell("", more));
+        assert_eq!(result["reason"], "signalled", "{result}");
+        assert_eq!(
+            (&result["exit_code"], &result["status"]),
+            (&json!(137), &json!("error: 137"))
+        );
+        assert_eq!(result["oom_killed"], json!(null), "{result}");
+    }
+    server.stop();
+}
+
+#[test]
+fn who_ends_by_itself_while_the_time_limits_kill_is_on_its_way_did_not_end_by_it() {
+    for (code, reason) in [(137, "signalled"), (3, "exited")] {
+        let instance = format!("late-kill-{code}-{}", std::process::id());
+        let filter = format!("label=oneoff.instance={instance}");
+        let cutting = Cutting::holding("/kill?", move || {
+            let container = docker(&["ps", "--quiet", "--filter", &filter]);
+            docker(&["exec", &container, "touch", "/over"]);
+            docker(&["wait", &container]);
+        });
+        let server = Server::named(&instance, &[("DOCKER_HOST", &cutting.docker_host())]);
+        let script = format!("until [ -e /over ]; do sleep 0.05; done; exit {code}");
+        let result = server.run(shell(&script, json!({"timeout_secs": 0.5})));
+        assert!(cutting.has_cut(), "the limit was over");
+        assert_eq!(
+            (&result["reason"], &result["exit_code"]),
+            (&json!(reason), &json!(code))
+        );
+        server.stop();
+    }
 }

@@ -175,6 +175,36 @@ fn only_volumes_of_ours_are_written_read_and_removed() {
 }
 
 #[test]
+fn a_volume_that_somebody_is_still_filling_is_not_there_yet() {
+    let server = Server::start();
+    let name = name("unfinished");
+    let (path, fill) = (format!("/volume/{name}"), format!("{name}-f"));
+    let marker = format!("oneoff-{fill}-unfinished");
+    let made_by = format!("oneoff.volume={fill}");
+    docker(&["volume", "create", "--label", &made_by, &name]);
+    let fills = format!("oneoff.fills={name}");
+    docker(&["volume", "create", "--label", &fills, &marker]);
+
+    let again = server.post("/volume", &json!({"name": name, "files": {"a": "A"}}));
+    assert_eq!(
+        (again.status, &again.json()["code"]),
+        (409, &json!("volume_busy"))
+    );
+    let mount = json!({"volumes": {"/v": {"type": "volume", "name": name}}});
+    let request = shell("ls /v", mount);
+    assert_eq!(server.post("/run", &request).status, 404);
+    assert_eq!(server.get(&path).status, 404);
+    assert_eq!(server.request("DELETE", &path, "").status, 404);
+
+    docker(&["volume", "rm", &marker]);
+    assert_eq!(server.get(&path).status, 200);
+    assert_eq!(server.run(request)["status"], "success");
+    server.await_nothing_left();
+    assert_eq!(server.request("DELETE", &path, "").status, 204);
+    server.stop();
+}
+
+#[test]
 fn a_volume_in_use_is_not_removed() {
     let server = Server::start();
     let name = name("busy");

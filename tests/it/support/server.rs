@@ -4,6 +4,8 @@ use super::engine::{leftovers, require_engine};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -70,7 +72,29 @@ impl Server {
         Self::launch(instance, settings, Stdio::inherit())
     }
 
+    /// As a user who runs nothing else, so that a limit on what users may run concerns it alone. Root has no such limit.
+    pub fn of_its_own_user() -> Self {
+        let instance = fresh_instance();
+        let engine = std::fs::metadata("/var/run/docker.sock").unwrap();
+        let user = std::fs::metadata("/proc/self").unwrap().uid();
+        let is_root = user == 0;
+        let owner = (
+            is_root.then(|| 1_000_000 + std::process::id()),
+            engine.gid(),
+        );
+        Self::launch_as(owner, &instance, &[], Stdio::inherit())
+    }
+
     fn launch(instance: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
+        Self::launch_as((None, 0), instance, settings, log)
+    }
+
+    fn launch_as(
+        (user, group): (Option<u32>, u32),
+        instance: &str,
+        settings: &[(&str, &str)],
+        log: Stdio,
+    ) -> Self {
         if !settings.iter().any(|(name, _)| *name == "DOCKER_HOST") {
             require_engine();
         }
@@ -88,6 +112,10 @@ impl Server {
             .current_dir(&private_dir)
             .stdout(Stdio::piped())
             .stderr(log);
+        if let Some(user) = user {
+            chown(&private_dir, Some(user), Some(group)).unwrap();
+            command.uid(user).gid(group);
+        }
         let mut child = command.spawn().unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -253,6 +281,22 @@ impl Server {
 
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// From now on no thread is made beyond so many of all that its user has; `None`: the limit is lifted.
+    pub fn limit_threads_of_its_user(&self, threads: Option<u64>) {
+        let process = std::fs::metadata(format!("/proc/{}", self.pid())).unwrap();
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum;
+        let limit = threads.or(most);
+        let limit = limit.map_or("unlimited".to_owned(), |threads| threads.to_string());
+        // By the user itself: root may not do it everywhere.
+        let limited = Command::new("prlimit")
+            .args([format!("--pid={}", self.pid()), format!("--nproc={limit}:")])
+            .uid(process.uid())
+            .gid(process.gid())
+            .status()
+            .unwrap();
+        assert!(limited.success());
     }
 
     /// A number of `/proc/<pid>/status`, such as `VmHWM` (kB) or `Threads`.

@@ -1,0 +1,321 @@
+//! `kill -9` at every engine call there is, one life after the other: what the next server makes of it.
+
+use super::run::shell;
+use super::support::{Dies, Killing, Server, docker, read_answer, untar};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Begun at once: more only take the engine from each other.
+const AT_ONCE: usize = 3;
+
+/// What a life is for: a request, and what must hold under the next server, told the request's number.
+struct Story<'a> {
+    path: &'a str,
+    request: &'a (dyn Fn(usize) -> Value + Sync),
+    afterwards: &'a (dyn Fn(&Server, usize) + Sync),
+}
+
+/// Lets the first life end at its first engine call, the second at its second, until one outlives its last; gives the
+/// calls that were deadly.
+fn at_every_call(dies: Dies, story: &Story<'_>) -> BTreeSet<String> {
+    let (next, outlived) = (AtomicUsize::new(1), AtomicUsize::new(usize::MAX));
+    let deadly = Mutex::new(BTreeSet::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::SeqCst);
+                    if n > outlived.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    match one_life(dies, n, story) {
+                        Some(call) => drop(deadly.lock().unwrap().insert(call)),
+                        None => drop(outlived.fetch_min(n, Ordering::SeqCst)),
+                    }
+                }
+            });
+        }
+    });
+    deadly.into_inner().unwrap()
+}
+
+/// Ends at the call with this number, if it comes to that: gives the call.
+fn one_life(dies: Dies, n: usize, story: &Story<'_>) -> Option<String> {
+    let killing = Killing::new(dies, move |count, _| count == n);
+    let server = Server::with(&[("DOCKER_HOST", &killing.docker_host())]);
+    killing.arm();
+    let body = (story.request)(n).to_string();
+    let mut asked = server.begin(("POST", story.path), "", &body);
+    let _ = read_answer(&mut asked);
+    // What was made goes behind the answer.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !killing.has_struck() && !server.leftovers().is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", server.leftovers());
+    }
+    let Some(call) = killing.disarm() else {
+        (story.afterwards)(&server, n);
+        server.stop();
+        assert_eq!(killing.containers_left(), "");
+        return None;
+    };
+    let heir = Server::named(&server.kill(), &[]);
+    heir.await_nothing_left();
+    assert_eq!(killing.containers_left(), "", "after {call}");
+    (story.afterwards)(&heir, n);
+    heir.stop();
+    Some(shape(&call))
+}
+
+/// The kind of a call: ids and names left out.
+fn shape(call: &str) -> String {
+    let parts: Vec<&str> = call.split('/').collect();
+    match parts.as_slice() {
+        [method, kind, "create"] => format!("{method}{kind}/create"),
+        [method, kind, _, action] => format!("{method}{kind} {action}"),
+        [method, kind, _] => format!("{method}{kind}"),
+        _ => call.to_owned(),
+    }
+}
+
+fn assert_covers(deadly: &BTreeSet<String>, expected: &[&str]) {
+    for call in expected {
+        assert!(
+            deadly.contains(*call),
+            "{call} is not among what was deadly: {deadly:?}"
+        );
+    }
+}
+
+fn volume_name(story: &str, dies: Dies, n: usize) -> String {
+    format!("kill-{story}-{dies:?}-{n}-{}", std::process::id())
+}
+
+fn exists(name: &str) -> bool {
+    !docker(&["volume", "ls", "-q", "--filter", &format!("name=^{name}$")]).is_empty()
+}
+
+const FILES: [&str; 3] = ["a", "b/c", "b/d"];
+
+fn files() -> Value {
+    FILES
+        .iter()
+        .map(|name| ((*name).to_owned(), json!("x".repeat(100_000))))
+        .collect()
+}
+
+/// Absent or complete, and free for whatever is wanted next.
+fn assert_absent_or_complete(server: &Server, name: &str) {
+    let path = format!("/volume/{name}");
+    let read = server.get(&path);
+    if read.status == 404 {
+        assert!(!exists(name), "{name} is there and is told to be absent");
+    } else {
+        let content = &read.json()["content"];
+        let mut found: Vec<String> = untar(content.as_str().unwrap())
+            .into_iter()
+            .filter(|entry| {
+                entry
+                    .content
+                    .as_ref()
+                    .is_some_and(|bytes| bytes.len() == 100_000)
+            })
+            .map(|entry| entry.name)
+            .collect();
+        found.sort();
+        assert_eq!(found, FILES, "{name} is there, so it must be complete");
+    }
+    let again = server.post("/volume", &json!({"name": name, "files": files()}));
+    assert_eq!(again.status, 200, "{name}: {}", again.json());
+    assert_eq!(server.request("DELETE", &path, "").status, 204);
+    assert!(!exists(name));
+}
+
+#[test]
+fn a_volume_whose_filling_is_cut_short_anywhere_is_absent_or_complete() {
+    for dies in [Dies::Asking, Dies::Answered] {
+        let name = |n| volume_name("filled", dies, n);
+        let deadly = at_every_call(
+            dies,
+            &Story {
+                path: "/volume",
+                request: &|n| json!({"name": name(n), "files": files()}),
+                afterwards: &|server, n| assert_absent_or_complete(server, &name(n)),
+            },
+        );
+        assert_covers(
+            &deadly,
+            &[
+                "POST volumes/create",
+                "POST containers/create",
+                "PUT containers archive",
+                "DELETE containers",
+                "DELETE volumes",
+            ],
+        );
+    }
+}
+
+/// Too much for the volume.
+fn failing(name: &str) -> Value {
+    let options = json!({"type": "tmpfs", "device": "tmpfs", "o": "size=64k"});
+    json!({"name": name, "driver_opts": options, "files": files()})
+}
+
+#[test]
+fn a_volume_whose_failed_filling_is_cut_short_anywhere_is_absent() {
+    for dies in [Dies::Asking, Dies::Answered] {
+        let name = |n| volume_name("failed", dies, n);
+        let deadly = at_every_call(
+            dies,
+            &Story {
+                path: "/volume",
+                request: &|n| failing(&name(n)),
+                afterwards: &|server, n| {
+                    assert!(!exists(&name(n)), "{} is there", name(n));
+                    assert_absent_or_complete(server, &name(n));
+                },
+            },
+        );
+        assert_covers(
+            &deadly,
+            &[
+                "PUT containers archive",
+                "DELETE containers",
+                "GET volumes",
+                "DELETE volumes",
+            ],
+        );
+    }
+}
+
+/// One sweep that dies at a call; gives the call, if it came to that.
+fn deadly_sweep(instance: &str, dies: Dies, n: usize) -> Option<String> {
+    let killing = Killing::new(dies, move |count, _| count == n);
+    killing.arm();
+    Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+        .arg("reap")
+        .env("RUNNER_INSTANCE", instance)
+        .env("DOCKER_HOST", killing.docker_host())
+        .output()
+        .unwrap();
+    killing.disarm()
+}
+
+/// A volume whose server died with its content in and its marker there; gives the server's instance.
+fn unfinished(name: &str) -> String {
+    let filling = Killing::new(Dies::Answered, |_, call| call.ends_with("/archive"));
+    let server = Server::with(&[("DOCKER_HOST", &filling.docker_host())]);
+    filling.arm();
+    let body = json!({"name": name, "files": files()}).to_string();
+    let _ = read_answer(&mut server.begin(("POST", "/volume"), "", &body));
+    assert!(filling.disarm().is_some() && exists(name));
+    server.kill()
+}
+
+/// A helper that the engine made when its server was dead and swept: there is no marker any more.
+fn helper_of_late(name: &str) -> String {
+    let instance = unfinished(name);
+    let filter = format!("label=oneoff.fills={name}");
+    let marker = docker(&["volume", "ls", "-q", "--filter", &filter]);
+    docker(&["volume", "rm", &marker]);
+    instance
+}
+
+#[test]
+fn a_volume_is_absent_although_its_sweep_is_cut_short_anywhere_too() {
+    for (story, left) in [
+        ("swept", unfinished as fn(&str) -> String),
+        ("late", helper_of_late),
+    ] {
+        for dies in [Dies::Asking, Dies::Answered] {
+            let deadly = at_every_call_of_the_sweep(dies, &|n| {
+                let name = volume_name(story, dies, n);
+                (left(&name), name)
+            });
+            assert_covers(
+                &deadly,
+                &["DELETE containers", "GET volumes", "DELETE volumes"],
+            );
+        }
+    }
+}
+
+/// What is left is made anew for each sweep: an instance, and the volume that must be gone.
+fn at_every_call_of_the_sweep(
+    dies: Dies,
+    left: &dyn Fn(usize) -> (String, String),
+) -> BTreeSet<String> {
+    let mut deadly = BTreeSet::new();
+    for n in 1.. {
+        let (instance, name) = left(n);
+        let call = deadly_sweep(&instance, dies, n);
+        let heir = Server::named(&instance, &[]);
+        heir.await_nothing_left();
+        assert!(!exists(&name), "{name} after {call:?}");
+        heir.stop();
+        match call {
+            Some(call) => drop(deadly.insert(shape(&call))),
+            None => break,
+        }
+    }
+    deadly
+}
+
+/// With everything that a run can have made in the engine: the owner's name looked up, files staged, stdin fed, a file
+/// and a directory read back.
+fn rich_run(_: usize) -> Value {
+    shell(
+        "cat > /out/file; cp /in /d/copy; id -un",
+        json!({
+            "user": "nobody",
+            "stdin": "fed",
+            "volumes": {
+                "/in:ro": {"type": "file", "text": "staged"},
+                "/d": {"type": "directory", "files": {"a": "x"}, "response": true},
+                "/out/file": {"type": "file", "response": true},
+            },
+        }),
+    )
+}
+
+#[test]
+fn of_a_run_that_is_cut_short_anywhere_nothing_is_left_and_a_neighbours_goes_on() {
+    let neighbour = Server::start();
+    let volumes = json!({"/d": {"type": "directory", "files": {"a": "x"}, "response": true}});
+    let script = "trap 'echo untouched; exit 0' TERM; while :; do sleep 0.1; done";
+    let mut neighbours = neighbour.begin_run(&shell(script, json!({"volumes": volumes})));
+    let container = neighbour.await_running();
+    let held = neighbour.leftovers().len();
+    for dies in [Dies::Asking, Dies::Answered] {
+        let deadly = at_every_call(
+            dies,
+            &Story {
+                path: "/run",
+                request: &rich_run,
+                afterwards: &|_, _| assert_eq!(neighbour.leftovers().len(), held),
+            },
+        );
+        assert_covers(
+            &deadly,
+            &[
+                "POST containers/create",
+                "PUT containers archive",
+                "GET containers json",
+                "POST containers attach",
+                "GET /events",
+                "POST containers start",
+                "GET containers archive",
+                "DELETE containers",
+            ],
+        );
+    }
+    docker(&["kill", "--signal", "TERM", &container]);
+    let answer = read_answer(&mut neighbours).unwrap().json();
+    assert_eq!(answer["stdout"], "untouched\n", "{answer}");
+    assert!(answer["volumes"]["/d"]["content"].is_string(), "{answer}");
+    neighbour.stop();
+}
