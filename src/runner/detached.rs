@@ -7,6 +7,7 @@ use super::events::{Found, Outcome};
 use super::labels::Role;
 use super::record::{self, Ended, Facts};
 use super::registry::{Entry, Key, Lifetime, Phase, Place, RunState};
+use super::removal::Object;
 use super::service::Inner;
 use super::{Encoding, Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
 use crate::cancel::Cancel;
@@ -392,9 +393,12 @@ impl Inner {
         let (spec, lacks_auth) = self.recall(entry)?;
         if entry.kept().has_remains {
             // None of these has been started: the request's name says so.
-            for name in ["", "-stage", "-user"] {
-                let name = format!("oneoff-{}{name}", entry.id);
-                self.client.container_remove(&name)?;
+            let names = ["", "-stage", "-user"].map(|name| format!("oneoff-{}{name}", entry.id));
+            if !self
+                .removal
+                .remove_all(&names.map(Object::Container), &entry.cancel)
+            {
+                return Ok(self.cancelled(entry.id.clone(), entry.accepted));
             }
         }
         let outcome = self.execute_detached(spec, entry);

@@ -2,6 +2,7 @@
 
 use super::active::ActiveId;
 use super::labels::KEPT;
+use crate::cancel::Cancel;
 use crate::docker::{self, Client};
 use crate::metrics::{self, Label};
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
@@ -42,13 +43,15 @@ pub(crate) struct Removal {
 
 #[derive(Default)]
 struct Pending {
-    count: Mutex<usize>,
+    objects: Mutex<Vec<Object>>,
     changed: Condvar,
-    stopping: crate::cancel::Cancel,
+    stopping: Cancel,
 }
 
 /// How long to wait before a removal that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How soon one who waits for a removal hears that there is no need to any more.
+const LOOK_UP: Duration = Duration::from_millis(100);
 
 impl Removal {
     /// Starts the removal threads. They end when the last clone is dropped.
@@ -76,23 +79,40 @@ impl Removal {
 
     /// Hands an object over.
     pub(crate) fn remove(&self, object: Object) {
-        *self.pending.lock() += 1;
-        if self.queue.send(object).is_err() {
-            self.pending.finish_one();
+        self.pending.lock().push(object.clone());
+        if let Err(refused) = self.queue.send(object) {
+            self.pending.finish(&refused.0);
         }
+    }
+
+    /// Hands objects over and waits until they are gone, and whoever else handed one of them over has been served too:
+    /// from then on nothing takes what is made under their names. False: `stop` fired first.
+    pub(crate) fn remove_all(&self, objects: &[Object], stop: &Cancel) -> bool {
+        objects
+            .iter()
+            .for_each(|object| self.remove(object.clone()));
+        let mut pending = self.pending.lock();
+        while pending.iter().any(|object| objects.contains(object)) {
+            if stop.is_fired() {
+                return false;
+            }
+            let waited = self.pending.changed.wait_timeout(pending, LOOK_UP);
+            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Waits until nothing is left to remove, or the deadline passes; gives the number of objects left.
     pub(crate) fn settle(&self, deadline: Instant) -> usize {
-        let mut count = self.pending.lock();
-        while *count > 0 {
+        let mut pending = self.pending.lock();
+        while !pending.is_empty() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 break;
             };
-            let waited = self.pending.changed.wait_timeout(count, left);
-            count = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.pending.changed.wait_timeout(pending, left);
+            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        *count
+        pending.len()
     }
 
     /// As [`Removal::settle`], for the last time: what then is left is not tried again.
@@ -162,7 +182,7 @@ impl Worker {
             if matches!(object, Object::Container(_)) {
                 metrics::PHASES.observe([Label::Word("remove")], begun.elapsed());
             }
-            self.pending.finish_one();
+            self.pending.finish(&object);
             return;
         };
         // The first failure may be another's removal of the same object under way.
@@ -183,7 +203,7 @@ impl Worker {
             if let Err(error) = remove_once(&self.client, &object) {
                 log::error!("{object:?} is left in the engine: {error}");
             }
-            self.pending.finish_one();
+            self.pending.finish(&object);
         }
     }
 }
@@ -210,12 +230,15 @@ pub(super) fn remove_once(client: &Client, object: &Object) -> Result<(), docker
 }
 
 impl Pending {
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Object>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn finish_one(&self) {
-        *self.lock() -= 1;
+    fn finish(&self, object: &Object) {
+        let mut objects = self.lock();
+        if let Some(place) = objects.iter().position(|other| other == object) {
+            objects.swap_remove(place);
+        }
         self.changed.notify_all();
     }
 }

@@ -1,4 +1,4 @@
-//! Between the server and the real engine: passes everything on, and keeps one answer to itself.
+//! Between the server and the real engine: passes everything on, and keeps one answer to itself. Requests may be held.
 
 use super::Directory;
 use std::io::{Read, Write};
@@ -14,8 +14,29 @@ pub struct Cutting {
     stop: Arc<AtomicBool>,
 }
 
+/// What happens to a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is passed on, and so is its answer.
+    Passed,
+    /// It is passed on, and its answer is never heard.
+    Unanswered,
+}
+
+/// Judges requests by their heads; a request waits as long as this does.
+type Judge = dyn Fn(&str) -> Fate + Send + Sync;
+
 impl Cutting {
     pub fn new(words: &'static str) -> Self {
+        Self::judging(move |head| match head.contains(words) {
+            true => Fate::Unanswered,
+            false => Fate::Passed,
+        })
+    }
+
+    /// Only the first answer that is to be kept back is.
+    pub fn judging(judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> Self {
+        let judge: Arc<Judge> = Arc::new(judge);
         let directory = Directory::new("cutting");
         let listener = UnixListener::bind(directory.path().join("engine.sock")).unwrap();
         let (done, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
@@ -25,7 +46,7 @@ impl Cutting {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                relay(client, words, &flag);
+                relay(client, judge.clone(), &flag);
             }
         });
         Self {
@@ -53,7 +74,7 @@ impl Drop for Cutting {
     }
 }
 
-fn relay(client: UnixStream, words: &'static str, done: &Arc<AtomicBool>) {
+fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     let engine = UnixStream::connect("/var/run/docker.sock").unwrap();
     let cut = Arc::new(AtomicBool::new(false));
     let (is_cut, done) = (cut.clone(), done.clone());
@@ -61,8 +82,8 @@ fn relay(client: UnixStream, words: &'static str, done: &Arc<AtomicBool>) {
     // A request's head arrives in one piece: our client writes it so.
     std::thread::spawn(move || {
         pass(from, to, |piece| {
-            let is_the_one = String::from_utf8_lossy(piece).contains(words);
-            if is_the_one && !done.swap(true, Ordering::SeqCst) {
+            let fate = judge(&String::from_utf8_lossy(piece));
+            if fate == Fate::Unanswered && !done.swap(true, Ordering::SeqCst) {
                 cut.store(true, Ordering::SeqCst);
             }
             true
