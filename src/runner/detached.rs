@@ -3,13 +3,13 @@
 
 use super::admission::Slot;
 use super::clock::Moment;
-use super::events::{Found, Outcome};
+use super::events::Outcome;
 use super::labels::Role;
 use super::record::{self, Ended, Facts};
 use super::registry::{Entry, Key, Lifetime, Phase, Place, RunState};
 use super::removal::Object;
 use super::service::Inner;
-use super::{Encoding, Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
+use super::{Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
 use crate::cancel::Cancel;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde_json::Value;
@@ -28,40 +28,8 @@ pub(super) struct Turn {
 const TICK: Duration = Duration::from_millis(500);
 /// How long nothing is started after a thread was not to be had.
 const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
-
 /// How long a run waits that cannot begin because the engine is away.
 const ENGINE_PAUSE: Duration = Duration::from_secs(1);
-
-/// Where events are read on: a place in the events of one run, as this process counts them.
-pub struct RunEvents {
-    entry: Arc<Entry>,
-    next: u64,
-}
-
-/// What [`RunEvents::next`] found.
-#[derive(Clone, Debug)]
-pub enum Next {
-    /// The run told this; reading on after `cursor` gives what follows.
-    Event {
-        /// Where it stands.
-        cursor: String,
-        /// What was told.
-        event: Event,
-    },
-    /// So many events were too old to be kept.
-    Skipped(u64),
-    /// The last thing that is told.
-    Outcome {
-        /// Where it stands.
-        cursor: String,
-        /// How the run came out.
-        outcome: Arc<Outcome>,
-    },
-    /// Nothing yet, within the time that was given.
-    Nothing,
-    /// Nothing more: the outcome was told, or a stop fired.
-    Over,
-}
 
 impl Runner {
     /// Accepts a run (see [`Runner::check`]) that goes on whoever listens. The same `key` with the same request gives
@@ -123,16 +91,6 @@ impl Runner {
         Ok(entry.state())
     }
 
-    /// What a run told, from the start or after a cursor. A cursor of an earlier process reads from the start.
-    pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
-        let entry = self.inner().entry(id)?;
-        let seen = cursor.and_then(seen);
-        Ok(RunEvents {
-            next: seen.map_or(0, |seen| seen.saturating_add(1)),
-            entry,
-        })
-    }
-
     /// Cancels a run that waits or goes on, which may take a moment; what it printed is kept. One that has finished stays
     /// as it is.
     pub fn run_cancel(&self, id: &str) -> Result<RunState, Error> {
@@ -164,13 +122,6 @@ impl Runner {
     }
 }
 
-/// Number of the event at a cursor of this process.
-pub(super) fn seen(cursor: &str) -> Option<u64> {
-    let (life, seen) = cursor.split_once('-')?;
-    let is_ours = life == super::labels::life();
-    seen.parse().ok().filter(|_| is_ours)
-}
-
 /// How many bytes of events are kept of a run: its output's, and what pulls and the like take up.
 pub(super) fn log_bytes(spec: &RunSpec) -> u64 {
     2 * spec.output_bytes + (1 << 20)
@@ -187,43 +138,8 @@ fn digest(request: &Value) -> u128 {
     half(0) << 64 | half(1)
 }
 
-impl RunEvents {
-    /// The run's id.
-    pub fn id(&self) -> &str {
-        &self.entry.id
-    }
-
-    /// How the run stands.
-    pub fn state(&self) -> RunState {
-        self.entry.state()
-    }
-
-    /// How its output is to be told.
-    pub fn output_encoding(&self) -> Encoding {
-        self.entry.encoding
-    }
-
-    /// What comes next; waits for it at most so long, or until one of the stops fires.
-    pub fn next(&mut self, timeout: Duration, stops: &[&Cancel]) -> Next {
-        let cursor = |next: u64| format!("{}-{}", super::labels::life(), next.saturating_sub(1));
-        match self.entry.log.read(&mut self.next, timeout, stops) {
-            Found::Event(event) => Next::Event {
-                cursor: cursor(self.next),
-                event,
-            },
-            Found::Outcome(outcome) => Next::Outcome {
-                cursor: cursor(self.next),
-                outcome,
-            },
-            Found::Skipped(count) => Next::Skipped(count),
-            Found::Nothing => Next::Nothing,
-            Found::Over => Next::Over,
-        }
-    }
-}
-
 impl Inner {
-    fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
+    pub(super) fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
         self.registry
             .get(id)
             .ok_or_else(|| match self.is_adopted() {
@@ -302,6 +218,7 @@ impl Inner {
     /// The engine's memory first: whoever hears of the outcome must still hear of it after a restart.
     pub(super) fn finish(&self, entry: &Entry, outcome: Outcome) {
         self.keep_outcome(entry, outcome.as_ref());
+        entry.kept().forget_request();
         let gone = self.registry.finish(entry, outcome, Moment::now());
         self.discard_outcomes(gone);
     }
@@ -464,4 +381,55 @@ fn start(inner: &Arc<Inner>, turn: Turn) {
 /// The queue between admission and [`dispatch`].
 pub(super) fn turns() -> (Sender<Box<Turn>>, Receiver<Box<Turn>>) {
     unbounded()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{Keeping, Policy, Settings};
+    use super::*;
+    use crate::docker::{Client, Host};
+    use serde_json::json;
+
+    const FRONT: Front = Front {
+        root: "body",
+        pull_policy: PullPolicy::Never,
+    };
+
+    /// A runner of which nobody asks the engine anything: there is none.
+    fn idle_runner() -> Runner {
+        let settings = Settings {
+            instance: "idle".into(),
+            max_concurrent_runs: 1,
+            queue_length: 0,
+            pull_timeout: Duration::ZERO,
+            keeping: Keeping {
+                result_ttl: Duration::from_secs(60),
+                max_result_bytes: 1 << 20,
+                max_runs: 10,
+            },
+            lifetime: Lifetime::Process,
+            policy: Policy::default(),
+        };
+        let engine = Host::Unix("/nonexistent/engine.sock".into());
+        Runner::new(settings, Client::new(engine, None).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_is_over_keeps_neither_its_request_nor_its_credentials() {
+        let runner = idle_runner();
+        let inner = runner.inner();
+        let _others = inner.admission.enter_anyway();
+        let auth = json!({"username": "me", "password": "secret"});
+        let request = json!({"image": "x", "stdin": "much", "auth_config": auth});
+        let id = runner.submit(request, FRONT, None).unwrap().id;
+        let entry = inner.entry(&id).unwrap();
+        let auth = entry.kept().spec.as_mut().unwrap().auth.take();
+        // Where the engine keeps the request, this alone is here.
+        entry.kept().auth = auth;
+        runner.run_cancel(&id).unwrap();
+        assert!(entry.kept().spec.is_none());
+        assert!(entry.kept().auth.is_none());
+        assert_eq!(runner.close(Instant::now()), 0);
+    }
 }

@@ -1,9 +1,44 @@
-//! What a detached run printed since somebody last asked: pages of its events, for callers that cannot hold a stream.
+//! What a detached run told since somebody last asked: its events one by one, and what it printed in pages, for callers
+//! that cannot hold a stream.
 
-use super::detached::seen;
-use super::{Encoding, Error, Event, Next, RunState, Runner};
+use super::events::{Found, Outcome};
+use super::labels::life;
+use super::registry::{Entry, RunState};
+use super::{Encoding, Error, Event, Runner};
 use crate::cancel::Cancel;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Where events are read on: a place in the events of one run, as this process counts them.
+pub struct RunEvents {
+    entry: Arc<Entry>,
+    next: u64,
+}
+
+/// What [`RunEvents::next`] found.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// The run told this; reading on after `cursor` gives what follows.
+    Event {
+        /// Where it stands.
+        cursor: String,
+        /// What was told.
+        event: Event,
+    },
+    /// So many events were too old to be kept.
+    Skipped(u64),
+    /// The last thing that is told.
+    Outcome {
+        /// Where it stands.
+        cursor: String,
+        /// How the run came out.
+        outcome: Arc<Outcome>,
+    },
+    /// Nothing yet, within the time that was given.
+    Nothing,
+    /// Nothing more: the outcome was told, or a stop fired.
+    Over,
+}
 
 /// A page of what a run printed.
 #[derive(Clone, Debug)]
@@ -34,6 +69,16 @@ pub struct Piece {
 }
 
 impl Runner {
+    /// What a run told, from the start or after a cursor. A cursor of an earlier process reads from the start.
+    pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
+        let entry = self.inner().entry(id)?;
+        let seen = cursor.and_then(seen);
+        Ok(RunEvents {
+            next: seen.map_or(0, |seen| seen.saturating_add(1)),
+            entry,
+        })
+    }
+
     /// What a run printed after a cursor, about `page_bytes` of it; waits for something at most so long, or until `stop`
     /// fires. Errors: no such run, or not a cursor.
     pub fn run_logs(
@@ -89,6 +134,48 @@ impl Runner {
                 logs.has_more = true;
                 return Ok(logs);
             }
+        }
+    }
+}
+
+/// Number of the event at a cursor of this process.
+fn seen(cursor: &str) -> Option<u64> {
+    let (origin, seen) = cursor.split_once('-')?;
+    let is_ours = origin == life();
+    seen.parse().ok().filter(|_| is_ours)
+}
+
+impl RunEvents {
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.entry.id
+    }
+
+    /// How the run stands.
+    pub fn state(&self) -> RunState {
+        self.entry.state()
+    }
+
+    /// How its output is to be told.
+    pub fn output_encoding(&self) -> Encoding {
+        self.entry.encoding
+    }
+
+    /// What comes next; waits for it at most so long, or until one of the stops fires.
+    pub fn next(&mut self, timeout: Duration, stops: &[&Cancel]) -> Next {
+        let cursor = |next: u64| format!("{}-{}", life(), next.saturating_sub(1));
+        match self.entry.log.read(&mut self.next, timeout, stops) {
+            Found::Event(event) => Next::Event {
+                cursor: cursor(self.next),
+                event,
+            },
+            Found::Outcome(outcome) => Next::Outcome {
+                cursor: cursor(self.next),
+                outcome,
+            },
+            Found::Skipped(count) => Next::Skipped(count),
+            Found::Nothing => Next::Nothing,
+            Found::Over => Next::Over,
         }
     }
 }
