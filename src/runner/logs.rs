@@ -55,7 +55,7 @@ pub struct RunLogs {
     pub has_more: bool,
     /// How many events were too old to be kept.
     pub skipped_events: u64,
-    /// The cursor was of an earlier process, so the page begins at the start.
+    /// The cursor was of an earlier process or another run, so the page begins at the start.
     pub is_from_start: bool,
 }
 
@@ -69,10 +69,11 @@ pub struct Piece {
 }
 
 impl Runner {
-    /// What a run told, from the start or after a cursor. A cursor of an earlier process reads from the start.
+    /// What a run told, from the start or after a cursor. A cursor of another run or of an earlier process reads from the
+    /// start.
     pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
         let entry = self.inner().entry(id)?;
-        let seen = cursor.and_then(seen);
+        let seen = cursor.and_then(|cursor| seen(cursor, id));
         Ok(RunEvents {
             next: seen.map_or(0, |seen| seen.saturating_add(1)),
             entry,
@@ -94,7 +95,7 @@ impl Runner {
         };
         if cursor.is_some_and(|cursor| is_cursor(cursor).is_none()) {
             return Err(Error::invalid(
-                &["cursor"],
+                &["arguments", "cursor"],
                 "expected what an earlier page gave as its cursor",
             ));
         }
@@ -107,7 +108,7 @@ impl Runner {
             cursor: cursor.map(str::to_owned),
             has_more: false,
             skipped_events: 0,
-            is_from_start: cursor.is_some_and(|cursor| seen(cursor).is_none()),
+            is_from_start: cursor.is_some_and(|cursor| seen(cursor, id).is_none()),
         };
         let mut bytes = 0;
         loop {
@@ -138,11 +139,15 @@ impl Runner {
     }
 }
 
-/// Number of the event at a cursor of this process.
-fn seen(cursor: &str) -> Option<u64> {
-    let (origin, seen) = cursor.split_once('-')?;
-    let is_ours = origin == life();
-    seen.parse().ok().filter(|_| is_ours)
+/// What a cursor begins with: its number counts events of one run as one process knows them.
+fn origin(run: &str) -> String {
+    format!("{}.{}", life(), run.get(..8).unwrap_or(run))
+}
+
+/// Number of the event at a cursor of this run and process.
+fn seen(cursor: &str, run: &str) -> Option<u64> {
+    let (from, seen) = cursor.split_once('-')?;
+    seen.parse().ok().filter(|_| from == origin(run))
 }
 
 impl RunEvents {
@@ -163,7 +168,8 @@ impl RunEvents {
 
     /// What comes next; waits for it at most so long, or until one of the stops fires.
     pub fn next(&mut self, timeout: Duration, stops: &[&Cancel]) -> Next {
-        let cursor = |next: u64| format!("{}-{}", life(), next.saturating_sub(1));
+        let origin = origin(&self.entry.id);
+        let cursor = |next: u64| format!("{origin}-{}", next.saturating_sub(1));
         match self.entry.log.read(&mut self.next, timeout, stops) {
             Found::Event(event) => Next::Event {
                 cursor: cursor(self.next),
