@@ -28,6 +28,8 @@ pub(super) struct Turn {
 const TICK: Duration = Duration::from_millis(500);
 /// How long nothing is started after a thread was not to be had.
 const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
+/// How long a request waits to be handed to the engine: as long as the engine may then take for it.
+const RECORDING_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a run waits that cannot begin because the engine is away.
 const ENGINE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -171,7 +173,9 @@ impl Inner {
         };
         let recorded = {
             // However many ask at once, the engine and our memory hold only so many of these calls.
-            let _room = self.recording.enter();
+            let room = self.recording.enter(RECORDING_PATIENCE);
+            let slow = "the engine is slow to take new runs; try again later";
+            let _room = room.ok_or_else(|| Error::Overloaded(slow.into()))?;
             self.stage.keep(&entry.id, Role::Request, &record)?
         };
         let mut kept = entry.kept();
