@@ -217,6 +217,10 @@ impl Inner {
                 entry.set_ticket(ticket);
                 entry.log.push(Event::Queued { position });
             });
+        if entry.cancel.is_fired() {
+            // Who cancelled it may not have seen the place that it has now.
+            self.cancel(&entry);
+        }
     }
 
     /// The engine's memory first: whoever hears of the outcome must still hear of it after a restart.
@@ -434,6 +438,23 @@ mod tests {
         runner.run_cancel(&id).unwrap();
         assert!(entry.kept().spec.is_none());
         assert!(entry.kept().auth.is_none());
+        assert_eq!(runner.close(Instant::now()), 0);
+    }
+
+    #[test]
+    fn one_that_was_cancelled_before_it_had_a_place_does_not_wait_for_its_turn() {
+        let runner = idle_runner();
+        let inner = runner.inner();
+        let _others = inner.admission.enter_anyway();
+        let spec = runner.check(json!({"image": "x"}), FRONT).unwrap();
+        inner.registry.enter_anyway();
+        let held = inner.active.hold(spec.id());
+        let entry = Arc::new(Entry::new(held, Facts::new(&spec, None), 1000));
+        inner.registry.accept(entry.clone(), None);
+        runner.run_cancel(&entry.id).unwrap();
+        inner.enqueue(entry.clone());
+        assert_eq!(entry.state().phase, Phase::Finished);
+        assert_eq!(inner.admission.occupancy(), (0, 0));
         assert_eq!(runner.close(Instant::now()), 0);
     }
 }
