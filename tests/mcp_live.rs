@@ -697,7 +697,7 @@ fn a_detached_run_outlives_its_session_and_is_told_in_pages_to_whoever_asks() {
         wrong["content"][0]["text"]
             .as_str()
             .unwrap()
-            .contains("cursor: expected"),
+            .contains("arguments.cursor: expected"),
         "{wrong}"
     );
     ask(&heir, "cancel_run", json!({"id": id}));
@@ -761,6 +761,30 @@ fn a_page_of_logs_is_bounded_and_all_pages_together_are_everything() {
         printed.len()
     );
     ask(&server, "cancel_run", json!({"id": id}));
+    server.stop();
+}
+
+#[test]
+fn a_cursor_of_another_run_hides_nothing_of_this_one() {
+    let server = Server::start();
+    let printed = |command: &str| {
+        let accepted = ask(&server, "run_container", detached(command));
+        let id = accepted["structuredContent"]["id"].clone();
+        ask(&server, "run_status", json!({"id": id, "wait_secs": 30}));
+        let page = ask(&server, "run_logs", json!({"id": id}))["structuredContent"].clone();
+        (id, page["cursor"].clone())
+    };
+    let ((first, cursor), (second, _)) = (printed("echo first"), printed("echo second"));
+    let page = ask(&server, "run_logs", json!({"id": second, "cursor": cursor}));
+    let page = &page["structuredContent"];
+    assert_eq!(page["stdout"], "second\n", "{page}");
+    assert!(
+        page["detail"].as_str().unwrap().contains("another run"),
+        "{page}"
+    );
+    for id in [first, second] {
+        ask(&server, "cancel_run", json!({"id": id}));
+    }
     server.stop();
 }
 

@@ -18,6 +18,7 @@ struct State {
     queue_length: usize,
     next_ticket: u64,
     waiting: VecDeque<Waiting>,
+    is_closed: bool,
 }
 
 struct Waiting {
@@ -63,6 +64,7 @@ impl Admission {
             queue_length,
             next_ticket: 0,
             waiting: VecDeque::new(),
+            is_closed: false,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -140,6 +142,11 @@ impl Admission {
         self.lock().leave(ticket)
     }
 
+    /// From here on a slot is not passed on, so that nobody's turn comes any more.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
+    }
+
     fn wait(
         &self,
         ticket: u64,
@@ -176,6 +183,13 @@ impl Admission {
 }
 
 impl State {
+    fn next(&mut self) -> Option<Waiting> {
+        match self.is_closed {
+            true => None,
+            false => self.waiting.pop_front(),
+        }
+    }
+
     fn leave(&mut self, ticket: u64) -> bool {
         let Some(place) = self
             .waiting
@@ -205,7 +219,7 @@ impl Drop for Slot {
             state.owed -= 1;
             return;
         }
-        let Some(next) = state.waiting.pop_front() else {
+        let Some(next) = state.next() else {
             state.free += 1;
             return;
         };
@@ -280,5 +294,22 @@ mod tests {
         assert_eq!(admission.occupancy(), (0, 0));
         drop(slot);
         assert_eq!(admission.occupancy(), (1, 0), "nothing is left behind");
+    }
+
+    #[test]
+    fn once_it_is_closed_nobodys_turn_comes_however_many_wait() {
+        let admission = Admission::new(1, 8);
+        let first = admission.enter(&Cancel::new(), &mut |_| {}).ok();
+        let (turn, turns) = mpsc::channel();
+        for _ in 0..20_000 {
+            let turn = turn.clone();
+            // As at a shutdown: nobody takes the slot, which is dropped where it is offered.
+            let refuse = move |slot| drop((turn.send(()), slot));
+            admission.enter_later(Box::new(refuse), &|_, _| {});
+        }
+        admission.close();
+        drop(first);
+        assert_eq!(turns.try_iter().count(), 0);
+        assert_eq!(admission.occupancy(), (1, 20_000));
     }
 }

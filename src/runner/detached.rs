@@ -3,12 +3,13 @@
 
 use super::admission::Slot;
 use super::clock::Moment;
-use super::events::{Found, Outcome};
+use super::events::Outcome;
 use super::labels::Role;
 use super::record::{self, Ended, Facts};
 use super::registry::{Entry, Key, Lifetime, Phase, Place, RunState};
+use super::removal::Object;
 use super::service::Inner;
-use super::{Encoding, Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
+use super::{Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
 use crate::cancel::Cancel;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde_json::Value;
@@ -27,40 +28,10 @@ pub(super) struct Turn {
 const TICK: Duration = Duration::from_millis(500);
 /// How long nothing is started after a thread was not to be had.
 const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
-
+/// How long a request waits to be handed to the engine: as long as the engine may then take for it.
+const RECORDING_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a run waits that cannot begin because the engine is away.
 const ENGINE_PAUSE: Duration = Duration::from_secs(1);
-
-/// Where events are read on: a place in the events of one run, as this process counts them.
-pub struct RunEvents {
-    entry: Arc<Entry>,
-    next: u64,
-}
-
-/// What [`RunEvents::next`] found.
-#[derive(Clone, Debug)]
-pub enum Next {
-    /// The run told this; reading on after `cursor` gives what follows.
-    Event {
-        /// Where it stands.
-        cursor: String,
-        /// What was told.
-        event: Event,
-    },
-    /// So many events were too old to be kept.
-    Skipped(u64),
-    /// The last thing that is told.
-    Outcome {
-        /// Where it stands.
-        cursor: String,
-        /// How the run came out.
-        outcome: Arc<Outcome>,
-    },
-    /// Nothing yet, within the time that was given.
-    Nothing,
-    /// Nothing more: the outcome was told, or a stop fired.
-    Over,
-}
 
 impl Runner {
     /// Accepts a run (see [`Runner::check`]) that goes on whoever listens. The same `key` with the same request gives
@@ -122,16 +93,6 @@ impl Runner {
         Ok(entry.state())
     }
 
-    /// What a run told, from the start or after a cursor. A cursor of an earlier process reads from the start.
-    pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
-        let entry = self.inner().entry(id)?;
-        let seen = cursor.and_then(seen);
-        Ok(RunEvents {
-            next: seen.map_or(0, |seen| seen.saturating_add(1)),
-            entry,
-        })
-    }
-
     /// Cancels a run that waits or goes on, which may take a moment; what it printed is kept. One that has finished stays
     /// as it is.
     pub fn run_cancel(&self, id: &str) -> Result<RunState, Error> {
@@ -163,13 +124,6 @@ impl Runner {
     }
 }
 
-/// Number of the event at a cursor of this process.
-pub(super) fn seen(cursor: &str) -> Option<u64> {
-    let (life, seen) = cursor.split_once('-')?;
-    let is_ours = life == crate::owner::life();
-    seen.parse().ok().filter(|_| is_ours)
-}
-
 /// How many bytes of events are kept of a run: its output's, and what pulls and the like take up.
 pub(super) fn log_bytes(spec: &RunSpec) -> u64 {
     2 * spec.output_bytes + (1 << 20)
@@ -186,43 +140,8 @@ fn digest(request: &Value) -> u128 {
     half(0) << 64 | half(1)
 }
 
-impl RunEvents {
-    /// The run's id.
-    pub fn id(&self) -> &str {
-        &self.entry.id
-    }
-
-    /// How the run stands.
-    pub fn state(&self) -> RunState {
-        self.entry.state()
-    }
-
-    /// How its output is to be told.
-    pub fn output_encoding(&self) -> Encoding {
-        self.entry.encoding
-    }
-
-    /// What comes next; waits for it at most so long, or until one of the stops fires.
-    pub fn next(&mut self, timeout: Duration, stops: &[&Cancel]) -> Next {
-        let cursor = |next: u64| format!("{}-{}", crate::owner::life(), next.saturating_sub(1));
-        match self.entry.log.read(&mut self.next, timeout, stops) {
-            Found::Event(event) => Next::Event {
-                cursor: cursor(self.next),
-                event,
-            },
-            Found::Outcome(outcome) => Next::Outcome {
-                cursor: cursor(self.next),
-                outcome,
-            },
-            Found::Skipped(count) => Next::Skipped(count),
-            Found::Nothing => Next::Nothing,
-            Found::Over => Next::Over,
-        }
-    }
-}
-
 impl Inner {
-    fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
+    pub(super) fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
         self.registry
             .get(id)
             .ok_or_else(|| match self.is_adopted() {
@@ -254,7 +173,9 @@ impl Inner {
         };
         let recorded = {
             // However many ask at once, the engine and our memory hold only so many of these calls.
-            let _room = self.recording.enter();
+            let room = self.recording.enter(RECORDING_PATIENCE);
+            let slow = "the engine is slow to take new runs; try again later";
+            let _room = room.ok_or_else(|| Error::Overloaded(slow.into()))?;
             self.stage.keep(&entry.id, Role::Request, &record)?
         };
         let mut kept = entry.kept();
@@ -296,11 +217,16 @@ impl Inner {
                 entry.set_ticket(ticket);
                 entry.log.push(Event::Queued { position });
             });
+        if entry.cancel.is_fired() {
+            // Who cancelled it may not have seen the place that it has now.
+            self.cancel(&entry);
+        }
     }
 
     /// The engine's memory first: whoever hears of the outcome must still hear of it after a restart.
     pub(super) fn finish(&self, entry: &Entry, outcome: Outcome) {
         self.keep_outcome(entry, outcome.as_ref());
+        entry.kept().forget_request();
         let gone = self.registry.finish(entry, outcome, Moment::now());
         self.discard_outcomes(gone);
     }
@@ -392,9 +318,12 @@ impl Inner {
         let (spec, lacks_auth) = self.recall(entry)?;
         if entry.kept().has_remains {
             // None of these has been started: the request's name says so.
-            for name in ["", "-stage", "-user"] {
-                let name = format!("oneoff-{}{name}", entry.id);
-                self.client.container_remove(&name)?;
+            let names = ["", "-stage", "-user"].map(|name| format!("oneoff-{}{name}", entry.id));
+            if !self
+                .removal
+                .remove_all(&names.map(Object::Container), &entry.cancel)
+            {
+                return Ok(self.cancelled(entry.id.clone(), entry.accepted));
             }
         }
         let outcome = self.execute_detached(spec, entry);
@@ -460,4 +389,72 @@ fn start(inner: &Arc<Inner>, turn: Turn) {
 /// The queue between admission and [`dispatch`].
 pub(super) fn turns() -> (Sender<Box<Turn>>, Receiver<Box<Turn>>) {
     unbounded()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{Keeping, Policy, Settings};
+    use super::*;
+    use crate::docker::{Client, Host};
+    use serde_json::json;
+
+    const FRONT: Front = Front {
+        root: "body",
+        pull_policy: PullPolicy::Never,
+    };
+
+    /// A runner of which nobody asks the engine anything: there is none.
+    fn idle_runner() -> Runner {
+        let settings = Settings {
+            instance: "idle".into(),
+            max_concurrent_runs: 1,
+            queue_length: 0,
+            pull_timeout: Duration::ZERO,
+            keeping: Keeping {
+                result_ttl: Duration::from_secs(60),
+                max_result_bytes: 1 << 20,
+                max_runs: 10,
+            },
+            lifetime: Lifetime::Process,
+            policy: Policy::default(),
+        };
+        let engine = Host::Unix("/nonexistent/engine.sock".into());
+        Runner::new(settings, Client::new(engine, None).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_run_that_is_over_keeps_neither_its_request_nor_its_credentials() {
+        let runner = idle_runner();
+        let inner = runner.inner();
+        let _others = inner.admission.enter_anyway();
+        let auth = json!({"username": "me", "password": "secret"});
+        let request = json!({"image": "x", "stdin": "much", "auth_config": auth});
+        let id = runner.submit(request, FRONT, None).unwrap().id;
+        let entry = inner.entry(&id).unwrap();
+        let auth = entry.kept().spec.as_mut().unwrap().auth.take();
+        // Where the engine keeps the request, this alone is here.
+        entry.kept().auth = auth;
+        runner.run_cancel(&id).unwrap();
+        assert!(entry.kept().spec.is_none());
+        assert!(entry.kept().auth.is_none());
+        assert_eq!(runner.close(Instant::now()), 0);
+    }
+
+    #[test]
+    fn one_that_was_cancelled_before_it_had_a_place_does_not_wait_for_its_turn() {
+        let runner = idle_runner();
+        let inner = runner.inner();
+        let _others = inner.admission.enter_anyway();
+        let spec = runner.check(json!({"image": "x"}), FRONT).unwrap();
+        inner.registry.enter_anyway();
+        let held = inner.active.hold(spec.id());
+        let entry = Arc::new(Entry::new(held, Facts::new(&spec, None), 1000));
+        inner.registry.accept(entry.clone(), None);
+        runner.run_cancel(&entry.id).unwrap();
+        inner.enqueue(entry.clone());
+        assert_eq!(entry.state().phase, Phase::Finished);
+        assert_eq!(inner.admission.occupancy(), (0, 0));
+        assert_eq!(runner.close(Instant::now()), 0);
+    }
 }

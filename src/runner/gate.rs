@@ -1,6 +1,7 @@
-//! Lets so many in at once; the others wait. Short work only: nobody who waits here can leave.
+//! Lets so many in at once; the others wait, for a bounded time. Short work only: nobody who waits here can leave earlier.
 
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A gate with room for a fixed number.
 #[derive(Debug)]
@@ -21,15 +22,15 @@ impl Gate {
         }
     }
 
-    /// Waits for room.
-    pub(crate) fn enter(&self) -> Inside<'_> {
+    /// Waits for room, at most so long.
+    pub(crate) fn enter(&self, patience: Duration) -> Option<Inside<'_>> {
         let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut room = self
+        let (mut room, _) = self
             .freed
-            .wait_while(room, |room| *room == 0)
+            .wait_timeout_while(room, patience, |room| *room == 0)
             .unwrap_or_else(PoisonError::into_inner);
-        *room -= 1;
-        Inside(self)
+        *room = room.checked_sub(1)?;
+        Some(Inside(self))
     }
 }
 
@@ -51,7 +52,8 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..50 {
                 scope.spawn(|| {
-                    let _place = gate.enter();
+                    let place = gate.enter(Duration::from_secs(10));
+                    assert!(place.is_some());
                     assert!(inside.fetch_add(1, SeqCst) < 3);
                     std::thread::yield_now();
                     inside.fetch_sub(1, SeqCst);
@@ -60,5 +62,15 @@ mod tests {
             }
         });
         assert_eq!(all.into_inner(), 50);
+    }
+
+    #[test]
+    fn who_finds_no_room_in_time_is_turned_away_and_takes_none_from_others() {
+        let gate = Gate::new(1);
+        let first = gate.enter(Duration::ZERO);
+        assert!(first.is_some());
+        assert!(gate.enter(Duration::from_millis(1)).is_none());
+        drop(first);
+        assert!(gate.enter(Duration::ZERO).is_some());
     }
 }

@@ -1,9 +1,44 @@
-//! What a detached run printed since somebody last asked: pages of its events, for callers that cannot hold a stream.
+//! What a detached run told since somebody last asked: its events one by one, and what it printed in pages, for callers
+//! that cannot hold a stream.
 
-use super::detached::seen;
-use super::{Encoding, Error, Event, Next, Phase, RunState, Runner};
+use super::events::{Found, Outcome};
+use super::registry::{Entry, RunState};
+use super::{Encoding, Error, Event, Phase, Runner};
 use crate::cancel::Cancel;
+use crate::owner::life;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Where events are read on: a place in the events of one run, as this process counts them.
+pub struct RunEvents {
+    entry: Arc<Entry>,
+    next: u64,
+}
+
+/// What [`RunEvents::next`] found.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// The run told this; reading on after `cursor` gives what follows.
+    Event {
+        /// Where it stands.
+        cursor: String,
+        /// What was told.
+        event: Event,
+    },
+    /// So many events were too old to be kept.
+    Skipped(u64),
+    /// The last thing that is told.
+    Outcome {
+        /// Where it stands.
+        cursor: String,
+        /// How the run came out.
+        outcome: Arc<Outcome>,
+    },
+    /// Nothing yet, within the time that was given.
+    Nothing,
+    /// Nothing more: the outcome was told, or a stop fired.
+    Over,
+}
 
 /// A page of what a run printed.
 #[derive(Clone, Debug)]
@@ -20,7 +55,7 @@ pub struct RunLogs {
     pub has_more: bool,
     /// How many events were too old to be kept.
     pub skipped_events: u64,
-    /// The cursor was of an earlier process, so the page begins at the start.
+    /// The cursor was of an earlier process or another run, so the page begins at the start.
     pub is_from_start: bool,
 }
 
@@ -34,6 +69,17 @@ pub struct Piece {
 }
 
 impl Runner {
+    /// What a run told, from the start or after a cursor. A cursor of another run or of an earlier process reads from the
+    /// start.
+    pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
+        let entry = self.inner().entry(id)?;
+        let seen = cursor.and_then(|cursor| seen(cursor, id));
+        Ok(RunEvents {
+            next: seen.map_or(0, |seen| seen.saturating_add(1)),
+            entry,
+        })
+    }
+
     /// What a run printed after a cursor, about `page_bytes` of it; waits for something at most so long, or until `stop`
     /// fires. Errors: no such run, or not a cursor.
     pub fn run_logs(
@@ -49,7 +95,7 @@ impl Runner {
         };
         if cursor.is_some_and(|cursor| is_cursor(cursor).is_none()) {
             return Err(Error::invalid(
-                &["cursor"],
+                &["arguments", "cursor"],
                 "expected what an earlier page gave as its cursor",
             ));
         }
@@ -62,7 +108,7 @@ impl Runner {
             cursor: cursor.map(str::to_owned),
             has_more: false,
             skipped_events: 0,
-            is_from_start: cursor.is_some_and(|cursor| seen(cursor).is_none()),
+            is_from_start: cursor.is_some_and(|cursor| seen(cursor, id).is_none()),
         };
         let mut bytes = 0;
         loop {
@@ -91,6 +137,53 @@ impl Runner {
                 logs.has_more = true;
                 return Ok(logs);
             }
+        }
+    }
+}
+
+/// What a cursor begins with: its number counts events of one run as one process knows them.
+fn origin(run: &str) -> String {
+    format!("{}.{}", life(), run.get(..8).unwrap_or(run))
+}
+
+/// Number of the event at a cursor of this run and process.
+fn seen(cursor: &str, run: &str) -> Option<u64> {
+    let (from, seen) = cursor.split_once('-')?;
+    seen.parse().ok().filter(|_| from == origin(run))
+}
+
+impl RunEvents {
+    /// The run's id.
+    pub fn id(&self) -> &str {
+        &self.entry.id
+    }
+
+    /// How the run stands.
+    pub fn state(&self) -> RunState {
+        self.entry.state()
+    }
+
+    /// How its output is to be told.
+    pub fn output_encoding(&self) -> Encoding {
+        self.entry.encoding
+    }
+
+    /// What comes next; waits for it at most so long, or until one of the stops fires.
+    pub fn next(&mut self, timeout: Duration, stops: &[&Cancel]) -> Next {
+        let origin = origin(&self.entry.id);
+        let cursor = |next: u64| format!("{origin}-{}", next.saturating_sub(1));
+        match self.entry.log.read(&mut self.next, timeout, stops) {
+            Found::Event(event) => Next::Event {
+                cursor: cursor(self.next),
+                event,
+            },
+            Found::Outcome(outcome) => Next::Outcome {
+                cursor: cursor(self.next),
+                outcome,
+            },
+            Found::Skipped(count) => Next::Skipped(count),
+            Found::Nothing => Next::Nothing,
+            Found::Over => Next::Over,
         }
     }
 }

@@ -4,8 +4,8 @@
 //! (types), `spec`, `limits` and `mounts` (every check), `execute` (the life of a run, step by step), with `admission`,
 //! `images`, `stage`, `plan`, `supervise`, `output` and `collect` as its steps; `removal` and `reaper` take everything
 //! out of the engine again, `labels` says whose it is. Runs whose callers do not wait are `detached`: `registry` and
-//! `events` remember them here, `record` in the engine, and `adopt` takes over those of a dead predecessor. `volumes`
-//! are the named ones that outlive a run; `fill` makes them whole or not at all.
+//! `events` remember them here, which `logs` reads, `record` in the engine, and `adopt` takes over those of a dead
+//! predecessor. `volumes` are the named ones that outlive a run; `fill` makes them whole or not at all.
 
 mod active;
 mod admission;
@@ -42,11 +42,10 @@ mod volumes;
 mod whole;
 pub mod wire;
 
-pub use detached::{Next, RunEvents};
 pub use dry_run::{PlannedVolume, RunPlan};
 pub use error::Error;
 pub use events::Outcome;
-pub use logs::{Piece, RunLogs};
+pub use logs::{Next, Piece, RunEvents, RunLogs};
 pub use policy::{Globs, Policy};
 pub use registry::{Keeping, Lifetime, Phase, RunState};
 pub use request::*;

@@ -96,6 +96,14 @@ pub(crate) struct Kept {
     pub(crate) spec: Option<Box<RunSpec>>,
 }
 
+impl Kept {
+    /// The run is over: what it was, and with which credentials, is of no use any more, and may be much.
+    pub(crate) fn forget_request(&mut self) {
+        self.spec = None;
+        self.auth = None;
+    }
+}
+
 struct Progress {
     phase: Phase,
     started: Option<Moment>,

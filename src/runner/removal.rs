@@ -2,6 +2,7 @@
 
 use super::active::ActiveId;
 use super::fill::Fill;
+use crate::cancel::Cancel;
 use crate::docker::{self, Client};
 use crate::metrics::{self, Label};
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
@@ -40,11 +41,13 @@ pub(crate) struct Removal {
 struct Pending {
     objects: Mutex<Vec<Object>>,
     changed: Condvar,
-    stopping: crate::cancel::Cancel,
+    stopping: Cancel,
 }
 
 /// How long to wait before a removal that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How soon one who waits for a removal hears that there is no need to any more.
+const LOOK_UP: Duration = Duration::from_millis(100);
 
 impl Removal {
     /// Starts the removal threads. They end when the last clone is dropped.
@@ -73,8 +76,8 @@ impl Removal {
     /// Hands an object over.
     pub(crate) fn remove(&self, object: Object) {
         self.pending.lock().push(object.clone());
-        if let Err(unsent) = self.queue.send(object) {
-            self.pending.finish(&unsent.0);
+        if let Err(refused) = self.queue.send(object) {
+            self.pending.finish(&refused.0);
         }
     }
 
@@ -83,17 +86,34 @@ impl Removal {
         self.pending.lock().contains(object)
     }
 
+    /// Hands objects over and waits until they are gone, and whoever else handed one of them over has been served too:
+    /// from then on nothing takes what is made under their names. False: `stop` fired first.
+    pub(crate) fn remove_all(&self, objects: &[Object], stop: &Cancel) -> bool {
+        objects
+            .iter()
+            .for_each(|object| self.remove(object.clone()));
+        let mut pending = self.pending.lock();
+        while pending.iter().any(|object| objects.contains(object)) {
+            if stop.is_fired() {
+                return false;
+            }
+            let waited = self.pending.changed.wait_timeout(pending, LOOK_UP);
+            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
     /// Waits until nothing is left to remove, or the deadline passes; gives the number of objects left.
     pub(crate) fn settle(&self, deadline: Instant) -> usize {
-        let mut objects = self.pending.lock();
-        while !objects.is_empty() {
+        let mut pending = self.pending.lock();
+        while !pending.is_empty() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 break;
             };
-            let waited = self.pending.changed.wait_timeout(objects, left);
-            objects = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.pending.changed.wait_timeout(pending, left);
+            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        objects.len()
+        pending.len()
     }
 
     /// As [`Removal::settle`], for the last time: what then is left is not tried again.
@@ -205,10 +225,9 @@ impl Pending {
 
     fn finish(&self, object: &Object) {
         let mut objects = self.lock();
-        if let Some(place) = objects.iter().position(|pending| pending == object) {
+        if let Some(place) = objects.iter().position(|other| other == object) {
             objects.swap_remove(place);
         }
-        drop(objects);
         self.changed.notify_all();
     }
 }

@@ -295,6 +295,8 @@ impl Runner {
         if self.inner.lifetime == Lifetime::Process {
             self.inner.end_detached(deadline);
         }
+        // Before those are gone who take the turns: each slot that nobody wants would offer itself to the next one.
+        self.inner.admission.close();
         self.inner.stop.fire();
         self.inner.removal.finish(deadline) + self.inner.active.count_unheld()
     }

@@ -2,10 +2,12 @@
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
-use super::support::{Cutting, Live, Server, docker, leftovers};
+use super::support::{Cutting, Fate, Live, Server, docker, leftovers};
 use serde_json::{Value, json};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 /// A volume of the engine's that goes with the test.
 struct Ledger(String);
@@ -405,4 +407,45 @@ fn an_answer_of_the_engine_that_is_lost_before_the_start_loses_no_run_and_runs_n
         forget_all(&server);
         server.stop();
     }
+}
+
+/// Whether a request's line goes on like this after `before` and a run's id.
+fn names_a_run(head: &str, before: &str, after: &str) -> bool {
+    let rest = head.split_once(before).map(|(_, rest)| rest);
+    rest.and_then(|rest| rest.get(32..))
+        .is_some_and(|rest| rest.starts_with(after))
+}
+
+#[test]
+fn what_is_left_of_a_first_attempt_is_gone_before_the_second_so_that_its_removal_takes_nothing_else()
+ {
+    let (started, is_started) = channel();
+    let (is_started, removals) = (Mutex::new(is_started), AtomicUsize::new(0));
+    let cutting = Cutting::judging(move |head| {
+        if head.contains("/start HTTP") {
+            started.send(()).unwrap();
+        }
+        let is_removal =
+            head.starts_with("DELETE") && names_a_run(head, "/containers/oneoff-", "?");
+        if is_removal && removals.fetch_add(1, Ordering::SeqCst) == 0 {
+            // The engine takes its time, as it does under load: until the run goes on, if that comes first.
+            let _ = is_started
+                .lock()
+                .unwrap()
+                .recv_timeout(Duration::from_secs(4));
+        }
+        match names_a_run(head, "/containers/create?name=oneoff-", " ") {
+            true => Fate::Unanswered,
+            false => Fate::Passed,
+        }
+    });
+    let ledger = Ledger::new("attempts");
+    let server = Server::with(&[("DOCKER_HOST", &cutting.docker_host())]);
+    let path = submit(&server, &ledger.run("token", "sleep 1; echo done"));
+    let state = finished(&server, &path);
+    assert!(cutting.has_cut());
+    assert_eq!(state["result"]["stdout"], "done\n", "{state}");
+    assert_eq!(ledger.lines(&server), ["token"]);
+    forget_all(&server);
+    server.stop();
 }

@@ -153,8 +153,9 @@ impl Tool {
             // It writes over what a volume of this name holds.
             Self::CreateVolume => json!({"readOnlyHint": false, "destructiveHint": true,
                 "idempotentHint": true, "openWorldHint": false}),
+            // The second call forgets what the first one kept.
             Self::CancelRun => json!({"readOnlyHint": false, "destructiveHint": true,
-                "idempotentHint": true, "openWorldHint": false}),
+                "idempotentHint": false, "openWorldHint": false}),
             Self::RunStatus
             | Self::RunLogs
             | Self::ListRuns

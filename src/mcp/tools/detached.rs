@@ -254,7 +254,7 @@ pub(super) fn page(logs: &RunLogs, budget: usize) -> LogPage {
 }
 
 fn gap(logs: &RunLogs) -> Option<String> {
-    let restarted = "the server was restarted since: this begins at the run's start again";
+    let restarted = "the server was restarted since, or the cursor is of another run: this begins at the run's start";
     let skipped = logs.skipped_events;
     match (logs.is_from_start, skipped) {
         (true, _) => Some(restarted.into()),

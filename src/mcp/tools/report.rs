@@ -81,7 +81,8 @@ pub(super) fn ended(state: &RunState, remark: &str) -> Value {
     if let Some(Value::String(essence)) = ended.pointer_mut("/content/0/text") {
         essence.push_str(&format!("\n\n{remark}"));
     }
-    ended["isError"] = json!(false);
+    // Clients want to see in every other result what the output schema promises.
+    ended["isError"] = json!(ended["structuredContent"].is_null());
     ended
 }
 
@@ -472,5 +473,25 @@ mod tests {
             "The arguments of run_container are wrong; correct all of these and call it again:\n\
              - arguments.image: required\n- arguments.x: unknown field"
         );
+    }
+
+    #[test]
+    fn what_is_too_large_to_be_told_is_an_error_whoever_asks() {
+        let mut run = trial_run("", "", 0);
+        let path = |n: usize| (format!("/{n}/{}", "x".repeat(1000)), None);
+        run.volumes = (0..1000).map(path).collect();
+        let state = RunState {
+            id: "r".into(),
+            phase: Phase::Finished,
+            created_at: String::new(),
+            started_at: None,
+            finished_at: None,
+            output_encoding: Encoding::Utf8,
+            outcome: Some(std::sync::Arc::new(Ok(run))),
+        };
+        for result in [standing(&state), ended(&state, "It is forgotten now.")] {
+            assert!(result["structuredContent"].is_null());
+            assert_eq!(result["isError"], true, "no schema fits it");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Between the server and the real engine: passes everything on, and keeps one answer to itself, or one request for a
+//! Between the server and the real engine: passes everything on, and keeps one answer to itself, or a request for a
 //! while.
 
 use super::Directory;
@@ -15,46 +15,51 @@ pub struct Cutting {
     stop: Arc<AtomicBool>,
 }
 
-/// What happens to that request.
-struct Fate {
-    words: &'static str,
-    first: Box<dyn Fn() + Send + Sync>,
-    loses_answer: bool,
-    done: Arc<AtomicBool>,
+/// What happens to a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is passed on, and so is its answer.
+    Passed,
+    /// It is passed on, and its answer is never heard.
+    Unanswered,
 }
+
+/// Judges requests by their heads; a request waits as long as this does.
+type Judge = dyn Fn(&str) -> Fate + Send + Sync;
 
 impl Cutting {
     /// Its answer is never heard.
     pub fn new(words: &'static str) -> Self {
-        Self::with(words, || {}, true)
+        Self::judging(move |head| match head.contains(words) {
+            true => Fate::Unanswered,
+            false => Fate::Passed,
+        })
     }
 
-    /// It reaches the engine when `first` is done.
+    /// The first such request reaches the engine when `first` is done.
     pub fn holding(words: &'static str, first: impl Fn() + Send + Sync + 'static) -> Self {
-        Self::with(words, first, false)
+        let held = AtomicBool::new(false);
+        Self::judging(move |head| {
+            if head.contains(words) && !held.swap(true, Ordering::SeqCst) {
+                first();
+            }
+            Fate::Passed
+        })
     }
 
-    fn with(
-        words: &'static str,
-        first: impl Fn() + Send + Sync + 'static,
-        loses_answer: bool,
-    ) -> Self {
+    /// Only the first answer that is to be kept back is.
+    pub fn judging(judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> Self {
+        let judge: Arc<Judge> = Arc::new(judge);
         let directory = Directory::new("cutting");
         let listener = UnixListener::bind(directory.path().join("engine.sock")).unwrap();
         let (done, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let stopped = stop.clone();
-        let fate = Arc::new(Fate {
-            words,
-            first: Box::new(first),
-            loses_answer,
-            done: done.clone(),
-        });
+        let (flag, stopped) = (done.clone(), stop.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                relay(client, fate.clone());
+                relay(client, judge.clone(), &flag);
             }
         });
         Self {
@@ -69,7 +74,7 @@ impl Cutting {
         format!("unix://{}", path.display())
     }
 
-    /// Whether the request came.
+    /// Whether the answer was kept back.
     pub fn has_cut(&self) -> bool {
         self.done.load(Ordering::SeqCst)
     }
@@ -82,18 +87,17 @@ impl Drop for Cutting {
     }
 }
 
-fn relay(client: UnixStream, fate: Arc<Fate>) {
+fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     let engine = UnixStream::connect("/var/run/docker.sock").unwrap();
     let cut = Arc::new(AtomicBool::new(false));
-    let is_cut = cut.clone();
+    let (is_cut, done) = (cut.clone(), done.clone());
     let (from, to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
     // A request's head arrives in one piece: our client writes it so.
     std::thread::spawn(move || {
         pass(from, to, |piece| {
-            let is_the_one = String::from_utf8_lossy(piece).contains(fate.words);
-            if is_the_one && !fate.done.swap(true, Ordering::SeqCst) {
-                (fate.first)();
-                cut.store(fate.loses_answer, Ordering::SeqCst);
+            let fate = judge(&String::from_utf8_lossy(piece));
+            if fate == Fate::Unanswered && !done.swap(true, Ordering::SeqCst) {
+                cut.store(true, Ordering::SeqCst);
             }
             true
         });

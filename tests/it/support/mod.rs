@@ -15,7 +15,7 @@ mod server;
 
 pub use archive::{Entry, tar_gz, untar};
 pub use browser::Browser;
-pub use cutting::Cutting;
+pub use cutting::{Cutting, Fate};
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
 pub use killing::{Dies, Killing};
