@@ -20,6 +20,8 @@ pub struct Cutting {
 pub enum Fate {
     /// It is passed on, and so is its answer.
     Passed,
+    /// It is passed on, after what it had to wait for.
+    Held,
     /// It is passed on, and its answer is never heard.
     Unanswered,
 }
@@ -40,10 +42,11 @@ impl Cutting {
     pub fn holding(words: &'static str, first: impl Fn() + Send + Sync + 'static) -> Self {
         let held = AtomicBool::new(false);
         Self::judging(move |head| {
-            if head.contains(words) && !held.swap(true, Ordering::SeqCst) {
-                first();
+            if !head.contains(words) || held.swap(true, Ordering::SeqCst) {
+                return Fate::Passed;
             }
-            Fate::Passed
+            first();
+            Fate::Held
         })
     }
 
@@ -74,7 +77,7 @@ impl Cutting {
         format!("unix://{}", path.display())
     }
 
-    /// Whether the answer was kept back.
+    /// Whether such a request came.
     pub fn has_cut(&self) -> bool {
         self.done.load(Ordering::SeqCst)
     }
@@ -96,8 +99,8 @@ fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     std::thread::spawn(move || {
         pass(from, to, |piece| {
             let fate = judge(&String::from_utf8_lossy(piece));
-            if fate == Fate::Unanswered && !done.swap(true, Ordering::SeqCst) {
-                cut.store(true, Ordering::SeqCst);
+            if fate != Fate::Passed && !done.swap(true, Ordering::SeqCst) {
+                cut.store(fate == Fate::Unanswered, Ordering::SeqCst);
             }
             true
         });
