@@ -428,7 +428,9 @@ fn a_shared_pull_goes_on_when_one_of_those_who_wait_leaves() {
 #[test]
 fn watched_runs_that_share_a_pull_all_hear_of_its_layers() {
     let registry = Registry::start();
-    registry.push("team/app:1", "one");
+    // A layer that no other test's image has.
+    let version = format!("watched by {}", std::process::id());
+    registry.push("team/app:1", &version);
     let server = Server::start();
     let auth = json!({"auth_config": registry.credentials()});
     let request = version_of(&registry, "team/app:1", auth).to_string();
@@ -458,7 +460,7 @@ fn watched_runs_that_share_a_pull_all_hear_of_its_layers() {
                 .any(|(_, data)| data["total"].as_u64() > Some(0)),
             "{pulls:?}"
         );
-        assert_eq!(rest.last().unwrap().1["stdout"], "one\n");
+        assert_eq!(rest.last().unwrap().1["stdout"], format!("{version}\n"));
     }
     server.stop();
 }

@@ -1,7 +1,7 @@
 //! Runs watched while they go on.
 
 use super::run::shell;
-use super::support::{IMAGE, Live, Server, commands, shell_output};
+use super::support::{IMAGE, Live, Server, commands, docker, shell_output};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -183,15 +183,16 @@ fn a_slow_reader_slows_its_own_container_and_nothing_else() {
     );
     let mut slow = watch(&server, &request);
     slow.until("stdout");
+    let container = server.await_running();
     assert_eq!(
         server.run(shell("echo quick", json!({})))["stdout"],
         "quick\n"
     );
-    let container = server.await_running();
     // Nobody reads, so it is held up; were it not, it would have ended long ago.
     let memory = server.status_number("VmHWM");
     assert!(memory < 100_000, "{memory} kB");
-    assert_eq!(server.await_running(), container);
+    let state = docker(&["inspect", "--format", "{{.State.Running}}", &container]);
+    assert_eq!(state, "true");
     let (mut told, mut last) = (0, Value::Null);
     while let Some((_, name, data)) = slow.event() {
         told += data["data"].as_str().map_or(0, str::len);
