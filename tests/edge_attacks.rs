@@ -319,11 +319,11 @@ fn a_slow_head_is_408_and_a_silent_client_is_simply_closed() {
             .iter()
             .chain([b'x'; 1000].iter())
         {
-            std::thread::sleep(Duration::from_millis(10));
             if slow.write_all(&[*byte]).is_err() {
                 break;
             }
-            slow.set_read_timeout(Some(Duration::from_millis(1)))
+            // The pace: for so long the answer is waited for.
+            slow.set_read_timeout(Some(Duration::from_millis(10)))
                 .unwrap();
             if slow.peek(&mut [0]).is_ok() {
                 break;
@@ -347,7 +347,7 @@ fn a_body_that_stalls_or_drips_is_408() {
     let mut writer = dripping.try_clone().unwrap();
     let drip = std::thread::spawn(move || {
         while writer.write_all(b"x").is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
+            hung_up_within(&writer, Duration::from_millis(20));
         }
     });
     let answer = read_until(&mut dripping, "body_timeout");
@@ -760,6 +760,7 @@ fn running_out_of_descriptors_is_survived() {
         let mut burning = send(server.addr, b"GET /burn HTTP/1.1\r\nHost: h\r\n\r\n");
         let mut others: Vec<_> = (0..20)
             .map(|_| {
+                // No event: they are to be spread over the time that the other process holds what there is.
                 std::thread::sleep(Duration::from_millis(5));
                 send(server.addr, b"GET /seen HTTP/1.1\r\nHost: h\r\n\r\n")
             })

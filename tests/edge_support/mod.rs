@@ -5,6 +5,7 @@
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use oneoff_docker_runner::http::{Reply, Request, Server, ServerConfig};
 use oneoff_docker_runner::problem::Problem;
+use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -200,6 +201,7 @@ fn burn() -> Reply {
     while let Ok(file) = File::open("/dev/null") {
         held.push(file);
     }
+    // No event: so long a want of descriptors is what the test is about.
     std::thread::sleep(Duration::from_millis(500));
     Reply::json(200, &held.len())
 }
@@ -291,6 +293,12 @@ pub fn ask(addr: SocketAddr, bytes: &[u8]) -> Answer {
 pub fn reset(socket: TcpStream) {
     rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO)).unwrap();
     drop(socket);
+}
+
+/// Waits for the other side to break the connection off, but no longer than this.
+pub fn hung_up_within(socket: &TcpStream, patience: Duration) {
+    let mut broken = [PollFd::new(socket, PollFlags::empty())];
+    let _ = poll(&mut broken, Some(&patience.try_into().unwrap()));
 }
 
 /// Reads until `wanted` has been seen, without waiting for the end.

@@ -203,7 +203,9 @@ fn the_socket_directory_of_a_killed_server_is_gone_after_a_start_and_nobody_else
         .unwrap();
     std::fs::set_permissions(variant(2), Permissions::from_mode(0o755)).unwrap();
     let elsewhere = left.replacen('.', "0.", 1);
-    std::fs::create_dir(temp.path().join(&elsewhere)).unwrap();
+    let elsewhere = temp.path().join(elsewhere);
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::fs::set_permissions(&elsewhere, Permissions::from_mode(0o700)).unwrap();
     let mut expected = names_in(&temp);
     expected.remove(&left);
 

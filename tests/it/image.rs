@@ -95,6 +95,7 @@ impl Container {
             let ended = self.command.try_wait().unwrap();
             assert_eq!(ended, None, "the container ended before it answered");
             assert!(Instant::now() < deadline, "the container does not answer");
+            // No event: nobody tells when another process listens.
             std::thread::sleep(Duration::from_millis(50));
         }
     }

@@ -553,6 +553,7 @@ fn await_threads(server: &Server, are_enough: impl Fn(u64) -> bool) {
             return;
         }
         assert!(Instant::now() < deadline, "{threads} threads");
+        // No event: nobody tells when a thread of another process ends.
         std::thread::sleep(Duration::from_millis(20));
     }
 }

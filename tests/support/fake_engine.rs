@@ -1,6 +1,7 @@
 //! A fake engine on a Unix socket, for what a real one cannot be made to do: broken answers, cut streams, silence.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 use oneoff_docker_runner::docker::{Client, Host};
+use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -130,6 +131,9 @@ impl Drop for FakeEngine {
     }
 }
 
+/// Between two bytes of a [`Reply::Drip`].
+const DRIP: Duration = Duration::from_millis(20);
+
 fn serve(stream: UnixStream, script: &Script, seen: &Mutex<Vec<String>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut writer = stream;
@@ -155,7 +159,12 @@ fn serve(stream: UnixStream, script: &Script, seen: &Mutex<Vec<String>>) {
                     if writer.write_all(&[*byte]).is_err() {
                         return;
                     }
-                    std::thread::sleep(Duration::from_millis(20));
+                    // The pace: for so long the client's end is waited for.
+                    let mut broken = [PollFd::new(&writer, PollFlags::RDHUP)];
+                    let _ = poll(&mut broken, Some(&DRIP.try_into().unwrap()));
+                    if !broken[0].revents().is_empty() {
+                        return;
+                    }
                 }
             }
             Reply::Held(bytes, hung_up) => {

@@ -4,14 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 use crate::certificates::Authority;
 use oneoff_docker_runner::docker::Host;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
@@ -143,12 +145,8 @@ impl SecondEngine {
         let Ok(pid) = fs::read_to_string(&file) else {
             return;
         };
-        let stat = PathBuf::from(format!("/proc/{}/stat", pid.trim()));
-        let deadline = Instant::now() + STOP;
-        while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
-            assert!(Instant::now() < deadline, "containerd goes on");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        assert!(ends_within(pid, STOP), "containerd goes on");
         fs::remove_file(&file).unwrap();
     }
 
@@ -207,6 +205,16 @@ impl SecondEngine {
     }
 }
 
+/// Waits for the end of a process, not longer than this. A zombie has ended.
+fn ends_within(pid: Pid, patience: Duration) -> bool {
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => process,
+        Err(error) => return error == Errno::SRCH,
+    };
+    let mut ended = [PollFd::new(&process, PollFlags::IN)];
+    poll(&mut ended, Some(&patience.try_into().unwrap())).unwrap() > 0
+}
+
 /// A bridge of this engine's own.
 fn bridge_name(port: u16) -> String {
     format!("oneoff{port}")
@@ -231,10 +239,7 @@ impl Process {
     fn end(mut self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::CONT);
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let deadline = Instant::now() + STOP;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        ends_within(Pid::from_child(&self.child), STOP);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
