@@ -20,6 +20,7 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let artefacts = root.join("target/artefacts");
     std::fs::create_dir_all(&artefacts).unwrap();
+    let (prefix, before) = (format!("{}-", server.instance), volumes());
     let output = Command::new(root.join("target/schemathesis/bin/schemathesis"))
         .args(["run", &format!("http://{}/openapi.json", server.address)])
         .args(["--header", "Authorization: Bearer s3cret"])
@@ -49,6 +50,7 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
             "--no-color",
         ])
         .env("SCHEMATHESIS_HOOKS", "schemathesis_hooks")
+        .env("VOLUME_PREFIX", &prefix)
         .env("PYTHONPATH", root.join("tests/support"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(&artefacts)
@@ -56,7 +58,7 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
         .expect("tests/support/setup.sh installs schemathesis");
     let told = String::from_utf8_lossy(&output.stdout);
     std::fs::write(artefacts.join("schemathesis.txt"), told.as_bytes()).unwrap();
-    remove_volumes(&server.instance);
+    remove_volumes(&prefix, &before);
     assert!(
         output.status.success(),
         "{told}\n{}",
@@ -68,21 +70,18 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
     server.stop();
 }
 
-/// Named volumes outlive requests: they are the caller's, and so are these.
-fn remove_volumes(instance: &str) {
-    let label = format!("label=oneoff.instance={instance}");
-    for volume in docker(&[
-        "volume",
-        "ls",
-        "-q",
-        "--filter",
-        &label,
-        "--filter",
-        "label=oneoff.volume",
-    ])
-    .lines()
-    {
-        docker(&["volume", "rm", "-f", volume]);
+fn volumes() -> Vec<String> {
+    let all = docker(&["volume", "ls", "-q", "--filter", "label=oneoff.volume"]);
+    all.lines().map(str::to_owned).collect()
+}
+
+/// Named volumes outlive requests: they are the caller's, and so are these, and those of the document's own examples.
+fn remove_volumes(prefix: &str, before: &[String]) {
+    let is_example = |name: &String| name == "inputs" && !before.contains(name);
+    for name in volumes() {
+        if name.starts_with(prefix) || is_example(&name) {
+            docker(&["volume", "rm", "-f", &name]);
+        }
     }
 }
 
