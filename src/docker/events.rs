@@ -99,40 +99,39 @@ impl Client {
             Err(error) => Err(error),
         }
     }
+
+    fn end_without_event(&self, id: &str, missed: &Missed) -> Result<End, Error> {
+        log::debug!("no event of the end of {id}: {}", missed.reason);
+        let inspected = self.container_inspect(id);
+        if missed.is_untold && inspected.is_ok_and(|found| !found.state.running) {
+            self.missed_ends().fetch_add(1, Relaxed);
+        }
+        let mut end = self.container_ended(id)?;
+        end.oom_killed |= missed.oom_killed;
+        Ok(end)
+    }
 }
 
 impl PendingEnd {
     /// Blocks until the container has ended, without a deadline (something else kills it). To be called when its output
     /// has ended, soon after which the event is due.
     pub fn finish(self) -> Result<End, Error> {
-        let (mut oom_killed, wait) = match self.source {
-            Source::Wait(wait) => (false, wait),
-            Source::Events(events) => match end(events) {
-                Ok(end) => {
-                    self.client.missed_ends().store(0, Relaxed);
-                    return Ok(end);
-                }
-                Err(missed) => {
-                    log::debug!(
-                        "no event of the end of {}: {}",
-                        self.container,
-                        missed.reason
-                    );
-                    let inspected = self.client.container_inspect(&self.container);
-                    if missed.is_untold && inspected.is_ok_and(|found| !found.state.running) {
-                        self.client.missed_ends().fetch_add(1, Relaxed);
-                    }
-                    let wait = self.client.container_wait_stopped(&self.container)?;
-                    (missed.oom_killed, wait)
-                }
-            },
+        let events = match self.source {
+            Source::Events(events) => events,
+            Source::Wait(wait) => {
+                return Ok(End {
+                    exit_code: wait.finish()?.status_code,
+                    oom_killed: self.client.container_oom_killed(&self.container)?,
+                });
+            }
         };
-        let exit_code = wait.finish()?.status_code;
-        oom_killed |= self.client.container_oom_killed(&self.container)?;
-        Ok(End {
-            exit_code,
-            oom_killed,
-        })
+        match end(events) {
+            Ok(end) => {
+                self.client.missed_ends().store(0, Relaxed);
+                Ok(end)
+            }
+            Err(missed) => self.client.end_without_event(&self.container, &missed),
+        }
     }
 }
 
