@@ -6,7 +6,7 @@ use super::{problem, problems};
 use crate::cancel::Cancel;
 use crate::http::{Reply, Request, StreamWriter};
 use crate::problem::Problem;
-use crate::runner::wire::Wire;
+use crate::runner::request::wire::Wire;
 use crate::runner::{Error, Next, Outcome, Phase, RunEvents, RunResult, RunState, Runner};
 use serde::{Serialize, Serializer};
 use serde_json::Value;

@@ -1,9 +1,10 @@
 //! What a run would do, told and not done: no call of the engine is made here, and no secret is shown.
 
-use super::mounts::{Access, MountSource, MountSpec};
-use super::service::Inner;
-use super::stage::OBJECT_SLACK;
-use super::{Encoding, PullPolicy, RunSpec, VolumeKind, plan};
+use crate::runner::facade::Inner;
+use crate::runner::request::mounts::{Access, MountSource, MountSpec};
+use crate::runner::run::container_config;
+use crate::runner::run::stage::OBJECT_SLACK;
+use crate::runner::{Encoding, PullPolicy, RunSpec, VolumeKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -61,9 +62,9 @@ pub struct PlannedVolume {
 }
 
 impl Inner {
-    pub(super) fn plan(&self, spec: &RunSpec) -> RunPlan {
+    pub(crate) fn plan(&self, spec: &RunSpec) -> RunPlan {
         let labels = self.identity.labels(RUN, spec.timeout + OBJECT_SLACK);
-        let mut container = plan::container(spec, Some(STAGE), labels);
+        let mut container = container_config::container(spec, Some(STAGE), labels);
         container.image.clone_from(&spec.image);
         container.env.iter_mut().for_each(redact);
         RunPlan {

@@ -1,54 +1,34 @@
 //! Runs: what may be asked, in which order it is done, and that nothing of it is left behind.
 //!
-//! Knows no HTTP status and no MCP; its fronts are `rest` and `mcp`. From request to result: `wire` and `request`
-//! (types), `spec`, `limits` and `mounts` (every check), `execute` (the life of a run, step by step), with `admission`,
-//! `images`, `stage`, `plan`, `supervise`, `output` and `collect` as its steps; `removal` and `reaper` take everything
-//! out of the engine again, `labels` says whose it is. Runs whose callers do not wait are `detached`: `registry` and
-//! `events` remember them here, which `logs` reads, `record` in the engine, and `adopt` takes over those of a dead
-//! predecessor. `volumes` are the named ones that outlive a run; `fill` makes them whole or not at all.
+//! Knows no HTTP status and no MCP; its callers are `rest` and `mcp`. [`facade`] is what they see.
+//!
+//! | room | what it is |
+//! |---|---|
+//! | `request` | JSON types, every check, [`RunSpec`] |
+//! | `run` | the life of a run, step by step |
+//! | `jobs` | asynchronous runs: submit, registry, event log, the engine as database, adoption |
+//! | `volumes` | named volumes, filled whole or not at all |
+//! | `cleanup` | ownership labels, removal, reaper |
 
-mod active;
-mod admission;
-mod adopt;
+mod cleanup;
 mod clock;
-mod collect;
-mod detached;
 mod dry_run;
 mod error;
-mod events;
-mod execute;
-mod fill;
-mod gate;
-mod images;
-mod labels;
-mod limits;
-mod logs;
-mod mounts;
-mod names;
-mod output;
-mod plan;
+mod facade;
+mod jobs;
 mod policy;
-mod reaper;
-mod record;
-mod registry;
-mod removal;
-mod request;
-mod result;
-mod service;
-mod spec;
-mod stage;
-mod supervise;
+pub mod request;
+mod run;
+mod semaphore;
 mod volumes;
-mod whole;
-pub mod wire;
 
 pub use dry_run::{PlannedVolume, RunPlan};
 pub use error::Error;
-pub use events::Outcome;
-pub use logs::{Next, Piece, RunEvents, RunLogs};
+pub use facade::{Front, Health, Image, Occupancy, Runner, Settings};
+pub use jobs::event_log::Outcome;
+pub use jobs::logs::{Next, Piece, RunEvents, RunLogs};
+pub use jobs::registry::{Keeping, Lifetime, Phase, RunState};
 pub use policy::{Globs, Policy};
-pub use registry::{Keeping, Lifetime, Phase, RunState};
-pub use request::*;
-pub use result::*;
-pub use service::{Front, Health, Image, Occupancy, Runner, Settings};
-pub use spec::{LABEL_PREFIX, RunSpec};
+pub use request::spec::{LABEL_PREFIX, RunSpec};
+pub use request::types::*;
+pub use run::result::*;

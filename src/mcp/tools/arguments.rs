@@ -2,7 +2,7 @@
 
 use super::FRONT;
 use crate::runner::Error;
-use crate::runner::wire::{Reader, Wire, kind_of};
+use crate::runner::request::wire::{Reader, Wire, kind_of};
 use serde_json::{Map, Value};
 
 /// What n8n adds to every call's arguments.

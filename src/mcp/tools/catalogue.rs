@@ -3,7 +3,7 @@
 use super::decode::DecodedVolume;
 use super::detached::{CancelRequest, ListRequest, LogPage, LogsRequest, RunBriefs, StatusRequest};
 use super::{schema, trial};
-use crate::runner::wire::wire_struct;
+use crate::runner::request::wire::wire_struct;
 use crate::runner::{Health, Image, RunRequest, RunResult, VolumeRequest};
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -4,7 +4,7 @@
 use super::report;
 use super::{Containers, Scene, arguments};
 use crate::problem::Fault;
-use crate::runner::wire::{Reader, kind_of, wire_struct};
+use crate::runner::request::wire::{Reader, kind_of, wire_struct};
 use crate::runner::{Encoding, Error, Event, Phase, RunLogs, RunState};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

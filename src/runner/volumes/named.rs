@@ -1,17 +1,17 @@
 //! Named volumes: made, filled, read back and removed on request. They are the caller's and stay until removed.
 
-use super::collect::reading_mount;
-use super::fill::{self, Fill};
-use super::labels::{FILLS, KEPT};
-use super::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
-use super::removal::Object;
-use super::service::Inner;
-use super::spec::{Check, archive_limits};
-use super::stage::{OBJECT_SLACK, STAGE, pack_files, staged_name};
-use super::wire::{Reader, Wire};
-use super::{Error, Front, VolumeRequest};
 use crate::archive::{self, Owner};
 use crate::docker::{self, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions};
+use crate::runner::cleanup::labels::{FILLS, KEPT};
+use crate::runner::cleanup::removal::Object;
+use crate::runner::facade::Inner;
+use crate::runner::request::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
+use crate::runner::request::spec::{Check, archive_limits};
+use crate::runner::request::wire::{Reader, Wire};
+use crate::runner::run::collect::reading_mount;
+use crate::runner::run::stage::{OBJECT_SLACK, STAGE, pack_files, staged_name};
+use crate::runner::volumes::fill::{self, Fill};
+use crate::runner::{Error, Front, VolumeRequest};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ enum Content {
 
 impl Inner {
     /// Creates and fills a volume, or writes over one of ours. A volume that this call created is gone if it fails.
-    pub(super) fn volume_create(&self, request: Value, front: Front) -> Result<String, Error> {
+    pub(crate) fn volume_create(&self, request: Value, front: Front) -> Result<String, Error> {
         let mut check = Check {
             reader: Reader::new(front.root),
             forbidden: None,
@@ -165,7 +165,7 @@ impl Inner {
     }
 
     /// Content of a volume of ours.
-    pub(super) fn volume_read(&self, name: &str) -> Result<String, Error> {
+    pub(crate) fn volume_read(&self, name: &str) -> Result<String, Error> {
         self.require_our_volume(name)?;
         let active = self.active.enter();
         let helper_name = format!("oneoff-{}-read", active.id());
@@ -189,7 +189,7 @@ impl Inner {
     }
 
     /// Removes a volume of ours.
-    pub(super) fn volume_delete(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn volume_delete(&self, name: &str) -> Result<(), Error> {
         self.require_our_volume(name)?;
         let _writing = self.names.enter(name).ok_or_else(|| busy(name))?;
         let removed = match self.client.volume_remove(name) {
@@ -214,7 +214,7 @@ impl Inner {
     }
 
     /// Fails unless the volume exists, whoever made it. One that is not complete does not.
-    pub(super) fn require_volume(&self, name: &str) -> Result<Volume, Error> {
+    pub(crate) fn require_volume(&self, name: &str) -> Result<Volume, Error> {
         let absent = || Error::NotFound {
             code: "volume_not_found",
             detail: format!("there is no volume {name}"),

@@ -4,8 +4,8 @@
 //! since nothing mounts that, and its removal can neither fail for the filling's sake nor take long. The order is marker,
 //! volume and helper (one call), content, then away with the helper, with the volume if it failed, and last the marker.
 
-use super::labels::{FILLS, KEPT, RUN};
 use crate::docker::{self, Client, Labels, Volume, VolumeCreate};
+use crate::runner::cleanup::labels::{FILLS, KEPT, RUN};
 
 /// A volume that is filled by whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Fill {
 }
 
 /// Name of the helper of a fill.
-pub(super) fn helper_name(fill: &str) -> String {
+pub(crate) fn helper_name(fill: &str) -> String {
     format!("oneoff-{fill}-fill")
 }
 
@@ -74,7 +74,7 @@ fn marker_name(fill: &str) -> String {
 }
 
 /// Whether a volume of ours is still being filled, or taken back, whoever does it.
-pub(super) fn is_unfinished(client: &Client, volume: &Volume) -> Result<bool, docker::Error> {
+pub(crate) fn is_unfinished(client: &Client, volume: &Volume) -> Result<bool, docker::Error> {
     let Some(fill) = volume.labels.get(KEPT) else {
         return Ok(false);
     };

@@ -1,8 +1,8 @@
 //! The `volumes` of a request: which mounts are allowed, and what is in them.
 
-use super::spec::{Check, archive_limits};
-use super::{VolumeKind, VolumeMount};
 use crate::archive;
+use crate::runner::request::spec::{Check, archive_limits};
+use crate::runner::{VolumeKind, VolumeMount};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One checked mount.
@@ -60,7 +60,7 @@ impl MountSource {
 }
 
 /// Checks every mount. Faults are recorded; the list is only used when there are none.
-pub(super) fn check(
+pub(crate) fn check(
     check: &mut Check<'_>,
     volumes: BTreeMap<String, VolumeMount>,
 ) -> Vec<MountSpec> {
@@ -106,7 +106,7 @@ fn split_key(key: &str) -> Result<(&str, Access), &'static str> {
 }
 
 /// Normalizes a mount target. Errors: not absolute, `..`, control characters, `/`, or within `/proc`, `/sys`, `/dev`.
-pub(super) fn target(path: &str) -> Result<String, &'static str> {
+pub(crate) fn target(path: &str) -> Result<String, &'static str> {
     let normalized = normalize(path)?;
     let top = normalized.split('/').nth(1).unwrap_or_default();
     match top {
@@ -229,7 +229,10 @@ fn directory(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<Mo
 }
 
 /// Records a fault for every name that could not be an archive's entry, or that is both a file and a directory.
-pub(super) fn file_names(reader: &mut super::wire::Reader, files: &BTreeMap<String, String>) {
+pub(crate) fn file_names(
+    reader: &mut crate::runner::request::wire::Reader,
+    files: &BTreeMap<String, String>,
+) {
     for name in files.keys() {
         if let Some(fault) = archive::file_name_fault(name) {
             reader.fault_at(name, fault);

@@ -1,8 +1,8 @@
 //! What a detached run told so far, kept for those who ask later. Never waits for a reader: over its limit the oldest
 //! events go, and who had not read them hears that.
 
-use super::{Error, Event, RunResult};
 use crate::cancel::Cancel;
+use crate::runner::{Error, Event, RunResult};
 use crossbeam_channel::Select;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
 //! What a caller may send: the one set of Rust types behind `POST /run`, `POST /volume`, OpenAPI and the MCP tools.
 
-use super::wire::{Reader, Wire, kind_of, wire_enum, wire_struct};
+use crate::runner::request::wire::{Reader, Wire, kind_of, wire_enum, wire_struct};
 use schemars::JsonSchema;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,11 +1,11 @@
 //! Reads back, after the container ended, what the caller asked for.
 
-use super::mounts::{MountSource, MountSpec};
-use super::stage::{OBJECT_SLACK, STAGE, Stage, Staged};
-use super::{CollectedVolume, Error};
 use crate::archive::{self, Collected};
 use crate::docker::container::PathStat;
 use crate::docker::{self, Client, Mount};
+use crate::runner::request::mounts::{MountSource, MountSpec};
+use crate::runner::run::stage::{OBJECT_SLACK, STAGE, Stage, Staged};
+use crate::runner::{CollectedVolume, Error};
 use std::collections::BTreeMap;
 use std::io::Read;
 

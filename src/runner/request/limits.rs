@@ -1,14 +1,14 @@
 //! The part of a run's check that measures it against the server's defaults, maxima and lists.
 
-use super::ByteSize;
-use super::spec::Check;
+use crate::runner::ByteSize;
+use crate::runner::request::spec::Check;
 use std::time::Duration;
 
 /// Smallest memory limit that engines accept, in bytes.
 const MIN_MEMORY_BYTES: u64 = 6 << 20;
 
 impl Check<'_> {
-    pub(super) fn timeout(&mut self, secs: Option<f64>) -> Duration {
+    pub(crate) fn timeout(&mut self, secs: Option<f64>) -> Duration {
         let max = self.policy.max_timeout;
         let Some(secs) = secs else {
             return self.policy.default_timeout.min(max);
@@ -26,7 +26,7 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn runtime(&mut self, runtime: Option<String>) -> Option<String> {
+    pub(crate) fn runtime(&mut self, runtime: Option<String>) -> Option<String> {
         let runtime = self.plain("runtime", runtime)?;
         if !self.policy.allowed_runtimes.allow(&runtime) {
             let list = self.policy.allowed_runtimes.describe();
@@ -38,7 +38,7 @@ impl Check<'_> {
         Some(runtime)
     }
 
-    pub(super) fn network(&mut self, network: Option<String>) -> String {
+    pub(crate) fn network(&mut self, network: Option<String>) -> String {
         let network = self
             .plain("network", network)
             .unwrap_or_else(|| "bridge".into());
@@ -62,7 +62,7 @@ impl Check<'_> {
         network
     }
 
-    pub(super) fn memory(&mut self, memory: Option<ByteSize>) -> u64 {
+    pub(crate) fn memory(&mut self, memory: Option<ByteSize>) -> u64 {
         let max = self.policy.max_memory_bytes;
         let Some(ByteSize(bytes)) = memory else {
             return max.map_or(self.policy.default_memory_bytes, |max| {
@@ -73,7 +73,7 @@ impl Check<'_> {
         self.at_least("memory", bytes, MIN_MEMORY_BYTES)
     }
 
-    pub(super) fn nano_cpus(&mut self, cpus: Option<f64>) -> u64 {
+    pub(crate) fn nano_cpus(&mut self, cpus: Option<f64>) -> u64 {
         let max = self.policy.max_cpus;
         let Some(cpus) = cpus else {
             return max.map_or(0, |max| (max * 1e9) as u64);
@@ -92,7 +92,7 @@ impl Check<'_> {
         (cpus * 1e9) as u64
     }
 
-    pub(super) fn pids_limit(&mut self, limit: Option<u64>) -> u64 {
+    pub(crate) fn pids_limit(&mut self, limit: Option<u64>) -> u64 {
         let max = self.policy.max_pids_limit;
         let Some(limit) = limit else {
             return max.map_or(self.policy.default_pids_limit, |max| {
@@ -103,7 +103,7 @@ impl Check<'_> {
         self.at_least("pids_limit", limit, 1)
     }
 
-    pub(super) fn output_bytes(&mut self, size: Option<ByteSize>) -> u64 {
+    pub(crate) fn output_bytes(&mut self, size: Option<ByteSize>) -> u64 {
         let max = self.policy.max_output_bytes;
         let Some(ByteSize(bytes)) = size else {
             return self.policy.default_output_bytes.min(max);
@@ -119,7 +119,7 @@ impl Check<'_> {
         }
     }
 
-    pub(super) fn at_least(&mut self, field: &str, value: u64, min: u64) -> u64 {
+    pub(crate) fn at_least(&mut self, field: &str, value: u64, min: u64) -> u64 {
         if value < min {
             self.reader
                 .fault_at(field, format!("must be at least {min}"));

@@ -1,14 +1,14 @@
 //! The detached runs that this server answers for: those that wait or go on, and the results of those that ended, for
 //! a while. Touches nothing in the engine.
 
-use super::active::HeldId;
-use super::clock::Moment;
-use super::events::{EventLog, Outcome};
-use super::record::Facts;
-use super::wire::wire_enum;
-use super::{Encoding, Error, Event, RunResult, RunSpec, Sink};
 use crate::cancel::Cancel;
 use crate::docker::AuthConfig;
+use crate::runner::cleanup::active::HeldId;
+use crate::runner::clock::Moment;
+use crate::runner::jobs::event_log::{EventLog, Outcome};
+use crate::runner::jobs::store::Facts;
+use crate::runner::request::wire::wire_enum;
+use crate::runner::{Encoding, Error, Event, RunResult, RunSpec, Sink};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -409,7 +409,8 @@ impl Registry {
 const RESULT_BYTES: u64 = 2048;
 
 fn size(result: &RunResult) -> u64 {
-    let content = |volume: &super::CollectedVolume| volume.content.as_ref().map_or(0, String::len);
+    let content =
+        |volume: &crate::runner::CollectedVolume| volume.content.as_ref().map_or(0, String::len);
     let volumes = result
         .volumes
         .values()

@@ -224,29 +224,29 @@ macro_rules! wire_struct {
         #[derive(Default, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
         $(#[$attr])*
-        #[schemars(transform = $crate::runner::wire::refuse_null)]
+        #[schemars(transform = $crate::runner::request::wire::refuse_null)]
         $vis struct $name {
             $($(#[$fattr])* $(#[schemars(rename = $wire)])? pub $field: Option<$type>,)*
         }
 
         impl $name {
             /// The names of all fields, as they stand in JSON.
-            $vis const FIELDS: &'static [&'static str] = &[$($crate::runner::wire::wire_name!($field $(= $wire)?)),*];
+            $vis const FIELDS: &'static [&'static str] = &[$($crate::runner::request::wire::wire_name!($field $(= $wire)?)),*];
         }
 
-        impl $crate::runner::wire::Wire for $name {
+        impl $crate::runner::request::wire::Wire for $name {
             const EXPECTED: &'static str = "an object";
-            fn take(value: serde_json::Value, reader: &mut $crate::runner::wire::Reader) -> Option<Self> {
+            fn take(value: serde_json::Value, reader: &mut $crate::runner::request::wire::Reader) -> Option<Self> {
                 let serde_json::Value::Object(mut object) = value else {
-                    let found = $crate::runner::wire::kind_of(&value);
+                    let found = $crate::runner::request::wire::kind_of(&value);
                     reader.fault(format!("expected an object, got {found}"));
                     return None;
                 };
                 let taken = Self {
-                    $($field: $crate::runner::wire::member(
-                        &mut object, $crate::runner::wire::wire_name!($field $(= $wire)?), reader),)*
+                    $($field: $crate::runner::request::wire::member(
+                        &mut object, $crate::runner::request::wire::wire_name!($field $(= $wire)?), reader),)*
                 };
-                $crate::runner::wire::refuse_unknown(&object, Self::FIELDS, reader);
+                $crate::runner::request::wire::refuse_unknown(&object, Self::FIELDS, reader);
                 Some(taken)
             }
         }
@@ -281,9 +281,9 @@ macro_rules! wire_enum {
             }
         }
 
-        impl $crate::runner::wire::Wire for $name {
+        impl $crate::runner::request::wire::Wire for $name {
             const EXPECTED: &'static str = concat!("one of:" $(, " ", $word)*);
-            fn take(value: serde_json::Value, reader: &mut $crate::runner::wire::Reader) -> Option<Self> {
+            fn take(value: serde_json::Value, reader: &mut $crate::runner::request::wire::Reader) -> Option<Self> {
                 match value.as_str() {
                     Some(word) => {
                         let known = Self::from_word(word);
@@ -293,7 +293,7 @@ macro_rules! wire_enum {
                         known
                     }
                     None => {
-                        let found = $crate::runner::wire::kind_of(&value);
+                        let found = $crate::runner::request::wire::kind_of(&value);
                         reader.fault(format!("expected {}, got {found}", Self::EXPECTED));
                         None
                     }

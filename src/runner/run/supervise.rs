@@ -1,14 +1,14 @@
 //! Starts a created container, feeds it, reads it to the end and says truthfully how it ended.
 
-use super::clock::Moment;
-use super::output::{Capture, Captured};
-use super::whole::WholeChars;
-use super::{Encoding, Error, Event, Reason, RunSpec, Sink};
 use crate::cancel::Cancel;
 use crate::docker::container::{Attached, Stdin, StdinInterrupt};
 use crate::docker::events::{End, PendingEnd};
 use crate::docker::stdcopy::{Stream, demultiplex, messages};
 use crate::docker::{self, Client};
+use crate::runner::clock::Moment;
+use crate::runner::run::output::{Capture, Captured};
+use crate::runner::run::utf8_chunks::WholeChars;
+use crate::runner::{Encoding, Error, Event, Reason, RunSpec, Sink};
 use crossbeam_channel::{after, select};
 use std::io::Write;
 use std::thread::{Builder, Scope};

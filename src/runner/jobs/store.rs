@@ -2,14 +2,14 @@
 //! configuration while it is short, else in a volume. First the request, under a name that says whether the run may
 //! have started; at the end the outcome, in its place. Credentials are in neither.
 
-use super::clock::Moment;
-use super::labels::{ASYNC, Role};
-use super::registry::Key;
-use super::removal::Object;
-use super::stage::{STAGE, Stage, staged_name};
-use super::{Encoding, Error, RunResult, RunSpec};
 use crate::archive::{self, Collected, Owner};
 use crate::docker::{self, Labels, Mount, VolumeOptions};
+use crate::runner::cleanup::labels::{ASYNC, Role};
+use crate::runner::cleanup::removal::Object;
+use crate::runner::clock::Moment;
+use crate::runner::jobs::registry::Key;
+use crate::runner::run::stage::{STAGE, Stage, staged_name};
+use crate::runner::{Encoding, Error, RunResult, RunSpec};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// A request as the engine keeps it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Request {
-    /// As [`super::RunSpec::from_json`] takes it, without credentials.
+    /// As [`crate::runner::RunSpec::from_json`] takes it, without credentials.
     pub(crate) request: Value,
     pub(crate) facts: Facts,
     /// Whether there were credentials, which are gone with the process that was given them.

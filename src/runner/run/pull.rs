@@ -1,8 +1,8 @@
 //! Makes sure that an image is there. Runs that need the same image at once share one pull.
 
-use super::{Error, Event, PullPolicy, RunSpec, Sink};
 use crate::cancel::Cancel;
 use crate::docker::{self, AuthConfig, Client, ImageInspect, PullProgress};
+use crate::runner::{Error, Event, PullPolicy, RunSpec, Sink};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

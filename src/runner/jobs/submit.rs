@@ -1,16 +1,16 @@
 //! Runs whose callers do not wait: accepted into the queue that all runs share, run when it is their turn, and
 //! remembered for a while. However many wait, no thread waits with them.
 
-use super::admission::Slot;
-use super::clock::Moment;
-use super::events::Outcome;
-use super::labels::Role;
-use super::record::{self, Ended, Facts};
-use super::registry::{Entry, Key, Lifetime, Phase, Place, RunState};
-use super::removal::Object;
-use super::service::Inner;
-use super::{Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
 use crate::cancel::Cancel;
+use crate::runner::cleanup::labels::Role;
+use crate::runner::cleanup::removal::Object;
+use crate::runner::clock::Moment;
+use crate::runner::facade::Inner;
+use crate::runner::jobs::event_log::Outcome;
+use crate::runner::jobs::registry::{Entry, Key, Lifetime, Phase, Place, RunState};
+use crate::runner::jobs::store::{self, Ended, Facts};
+use crate::runner::run::admission::Slot;
+use crate::runner::{Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,9 +19,9 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 /// A run whose turn it is.
-pub(super) struct Turn {
-    pub(super) entry: Arc<Entry>,
-    pub(super) slot: Slot,
+pub(crate) struct Turn {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) slot: Slot,
 }
 
 /// How often results are looked at whose time may be over.
@@ -125,7 +125,7 @@ impl Runner {
 }
 
 /// How many bytes of events are kept of a run: its output's, and what pulls and the like take up.
-pub(super) fn log_bytes(spec: &RunSpec) -> u64 {
+pub(crate) fn log_bytes(spec: &RunSpec) -> u64 {
     2 * spec.output_bytes + (1 << 20)
 }
 
@@ -141,7 +141,7 @@ fn digest(request: &Value) -> u128 {
 }
 
 impl Inner {
-    pub(super) fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
+    pub(crate) fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
         self.registry
             .get(id)
             .ok_or_else(|| match self.is_adopted() {
@@ -166,7 +166,7 @@ impl Inner {
             entry.kept().spec = Some(Box::new(spec));
             return Ok(());
         }
-        let record = record::Request {
+        let record = store::Request {
             request,
             facts: entry.facts.clone(),
             had_auth,
@@ -196,7 +196,7 @@ impl Inner {
     }
 
     /// Cancels every run, and waits until all have finished.
-    pub(super) fn end_detached(&self, deadline: Instant) {
+    pub(crate) fn end_detached(&self, deadline: Instant) {
         for entry in self.registry.list() {
             self.cancel(&entry);
         }
@@ -206,7 +206,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn enqueue(&self, entry: Arc<Entry>) {
+    pub(crate) fn enqueue(&self, entry: Arc<Entry>) {
         let (turns, waiting) = (self.turns.clone(), entry.clone());
         let turn = move |slot| {
             let entry = waiting;
@@ -224,7 +224,7 @@ impl Inner {
     }
 
     /// The engine's memory first: whoever hears of the outcome must still hear of it after a restart.
-    pub(super) fn finish(&self, entry: &Entry, outcome: Outcome) {
+    pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome) {
         self.keep_outcome(entry, outcome.as_ref());
         entry.kept().forget_request();
         let gone = self.registry.finish(entry, outcome, Moment::now());
@@ -232,7 +232,7 @@ impl Inner {
     }
 
     /// Puts the outcome in the place of the request.
-    pub(super) fn keep_outcome(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
+    pub(crate) fn keep_outcome(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
         if self.lifetime == Lifetime::Process || entry.kept().outcome.is_some() {
             return;
         }
@@ -250,7 +250,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn discard_outcomes(&self, entries: impl IntoIterator<Item = Arc<Entry>>) {
+    pub(crate) fn discard_outcomes(&self, entries: impl IntoIterator<Item = Arc<Entry>>) {
         for entry in entries {
             let kept = entry.kept();
             for record in [&kept.request, &kept.outcome].into_iter().flatten() {
@@ -260,7 +260,7 @@ impl Inner {
     }
 
     /// What makes sure that no server ever starts a run that may have been started.
-    pub(super) fn before_start(&self, entry: &Entry) -> Result<(), Error> {
+    pub(crate) fn before_start(&self, entry: &Entry) -> Result<(), Error> {
         let mut kept = entry.kept();
         if let Some(request) = kept.request.as_ref().filter(|_| !kept.may_have_started) {
             self.stage.mark_started(&entry.id, request)?;
@@ -270,7 +270,7 @@ impl Inner {
     }
 
     /// The run as it was asked for, from the engine's memory: what waits takes up no other.
-    pub(super) fn recall(&self, entry: &Entry) -> Result<(RunSpec, bool), Error> {
+    pub(crate) fn recall(&self, entry: &Entry) -> Result<(RunSpec, bool), Error> {
         if let Some(spec) = entry.kept().spec.take() {
             return Ok((*spec, false));
         }
@@ -279,7 +279,7 @@ impl Inner {
             let kept = entry.kept();
             (kept.request.clone().ok_or_else(broken)?, kept.auth.clone())
         };
-        let record: record::Request = self.stage.recall(&container)?.ok_or_else(broken)?;
+        let record: store::Request = self.stage.recall(&container)?.ok_or_else(broken)?;
         let front = Front {
             root: "body",
             pull_policy: PullPolicy::Always,
@@ -292,7 +292,7 @@ impl Inner {
         Ok((spec, lacks_auth))
     }
 
-    pub(super) fn take_turn(&self, turn: Turn) {
+    pub(crate) fn take_turn(&self, turn: Turn) {
         let Turn { entry, slot } = turn;
         let outcome = loop {
             if entry.cancel.is_fired() {
@@ -339,7 +339,7 @@ impl Inner {
 }
 
 /// Starts what gives detached runs their turns. It ends when `stop` fires.
-pub(super) fn dispatch(
+pub(crate) fn dispatch(
     inner: &Arc<Inner>,
     turns: Receiver<Box<Turn>>,
     stop: Cancel,
@@ -387,16 +387,16 @@ fn start(inner: &Arc<Inner>, turn: Turn) {
 }
 
 /// The queue between admission and [`dispatch`].
-pub(super) fn turns() -> (Sender<Box<Turn>>, Receiver<Box<Turn>>) {
+pub(crate) fn turns() -> (Sender<Box<Turn>>, Receiver<Box<Turn>>) {
     unbounded()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::{Keeping, Policy, Settings};
     use super::*;
     use crate::docker::{Client, Host};
+    use crate::runner::{Keeping, Policy, Settings};
     use serde_json::json;
 
     const FRONT: Front = Front {

@@ -1,10 +1,10 @@
 //! What the engine is asked to create for a run. Pure: no call is made here.
 
-use super::RunSpec;
-use super::mounts::{Access, MountSource};
-use super::stage::staged_mount;
 use crate::archive::Owner;
 use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
+use crate::runner::RunSpec;
+use crate::runner::request::mounts::{Access, MountSource};
+use crate::runner::run::stage::staged_mount;
 
 /// The body of `POST /containers/create`: what was asked for, hardened. The image is for the caller to say. `stage` is
 /// where the engine keeps what is staged.
@@ -78,7 +78,7 @@ fn log_config(spec: &RunSpec) -> LogConfig {
 }
 
 fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {
-    let mount = |(index, mount): (usize, &super::mounts::MountSpec)| {
+    let mount = |(index, mount): (usize, &crate::runner::request::mounts::MountSpec)| {
         let plain = |kind: &str, source: &str| Mount {
             kind: kind.into(),
             source: source.into(),

@@ -1,11 +1,11 @@
 //! Sweeps away what a run left when its process died: at start, and from time to time.
 
-use super::active::Active;
-use super::fill::Fill;
-use super::labels::{INSTANCE, Identity, KEPT};
-use super::removal::{Object, Removal, remove_once};
 use crate::cancel::Cancel;
 use crate::docker::{self, Client, Labels};
+use crate::runner::cleanup::active::Active;
+use crate::runner::cleanup::labels::{INSTANCE, Identity, KEPT};
+use crate::runner::cleanup::removal::{Object, Removal, remove_once};
+use crate::runner::volumes::fill::Fill;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;

@@ -1,14 +1,14 @@
 //! From a typed request to a checked run: every rule of the contract and of the policy, before anything is done.
 
-use super::active::new_id;
-use super::labels::{Identity, Role};
-use super::mounts::{self, MountSpec};
-use super::policy::Policy;
-use super::stage::OBJECT_SLACK;
-use super::wire::{Reader, Wire};
-use super::{AuthRequest, Encoding, Error, Front, PullPolicy, RunRequest, StringOrList};
 use crate::archive;
 use crate::docker::{AuthConfig, Labels};
+use crate::runner::cleanup::active::new_id;
+use crate::runner::cleanup::labels::{Identity, Role};
+use crate::runner::policy::Policy;
+use crate::runner::request::mounts::{self, MountSpec};
+use crate::runner::request::wire::{Reader, Wire};
+use crate::runner::run::stage::OBJECT_SLACK;
+use crate::runner::{AuthRequest, Encoding, Error, Front, PullPolicy, RunRequest, StringOrList};
 use serde_json::Value;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -120,15 +120,15 @@ pub(crate) fn archive_limits(unpacked_bytes: u64) -> archive::Limits {
 }
 
 /// A check under way.
-pub(super) struct Check<'a> {
-    pub(super) reader: Reader,
-    pub(super) forbidden: Option<Error>,
-    pub(super) policy: &'a Policy,
+pub(crate) struct Check<'a> {
+    pub(crate) reader: Reader,
+    pub(crate) forbidden: Option<Error>,
+    pub(crate) policy: &'a Policy,
 }
 
 impl Check<'_> {
     /// Records the first rule of the policy that the request breaks.
-    pub(super) fn forbid(&mut self, code: &'static str, detail: String) {
+    pub(crate) fn forbid(&mut self, code: &'static str, detail: String) {
         self.forbidden
             .get_or_insert(Error::Forbidden { code, detail });
     }
@@ -230,7 +230,7 @@ impl Check<'_> {
         })
     }
 
-    fn env(&mut self, vars: BTreeMap<String, super::EnvValue>) -> Vec<String> {
+    fn env(&mut self, vars: BTreeMap<String, crate::runner::EnvValue>) -> Vec<String> {
         self.reader.within("env_vars", |reader| {
             for (name, value) in &vars {
                 if name.is_empty() || name.contains(['=', '\0']) {
@@ -245,7 +245,7 @@ impl Check<'_> {
             }
         });
         // A name without "=" removes the image's variable (Engine API, `Env`).
-        let line = |(name, value): (String, super::EnvValue)| match value.0 {
+        let line = |(name, value): (String, crate::runner::EnvValue)| match value.0 {
             Some(value) => format!("{name}={value}"),
             None => name,
         };
@@ -305,7 +305,7 @@ impl Check<'_> {
         Some(dir)
     }
 
-    pub(super) fn plain(&mut self, field: &str, text: Option<String>) -> Option<String> {
+    pub(crate) fn plain(&mut self, field: &str, text: Option<String>) -> Option<String> {
         let text = text?;
         if text.is_empty() || text.chars().any(char::is_control) {
             self.reader
@@ -345,7 +345,7 @@ impl Check<'_> {
     }
 
     /// Labels a caller may set: none of ours.
-    pub(super) fn labels(&mut self, labels: Labels) -> Labels {
+    pub(crate) fn labels(&mut self, labels: Labels) -> Labels {
         for key in labels.keys() {
             if key.is_empty() || key.starts_with(LABEL_PREFIX) {
                 let msg = format!("a label must not be empty or start with {LABEL_PREFIX}");

@@ -1,10 +1,10 @@
 //! Takes what is done with out of the engine, behind the answers: retried until it is gone, awaited at shutdown.
 
-use super::active::ActiveId;
-use super::fill::Fill;
 use crate::cancel::Cancel;
 use crate::docker::{self, Client};
 use crate::metrics::{self, Label};
+use crate::runner::cleanup::active::ActiveId;
+use crate::runner::volumes::fill::Fill;
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -210,7 +210,7 @@ impl Worker {
 }
 
 /// One attempt. The engine answers 409 while another removal of the same object goes on.
-pub(super) fn remove_once(client: &Client, object: &Object) -> Result<(), docker::Error> {
+pub(crate) fn remove_once(client: &Client, object: &Object) -> Result<(), docker::Error> {
     match object {
         Object::Container(id) => client.container_remove(id),
         Object::Volume(name) => client.volume_remove(name),

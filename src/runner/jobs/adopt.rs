@@ -1,19 +1,19 @@
 //! Takes over the detached runs of a dead predecessor: what ended is remembered, what goes on is followed, what waited
 //! waits again, in the same order. A run that may have been started is never started again.
 
-use super::clock::Moment;
-use super::detached::Turn;
-use super::events::Outcome;
-use super::labels::{RUN, Role};
-use super::record::{self, Ended, Facts, result_name, role, started_name};
-use super::registry::Entry;
-use super::removal::Object;
-use super::service::Inner;
-use super::stage::Staged;
-use super::whole::WholeChars;
-use super::{Encoding, Error, Event, RunResult, Sink};
 use crate::archive;
 use crate::docker::{self, ContainerSummary};
+use crate::runner::cleanup::labels::{RUN, Role};
+use crate::runner::cleanup::removal::Object;
+use crate::runner::clock::Moment;
+use crate::runner::facade::Inner;
+use crate::runner::jobs::event_log::Outcome;
+use crate::runner::jobs::registry::Entry;
+use crate::runner::jobs::store::{self, Ended, Facts, result_name, role, started_name};
+use crate::runner::jobs::submit::Turn;
+use crate::runner::run::stage::Staged;
+use crate::runner::run::utf8_chunks::WholeChars;
+use crate::runner::{Encoding, Error, Event, RunResult, Sink};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::Builder;
@@ -34,7 +34,7 @@ struct Remains {
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Looks for what a dead predecessor left. Errors: the engine cannot be asked; what was taken over until then stays so.
-pub(super) fn adopt(inner: &Arc<Inner>) -> Result<(), docker::Error> {
+pub(crate) fn adopt(inner: &Arc<Inner>) -> Result<(), docker::Error> {
     if remains(inner)?.is_empty() || inner.stop.wait(LAST_WORDS) {
         return Ok(());
     }
@@ -48,7 +48,7 @@ pub(super) fn adopt(inner: &Arc<Inner>) -> Result<(), docker::Error> {
         {
             ended.push((record, id, remains));
         } else if let Some(request) = &remains.request
-            && let Some(record) = inner.stage.recall::<record::Request>(&request.id)?
+            && let Some(record) = inner.stage.recall::<store::Request>(&request.id)?
         {
             unfinished.push((record.facts, id, remains));
         } else {
@@ -72,7 +72,7 @@ pub(super) fn adopt(inner: &Arc<Inner>) -> Result<(), docker::Error> {
 }
 
 fn remains(inner: &Inner) -> Result<HashMap<String, Remains>, docker::Error> {
-    let ours = [super::labels::INSTANCE.to_owned()];
+    let ours = [crate::runner::cleanup::labels::INSTANCE.to_owned()];
     let mut runs: HashMap<String, Remains> = HashMap::new();
     for container in inner.client.container_list(&ours)? {
         let Some(run) = container.labels.get(RUN) else {

@@ -1,12 +1,12 @@
 //! Fills a run's mounts through a helper container that is never started: one anonymous volume, one archive. The
 //! run then binds single items of it. Content travels over the Engine API only; no host directory is touched.
 
-use super::labels::{Identity, Role};
-use super::mounts::{Access, MountSource, MountSpec};
-use super::removal::{Object, Owned, Removal};
-use super::{Error, RunSpec};
 use crate::archive::{self, Owner, Packer};
 use crate::docker::{self, Client, ContainerCreate, Labels, Mount, VolumeOptions};
+use crate::runner::cleanup::labels::{Identity, Role};
+use crate::runner::cleanup::removal::{Object, Owned, Removal};
+use crate::runner::request::mounts::{Access, MountSource, MountSpec};
+use crate::runner::{Error, RunSpec};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 

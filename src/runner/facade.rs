@@ -1,23 +1,23 @@
 //! The runner as its fronts see it: every operation, each in the caller's own thread.
 
-use super::active::Active;
-use super::admission::Admission;
-use super::adopt;
-use super::detached::{self, Turn};
-use super::gate::Gate;
-use super::images::Images;
-use super::labels::Identity;
-use super::names::Names;
-use super::policy::Policy;
-use super::reaper::{Patrol, Reaper};
-use super::registry::{Keeping, Lifetime, Registry};
-use super::removal::Removal;
-use super::stage::Stage;
-use super::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
 use crate::archive;
 use crate::cancel::Cancel;
 use crate::docker::{self, Client};
 use crate::owner::Owner;
+use crate::runner::cleanup::active::Active;
+use crate::runner::cleanup::labels::Identity;
+use crate::runner::cleanup::reaper::{Patrol, Reaper};
+use crate::runner::cleanup::removal::Removal;
+use crate::runner::jobs::adopt;
+use crate::runner::jobs::registry::{Keeping, Lifetime, Registry};
+use crate::runner::jobs::submit::{self, Turn};
+use crate::runner::policy::Policy;
+use crate::runner::run::admission::Admission;
+use crate::runner::run::pull::Images;
+use crate::runner::run::stage::Stage;
+use crate::runner::semaphore::Gate;
+use crate::runner::volumes::names::Names;
+use crate::runner::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
 use crossbeam_channel::Sender;
 use serde::Serialize;
 use serde_json::Value;
@@ -51,33 +51,33 @@ pub struct Settings {
     pub policy: Policy,
 }
 
-pub(super) struct Inner {
-    pub(super) client: Client,
-    pub(super) policy: Policy,
-    pub(super) identity: Identity,
-    pub(super) admission: Admission,
-    pub(super) slots: usize,
-    pub(super) queue_length: usize,
-    pub(super) images: Images,
-    pub(super) stage: Stage,
-    pub(super) removal: Removal,
-    pub(super) active: Active,
-    pub(super) registry: Registry,
-    pub(super) lifetime: Lifetime,
-    pub(super) accepting: Mutex<()>,
-    pub(super) recording: Gate,
-    pub(super) turns: Sender<Box<Turn>>,
-    pub(super) stop: Cancel,
+pub(crate) struct Inner {
+    pub(crate) client: Client,
+    pub(crate) policy: Policy,
+    pub(crate) identity: Identity,
+    pub(crate) admission: Admission,
+    pub(crate) slots: usize,
+    pub(crate) queue_length: usize,
+    pub(crate) images: Images,
+    pub(crate) stage: Stage,
+    pub(crate) removal: Removal,
+    pub(crate) active: Active,
+    pub(crate) registry: Registry,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) accepting: Mutex<()>,
+    pub(crate) recording: Gate,
+    pub(crate) turns: Sender<Box<Turn>>,
+    pub(crate) stop: Cancel,
     adopted: AtomicBool,
-    pub(super) names: Names,
-    pub(super) owners: Owners,
+    pub(crate) names: Names,
+    pub(crate) owners: Owners,
     found: Arc<AtomicU64>,
     patrol: Mutex<Option<Patrol>>,
 }
 
 /// What names of users mean in images, by image id and user.
 #[derive(Default)]
-pub(super) struct Owners(Mutex<HashMap<(String, String), archive::Owner>>);
+pub(crate) struct Owners(Mutex<HashMap<(String, String), archive::Owner>>);
 
 /// What a front's requests look like where they differ.
 #[derive(Clone, Copy, Debug)]
@@ -151,7 +151,7 @@ impl Runner {
             removal: removal.clone(),
             identity: identity.clone(),
         };
-        let (turns, waiting) = detached::turns();
+        let (turns, waiting) = submit::turns();
         let inner = Inner {
             admission: Admission::new(settings.max_concurrent_runs, settings.queue_length),
             slots: settings.max_concurrent_runs,
@@ -176,7 +176,7 @@ impl Runner {
             client,
         };
         let inner = Arc::new(inner);
-        detached::dispatch(&inner, waiting, inner.stop.clone())?;
+        submit::dispatch(&inner, waiting, inner.stop.clone())?;
         Ok(Self { inner })
     }
 
@@ -220,12 +220,12 @@ impl Runner {
         }
     }
 
-    /// Checks a run request (an object with [`super::RunRequest`]'s fields) against its types and the server's policy.
+    /// Checks a run request (an object with [`crate::runner::RunRequest`]'s fields) against its types and the server's policy.
     pub fn check(&self, request: Value, front: Front) -> Result<RunSpec, Error> {
         RunSpec::from_json(request, front, &self.inner.policy)
     }
 
-    /// Runs it. Blocks until the result is there; firing `cancel` ends the run with [`super::Reason::Cancelled`].
+    /// Runs it. Blocks until the result is there; firing `cancel` ends the run with [`crate::runner::Reason::Cancelled`].
     /// Nothing is left in the engine, whatever happens: removal goes on behind the answer.
     pub fn run(&self, spec: RunSpec, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
         self.inner.execute(spec, cancel, sink)
@@ -241,7 +241,7 @@ impl Runner {
         &self.inner.policy
     }
 
-    /// Creates a named volume and fills it (an object with [`super::VolumeRequest`]'s fields), or writes over one of
+    /// Creates a named volume and fills it (an object with [`crate::runner::VolumeRequest`]'s fields), or writes over one of
     /// ours. Gives a sentence that says what was done. A volume that this created is gone again if it fails.
     pub fn volume_create(&self, request: Value, front: Front) -> Result<String, Error> {
         self.inner.volume_create(request, front)
@@ -301,7 +301,7 @@ impl Runner {
         self.inner.removal.finish(deadline) + self.inner.active.count_unheld()
     }
 
-    pub(super) fn inner(&self) -> &Inner {
+    pub(crate) fn inner(&self) -> &Inner {
         &self.inner
     }
 
@@ -330,11 +330,11 @@ fn named(names: Vec<String>) -> Vec<String> {
 
 impl Inner {
     /// Whether the runs of a dead predecessor are known.
-    pub(super) fn is_adopted(&self) -> bool {
+    pub(crate) fn is_adopted(&self) -> bool {
         self.adopted.load(Ordering::Acquire)
     }
 
-    pub(super) fn queue_full(&self) -> Error {
+    pub(crate) fn queue_full(&self) -> Error {
         Error::QueueFull {
             retry_after_secs: 1,
         }
@@ -342,7 +342,7 @@ impl Inner {
 }
 
 impl Owners {
-    pub(super) fn get(&self, key: &(String, String)) -> Option<archive::Owner> {
+    pub(crate) fn get(&self, key: &(String, String)) -> Option<archive::Owner> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -351,7 +351,7 @@ impl Owners {
     }
 
     /// Keeps a bounded number: a caller chooses the names.
-    pub(super) fn insert(&self, key: (String, String), owner: archive::Owner) {
+    pub(crate) fn insert(&self, key: (String, String), owner: archive::Owner) {
         const MOST: usize = 1024;
         let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if owners.len() >= MOST {

@@ -1,21 +1,22 @@
 //! The life of a run, in order: admit, pull, stage, create, supervise, collect, answer. What was made in the engine
 //! is owned from before its create call and removed behind the answer.
 
-use super::admission::{Refused, Slot};
-use super::clock::Moment;
-use super::collect::{Collection, Sources, missing_parents};
-use super::labels::Role;
-use super::mounts::MountSource;
-use super::registry::Entry;
-use super::removal::{Object, Owned};
-use super::service::Inner;
-use super::stage::{OBJECT_SLACK, Staged};
-use super::supervise::{Ending, follow, start_error, supervise};
-use super::{Error, Event, Reason, RunResult, RunSpec, Silent, Sink, Timings, plan};
 use crate::archive::{self, Collected, Owner, Packer};
 use crate::cancel::Cancel;
 use crate::docker::{self, ContainerCreate, ImageInspect};
 use crate::metrics::{self, Label};
+use crate::runner::cleanup::labels::Role;
+use crate::runner::cleanup::removal::{Object, Owned};
+use crate::runner::clock::Moment;
+use crate::runner::facade::Inner;
+use crate::runner::jobs::registry::Entry;
+use crate::runner::request::mounts::MountSource;
+use crate::runner::run::admission::{Refused, Slot};
+use crate::runner::run::collect::{Collection, Sources, missing_parents};
+use crate::runner::run::container_config;
+use crate::runner::run::stage::{OBJECT_SLACK, Staged};
+use crate::runner::run::supervise::{Ending, follow, start_error, supervise};
+use crate::runner::{Error, Event, Reason, RunResult, RunSpec, Silent, Sink, Timings};
 use std::time::{Duration, Instant};
 
 /// A run under way: who it is and whom it answers to.
@@ -31,7 +32,7 @@ struct Run<'a> {
 }
 
 impl Inner {
-    pub(super) fn execute(
+    pub(crate) fn execute(
         &self,
         spec: RunSpec,
         cancel: &Cancel,
@@ -52,7 +53,7 @@ impl Inner {
     }
 
     /// From the slot on.
-    pub(super) fn execute_admitted(
+    pub(crate) fn execute_admitted(
         &self,
         spec: RunSpec,
         slot: Slot,
@@ -69,7 +70,7 @@ impl Inner {
     }
 
     /// As [`Inner::execute_admitted`], so that the next server could go on with it.
-    pub(super) fn execute_detached(
+    pub(crate) fn execute_detached(
         &self,
         spec: RunSpec,
         entry: &Entry,
@@ -84,7 +85,7 @@ impl Inner {
     }
 
     /// Goes on with a run whose container, and stage, an earlier process made.
-    pub(super) fn resume(
+    pub(crate) fn resume(
         &self,
         spec: &RunSpec,
         entry: &Entry,
@@ -102,7 +103,7 @@ impl Inner {
         run.timings.run_ms = took("run", ending.run);
         let image = self.client.image_inspect(&spec.image);
         let digest = image.map_or(String::new(), |image| {
-            plan::image_digest(&spec.image, &image)
+            container_config::image_digest(&spec.image, &image)
         });
         let outcome = run.answer(
             spec,
@@ -115,7 +116,7 @@ impl Inner {
     }
 
     /// What a run answers that was cancelled before anything was done.
-    pub(super) fn cancelled(&self, id: String, accepted: Instant) -> RunResult {
+    pub(crate) fn cancelled(&self, id: String, accepted: Instant) -> RunResult {
         metrics::RUNS.add([Label::Word("cancelled")]);
         self.begin(id, accepted, (&Cancel::new(), &Silent))
             .cancelled()
@@ -169,7 +170,7 @@ impl Run<'_> {
         let ending = supervise(client, container.id(), &mut spec, (self.cancel, self.sink))?;
         self.timings.start_ms = took("start", ending.start);
         self.timings.run_ms = took("run", ending.run);
-        let digest = plan::image_digest(&spec.image, &image);
+        let digest = container_config::image_digest(&spec.image, &image);
         self.answer(
             &spec,
             ending,
@@ -210,8 +211,8 @@ impl Run<'_> {
     }
 
     fn owner(&self, spec: &RunSpec, image: &ImageInspect) -> Result<Owner, Error> {
-        let user = plan::user(spec, image);
-        match plan::numeric_owner(user) {
+        let user = container_config::user(spec, image);
+        match container_config::numeric_owner(user) {
             Some(owner) => Ok(owner),
             None if spec.mounts.is_empty() => Ok(Owner::default()),
             None => self.look_up_owner(user, spec, image),
@@ -246,7 +247,7 @@ impl Run<'_> {
         container.become_object(Object::Container(created.id));
         let passwd = self.small_text(container.id(), "/etc/passwd");
         let group = self.small_text(container.id(), "/etc/group");
-        let owner = plan::named_owner(user, &passwd, &group);
+        let owner = container_config::named_owner(user, &passwd, &group);
         self.inner.owners.insert(key, owner);
         Ok(owner)
     }
@@ -273,7 +274,7 @@ impl Run<'_> {
         let config = ContainerCreate {
             // What was inspected, whatever its name may mean by now: another run may just have pulled.
             image: image.id.clone(),
-            ..plan::container(spec, staged.map(Staged::mountpoint), labels)
+            ..container_config::container(spec, staged.map(Staged::mountpoint), labels)
         };
         let created =
             self.inner
@@ -355,7 +356,7 @@ impl Run<'_> {
     }
 
     fn cancelled(self) -> RunResult {
-        let nothing = || super::output::Captured {
+        let nothing = || crate::runner::run::output::Captured {
             text: String::new(),
             omitted_bytes: None,
         };

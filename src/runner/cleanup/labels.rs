@@ -1,8 +1,8 @@
 //! The labels that every engine object of ours carries from its create call on, and who an object belongs to.
 
-use super::record::ASYNC_LIFE;
 use crate::docker::Labels;
 use crate::owner::Owner;
+use crate::runner::jobs::store::ASYNC_LIFE;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Name of the server instance.

@@ -1,11 +1,11 @@
 //! What a detached run told since somebody last asked: its events one by one, and what it printed in pages, for callers
 //! that cannot hold a stream.
 
-use super::events::{Found, Outcome};
-use super::registry::{Entry, RunState};
-use super::{Encoding, Error, Event, Phase, Runner};
 use crate::cancel::Cancel;
 use crate::owner::life;
+use crate::runner::jobs::event_log::{Found, Outcome};
+use crate::runner::jobs::registry::{Entry, RunState};
+use crate::runner::{Encoding, Error, Event, Phase, Runner};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,6 @@
+//! Whose an engine object is, and its removal.
+
+pub(crate) mod active;
+pub(crate) mod labels;
+pub(crate) mod reaper;
+pub(crate) mod removal;

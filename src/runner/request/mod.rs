@@ -1,0 +1,7 @@
+//! What was asked: JSON types, every check, and [`spec::RunSpec`], which the rest of the runner works from.
+
+pub(crate) mod limits;
+pub(crate) mod mounts;
+pub(crate) mod spec;
+pub(crate) mod types;
+pub mod wire;
