@@ -7,7 +7,7 @@ use crate::http::{Handler, Reply, Request, Server, ServerConfig};
 use crate::mcp::{self, Mcp, Toolset};
 use crate::problem::Problem;
 use crate::rest;
-use crate::runner::{Lifetime, Runner, Settings};
+use crate::runner::{Persistence, Runner, Settings};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -69,7 +69,7 @@ impl App {
         })?;
         // The port is part of the default instance name; who holds it has no live predecessor.
         let instance = instance(config, &server.local_addr().port().to_string());
-        let runner = runner(config, client, (instance, Lifetime::Engine))?;
+        let runner = runner(config, client, (instance, Persistence::Engine))?;
         runner
             .patrol()
             .map_err(|error| format!("no thread for the reaper: {error}"))?;
@@ -118,7 +118,7 @@ pub fn stdio(config: &Config, stop: &Cancel) -> Result<(), String> {
     let place = format!("stdio:{}", std::process::id());
     let name = config.instance.clone().unwrap_or_else(host_name);
     let instance = format!("{name}:{place}");
-    let runner = runner(config, client(config)?, (instance, Lifetime::Process))?;
+    let runner = runner(config, client(config)?, (instance, Persistence::Process))?;
     runner
         .patrol()
         .map_err(|error| format!("no thread for the reaper: {error}"))?;
@@ -160,7 +160,7 @@ fn mcp_settings(config: &Config) -> mcp::Settings {
 /// The `reap` subcommand: one sweep under this configuration's instance name.
 pub fn reap(config: &Config) -> Result<u64, String> {
     let instance = instance(config, &config.port.to_string());
-    runner(config, client(config)?, (instance, Lifetime::Engine))?
+    runner(config, client(config)?, (instance, Persistence::Engine))?
         .sweep()
         .map_err(|error| error.to_string())
 }
@@ -183,7 +183,7 @@ fn instance(config: &Config, place: &str) -> String {
 fn runner(
     config: &Config,
     client: Client,
-    (instance, lifetime): (String, Lifetime),
+    (instance, lifetime): (String, Persistence),
 ) -> Result<Runner, String> {
     let settings = Settings {
         instance,

@@ -1,7 +1,7 @@
 //! The only reader of the environment: one table of settings, their defaults and meanings, and the typed result.
 
 use crate::docker::Host;
-use crate::runner::{ByteSize, Globs, Keeping, Policy};
+use crate::runner::{ByteSize, Globs, Policy, Retention};
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
@@ -223,7 +223,7 @@ pub struct Config {
     pub pull_timeout: Duration,
     pub body_limit_bytes: u64,
     pub body_memory_bytes: u64,
-    pub keeping: Keeping,
+    pub keeping: Retention,
     pub shutdown_grace: Duration,
     pub policy: Policy,
     pub allowed_hosts: Vec<String>,
@@ -267,7 +267,7 @@ impl Config {
             pull_timeout: values.seconds("RUNNER_PULL_TIMEOUT_SECS")?,
             body_limit_bytes: values.bytes("RUNNER_MAX_BODY_BYTES")?,
             body_memory_bytes: values.bytes("RUNNER_MAX_BODY_MEMORY")?,
-            keeping: Keeping {
+            keeping: Retention {
                 result_ttl: values.seconds("RUNNER_RESULT_TTL_SECS")?,
                 max_result_bytes: values.bytes("RUNNER_MAX_RESULT_BYTES")?,
                 max_runs: values.number("RUNNER_MAX_ASYNC_RUNS")?,

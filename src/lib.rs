@@ -15,7 +15,7 @@
 //! | [`docker`] | the Engine API over one small blocking client |
 //! | [`archive`] | base64 tar.gz outside, plain tar inside; bytes only |
 //! | [`metrics`] | what the service counts, one registry for all rooms |
-//! | [`cancel`], [`problem`], [`healthcheck`], `owner` | one small thing each, used by several rooms |
+//! | [`cancel`], [`problem`], [`healthcheck`], `process_identity` | one small thing each, used by several rooms |
 //!
 //! # Invariants
 //!
@@ -37,7 +37,7 @@ pub mod healthcheck;
 pub mod http;
 pub mod mcp;
 pub mod metrics;
-mod owner;
 pub mod problem;
+mod process_identity;
 pub mod rest;
 pub mod runner;

@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use oneoff_docker_runner::archive::{
-    Collected, Error, Limits, Owner, Packer, Summary, check_targz, check_targz_stripped,
+    Collected, Error, Limits, Packer, Summary, UidGid, check_targz, check_targz_stripped,
     collect_directory, collect_file, decode_base64, encode_base64, file_name_fault,
 };
 
@@ -15,7 +15,7 @@ const LIMITS: Limits = Limits {
     unpacked_bytes: 1 << 20,
     entries: 1000,
 };
-const OWNER: Owner = Owner {
+const OWNER: UidGid = UidGid {
     uid: 1234,
     gid: 3_000_000,
 };

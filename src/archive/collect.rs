@@ -12,7 +12,7 @@ use flate2::write::GzEncoder;
 
 use super::reader::{BUFFER, Entry, Kind, TarReader};
 use super::writer::{Head, TarWriter};
-use super::{Error, MAX_ENTRIES, Owner, name};
+use super::{Error, MAX_ENTRIES, UidGid, name};
 
 /// Most entries named in [`CollectedDirectory::skipped`].
 const MAX_SKIPPED_NAMES: usize = 50;
@@ -209,7 +209,7 @@ impl Collector {
         entry: &Entry,
         (name, target): (&[u8], &[u8]),
     ) -> Result<(), Error> {
-        let owner = Owner {
+        let owner = UidGid {
             uid: entry.uid,
             gid: entry.gid,
         };

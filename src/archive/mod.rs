@@ -36,7 +36,7 @@ pub struct Limits {
 
 /// Who owns what is packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Owner {
+pub struct UidGid {
     /// Numeric user.
     pub uid: u64,
     /// Numeric group.

@@ -9,7 +9,7 @@ use super::ledger::{Ledger, Node};
 use super::reader::{BUFFER, Entry, Kind, TarReader};
 use super::tally::Tally;
 use super::writer::{Head, TarWriter};
-use super::{Error, Limits, Owner, Summary, name};
+use super::{Error, Limits, Summary, UidGid, name};
 
 /// Mode of a directory that an archive implies but does not have.
 const IMPLIED_MODE: u32 = 0o755;
@@ -32,7 +32,7 @@ pub fn check_targz_stripped(
     strip_components: usize,
     limits: Limits,
 ) -> Result<Summary, Error> {
-    let mut nowhere = Packer::new(io::sink(), Owner::default());
+    let mut nowhere = Packer::new(io::sink(), UidGid::default());
     let place = Place {
         below: Vec::new(),
         strip: strip_components,
@@ -44,7 +44,7 @@ pub fn check_targz_stripped(
 /// only, whether for an item or an archive's entry; directories may be repeated.
 pub struct Packer<W: Write> {
     tar: TarWriter<BufWriter<W>>,
-    owner: Owner,
+    owner: UidGid,
     ledger: Ledger,
     /// The time given to what has none of its own.
     now: u64,
@@ -73,7 +73,7 @@ impl Place {
 
 impl<W: Write> Packer<W> {
     /// A packer that writes plain tar to `writer`.
-    pub fn new(writer: W, owner: Owner) -> Self {
+    pub fn new(writer: W, owner: UidGid) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             tar: TarWriter::new(BufWriter::with_capacity(BUFFER, writer)),

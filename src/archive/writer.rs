@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-use super::Owner;
+use super::UidGid;
 use super::reader::Kind;
 
 const BLOCK: usize = 512;
@@ -21,7 +21,7 @@ pub(super) struct Head<'a> {
     pub(super) kind: Kind,
     pub(super) target: &'a [u8],
     pub(super) mode: u32,
-    pub(super) owner: Owner,
+    pub(super) owner: UidGid,
     pub(super) mtime: u64,
     pub(super) size: u64,
 }

@@ -1,10 +1,10 @@
 //! The request body, read straight from the client: decoded, capped, under a stall deadline and a slowest pace.
 
+use super::body_budget::BodyReservation;
 use super::chunked::Chunked;
 use super::client::Client;
 use super::head::Framing;
-use super::pace::Pace;
-use super::room::Room;
+use super::minimum_rate::MinimumRate;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ pub(crate) struct Body {
     source: BufReader<Chain<Cursor<Vec<u8>>, Upload>>,
     progress: Progress,
     client: Arc<Client>,
-    room: Room,
+    room: BodyReservation,
     expects_continue: bool,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct BodyPlan {
     pub(super) beginning: Vec<u8>,
     pub(super) limit_bytes: u64,
     pub(super) stall: Duration,
-    pub(super) room: Room,
+    pub(super) room: BodyReservation,
     pub(super) expects_continue: bool,
 }
 
@@ -99,7 +99,7 @@ impl Body {
         let expects_continue = plan.expects_continue && plan.beginning.is_empty();
         let upload = Upload {
             client: Arc::clone(&client),
-            pace: Pace::new(plan.stall),
+            pace: MinimumRate::new(plan.stall),
         };
         let body = Self {
             source: BufReader::with_capacity(
@@ -166,7 +166,7 @@ fn read_fixed(
 /// The socket, with deadlines.
 struct Upload {
     client: Arc<Client>,
-    pace: Pace,
+    pace: MinimumRate,
 }
 
 impl Read for Upload {

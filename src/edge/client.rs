@@ -1,6 +1,6 @@
 //! One client's socket, as those who share it see it: the body's reader, the relay of the answer, and the closer.
 
-use super::pace::Pace;
+use super::minimum_rate::MinimumRate;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -42,8 +42,8 @@ impl Client {
     }
 
     /// A budget of waiting for this client to take an answer.
-    pub(super) fn pace(&self) -> Pace {
-        Pace::new(self.write_stall)
+    pub(super) fn pace(&self) -> MinimumRate {
+        MinimumRate::new(self.write_stall)
     }
 
     pub(super) fn body_has_ended(&self) {
@@ -74,7 +74,7 @@ impl Client {
 
     /// Sends the first bytes of the final answer: its status line at least. Errors: as [`Client::send`], or there is
     /// an answer already, and a second one would be taken for a part of it.
-    pub(super) fn begin_answer(&self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+    pub(super) fn begin_answer(&self, bytes: &[u8], pace: &mut MinimumRate) -> io::Result<()> {
         let mut started = self
             .answer_started
             .lock()
@@ -92,7 +92,7 @@ impl Client {
     }
 
     /// Sends bytes. Errors: the client is gone, stalls, or is too slow in all (`TimedOut`).
-    pub(super) fn send(&self, mut bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+    pub(super) fn send(&self, mut bytes: &[u8], pace: &mut MinimumRate) -> io::Result<()> {
         while !bytes.is_empty() {
             let started = Instant::now();
             match (&self.socket).write(bytes) {

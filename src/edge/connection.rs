@@ -1,15 +1,15 @@
 //! One connection from its head to its end: the steps in order.
 
 use super::body::{Body, BodyFault, BodyPlan};
+use super::body_budget::BodyReservation;
+use super::connections::{ConnectionPermit, SeatKind};
 use super::guard::Verdict;
 use super::head::{self, Head, HeadFault};
 use super::ids::{random_id, request_id};
 use super::linger::{self, Patience};
 use super::listener::{Shared, too_many_connections};
-use super::reception::Reception;
 use super::refusal::Refusal;
-use super::room::Room;
-use super::seats::{Seat, SeatKind};
+use super::responder::Responder;
 use crate::cancel::Cancel;
 use crate::metrics::Label::{Number, Word};
 use crate::metrics::{self, Label};
@@ -30,12 +30,12 @@ pub(crate) struct Admitted {
     pub(crate) id: String,
     pub(crate) head: Head,
     pub(crate) body: Body,
-    pub(crate) room: Room,
+    pub(crate) room: BodyReservation,
     pub(crate) authenticated: bool,
     pub(crate) cancel: Cancel,
     pub(crate) draining: Cancel,
     /// Where the answer goes.
-    pub(crate) reception: Reception,
+    pub(crate) reception: Responder,
 }
 
 /// What the access log says of a connection.
@@ -48,7 +48,7 @@ struct Record {
 }
 
 /// Serves the client in this seat, then closes its connection.
-pub(super) fn serve(shared: &Shared, seat: &Seat) {
+pub(super) fn serve(shared: &Shared, seat: &ConnectionPermit) {
     let mut record = Record {
         started: Instant::now(),
         id: random_id(),
@@ -61,7 +61,7 @@ pub(super) fn serve(shared: &Shared, seat: &Seat) {
     if served.is_err() {
         // Has no effect if the answer was begun.
         let problem = Problem::new(500, "internal", "the request could not be served");
-        Reception::new(&seat.client, &record.id).refuse(&problem);
+        Responder::new(&seat.client, &record.id).refuse(&problem);
     }
     record.log(seat.client.status());
     let patience = if shared.draining.is_fired() {
@@ -72,8 +72,8 @@ pub(super) fn serve(shared: &Shared, seat: &Seat) {
     linger::close(&seat.client, patience);
 }
 
-fn converse(shared: &Shared, seat: &Seat, record: &mut Record) {
-    let unknown = Reception::new(&seat.client, &record.id);
+fn converse(shared: &Shared, seat: &ConnectionPermit, record: &mut Record) {
+    let unknown = Responder::new(&seat.client, &record.id);
     let (head, beginning) = match head::read(seat.client.socket(), head_timeout(shared, seat)) {
         Ok(read) => read,
         Err(HeadFault::Silent) => return,
@@ -81,7 +81,7 @@ fn converse(shared: &Shared, seat: &Seat, record: &mut Record) {
     };
     record.know(&head);
     record.route = (shared.route_of)(&head.path);
-    let mut reception = Reception::new(&seat.client, &record.id).of_head(&head);
+    let mut reception = Responder::new(&seat.client, &record.id).of_head(&head);
     if let Some(origin) = shared.policy.cors_origin(&head) {
         reception = reception.readable_by(origin);
     }
@@ -120,7 +120,7 @@ fn converse(shared: &Shared, seat: &Seat, record: &mut Record) {
     }
 }
 
-fn head_timeout(shared: &Shared, seat: &Seat) -> Duration {
+fn head_timeout(shared: &Shared, seat: &ConnectionPermit) -> Duration {
     match seat.kind {
         SeatKind::Regular => shared.deadlines.head,
         SeatKind::Reserved => shared.deadlines.head.min(RESERVED_HEAD_TIMEOUT),
@@ -136,9 +136,9 @@ fn no_room() -> Refusal {
 /// The body of this request; `None` when its client has gone already.
 fn body_after(
     shared: &Shared,
-    seat: &Seat,
+    seat: &ConnectionPermit,
     head: &Head,
-    (beginning, room): (Vec<u8>, Room),
+    (beginning, room): (Vec<u8>, BodyReservation),
 ) -> Option<Body> {
     let plan = BodyPlan {
         framing: head.framing,

@@ -1,12 +1,12 @@
 //! The listening socket: accepts, seats each client on a thread of its own, and never stops before it is told to.
 
 use super::answer::{Delimiter, write_head};
+use super::body_budget::BodyBudget;
 use super::client::Client;
 use super::connection::{self, Admitted};
+use super::connections::Connections;
 use super::guard::Policy;
 use super::refusal::Refusal;
-use super::room::Rooms;
-use super::seats::Seats;
 use crate::cancel::Cancel;
 use crate::problem::PROBLEM_JSON;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -57,7 +57,7 @@ pub(super) struct Shared {
     pub(super) route_of: fn(&str) -> &'static str,
     pub(super) policy: Policy,
     pub(super) deadlines: Deadlines,
-    pub(super) rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<BodyBudget>,
     pub(super) service: Service,
     pub(super) draining: Cancel,
 }
@@ -65,7 +65,7 @@ pub(super) struct Shared {
 /// An open edge.
 pub(crate) struct Edge {
     address: SocketAddr,
-    seats: Arc<Seats>,
+    seats: Arc<Connections>,
     draining: Cancel,
     /// Dropping it ends the acceptor.
     stop: Option<UnixStream>,
@@ -80,7 +80,7 @@ impl Edge {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = UnixStream::pair()?;
-        let seats = Seats::for_this_process();
+        let seats = Connections::for_this_process();
         let draining = Cancel::new();
         let acceptor = Acceptor {
             listener,
@@ -91,7 +91,7 @@ impl Edge {
                 route_of: settings.route_of,
                 policy: settings.policy,
                 deadlines: settings.deadlines,
-                rooms: Rooms::new(settings.body_memory_bytes),
+                rooms: BodyBudget::new(settings.body_memory_bytes),
                 service,
                 draining: draining.clone(),
             }),
@@ -146,7 +146,7 @@ impl Drop for Edge {
 struct Acceptor {
     listener: TcpListener,
     stopped: UnixStream,
-    seats: Arc<Seats>,
+    seats: Arc<Connections>,
     shared: Arc<Shared>,
     /// Whether the last attempt failed: one line in the log is enough for a series.
     is_failing: bool,

@@ -3,9 +3,11 @@
 
 mod answer;
 mod body;
+mod body_budget;
 mod chunked;
 mod client;
 mod connection;
+mod connections;
 mod date;
 mod glob;
 mod guard;
@@ -13,16 +15,15 @@ mod head;
 mod ids;
 mod linger;
 mod listener;
-mod pace;
-mod reception;
+mod minimum_rate;
 mod refusal;
 mod relay;
-mod room;
-mod seats;
+mod responder;
 mod target;
 
 pub(crate) use answer::{Delimiter, write_head};
 pub(crate) use body::BodyFault;
+pub use body_budget::BodyReservation;
 pub(crate) use connection::Admitted;
 pub(crate) use guard::Policy;
 pub(crate) use head::Head;
@@ -30,4 +31,3 @@ pub(crate) use head::Head;
 pub(crate) use head::vetted;
 pub(crate) use ids::random_id;
 pub(crate) use listener::{Deadlines, Edge, Settings};
-pub use room::Room;

@@ -2,7 +2,7 @@
 //! request's cancel fires. Runs on a thread of its own, for the handler may neither read nor write for minutes.
 
 use super::client::Client;
-use super::pace::Pace;
+use super::minimum_rate::MinimumRate;
 use crate::cancel::Cancel;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -35,7 +35,7 @@ pub(crate) struct Relay {
     client: Arc<Client>,
     answer: UnixStream,
     cancel: Cancel,
-    pace: Pace,
+    pace: MinimumRate,
     stray_bytes: usize,
     is_watching: bool,
     has_begun: bool,

@@ -9,7 +9,7 @@ mod reply;
 mod request;
 mod server;
 
-pub use crate::edge::Room;
+pub use crate::edge::BodyReservation;
 pub use reply::{Body as ReplyBody, Reply, StreamWriter, WriteBody, WriteStream};
 pub use request::{BodyError, Request};
 pub use server::{Handler, Server, ServerConfig};

@@ -2,7 +2,7 @@
 //! whose maker was killed.
 
 use crate::edge::random_id;
-use crate::owner::Owner;
+use crate::process_identity::ProcessIdentity;
 use std::fs::{DirBuilder, read_dir, remove_dir, remove_file, symlink_metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
@@ -18,7 +18,7 @@ const ONLY_ITS_USER: u32 = 0o700;
 
 /// A new directory that only this user can enter; those of dead servers are gone then.
 pub(super) fn create() -> io::Result<PathBuf> {
-    let us = Owner::current();
+    let us = ProcessIdentity::current();
     let name = format!("{PREFIX}{}-{}", us.tag(), random_digits(RANDOM_DIGITS));
     let parents = parents();
     parents.iter().for_each(|parent| sweep(parent, &us));
@@ -52,7 +52,7 @@ fn parents() -> [PathBuf; 3] {
     [std::env::temp_dir(), "/tmp".into(), "/dev/shm".into()]
 }
 
-fn sweep(parent: &Path, us: &Owner) {
+fn sweep(parent: &Path, us: &ProcessIdentity) {
     let Ok(entries) = read_dir(parent) else {
         return;
     };

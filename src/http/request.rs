@@ -2,7 +2,7 @@
 
 use super::Reply;
 use crate::cancel::Cancel;
-use crate::edge::{BodyFault, Room};
+use crate::edge::{BodyFault, BodyReservation};
 use crate::problem::Problem;
 use std::io::{self, Read};
 
@@ -26,7 +26,7 @@ pub struct Request {
     /// The body, straight from the client: decoded, capped, under stall and total deadlines.
     pub body: Box<dyn Read + Send>,
     /// The memory that the body takes up, to be kept as long as anything that was in it is; see [`Request::take_room`].
-    pub room: Option<Room>,
+    pub room: Option<BodyReservation>,
     /// Fires when the client leaves or the server's grace period is over.
     pub cancel: Cancel,
     /// Fires when the server starts to drain: idle streams should end themselves.
@@ -69,7 +69,7 @@ impl Request {
     }
 
     /// Lets go of the body, which was read; gives the memory that it takes up to whoever keeps what was in it.
-    pub fn take_room(&mut self) -> Option<Room> {
+    pub fn take_room(&mut self) -> Option<BodyReservation> {
         self.body = Box::new(io::empty());
         self.room.take()
     }

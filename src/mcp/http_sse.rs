@@ -6,7 +6,7 @@ use super::outlet::Outlet;
 use super::session::{self, Addressed, Credential, Registry, Session};
 use super::{Caller, Mcp, post};
 use crate::cancel::Cancel;
-use crate::http::{Reply, Request, Room, StreamWriter};
+use crate::http::{BodyReservation, Reply, Request, StreamWriter};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
 use std::io;
@@ -233,7 +233,7 @@ pub(super) fn no_batches() -> Rejection {
     }
 }
 
-fn accept(mcp: &Mcp, stream: &Arc<SseSession>, message: Message, room: &Option<Room>) {
+fn accept(mcp: &Mcp, stream: &Arc<SseSession>, message: Message, room: &Option<BodyReservation>) {
     match message {
         Message::Request(asked) => {
             let outlet: Arc<dyn Outlet> = Arc::clone(stream) as _;

@@ -25,7 +25,7 @@ use tests::trial_run;
 
 pub use tools::{Containers, Toolset};
 
-use crate::http::{Reply, Request, Room};
+use crate::http::{BodyReservation, Reply, Request};
 use calls::{Calls, Floor};
 use dispatch::{Context, Service};
 use jsonrpc::Request as Asked;
@@ -106,7 +106,7 @@ struct Caller {
     // What an MCP-Protocol-Version header of this request said.
     declared: Option<Revision>,
     // The memory that this request's body takes up, as long as its calls run.
-    room: Option<Room>,
+    room: Option<BodyReservation>,
 }
 
 impl Mcp {

@@ -3,10 +3,10 @@
 use super::stream::{self, Delivery};
 use super::{body, problems, runs};
 use crate::http::{Reply, Request};
-use crate::runner::{Error, Front, PullPolicy, Runner, Silent};
+use crate::runner::{ApiProfile, Error, PullPolicy, Runner, Silent};
 
 /// How REST requests differ from MCP's.
-pub(super) const FRONT: Front = Front {
+pub(super) const FRONT: ApiProfile = ApiProfile {
     root: "body",
     pull_policy: PullPolicy::Always,
 };

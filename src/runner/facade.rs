@@ -3,19 +3,19 @@
 use crate::archive;
 use crate::cancel::Cancel;
 use crate::docker::{self, Client};
-use crate::owner::Owner;
+use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::labels::Identity;
 use crate::runner::cleanup::reaper::{Patrol, Reaper};
 use crate::runner::cleanup::removal::Removal;
 use crate::runner::jobs::adopt;
-use crate::runner::jobs::registry::{Keeping, Lifetime, Registry};
+use crate::runner::jobs::registry::{Persistence, Registry, Retention};
 use crate::runner::jobs::submit::{self, Turn};
 use crate::runner::policy::Policy;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::pull::Images;
 use crate::runner::run::stage::Stage;
-use crate::runner::semaphore::Gate;
+use crate::runner::semaphore::Semaphore;
 use crate::runner::volumes::names::Names;
 use crate::runner::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
 use crossbeam_channel::Sender;
@@ -44,9 +44,9 @@ pub struct Settings {
     /// Longest time for a pull.
     pub pull_timeout: Duration,
     /// How much is kept of detached runs, and how long.
-    pub keeping: Keeping,
+    pub keeping: Retention,
     /// What detached runs end with.
-    pub lifetime: Lifetime,
+    pub lifetime: Persistence,
     /// What callers may ask for.
     pub policy: Policy,
 }
@@ -63,25 +63,25 @@ pub(crate) struct Inner {
     pub(crate) removal: Removal,
     pub(crate) active: Active,
     pub(crate) registry: Registry,
-    pub(crate) lifetime: Lifetime,
+    pub(crate) lifetime: Persistence,
     pub(crate) accepting: Mutex<()>,
-    pub(crate) recording: Gate,
+    pub(crate) recording: Semaphore,
     pub(crate) turns: Sender<Box<Turn>>,
     pub(crate) stop: Cancel,
     adopted: AtomicBool,
     pub(crate) names: Names,
-    pub(crate) owners: Owners,
+    pub(crate) owners: UserCache,
     found: Arc<AtomicU64>,
     patrol: Mutex<Option<Patrol>>,
 }
 
 /// What names of users mean in images, by image id and user.
 #[derive(Default)]
-pub(crate) struct Owners(Mutex<HashMap<(String, String), archive::Owner>>);
+pub(crate) struct UserCache(Mutex<HashMap<(String, String), archive::UidGid>>);
 
 /// What a front's requests look like where they differ.
 #[derive(Clone, Copy, Debug)]
-pub struct Front {
+pub struct ApiProfile {
     /// First element of every fault's `loc`: `body` or `arguments`.
     pub root: &'static str,
     /// What an absent `pull_policy` means.
@@ -143,7 +143,7 @@ impl Runner {
     pub fn new(settings: Settings, client: Client) -> std::io::Result<Self> {
         let identity = Identity {
             instance: settings.instance,
-            owner: Owner::current(),
+            owner: ProcessIdentity::current(),
         };
         let removal = Removal::start(&client, REMOVAL_THREADS)?;
         let stage = Stage {
@@ -165,12 +165,12 @@ impl Runner {
             registry: Registry::new(settings.keeping),
             lifetime: settings.lifetime,
             accepting: Mutex::default(),
-            recording: Gate::new(RECORDS_AT_ONCE),
+            recording: Semaphore::new(RECORDS_AT_ONCE),
             turns,
             stop: Cancel::new(),
             adopted: AtomicBool::new(false),
             names: Names::default(),
-            owners: Owners::default(),
+            owners: UserCache::default(),
             found: Arc::default(),
             patrol: Mutex::new(None),
             client,
@@ -221,7 +221,7 @@ impl Runner {
     }
 
     /// Checks a run request (an object with [`crate::runner::RunRequest`]'s fields) against its types and the server's policy.
-    pub fn check(&self, request: Value, front: Front) -> Result<RunSpec, Error> {
+    pub fn check(&self, request: Value, front: ApiProfile) -> Result<RunSpec, Error> {
         RunSpec::from_json(request, front, &self.inner.policy)
     }
 
@@ -243,7 +243,7 @@ impl Runner {
 
     /// Creates a named volume and fills it (an object with [`crate::runner::VolumeRequest`]'s fields), or writes over one of
     /// ours. Gives a sentence that says what was done. A volume that this created is gone again if it fails.
-    pub fn volume_create(&self, request: Value, front: Front) -> Result<String, Error> {
+    pub fn volume_create(&self, request: Value, front: ApiProfile) -> Result<String, Error> {
         self.inner.volume_create(request, front)
     }
 
@@ -292,7 +292,7 @@ impl Runner {
         if let Some(patrol) = patrol {
             patrol.stop();
         }
-        if self.inner.lifetime == Lifetime::Process {
+        if self.inner.lifetime == Persistence::Process {
             self.inner.end_detached(deadline);
         }
         // Before those are gone who take the turns: each slot that nobody wants would offer itself to the next one.
@@ -341,8 +341,8 @@ impl Inner {
     }
 }
 
-impl Owners {
-    pub(crate) fn get(&self, key: &(String, String)) -> Option<archive::Owner> {
+impl UserCache {
+    pub(crate) fn get(&self, key: &(String, String)) -> Option<archive::UidGid> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -351,7 +351,7 @@ impl Owners {
     }
 
     /// Keeps a bounded number: a caller chooses the names.
-    pub(crate) fn insert(&self, key: (String, String), owner: archive::Owner) {
+    pub(crate) fn insert(&self, key: (String, String), owner: archive::UidGid) {
         const MOST: usize = 1024;
         let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if owners.len() >= MOST {

@@ -24,10 +24,10 @@ mod volumes;
 
 pub use dry_run::{PlannedVolume, RunPlan};
 pub use error::Error;
-pub use facade::{Front, Health, Image, Occupancy, Runner, Settings};
+pub use facade::{ApiProfile, Health, Image, Occupancy, Runner, Settings};
 pub use jobs::event_log::Outcome;
 pub use jobs::logs::{Next, Piece, RunEvents, RunLogs};
-pub use jobs::registry::{Keeping, Lifetime, Phase, RunState};
+pub use jobs::registry::{Persistence, Phase, Retention, RunState};
 pub use policy::{Globs, Policy};
 pub use request::spec::{LABEL_PREFIX, RunSpec};
 pub use request::types::*;

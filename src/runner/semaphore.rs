@@ -5,15 +5,15 @@ use std::time::Duration;
 
 /// A gate with room for a fixed number.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct Semaphore {
     room: Mutex<usize>,
     freed: Condvar,
 }
 
 /// A place inside; dropping it lets the next one in.
-pub(crate) struct Inside<'a>(&'a Gate);
+pub(crate) struct Inside<'a>(&'a Semaphore);
 
-impl Gate {
+impl Semaphore {
     /// A gate with room for `room`.
     pub(crate) fn new(room: usize) -> Self {
         Self {
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn never_more_than_fit_are_inside_and_all_come_to_their_turn() {
-        let (gate, inside, all) = (Gate::new(3), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (gate, inside, all) = (Semaphore::new(3), AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..50 {
                 scope.spawn(|| {
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn who_finds_no_room_in_time_is_turned_away_and_takes_none_from_others() {
-        let gate = Gate::new(1);
+        let gate = Semaphore::new(1);
         let first = gate.enter(Duration::ZERO);
         assert!(first.is_some());
         assert!(gate.enter(Duration::from_millis(1)).is_none());

@@ -20,10 +20,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("docker", &["cancel", "metrics"]),
     ("edge", &["cancel", "metrics", "problem"]),
-    ("http", &["cancel", "edge", "owner", "problem"]),
+    ("http", &["cancel", "edge", "process_identity", "problem"]),
     (
         "runner",
-        &["archive", "cancel", "docker", "metrics", "owner", "problem"],
+        &[
+            "archive",
+            "cancel",
+            "docker",
+            "metrics",
+            "process_identity",
+            "problem",
+        ],
     ),
     ("rest", &["cancel", "http", "metrics", "problem", "runner"]),
     (

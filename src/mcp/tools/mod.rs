@@ -16,13 +16,13 @@ pub(crate) use catalogue::{Tool, definitions};
 
 use crate::cancel::Cancel;
 use crate::runner::{
-    Error, Front, Health, Image, Phase, PullPolicy, RunLogs, RunResult, RunState, Runner, Sink,
+    ApiProfile, Error, Health, Image, Phase, PullPolicy, RunLogs, RunResult, RunState, Runner, Sink,
 };
 use serde_json::Value;
 use std::time::Duration;
 
 /// How the runner reads a tool's arguments.
-const FRONT: Front = Front {
+const FRONT: ApiProfile = ApiProfile {
     root: "arguments",
     pull_policy: PullPolicy::Missing,
 };

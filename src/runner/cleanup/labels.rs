@@ -1,7 +1,7 @@
 //! The labels that every engine object of ours carries from its create call on, and who an object belongs to.
 
 use crate::docker::Labels;
-use crate::owner::Owner;
+use crate::process_identity::ProcessIdentity;
 use crate::runner::jobs::store::ASYNC_LIFE;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -57,7 +57,7 @@ impl Role {
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) instance: String,
-    pub(crate) owner: Owner,
+    pub(crate) owner: ProcessIdentity,
 }
 
 impl Identity {
@@ -84,7 +84,9 @@ impl Identity {
 
     /// Whether the process that made an object is gone, and had our name: what it left is ours to deal with.
     pub(crate) fn inherits(&self, labels: &Labels) -> bool {
-        let owner = labels.get(OWNER).and_then(|text| Owner::parse(text));
+        let owner = labels
+            .get(OWNER)
+            .and_then(|text| ProcessIdentity::parse(text));
         labels.get(INSTANCE) == Some(&self.instance)
             && owner.is_some_and(|owner| owner != self.owner && !owner.lives_beside(&self.owner))
     }
@@ -97,7 +99,9 @@ impl Identity {
         if labels.get(RUN).is_some_and(|run| active(run)) {
             return false;
         }
-        let owner = labels.get(OWNER).and_then(|text| Owner::parse(text));
+        let owner = labels
+            .get(OWNER)
+            .and_then(|text| ProcessIdentity::parse(text));
         if owner.as_ref() == Some(&self.owner) {
             return true;
         }
@@ -121,12 +125,12 @@ pub(crate) fn unix_now() -> u64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::owner::start_time;
+    use crate::process_identity::start_time;
 
     fn identity(instance: &str) -> Identity {
         Identity {
             instance: instance.into(),
-            owner: Owner::current(),
+            owner: ProcessIdentity::current(),
         }
     }
 
@@ -146,10 +150,10 @@ mod tests {
             ours.is_leftover(&labels, &nothing_active),
             "its run is over"
         );
-        let init = Owner {
+        let init = ProcessIdentity {
             pid: 1,
             started: start_time(1).unwrap(),
-            ..Owner::current()
+            ..ProcessIdentity::current()
         };
         let neighbour = Identity {
             instance: "a".into(),
@@ -165,13 +169,13 @@ mod tests {
     fn what_a_dead_predecessor_of_the_same_name_left_is_a_leftover() {
         let ours = identity("a");
         for dead in [
-            Owner {
+            ProcessIdentity {
                 started: 1,
-                ..Owner::current()
+                ..ProcessIdentity::current()
             },
-            Owner {
+            ProcessIdentity {
                 place: "elsewhere".into(),
-                ..Owner::current()
+                ..ProcessIdentity::current()
             },
         ] {
             let labels = Identity {
@@ -189,9 +193,9 @@ mod tests {
 
     #[test]
     fn past_its_deadline_everything_of_elsewhere_is_a_leftover() {
-        let elsewhere = Owner {
+        let elsewhere = ProcessIdentity {
             place: "elsewhere".into(),
-            ..Owner::current()
+            ..ProcessIdentity::current()
         };
         let mut labels = Identity {
             instance: "a".into(),

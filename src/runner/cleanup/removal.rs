@@ -23,7 +23,7 @@ pub(crate) enum Object {
 }
 
 /// Owns an object: dropping it hands it to the removal threads.
-pub(crate) struct Owned {
+pub(crate) struct RemovalGuard {
     object: Option<Object>,
     removal: Removal,
     // Keeps the reaper away as long as the object is in use.
@@ -65,8 +65,8 @@ impl Removal {
     }
 
     /// A guard for an object that exists, or is about to: own it *before* the create call, by name.
-    pub(crate) fn own(&self, object: Object) -> Owned {
-        Owned {
+    pub(crate) fn own(&self, object: Object) -> RemovalGuard {
+        RemovalGuard {
             object: Some(object),
             removal: self.clone(),
             active: None,
@@ -232,7 +232,7 @@ impl Pending {
     }
 }
 
-impl Owned {
+impl RemovalGuard {
     /// The engine's name or id of it.
     pub(crate) fn id(&self) -> &str {
         match &self.object {
@@ -268,7 +268,7 @@ impl Owned {
     }
 }
 
-impl Drop for Owned {
+impl Drop for RemovalGuard {
     fn drop(&mut self) {
         if let Some(object) = self.object.take() {
             self.removal.remove(object);

@@ -12,7 +12,7 @@ use crate::runner::jobs::registry::Entry;
 use crate::runner::jobs::store::{self, Ended, Facts, result_name, role, started_name};
 use crate::runner::jobs::submit::Turn;
 use crate::runner::run::stage::Staged;
-use crate::runner::run::utf8_chunks::WholeChars;
+use crate::runner::run::utf8_chunks::Utf8Chunks;
 use crate::runner::{Encoding, Error, Event, RunResult, Sink};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -160,7 +160,7 @@ fn replay_stream(entry: &Entry, text: &str, event: fn(Vec<u8>) -> Event) {
             pieces.for_each(|piece| entry.event(event(piece.to_vec())));
         }
         Encoding::Utf8 => {
-            let mut whole = WholeChars::default();
+            let mut whole = Utf8Chunks::default();
             let pieces = text.as_bytes().chunks(PIECE_BYTES);
             pieces.for_each(|piece| entry.event(event(whole.push(piece))));
         }

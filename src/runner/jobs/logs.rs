@@ -2,7 +2,7 @@
 //! that cannot hold a stream.
 
 use crate::cancel::Cancel;
-use crate::owner::life;
+use crate::process_identity::life;
 use crate::runner::jobs::event_log::{Found, Outcome};
 use crate::runner::jobs::registry::{Entry, RunState};
 use crate::runner::{Encoding, Error, Event, Phase, Runner};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// How much is kept, and how long.
 #[derive(Clone, Copy, Debug)]
-pub struct Keeping {
+pub struct Retention {
     /// How long a result is kept.
     pub result_ttl: Duration,
     /// How many bytes of results are kept; over it the oldest go.
@@ -26,7 +26,7 @@ pub struct Keeping {
 
 /// What detached runs end with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lifetime {
+pub enum Persistence {
     /// With themselves: the engine keeps what is needed, and the next server of the name goes on with them.
     Engine,
     /// With this process, which nobody succeeds: they are in its memory only, and cancelled when it stops.
@@ -130,7 +130,7 @@ pub(crate) enum Place {
 
 /// All detached runs.
 pub(crate) struct Registry {
-    keeping: Keeping,
+    keeping: Retention,
     runs: Mutex<Runs>,
     /// Somebody's acceptance was decided, or a run has finished.
     decided: Condvar,
@@ -253,7 +253,7 @@ impl Sink for Entry {
 }
 
 impl Registry {
-    pub(crate) fn new(keeping: Keeping) -> Self {
+    pub(crate) fn new(keeping: Retention) -> Self {
         Self {
             keeping,
             runs: Mutex::default(),

@@ -2,7 +2,7 @@
 //! configuration while it is short, else in a volume. First the request, under a name that says whether the run may
 //! have started; at the end the outcome, in its place. Credentials are in neither.
 
-use crate::archive::{self, Collected, Owner};
+use crate::archive::{self, Collected, UidGid};
 use crate::docker::{self, Labels, Mount, VolumeOptions};
 use crate::runner::cleanup::labels::{ASYNC, Role};
 use crate::runner::cleanup::removal::Object;
@@ -111,7 +111,7 @@ impl Stage {
         }
         let mount = volume_mount(&labels);
         let helper = self.helper_with(&name, labels, (vec![mount], Vec::new()))?;
-        self.put(helper.id(), Owner::default(), move |packer| {
+        self.put(helper.id(), UidGid::default(), move |packer| {
             packer.file(&staged_name("record"), 0o600, &json)
         })?;
         Ok(helper.release())

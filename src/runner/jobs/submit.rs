@@ -7,10 +7,10 @@ use crate::runner::cleanup::removal::Object;
 use crate::runner::clock::Moment;
 use crate::runner::facade::Inner;
 use crate::runner::jobs::event_log::Outcome;
-use crate::runner::jobs::registry::{Entry, Key, Lifetime, Phase, Place, RunState};
+use crate::runner::jobs::registry::{Entry, Key, Persistence, Phase, Place, RunState};
 use crate::runner::jobs::store::{self, Ended, Facts};
 use crate::runner::run::admission::Slot;
-use crate::runner::{Error, Event, Front, PullPolicy, RunResult, RunSpec, Runner};
+use crate::runner::{ApiProfile, Error, Event, PullPolicy, RunResult, RunSpec, Runner};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -39,7 +39,7 @@ impl Runner {
     pub fn submit(
         &self,
         request: Value,
-        front: Front,
+        front: ApiProfile,
         key: Option<&str>,
     ) -> Result<RunState, Error> {
         let inner = self.inner();
@@ -162,7 +162,7 @@ impl Inner {
         mut spec: RunSpec,
         (request, had_auth): (Value, bool),
     ) -> Result<(), Error> {
-        if self.lifetime == Lifetime::Process {
+        if self.lifetime == Persistence::Process {
             entry.kept().spec = Some(Box::new(spec));
             return Ok(());
         }
@@ -233,7 +233,7 @@ impl Inner {
 
     /// Puts the outcome in the place of the request.
     pub(crate) fn keep_outcome(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
-        if self.lifetime == Lifetime::Process || entry.kept().outcome.is_some() {
+        if self.lifetime == Persistence::Process || entry.kept().outcome.is_some() {
             return;
         }
         let times = (entry.started(), entry.set_finished(Moment::now()));
@@ -280,7 +280,7 @@ impl Inner {
             (kept.request.clone().ok_or_else(broken)?, kept.auth.clone())
         };
         let record: store::Request = self.stage.recall(&container)?.ok_or_else(broken)?;
-        let front = Front {
+        let front = ApiProfile {
             root: "body",
             pull_policy: PullPolicy::Always,
         };
@@ -300,7 +300,7 @@ impl Inner {
             }
             let outcome = self.attempt(&entry);
             let unreachable = matches!(outcome, Err(Error::EngineUnreachable(_)));
-            let is_gone = self.lifetime == Lifetime::Process;
+            let is_gone = self.lifetime == Persistence::Process;
             if !unreachable
                 || is_gone
                 || entry.kept().may_have_started
@@ -396,10 +396,10 @@ pub(crate) fn turns() -> (Sender<Box<Turn>>, Receiver<Box<Turn>>) {
 mod tests {
     use super::*;
     use crate::docker::{Client, Host};
-    use crate::runner::{Keeping, Policy, Settings};
+    use crate::runner::{Policy, Retention, Settings};
     use serde_json::json;
 
-    const FRONT: Front = Front {
+    const FRONT: ApiProfile = ApiProfile {
         root: "body",
         pull_policy: PullPolicy::Never,
     };
@@ -411,12 +411,12 @@ mod tests {
             max_concurrent_runs: 1,
             queue_length: 0,
             pull_timeout: Duration::ZERO,
-            keeping: Keeping {
+            keeping: Retention {
                 result_ttl: Duration::from_secs(60),
                 max_result_bytes: 1 << 20,
                 max_runs: 10,
             },
-            lifetime: Lifetime::Process,
+            lifetime: Persistence::Process,
             policy: Policy::default(),
         };
         let engine = Host::Unix("/nonexistent/engine.sock".into());

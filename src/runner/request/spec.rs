@@ -8,7 +8,9 @@ use crate::runner::policy::Policy;
 use crate::runner::request::mounts::{self, MountSpec};
 use crate::runner::request::wire::{Reader, Wire};
 use crate::runner::run::stage::OBJECT_SLACK;
-use crate::runner::{AuthRequest, Encoding, Error, Front, PullPolicy, RunRequest, StringOrList};
+use crate::runner::{
+    ApiProfile, AuthRequest, Encoding, Error, PullPolicy, RunRequest, StringOrList,
+};
 use serde_json::Value;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -57,7 +59,7 @@ pub struct RunSpec {
 
 impl RunSpec {
     /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
-    pub fn from_json(request: Value, front: Front, policy: &Policy) -> Result<Self, Error> {
+    pub fn from_json(request: Value, front: ApiProfile, policy: &Policy) -> Result<Self, Error> {
         let mut check = Check {
             reader: Reader::new(front.root),
             forbidden: None,
@@ -133,7 +135,7 @@ impl Check<'_> {
             .get_or_insert(Error::Forbidden { code, detail });
     }
 
-    fn run(&mut self, request: RunRequest, front: Front) -> RunSpec {
+    fn run(&mut self, request: RunRequest, front: ApiProfile) -> RunSpec {
         let stdin = self.stdin(request.stdin, request.stdin_encoding);
         let mounts = mounts::check(self, request.volumes.unwrap_or_default());
         let taken = |path: &str| mounts.iter().any(|mount| mount.hides(path));

@@ -1,6 +1,6 @@
 //! What the engine is asked to create for a run. Pure: no call is made here.
 
-use crate::archive::Owner;
+use crate::archive::UidGid;
 use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
 use crate::runner::RunSpec;
 use crate::runner::request::mounts::{Access, MountSource};
@@ -104,12 +104,12 @@ pub(crate) fn user<'a>(spec: &'a RunSpec, image: &'a ImageInspect) -> &'a str {
 }
 
 /// The owner that a `uid`, `uid:gid` or empty user means; `None` when names are in it.
-pub(crate) fn numeric_owner(user: &str) -> Option<Owner> {
+pub(crate) fn numeric_owner(user: &str) -> Option<UidGid> {
     if user.is_empty() {
-        return Some(Owner::default());
+        return Some(UidGid::default());
     }
     let (uid, gid) = user.split_once(':').unwrap_or((user, "0"));
-    Some(Owner {
+    Some(UidGid {
         uid: uid.parse().ok()?,
         gid: gid.parse().ok()?,
     })
@@ -117,7 +117,7 @@ pub(crate) fn numeric_owner(user: &str) -> Option<Owner> {
 
 /// The owner that `name`, `name:group` and the like mean by an image's `/etc/passwd` and `/etc/group`. Names that are
 /// not there give root: the engine will refuse to start such a run anyway.
-pub(crate) fn named_owner(user: &str, passwd: &str, group: &str) -> Owner {
+pub(crate) fn named_owner(user: &str, passwd: &str, group: &str) -> UidGid {
     let (name, wanted_group) = match user.split_once(':') {
         Some((name, group)) => (name, Some(group)),
         None => (user, None),
@@ -146,7 +146,7 @@ pub(crate) fn named_owner(user: &str, passwd: &str, group: &str) -> Owner {
                 .ok()
         }),
     };
-    Owner {
+    UidGid {
         uid,
         gid: gid.unwrap_or(0),
     }
@@ -190,13 +190,13 @@ mod tests {
             assert_eq!(numeric_owner(user), None, "{user}");
             assert_eq!(
                 named_owner(user, passwd, group),
-                Owner { uid, gid },
+                UidGid { uid, gid },
                 "{user}"
             );
         }
-        assert_eq!(numeric_owner(""), Some(Owner::default()));
-        assert_eq!(numeric_owner("5"), Some(Owner { uid: 5, gid: 0 }));
-        assert_eq!(numeric_owner("5:6"), Some(Owner { uid: 5, gid: 6 }));
+        assert_eq!(numeric_owner(""), Some(UidGid::default()));
+        assert_eq!(numeric_owner("5"), Some(UidGid { uid: 5, gid: 0 }));
+        assert_eq!(numeric_owner("5:6"), Some(UidGid { uid: 5, gid: 6 }));
     }
 
     #[test]

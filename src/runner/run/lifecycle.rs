@@ -1,12 +1,12 @@
 //! The life of a run, in order: admit, pull, stage, create, supervise, collect, answer. What was made in the engine
 //! is owned from before its create call and removed behind the answer.
 
-use crate::archive::{self, Collected, Owner, Packer};
+use crate::archive::{self, Collected, Packer, UidGid};
 use crate::cancel::Cancel;
 use crate::docker::{self, ContainerCreate, ImageInspect};
 use crate::metrics::{self, Label};
 use crate::runner::cleanup::labels::Role;
-use crate::runner::cleanup::removal::{Object, Owned};
+use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::clock::Moment;
 use crate::runner::facade::Inner;
 use crate::runner::jobs::registry::Entry;
@@ -89,7 +89,7 @@ impl Inner {
         &self,
         spec: &RunSpec,
         entry: &Entry,
-        (container, staged, started): (Owned, Option<Staged>, Moment),
+        (container, staged, started): (RemovalGuard, Option<Staged>, Moment),
     ) -> Result<RunResult, Error> {
         let _active = self.active.enter_as(spec.id.clone());
         let mut run = self.begin(spec.id.clone(), entry.accepted, (&entry.cancel, entry));
@@ -184,7 +184,7 @@ impl Run<'_> {
         mut self,
         spec: &RunSpec,
         ending: Ending,
-        (container, staged): (&Owned, Option<&Staged>),
+        (container, staged): (&RemovalGuard, Option<&Staged>),
         (digest, mut warnings): (String, Vec<String>),
     ) -> Result<RunResult, Error> {
         let collecting = Instant::now();
@@ -210,11 +210,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn owner(&self, spec: &RunSpec, image: &ImageInspect) -> Result<Owner, Error> {
+    fn owner(&self, spec: &RunSpec, image: &ImageInspect) -> Result<UidGid, Error> {
         let user = container_config::user(spec, image);
         match container_config::numeric_owner(user) {
             Some(owner) => Ok(owner),
-            None if spec.mounts.is_empty() => Ok(Owner::default()),
+            None if spec.mounts.is_empty() => Ok(UidGid::default()),
             None => self.look_up_owner(user, spec, image),
         }
     }
@@ -225,7 +225,7 @@ impl Run<'_> {
         user: &str,
         spec: &RunSpec,
         image: &ImageInspect,
-    ) -> Result<Owner, Error> {
+    ) -> Result<UidGid, Error> {
         let key = (image.id.clone(), user.to_owned());
         if let Some(owner) = self.inner.owners.get(&key) {
             return Ok(owner);
@@ -266,7 +266,7 @@ impl Run<'_> {
         spec: &RunSpec,
         image: &ImageInspect,
         staged: Option<&Staged>,
-    ) -> Result<(Owned, Vec<String>), Error> {
+    ) -> Result<(RemovalGuard, Vec<String>), Error> {
         let name = format!("oneoff-{}", self.id);
         let labels = spec.object_labels(&self.inner.identity, Role::Run);
         // Owned by name first: a create call may fail on our side and succeed on the engine's.
@@ -317,7 +317,7 @@ impl Run<'_> {
 
     fn put_directories(&self, container: &str, paths: &[String]) -> Result<(), docker::Error> {
         let packed = || {
-            let mut packer = Packer::new(Vec::new(), Owner::default());
+            let mut packer = Packer::new(Vec::new(), UidGid::default());
             for path in paths {
                 packer.directory(path.trim_start_matches('/'), 0o777)?;
             }

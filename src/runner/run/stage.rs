@@ -1,10 +1,10 @@
 //! Fills a run's mounts through a helper container that is never started: one anonymous volume, one archive. The
 //! run then binds single items of it. Content travels over the Engine API only; no host directory is touched.
 
-use crate::archive::{self, Owner, Packer};
+use crate::archive::{self, Packer, UidGid};
 use crate::docker::{self, Client, ContainerCreate, Labels, Mount, VolumeOptions};
 use crate::runner::cleanup::labels::{Identity, Role};
-use crate::runner::cleanup::removal::{Object, Owned, Removal};
+use crate::runner::cleanup::removal::{Object, Removal, RemovalGuard};
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
 use crate::runner::{Error, RunSpec};
 use std::io::{self, Read, Write};
@@ -27,14 +27,14 @@ pub(crate) struct Stage {
 
 /// A filled stage. Dropping it removes helper and volume.
 pub(crate) struct Staged {
-    helper: Owned,
+    helper: RemovalGuard,
     /// Where the engine keeps the volume: the source of the run's binds.
     mountpoint: String,
 }
 
 impl Staged {
     /// A stage that an earlier process filled, to read back from.
-    pub(crate) fn adopted(helper: Owned) -> Self {
+    pub(crate) fn adopted(helper: RemovalGuard) -> Self {
         Self {
             helper,
             mountpoint: String::new(),
@@ -69,7 +69,7 @@ impl Stage {
         &self,
         run: &str,
         spec: &RunSpec,
-        owner: Owner,
+        owner: UidGid,
     ) -> Result<Option<Staged>, Error> {
         if !spec.mounts.iter().any(|mount| is_staged(&mount.source)) {
             return Ok(None);
@@ -109,7 +109,7 @@ impl Stage {
         name: &str,
         labels: Labels,
         mount: Mount,
-    ) -> Result<Owned, docker::Error> {
+    ) -> Result<RemovalGuard, docker::Error> {
         self.helper_with(name, labels, (vec![mount], Vec::new()))
     }
 
@@ -119,7 +119,7 @@ impl Stage {
         name: &str,
         labels: Labels,
         (mounts, env): (Vec<Mount>, Vec<String>),
-    ) -> Result<Owned, docker::Error> {
+    ) -> Result<RemovalGuard, docker::Error> {
         let mut helper = self.removal.own(Object::Container(name.to_owned()));
         let config = ContainerCreate {
             image: format!("{}:{}", EMPTY_IMAGE.0, EMPTY_IMAGE.1),
@@ -153,7 +153,7 @@ impl Stage {
     pub(crate) fn put(
         &self,
         helper: &str,
-        owner: Owner,
+        owner: UidGid,
         write: impl FnOnce(&mut Packer<&mut PipeWriter>) -> Result<(), archive::Error> + Send,
     ) -> Result<(), Error> {
         let (mut reader, writer) = pipe();
@@ -201,7 +201,7 @@ fn is_staged(source: &MountSource) -> bool {
 
 fn pack_into<'w>(
     mut writer: PipeWriter,
-    owner: Owner,
+    owner: UidGid,
     write: impl FnOnce(&mut Packer<&mut PipeWriter>) -> Result<(), archive::Error> + 'w,
 ) -> Result<(), archive::Error> {
     let result = {

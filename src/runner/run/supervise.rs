@@ -7,7 +7,7 @@ use crate::docker::stdcopy::{Stream, demultiplex, messages};
 use crate::docker::{self, Client};
 use crate::runner::clock::Moment;
 use crate::runner::run::output::{Capture, Captured};
-use crate::runner::run::utf8_chunks::WholeChars;
+use crate::runner::run::utf8_chunks::Utf8Chunks;
 use crate::runner::{Encoding, Error, Event, Reason, RunSpec, Sink};
 use crossbeam_channel::{after, select};
 use std::io::Write;
@@ -257,7 +257,7 @@ fn read(mut output: Attached, streams: &mut (Tap, Tap), sink: &dyn Sink) -> Resu
 struct Tap {
     capture: Capture,
     /// `None`: bytes, which may be cut anywhere.
-    whole: Option<WholeChars>,
+    whole: Option<Utf8Chunks>,
     event: fn(Vec<u8>) -> Event,
 }
 
@@ -265,7 +265,7 @@ impl Tap {
     fn new(spec: &RunSpec, event: fn(Vec<u8>) -> Event) -> Self {
         Self {
             capture: Capture::new(spec.output_bytes),
-            whole: (spec.output_encoding == Encoding::Utf8).then(WholeChars::default),
+            whole: (spec.output_encoding == Encoding::Utf8).then(Utf8Chunks::default),
             event,
         }
     }
@@ -280,7 +280,7 @@ impl Tap {
     }
 
     fn end(&mut self, sink: &dyn Sink) {
-        let held = self.whole.take().map(WholeChars::finish);
+        let held = self.whole.take().map(Utf8Chunks::finish);
         self.tell(held.unwrap_or_default(), sink);
     }
 

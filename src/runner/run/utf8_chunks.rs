@@ -2,11 +2,11 @@
 
 /// Holds back the beginning of a character until the rest of it has come.
 #[derive(Debug, Default)]
-pub(crate) struct WholeChars {
+pub(crate) struct Utf8Chunks {
     held: Vec<u8>,
 }
 
-impl WholeChars {
+impl Utf8Chunks {
     /// What can be passed on now; empty while a character is incomplete. Bytes that are not UTF-8 pass at once.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.held);
@@ -45,7 +45,7 @@ mod tests {
     fn however_the_stream_is_cut_no_piece_ends_within_a_character() {
         let text = "aé€😀z";
         for size in 1..=text.len() {
-            let mut whole = WholeChars::default();
+            let mut whole = Utf8Chunks::default();
             let mut passed = String::new();
             for piece in text.as_bytes().chunks(size) {
                 let piece = String::from_utf8(whole.push(piece));
@@ -60,7 +60,7 @@ mod tests {
     fn bytes_that_are_no_characters_all_pass_in_order() {
         let bytes = b"\xff\x80\xf0\x9f\x98a\xe2\x82\xc3";
         for size in 1..=bytes.len() {
-            let mut whole = WholeChars::default();
+            let mut whole = Utf8Chunks::default();
             let mut passed = Vec::new();
             for piece in bytes.chunks(size) {
                 passed.extend(whole.push(piece));

@@ -1,6 +1,6 @@
 //! Named volumes: made, filled, read back and removed on request. They are the caller's and stay until removed.
 
-use crate::archive::{self, Owner};
+use crate::archive::{self, UidGid};
 use crate::docker::{self, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions};
 use crate::runner::cleanup::labels::{FILLS, KEPT};
 use crate::runner::cleanup::removal::Object;
@@ -11,7 +11,7 @@ use crate::runner::request::wire::{Reader, Wire};
 use crate::runner::run::collect::reading_mount;
 use crate::runner::run::stage::{OBJECT_SLACK, STAGE, pack_files, staged_name};
 use crate::runner::volumes::fill::{self, Fill};
-use crate::runner::{Error, Front, VolumeRequest};
+use crate::runner::{ApiProfile, Error, VolumeRequest};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ enum Content {
 
 impl Inner {
     /// Creates and fills a volume, or writes over one of ours. A volume that this call created is gone if it fails.
-    pub(crate) fn volume_create(&self, request: Value, front: Front) -> Result<String, Error> {
+    pub(crate) fn volume_create(&self, request: Value, front: ApiProfile) -> Result<String, Error> {
         let mut check = Check {
             reader: Reader::new(front.root),
             forbidden: None,
@@ -149,7 +149,7 @@ impl Inner {
     fn fill(&self, helper: &str, spec: &VolumeSpec) -> Result<(), Error> {
         let limits = archive_limits(self.policy.max_unpacked_bytes);
         self.stage
-            .put(helper, Owner::default(), |packer| match &spec.content {
+            .put(helper, UidGid::default(), |packer| match &spec.content {
                 Content::Nothing => Ok(()),
                 Content::Archive {
                     base64,

@@ -2,14 +2,14 @@
 
 /// A process, told apart from every other one: where process ids mean what they mean here, by id and start time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
+pub(crate) struct ProcessIdentity {
     /// Boot and PID namespace, as one word: process ids of other places say nothing here.
     pub(crate) place: String,
     pub(crate) pid: u32,
     pub(crate) started: u64,
 }
 
-impl Owner {
+impl ProcessIdentity {
     /// This process.
     pub(crate) fn current() -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -27,7 +27,7 @@ impl Owner {
         }
     }
 
-    /// What [`Owner::to_string`] told.
+    /// What [`ProcessIdentity::to_string`] told.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/');
         let (place, pid, started) = (parts.next()?, parts.next()?, parts.next()?);
@@ -68,7 +68,7 @@ impl Owner {
     }
 }
 
-impl std::fmt::Display for Owner {
+impl std::fmt::Display for ProcessIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}/{}", self.place, self.pid, self.started)
     }
@@ -90,7 +90,7 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
 pub(crate) fn life() -> &'static str {
     static LIFE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     LIFE.get_or_init(|| {
-        let owner = Owner::current();
+        let owner = ProcessIdentity::current();
         format!("{:x}.{:x}", owner.started, owner.pid)
     })
 }
@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn only_the_tag_of_a_process_that_was_here_and_has_ended_is_outlived() {
-        let us = Owner::current();
+        let us = ProcessIdentity::current();
         let tag = |pid: u32, started: u64| {
-            Owner {
+            ProcessIdentity {
                 pid,
                 started,
                 ..us.clone()
@@ -115,13 +115,13 @@ mod tests {
         assert!(us.outlived(&tag(u32::MAX, 1)));
         assert!(!us.outlived(&us.tag()));
         assert!(!us.outlived(&tag(1, start_time(1).unwrap_or_default())));
-        let elsewhere = Owner {
+        let elsewhere = ProcessIdentity {
             place: "0-0.1".into(),
             ..us.clone()
         };
         assert!(
             !us.outlived(
-                &Owner {
+                &ProcessIdentity {
                     started: 1,
                     ..elsewhere
                 }
@@ -139,7 +139,7 @@ mod tests {
         ] {
             assert!(!us.outlived(odd), "{odd}");
         }
-        let blind = Owner {
+        let blind = ProcessIdentity {
             started: 0,
             ..us.clone()
         };

@@ -8,13 +8,13 @@ const SLOWEST_BYTES_PER_SEC: u64 = 4 * 1024;
 
 /// Adds up the time spent waiting for a peer. Time that we ourselves take between calls does not count against it.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct MinimumRate {
     grace: Duration,
     waited: Duration,
     moved_bytes: u64,
 }
 
-impl Pace {
+impl MinimumRate {
     /// A peer that may stall for `stall` at a time.
     pub(super) fn new(stall: Duration) -> Self {
         Self {
@@ -44,10 +44,10 @@ mod tests {
     #[test]
     fn a_drip_ends_and_a_steady_stream_does_not() {
         let stall = Duration::from_secs(30);
-        let mut drip = Pace::new(stall);
+        let mut drip = MinimumRate::new(stall);
         let drips = (0..10).take_while(|_| drip.note(1, Duration::from_secs(29)).is_ok());
         assert_eq!(drips.count(), 2);
-        let mut steady = Pace::new(stall);
+        let mut steady = MinimumRate::new(stall);
         assert!((0..100_000).all(|_| steady.note(16 * 1024, Duration::from_secs(2)).is_ok()));
     }
 }

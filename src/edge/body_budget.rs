@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The memory that all bodies share.
 #[derive(Debug)]
-pub(crate) struct Rooms {
+pub(crate) struct BodyBudget {
     limit_bytes: u64,
     held_bytes: Mutex<u64>,
 }
@@ -14,15 +14,15 @@ pub(crate) struct Rooms {
 /// What one request's body takes up of it, given back when the last clone is dropped: whoever keeps what was in the
 /// body keeps this too.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Held>);
+pub struct BodyReservation(Arc<Held>);
 
 #[derive(Debug)]
 struct Held {
-    rooms: Arc<Rooms>,
+    rooms: Arc<BodyBudget>,
     bytes: AtomicU64,
 }
 
-impl Rooms {
+impl BodyBudget {
     /// So many bytes in all.
     pub(super) fn new(limit_bytes: u64) -> Arc<Self> {
         Arc::new(Self {
@@ -32,10 +32,10 @@ impl Rooms {
     }
 
     /// A room of nothing yet, for a body that may become this long; `None`: there is no room for it now.
-    pub(super) fn room(self: &Arc<Self>, expected_bytes: u64) -> Option<Room> {
+    pub(super) fn room(self: &Arc<Self>, expected_bytes: u64) -> Option<BodyReservation> {
         let held = *self.lock();
         (held == 0 || held.saturating_add(expected_bytes) <= self.limit_bytes).then(|| {
-            Room(Arc::new(Held {
+            BodyReservation(Arc::new(Held {
                 rooms: Arc::clone(self),
                 bytes: AtomicU64::new(0),
             }))
@@ -49,7 +49,7 @@ impl Rooms {
     }
 }
 
-impl Room {
+impl BodyReservation {
     /// Takes so much more. False: there is no more. A body that is alone may be as long as it likes.
     pub(super) fn grow(&self, bytes: u64) -> bool {
         let mut held = self.0.rooms.lock();
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn bodies_share_the_memory_and_give_it_back() {
-        let rooms = Rooms::new(100);
+        let rooms = BodyBudget::new(100);
         let first = rooms.room(60).unwrap();
         assert!(first.grow(60));
         assert!(rooms.room(41).is_none());
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_alone_always_has_room() {
-        let rooms = Rooms::new(10);
+        let rooms = BodyBudget::new(10);
         let room = rooms.room(1000).unwrap();
         assert!(room.grow(1000));
         assert!(rooms.room(1).is_none());

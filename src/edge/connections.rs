@@ -17,7 +17,7 @@ const MOST_SEATS: u64 = 4_096;
 const RESERVED_SEATS: usize = 8;
 
 /// All seats.
-pub(super) struct Seats {
+pub(super) struct Connections {
     table: Mutex<Table>,
     left: Condvar,
     limit: usize,
@@ -37,8 +37,8 @@ struct Occupant {
 }
 
 /// A taken seat; dropping it frees it.
-pub(super) struct Seat {
-    seats: Arc<Seats>,
+pub(super) struct ConnectionPermit {
+    seats: Arc<Connections>,
     number: u64,
     pub(super) client: Arc<Client>,
     pub(super) kind: SeatKind,
@@ -53,7 +53,7 @@ pub(super) enum SeatKind {
     Reserved,
 }
 
-impl Seats {
+impl Connections {
     /// As many seats as descriptors allow, after raising their limit.
     pub(super) fn for_this_process() -> Arc<Self> {
         let limit = (raise_descriptor_limit() / DESCRIPTORS_PER_SEAT).clamp(1, MOST_SEATS);
@@ -65,7 +65,7 @@ impl Seats {
     }
 
     /// Seats a client, unless even the reserved seats are taken.
-    pub(super) fn take(self: &Arc<Self>, client: Arc<Client>) -> Option<Seat> {
+    pub(super) fn take(self: &Arc<Self>, client: Arc<Client>) -> Option<ConnectionPermit> {
         let mut table = self.lock();
         let kind = match table.taken.len() {
             taken if taken < self.limit => SeatKind::Regular,
@@ -79,7 +79,7 @@ impl Seats {
             cancel: None,
         };
         table.taken.insert(number, occupant);
-        Some(Seat {
+        Some(ConnectionPermit {
             seats: Arc::clone(self),
             number,
             client,
@@ -132,7 +132,7 @@ impl Seats {
     }
 }
 
-impl Seat {
+impl ConnectionPermit {
     /// A request is in flight from now on; this is its cancel.
     pub(super) fn begin_request(&self) -> Cancel {
         let cancel = Cancel::new();
@@ -154,7 +154,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.seats.lock().taken.remove(&self.number);
         self.seats.left.notify_all();

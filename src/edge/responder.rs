@@ -27,7 +27,7 @@ const EXPOSED_FIELDS: &str =
 
 /// The way back to a client.
 #[derive(Clone)]
-pub(crate) struct Reception {
+pub(crate) struct Responder {
     client: Arc<Client>,
     /// Fields that every answer carries.
     pub(crate) fields: Vec<(String, String)>,
@@ -35,7 +35,7 @@ pub(crate) struct Reception {
     pub(crate) is_head: bool,
 }
 
-impl Reception {
+impl Responder {
     /// For a client whose request is still unknown.
     pub(super) fn new(client: &Arc<Client>, id: &str) -> Self {
         Self {
