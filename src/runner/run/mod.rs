@@ -6,6 +6,7 @@ pub(crate) mod container_config;
 pub(crate) mod lifecycle;
 pub(crate) mod output;
 pub(crate) mod pull;
+pub(crate) mod pull_error;
 pub(crate) mod result;
 pub(crate) mod stage;
 pub(crate) mod supervise;

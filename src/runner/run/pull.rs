@@ -2,6 +2,7 @@
 
 use crate::cancel::Cancel;
 use crate::docker::{self, AuthConfig, Client, ImageInspect, PullProgress};
+use crate::runner::run::pull_error::pull_error;
 use crate::runner::{Error, Event, PullPolicy, RunSpec, Sink};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use std::collections::HashMap;
@@ -193,7 +194,7 @@ impl Images {
             images.land(
                 &key,
                 &abandoned,
-                result.map_err(|error| pull_error(&key, error)),
+                result.map_err(|error| pull_error(auth.as_ref(), error)),
             );
         };
         if let Err(error) = std::thread::Builder::new().name("pull".into()).spawn(pilot) {
@@ -309,46 +310,6 @@ fn fits(image: &ImageInspect, platform: Option<&str>) -> bool {
     same(os, &image.os) && same(arch, &image.architecture) && same(variant, &image.variant)
 }
 
-/// What a failed pull means. The engine's status does not tell these apart (20.10 answers 404 or 500 to all), its
-/// words, which are the registry's, do.
-fn pull_error(key: &Key, error: docker::Error) -> Error {
-    let docker::Error::Status {
-        status, message, ..
-    } = error
-    else {
-        return error.into();
-    };
-    let words = message.to_lowercase();
-    let says = |needles: &[&str]| needles.iter().any(|needle| words.contains(needle));
-    if says(&[
-        "unauthorized",
-        "no basic auth credentials",
-        "authentication required",
-        "incorrect username",
-    ]) {
-        return Error::RegistryDenied(message);
-    }
-    if says(&["denied", "forbidden"]) && (key.auth.is_some() || !says(&["does not exist"])) {
-        return Error::RegistryDenied(message);
-    }
-    if says(&[
-        "not found",
-        "manifest unknown",
-        "does not exist",
-        "no such image",
-        "no matching manifest",
-    ]) {
-        return Error::ImageNotFound(message);
-    }
-    if status == 400 || says(&["invalid reference format", "invalid tag format"]) {
-        return Error::InvalidReference(message);
-    }
-    if status == 404 {
-        return Error::ImageNotFound(message);
-    }
-    Error::RegistryUnreachable(message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,62 +357,5 @@ mod tests {
         });
         let heard: Vec<String> = heard.collect();
         assert_eq!(heard, ["a Pull complete", "b Downloading", "b Verifying"]);
-    }
-
-    #[test]
-    fn a_failed_pull_is_told_apart_by_the_registrys_words() {
-        let open = Key {
-            reference: "x".into(),
-            platform: None,
-            auth: None,
-        };
-        let with_auth = Key {
-            auth: Some("{}".into()),
-            ..open.clone()
-        };
-        let denied = "pull access denied for x, repository does not exist or may require 'docker login': denied: no";
-        type Case<'a> = (&'a Key, u16, &'a str, fn(&Error) -> bool);
-        let cases: [Case<'_>; 7] = [
-            (
-                &open,
-                404,
-                "manifest for x:nope not found: manifest unknown",
-                |e| matches!(e, Error::ImageNotFound(_)),
-            ),
-            (&open, 404, denied, |e| matches!(e, Error::ImageNotFound(_))),
-            (&with_auth, 404, denied, |e| {
-                matches!(e, Error::RegistryDenied(_))
-            }),
-            (
-                &open,
-                500,
-                "Head \"http://r/v2\": no basic auth credentials",
-                |e| matches!(e, Error::RegistryDenied(_)),
-            ),
-            (
-                &open,
-                500,
-                "Get \"https://r/v2/\": unauthorized: bad",
-                |e| matches!(e, Error::RegistryDenied(_)),
-            ),
-            (
-                &open,
-                500,
-                "dial tcp 127.0.0.1:5: connect: connection refused",
-                |e| matches!(e, Error::RegistryUnreachable(_)),
-            ),
-            (&open, 400, "invalid reference format", |e| {
-                matches!(e, Error::InvalidReference(_))
-            }),
-        ];
-        for (key, status, message, expected) in cases {
-            let error = docker::Error::Status {
-                call: "image_pull",
-                status,
-                message: message.into(),
-            };
-            let error = pull_error(key, error);
-            assert!(expected(&error), "{message}: {error:?}");
-        }
     }
 }
