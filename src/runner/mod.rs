@@ -31,4 +31,5 @@ pub use jobs::registry::{Persistence, Phase, Retention, RunState};
 pub use policy::{Globs, Policy};
 pub use request::spec::{LABEL_PREFIX, RunSpec};
 pub use request::types::*;
+pub use request::values::*;
 pub use run::result::*;

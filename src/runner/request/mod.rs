@@ -4,4 +4,5 @@ pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod spec;
 pub(crate) mod types;
+pub(crate) mod values;
 pub mod wire;

@@ -1,0 +1,259 @@
+//! Field values that JSON can spell in more than one way: byte sizes, octal modes, a string or a list, a map or a list.
+
+use crate::runner::request::wire::{Reader, Wire, kind_of};
+use schemars::JsonSchema;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A command line: one string to be split, or its words.
+#[derive(Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[schemars(untagged)]
+pub enum StringOrList {
+    /// To be split as a POSIX shell would.
+    Line(String),
+    /// Taken as it is.
+    Words(Vec<String>),
+}
+
+impl Wire for StringOrList {
+    const EXPECTED: &'static str = "a string or an array of strings";
+    fn take(value: Value, reader: &mut Reader) -> Option<Self> {
+        match value {
+            Value::String(line) => Some(Self::Line(line)),
+            Value::Array(_) => Vec::take(value, reader).map(Self::Words),
+            other => mismatch::<Self>(&other, reader),
+        }
+    }
+}
+
+/// The value of an environment variable; `None` removes the image's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EnvValue(pub Option<String>);
+
+impl JsonSchema for EnvValue {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EnvValue".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": ["string", "number", "boolean", "null"]})
+    }
+}
+
+impl Wire for EnvValue {
+    const EXPECTED: &'static str = "a string, a number, a boolean or null";
+    fn take(value: Value, reader: &mut Reader) -> Option<Self> {
+        match value {
+            Value::Null => Some(Self(None)),
+            Value::String(text) => Some(Self(Some(text))),
+            Value::Number(_) | Value::Bool(_) => Some(Self(Some(value.to_string()))),
+            other => mismatch::<Self>(&other, reader),
+        }
+    }
+}
+
+/// A number of bytes: an integer, or a string with a unit (`b`, `k`, `m`, `g`, `t`; powers of 1024).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl JsonSchema for ByteSize {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ByteSize".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?\\s*([bkmgtBKMGT]([iI]?[bB])?)?$"},
+        ]})
+    }
+}
+
+impl ByteSize {
+    /// Parses `512m`, `1.5g`, `2GiB`, `1048576`. Errors: not a number with a known unit, or too large.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().to_ascii_lowercase();
+        let split = text
+            .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+            .unwrap_or(text.len());
+        let (number, unit) = (&text[..split], text[split..].trim_start());
+        let factor = match unit {
+            "" | "b" => 1u64,
+            "k" | "kb" | "kib" => 1 << 10,
+            "m" | "mb" | "mib" => 1 << 20,
+            "g" | "gb" | "gib" => 1 << 30,
+            "t" | "tb" | "tib" => 1 << 40,
+            _ => return None,
+        };
+        if let Ok(whole) = number.parse::<u64>() {
+            return whole
+                .checked_mul(factor)
+                .filter(|bytes| *bytes <= i64::MAX as u64)
+                .map(Self);
+        }
+        let fraction: f64 = number.parse().ok()?;
+        let bytes = fraction * factor as f64;
+        (bytes.is_finite() && bytes < i64::MAX as f64).then_some(Self(bytes as u64))
+    }
+}
+
+impl Wire for ByteSize {
+    const EXPECTED: &'static str = "a number of bytes, or a string such as \"512m\"";
+    fn take(value: Value, reader: &mut Reader) -> Option<Self> {
+        let size = match &value {
+            Value::Number(n) => n
+                .as_u64()
+                .filter(|bytes| *bytes <= i64::MAX as u64)
+                .map(Self),
+            Value::String(text) => Self::parse(text),
+            _ => None,
+        };
+        size.or_else(|| mismatch::<Self>(&value, reader))
+    }
+}
+
+/// A file mode, sent as an octal string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OctalMode(pub u32);
+
+impl JsonSchema for OctalMode {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OctalMode".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "pattern": "^(0o)?[0-7]{1,5}$"})
+    }
+}
+
+impl Wire for OctalMode {
+    const EXPECTED: &'static str = "an octal string such as \"0755\"";
+    fn take(value: Value, reader: &mut Reader) -> Option<Self> {
+        let Value::String(text) = &value else {
+            let hint = if value.is_number() {
+                " (a number could be octal or decimal)"
+            } else {
+                ""
+            };
+            reader.fault(format!(
+                "expected {}, got {}{hint}",
+                Self::EXPECTED,
+                kind_of(&value)
+            ));
+            return None;
+        };
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        let sane =
+            (1..=5).contains(&digits.len()) && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        match u32::from_str_radix(digits, 8) {
+            Ok(mode) if sane && mode <= 0o1777 => Some(Self(mode)),
+            Ok(mode) if sane && mode <= 0o7777 => {
+                reader.fault("setuid and setgid bits are not allowed");
+                None
+            }
+            _ => {
+                reader.fault(format!("expected {}", Self::EXPECTED));
+                None
+            }
+        }
+    }
+}
+
+/// Temporary file systems: path to options.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tmpfs(pub Vec<(String, String)>);
+
+impl JsonSchema for Tmpfs {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Tmpfs".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        map_or_list_schema()
+    }
+}
+
+impl Wire for Tmpfs {
+    const EXPECTED: &'static str =
+        "an object of path to options, or an array of \"path[:options]\"";
+    fn take(value: Value, reader: &mut Reader) -> Option<Self> {
+        map_or_list::<Self>(value, reader).map(Self)
+    }
+}
+
+/// Extra `/etc/hosts` lines: host to address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtraHosts(pub Vec<(String, String)>);
+
+impl JsonSchema for ExtraHosts {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ExtraHosts".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        map_or_list_schema()
+    }
+}
+
+impl Wire for ExtraHosts {
+    const EXPECTED: &'static str = "an object of host to address, or an array of \"host:address\"";
+    fn take(value: Value, reader: &mut Reader) -> Option<Self> {
+        map_or_list::<Self>(value, reader).map(Self)
+    }
+}
+
+fn map_or_list_schema() -> schemars::Schema {
+    schemars::json_schema!({"anyOf": [
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        {"type": "array", "items": {"type": "string"}},
+    ]})
+}
+
+fn map_or_list<T: Wire>(value: Value, reader: &mut Reader) -> Option<Vec<(String, String)>> {
+    match value {
+        Value::Object(_) => BTreeMap::take(value, reader).map(|map| map.into_iter().collect()),
+        Value::Array(_) => {
+            let lines: Vec<String> = Vec::take(value, reader)?;
+            Some(
+                lines
+                    .into_iter()
+                    .map(|line| split_at_colon(&line))
+                    .collect(),
+            )
+        }
+        other => {
+            mismatch::<T>(&other, reader);
+            None
+        }
+    }
+}
+
+fn split_at_colon(line: &str) -> (String, String) {
+    match line.split_once(':') {
+        Some((left, right)) => (left.to_owned(), right.to_owned()),
+        None => (line.to_owned(), String::new()),
+    }
+}
+
+fn mismatch<T: Wire>(found: &Value, reader: &mut Reader) -> Option<T> {
+    reader.fault(format!("expected {}, got {}", T::EXPECTED, kind_of(found)));
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_sizes_are_read_as_docker_reads_them() {
+        for (text, bytes) in [
+            ("512m", Some(512 << 20)),
+            ("1.5g", Some(3 << 29)),
+            ("2GiB", Some(2 << 30)),
+            ("10 kb", Some(10 << 10)),
+            ("7", Some(7)),
+            ("m", None),
+            ("", None),
+            ("-1", None),
+            ("1x", None),
+            ("99999999999t", None),
+        ] {
+            assert_eq!(ByteSize::parse(text).map(|s| s.0), bytes, "{text}");
+        }
+    }
+}
