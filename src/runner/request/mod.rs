@@ -5,4 +5,5 @@ pub(crate) mod mounts;
 pub(crate) mod spec;
 pub(crate) mod types;
 pub(crate) mod values;
+pub(crate) mod volume;
 pub mod wire;

@@ -1,0 +1,189 @@
+//! From a typed request to a checked volume: every rule of the contract and of the policy, before any engine call.
+
+use crate::archive;
+use crate::docker::Labels;
+use crate::runner::ApiProfile;
+use crate::runner::error::Error;
+use crate::runner::policy::Policy;
+use crate::runner::request::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
+use crate::runner::request::spec::{Check, archive_limits};
+use crate::runner::request::types::VolumeRequest;
+use crate::runner::request::wire::{Reader, Wire};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A checked volume request.
+pub(crate) struct VolumeSpec {
+    pub(crate) name: String,
+    pub(crate) content: Content,
+    pub(crate) driver: String,
+    pub(crate) driver_opts: BTreeMap<String, String>,
+    pub(crate) labels: Labels,
+}
+
+pub(crate) enum Content {
+    Nothing,
+    Archive {
+        base64: String,
+        strip_components: usize,
+    },
+    Files(BTreeMap<String, String>),
+}
+
+impl VolumeSpec {
+    /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
+    pub(crate) fn from_json(
+        request: Value,
+        profile: ApiProfile,
+        policy: &Policy,
+    ) -> Result<Self, Error> {
+        let mut check = Check {
+            reader: Reader::new(profile.root),
+            forbidden: None,
+            policy,
+        };
+        let spec =
+            VolumeRequest::take(request, &mut check.reader).map(|request| check.volume(request));
+        match (spec, check.reader.is_clean(), check.forbidden) {
+            (Some(spec), true, None) => Ok(spec),
+            (Some(_), true, Some(forbidden)) => Err(forbidden),
+            _ => Err(Error::Invalid(check.reader.into_faults())),
+        }
+    }
+}
+
+impl Check<'_> {
+    fn volume(&mut self, request: VolumeRequest) -> VolumeSpec {
+        let name = self.volume_name(request.name);
+        // The engine takes an empty name for `local` too, so that the rules for `local` must hold for it.
+        let driver = request
+            .driver
+            .filter(|driver| !driver.is_empty())
+            .unwrap_or_else(|| "local".into());
+        let driver_opts = request.driver_opts.unwrap_or_default();
+        self.driver(&driver, &driver_opts);
+        VolumeSpec {
+            name,
+            content: self.volume_content(request.content, request.files, request.strip_components),
+            driver,
+            driver_opts,
+            labels: self.labels(request.labels.unwrap_or_default()),
+        }
+    }
+
+    fn volume_name(&mut self, name: Option<String>) -> String {
+        match name {
+            Some(name) if is_volume_name(&name) => {
+                if !self.policy.allowed_volumes.allow(&name) {
+                    let list = self.policy.allowed_volumes.describe();
+                    self.forbid(
+                        "volume_not_allowed",
+                        format!("this volume is not allowed here; allowed: {list}"),
+                    );
+                }
+                name
+            }
+            Some(_) => {
+                self.reader.fault_at("name", VOLUME_NAME_RULE);
+                String::new()
+            }
+            None => {
+                if self.reader.is_clean_at("name") {
+                    self.reader.fault_at("name", "required: the volume's name");
+                }
+                String::new()
+            }
+        }
+    }
+
+    fn volume_content(
+        &mut self,
+        content: Option<String>,
+        files: Option<BTreeMap<String, String>>,
+        strip_components: Option<u64>,
+    ) -> Content {
+        if strip_components.is_some() && content.is_none() {
+            self.reader
+                .fault_at("strip_components", "goes with content only");
+        }
+        match (content, files) {
+            (Some(_), Some(_)) => self
+                .reader
+                .fault_at("files", "give either content or files"),
+            (None, Some(files)) => {
+                self.reader
+                    .within("files", |reader| file_names(reader, &files));
+                return Content::Files(files);
+            }
+            (None, None) => {}
+            (Some(base64), None) => match self.archive(&base64, strip_components) {
+                Ok(strip_components) => {
+                    return Content::Archive {
+                        base64,
+                        strip_components,
+                    };
+                }
+                Err(error) => self.reader.fault_at("content", error.to_string()),
+            },
+        }
+        Content::Nothing
+    }
+
+    /// Checks an archive and says how many components to strip: one, when a single top-level directory holds it all.
+    fn archive(
+        &self,
+        base64: &str,
+        strip_components: Option<u64>,
+    ) -> Result<usize, archive::Error> {
+        let limits = archive_limits(self.policy.max_unpacked_bytes);
+        let automatic = match strip_components {
+            Some(_) => 0,
+            None => u64::from(archive::check_targz(base64, limits)?.shared_top.is_some()),
+        };
+        let strip = strip_components.unwrap_or(automatic).min(4096) as usize;
+        // Dropping components can make two names one.
+        archive::check_targz_stripped(base64, strip, limits)?;
+        Ok(strip)
+    }
+
+    /// A volume must not reach the host by its driver's options. `local` mounts whatever it is told to: only what
+    /// comes from memory or the network is free, a bind obeys the rule for host paths.
+    fn driver(&mut self, driver: &str, options: &BTreeMap<String, String>) {
+        const FREE_TYPES: [&str; 5] = ["tmpfs", "nfs", "nfs4", "cifs", "smb3"];
+        let value = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
+        let mount_options: Vec<&str> = value("o").split(',').map(str::trim).collect();
+        let binds = mount_options
+            .iter()
+            .any(|option| ["bind", "rbind", "move", "remount"].contains(option));
+        if driver == "local" {
+            let kind = value("type");
+            let host_type = !kind.is_empty() && !FREE_TYPES.contains(&kind);
+            let device = value("device");
+            let host_device = device.starts_with('/') && !device.starts_with("//");
+            if (binds || host_type || host_device)
+                && !(["", "none", "bind"].contains(&kind) && self.is_allowed(device))
+            {
+                self.forbid_host_options();
+            }
+            return;
+        }
+        if options
+            .values()
+            .any(|value| value.contains('/') && !self.is_allowed(value))
+        {
+            self.forbid_host_options();
+        }
+    }
+
+    fn is_allowed(&self, path: &str) -> bool {
+        path.starts_with('/')
+            && !path.split('/').any(|part| part == "..")
+            && self.policy.allows_host_path(path)
+    }
+
+    fn forbid_host_options(&mut self) {
+        let detail =
+            "these driver_opts reach the engine's host outside what the server allows".into();
+        self.forbid("host_path_not_allowed", detail);
+    }
+}
