@@ -8,6 +8,7 @@ pub(crate) mod output;
 pub(crate) mod pull;
 pub(crate) mod pull_error;
 pub(crate) mod result;
+pub(crate) mod shared_pull;
 pub(crate) mod stage;
 pub(crate) mod supervise;
 pub(crate) mod utf8_chunks;
