@@ -1,11 +1,11 @@
-//! A bounded first-in-first-out queue in front of a fixed number of slots.
+//! A counting semaphore for runs with a bounded first-in-first-out queue. A slot is the permit to run.
 
 use crate::cancel::Cancel;
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Lets at most so many runs go on at once, in order of arrival.
+/// Hands out a fixed number of slots in order of arrival. Clones share the queue.
 #[derive(Clone)]
 pub(crate) struct Admission {
     state: Arc<Mutex<State>>,
@@ -13,36 +13,37 @@ pub(crate) struct Admission {
 
 struct State {
     free: usize,
-    /// Slots taken beyond their number; they are not passed on.
-    owed: usize,
+    /// Slots given out beyond the fixed number ([`Admission::enter_anyway`]). While above zero, a dropped slot lowers it
+    /// and goes to no waiter.
+    excess: usize,
+    /// Most threads that may wait in [`Admission::enter`]. Callbacks are not counted.
     queue_length: usize,
     next_ticket: u64,
-    waiting: VecDeque<Waiting>,
+    waiters: VecDeque<Waiter>,
     is_closed: bool,
 }
 
-struct Waiting {
+struct Waiter {
     ticket: u64,
-    place: Place,
+    notify: Notify,
 }
 
-/// How one who waits hears that it is their turn.
-enum Place {
-    /// In a thread that waits, of which there are few.
-    Caller(Sender<Turn>),
-    /// By this call, which must not block; there may be many.
-    Later(Box<dyn FnOnce(Slot) + Send>),
+/// How a waiter receives its slot.
+enum Notify {
+    /// Through a channel on which a thread blocks.
+    Thread(Sender<Update>),
+    /// By this call, which must not block.
+    Callback(Box<dyn FnOnce(Slot) + Send>),
 }
 
-/// News for one who waits.
-enum Turn {
-    /// A slot is theirs.
-    Now(Slot),
-    /// They moved up: so many are before them.
-    Behind(usize),
+/// What a blocked thread receives.
+enum Update {
+    Admitted(Slot),
+    /// The number of waiters ahead of it, after it has moved up.
+    Position(usize),
 }
 
-/// The right to run. Dropping it lets the next one in.
+/// The permit to run. Dropping it passes it to the first waiter.
 pub(crate) struct Slot {
     admission: Admission,
 }
@@ -52,7 +53,7 @@ pub(crate) struct Slot {
 pub(crate) enum Refused {
     /// The queue is full.
     Full,
-    /// The caller left while waiting.
+    /// The caller's `cancel` fired while it waited.
     Cancelled,
 }
 
@@ -60,10 +61,10 @@ impl Admission {
     pub(crate) fn new(slots: usize, queue_length: usize) -> Self {
         let state = State {
             free: slots.max(1),
-            owed: 0,
+            excess: 0,
             queue_length,
             next_ticket: 0,
-            waiting: VecDeque::new(),
+            waiters: VecDeque::new(),
             is_closed: false,
         };
         Self {
@@ -71,13 +72,14 @@ impl Admission {
         }
     }
 
-    /// Waits for a slot; `position` hears how many are before the caller, whenever that changes.
+    /// Blocks until a slot is free or `cancel` fires. Calls `position` with the number of waiters ahead, first when the
+    /// caller is queued and then whenever it changes. Fails at once when the queue is full.
     pub(crate) fn enter(
         &self,
         cancel: &Cancel,
         position: &mut dyn FnMut(usize),
     ) -> Result<Slot, Refused> {
-        let (ticket, turns, behind) = {
+        let (ticket, updates, ahead) = {
             let mut state = self.lock();
             if state.free > 0 {
                 state.free -= 1;
@@ -85,37 +87,38 @@ impl Admission {
                     admission: self.clone(),
                 });
             }
-            let callers = |waiting: &&Waiting| matches!(waiting.place, Place::Caller(_));
-            if state.waiting.iter().filter(callers).count() >= state.queue_length {
+            let is_thread = |waiter: &&Waiter| matches!(waiter.notify, Notify::Thread(_));
+            if state.waiters.iter().filter(is_thread).count() >= state.queue_length {
                 return Err(Refused::Full);
             }
             let ticket = state.next_ticket;
             state.next_ticket += 1;
-            // Unbounded, so that telling never blocks who leaves; it holds at most one word per run ahead.
-            let (turn, turns) = unbounded();
-            let behind = state.waiting.len();
-            let place = Place::Caller(turn);
-            state.waiting.push_back(Waiting { ticket, place });
-            (ticket, turns, behind)
+            // Unbounded, so that sending never blocks. It holds at most one update per run ahead.
+            let (sender, updates) = unbounded();
+            let ahead = state.waiters.len();
+            let notify = Notify::Thread(sender);
+            state.waiters.push_back(Waiter { ticket, notify });
+            (ticket, updates, ahead)
         };
-        position(behind);
-        self.wait(ticket, &turns, cancel, position)
+        position(ahead);
+        self.wait(ticket, &updates, cancel, position)
     }
 
-    /// Calls back with a slot when it is their turn, perhaps at once; but first, quickly, with the ticket and with how many
-    /// are before it.
+    /// Queues without blocking. Calls `placed(ticket, ahead)`, then `turn(slot)` when a slot is free, possibly before
+    /// returning. `placed` runs under the lock and must be quick. Neither the queue's length nor a cancel limits it; see
+    /// [`Admission::leave`].
     pub(crate) fn enter_later(
         &self,
         turn: Box<dyn FnOnce(Slot) + Send>,
         placed: &dyn Fn(u64, usize),
     ) {
         let mut state = self.lock();
-        let (ticket, before) = (state.next_ticket, state.waiting.len());
+        let (ticket, ahead) = (state.next_ticket, state.waiters.len());
         state.next_ticket += 1;
-        placed(ticket, before);
+        placed(ticket, ahead);
         if state.free == 0 {
-            let place = Place::Later(turn);
-            state.waiting.push_back(Waiting { ticket, place });
+            let notify = Notify::Callback(turn);
+            state.waiters.push_back(Waiter { ticket, notify });
             return;
         }
         state.free -= 1;
@@ -125,24 +128,24 @@ impl Admission {
         });
     }
 
-    /// A slot for a run that goes on already, whether one is free or not.
+    /// Returns a slot at once, for a run that is running already, even if none is free.
     pub(crate) fn enter_anyway(&self) -> Slot {
         let mut state = self.lock();
         match state.free.checked_sub(1) {
             Some(free) => state.free = free,
-            None => state.owed += 1,
+            None => state.excess += 1,
         }
         Slot {
             admission: self.clone(),
         }
     }
 
-    /// Leaves the queue. False: it is not in it any more.
+    /// Removes a waiter from the queue. False: the ticket is no longer queued.
     pub(crate) fn leave(&self, ticket: u64) -> bool {
         self.lock().leave(ticket)
     }
 
-    /// From here on a slot is not passed on, so that nobody's turn comes any more.
+    /// From here on no waiter receives a slot.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
     }
@@ -150,31 +153,31 @@ impl Admission {
     fn wait(
         &self,
         ticket: u64,
-        turns: &Receiver<Turn>,
+        updates: &Receiver<Update>,
         cancel: &Cancel,
         position: &mut dyn FnMut(usize),
     ) -> Result<Slot, Refused> {
         loop {
             select! {
-                recv(turns) -> turn => match turn {
-                    Ok(Turn::Now(slot)) => return Ok(slot),
-                    Ok(Turn::Behind(count)) => position(count),
+                recv(updates) -> update => match update {
+                    Ok(Update::Admitted(slot)) => return Ok(slot),
+                    Ok(Update::Position(ahead)) => position(ahead),
                     Err(_) => return Err(Refused::Cancelled),
                 },
                 recv(cancel.done()) -> _ => {
                     self.lock().leave(ticket);
-                    // The slot may have come in the meantime: dropping it here passes it on.
-                    drop(turns.try_iter().collect::<Vec<_>>());
+                    // A slot that arrived in the meantime is passed on by this drop.
+                    drop(updates.try_iter().collect::<Vec<_>>());
                     return Err(Refused::Cancelled);
                 }
             }
         }
     }
 
-    /// Free slots and the number of those who wait.
+    /// The number of free slots, and of waiters.
     pub(crate) fn occupancy(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.free, state.waiting.len())
+        (state.free, state.waiters.len())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -183,30 +186,31 @@ impl Admission {
 }
 
 impl State {
-    fn next(&mut self) -> Option<Waiting> {
+    fn next(&mut self) -> Option<Waiter> {
         match self.is_closed {
             true => None,
-            false => self.waiting.pop_front(),
+            false => self.waiters.pop_front(),
         }
     }
 
     fn leave(&mut self, ticket: u64) -> bool {
-        let Some(place) = self
-            .waiting
+        let Some(index) = self
+            .waiters
             .iter()
-            .position(|waiting| waiting.ticket == ticket)
+            .position(|waiter| waiter.ticket == ticket)
         else {
             return false;
         };
-        self.waiting.remove(place);
-        self.tell_positions(place);
+        self.waiters.remove(index);
+        self.send_positions(index);
         true
     }
 
-    fn tell_positions(&self, from: usize) {
-        for (before, waiting) in self.waiting.iter().enumerate().skip(from) {
-            if let Place::Caller(turn) = &waiting.place {
-                let _ = turn.send(Turn::Behind(before));
+    /// Sends their positions to all waiters from index `from` on.
+    fn send_positions(&self, from: usize) {
+        for (ahead, waiter) in self.waiters.iter().enumerate().skip(from) {
+            if let Notify::Thread(updates) = &waiter.notify {
+                let _ = updates.send(Update::Position(ahead));
             }
         }
     }
@@ -215,23 +219,23 @@ impl State {
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.admission.lock();
-        if state.owed > 0 {
-            state.owed -= 1;
+        if state.excess > 0 {
+            state.excess -= 1;
             return;
         }
         let Some(next) = state.next() else {
             state.free += 1;
             return;
         };
-        state.tell_positions(0);
+        state.send_positions(0);
         drop(state);
         let slot = Slot {
             admission: self.admission.clone(),
         };
-        match next.place {
-            // If the next one left just now, the returned slot's own drop passes it on.
-            Place::Caller(turn) => drop(turn.send(Turn::Now(slot))),
-            Place::Later(turn) => turn(slot),
+        match next.notify {
+            // If the receiver is gone, `send` returns the slot, whose own drop passes it on.
+            Notify::Thread(updates) => drop(updates.send(Update::Admitted(slot))),
+            Notify::Callback(turn) => turn(slot),
         }
     }
 }
@@ -271,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_at_once_and_one_who_leaves_makes_room() {
+    fn a_full_queue_refuses_at_once_and_a_cancelled_waiter_leaves_it() {
         let admission = Admission::new(1, 1);
         let slot = admission.enter(&Cancel::new(), &mut |_| {}).ok();
         let cancel = Cancel::new();
@@ -297,13 +301,13 @@ mod tests {
     }
 
     #[test]
-    fn once_it_is_closed_nobodys_turn_comes_however_many_wait() {
+    fn after_close_no_waiter_receives_a_slot() {
         let admission = Admission::new(1, 8);
         let first = admission.enter(&Cancel::new(), &mut |_| {}).ok();
         let (turn, turns) = mpsc::channel();
         for _ in 0..20_000 {
             let turn = turn.clone();
-            // As at a shutdown: nobody takes the slot, which is dropped where it is offered.
+            // As at a shutdown: the callback drops the slot.
             let refuse = move |slot| drop((turn.send(()), slot));
             admission.enter_later(Box::new(refuse), &|_, _| {});
         }

@@ -1,10 +1,10 @@
-//! Keeps a bounded part of an endless stream: its first and its last half.
+//! Keeps a bounded part of an output stream of any length: its first and its last bytes, half the limit each.
 
 use crate::archive;
 use crate::runner::Encoding;
 use std::collections::VecDeque;
 
-/// What is kept of one stream.
+/// Collects one stream. Holds at most the limit in memory.
 #[derive(Debug)]
 pub(crate) struct Capture {
     head: Vec<u8>,
@@ -14,15 +14,16 @@ pub(crate) struct Capture {
     total: u64,
 }
 
-/// A stream as it is answered.
+/// A collected stream, encoded for the answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Captured {
     pub(crate) text: String,
+    /// Number of bytes left out between the two halves; `None`: nothing was left out.
     pub(crate) omitted_bytes: Option<u64>,
 }
 
 impl Capture {
-    /// Keeps at most `limit_bytes`.
+    /// A capture of at most `limit_bytes`.
     pub(crate) fn new(limit_bytes: u64) -> Self {
         let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
         let head_bytes = limit - limit / 2;
@@ -49,14 +50,14 @@ impl Capture {
         let (mut kept, mut tail) = (self.head, self.tail);
         let is_cut = self.total > (kept.len() + tail.len()) as u64;
         if is_cut && encoding == Encoding::Utf8 {
-            // The halves of two different characters could make a third one that was never printed.
-            kept.truncate(kept.len() - cut_character(&kept));
-            let stray = tail
+            // Otherwise parts of two different characters could join to one that was never printed.
+            kept.truncate(kept.len() - incomplete_tail(&kept));
+            let orphans = tail
                 .iter()
                 .take(3)
                 .take_while(|byte| is_continuation(**byte));
-            let stray = stray.count();
-            tail.drain(..stray);
+            let orphans = orphans.count();
+            tail.drain(..orphans);
         }
         let (front, back) = tail.as_slices();
         kept.extend_from_slice(front);
@@ -73,8 +74,8 @@ impl Capture {
     }
 }
 
-/// How many bytes at the end are the beginning of a character whose rest is missing.
-fn cut_character(bytes: &[u8]) -> usize {
+/// Number of bytes at the end that begin a UTF-8 character but do not complete it.
+fn incomplete_tail(bytes: &[u8]) -> usize {
     let lead = bytes
         .iter()
         .rev()
@@ -100,7 +101,7 @@ fn is_continuation(byte: u8) -> bool {
     byte & 0b1100_0000 == 0b1000_0000
 }
 
-/// Valid UTF-8, the usual case, is not copied.
+/// As `String::from_utf8_lossy`, but without a copy when the bytes are valid UTF-8, the usual case.
 fn lossy(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_is_kept_whole_or_left_out() {
+    fn a_character_at_the_cut_is_kept_complete_or_left_out() {
         let mut capture = Capture::new(8);
         // Kept: the first and the last four of 13 bytes, each cutting a character.
         capture.push("aé€bb€é".as_bytes());
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_nothing_keeps_nothing() {
+    fn a_limit_of_zero_keeps_nothing() {
         let mut capture = Capture::new(0);
         capture.push(b"abc");
         assert_eq!(

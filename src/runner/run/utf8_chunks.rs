@@ -1,13 +1,14 @@
-//! Cuts a stream of bytes into pieces that never end within a character.
+//! Re-chunks a stream of bytes so that no chunk ends within a UTF-8 character.
 
-/// Holds back the beginning of a character until the rest of it has come.
+/// Holds back an incomplete character at the end of a piece until the next piece completes it.
 #[derive(Debug, Default)]
 pub(crate) struct Utf8Chunks {
     held: Vec<u8>,
 }
 
 impl Utf8Chunks {
-    /// What can be passed on now; empty while a character is incomplete. Bytes that are not UTF-8 pass at once.
+    /// Returns the held bytes and `piece`, without an incomplete character at the end, which is held. May return nothing.
+    /// Bytes that are not UTF-8 are not held.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.held);
         bytes.extend_from_slice(piece);
@@ -15,13 +16,13 @@ impl Utf8Chunks {
         bytes
     }
 
-    /// What never became a character.
+    /// The bytes of a character that was never completed.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.held
     }
 }
 
-/// How many bytes at the end may still become a character: at most 3.
+/// Number of bytes at the end that more bytes could complete to a character: at most 3.
 fn incomplete_tail(bytes: &[u8]) -> usize {
     let start = bytes.len().saturating_sub(3);
     let Some(lead) = (start..bytes.len())
@@ -30,7 +31,7 @@ fn incomplete_tail(bytes: &[u8]) -> usize {
     else {
         return 0;
     };
-    // `None`: more bytes could complete what stands there.
+    // `error_len` is `None` where the input ends within a character.
     match std::str::from_utf8(&bytes[lead..]) {
         Err(error) if error.valid_up_to() == 0 && error.error_len().is_none() => bytes.len() - lead,
         _ => 0,
@@ -42,31 +43,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn however_the_stream_is_cut_no_piece_ends_within_a_character() {
+    fn no_chunk_ends_within_a_character() {
         let text = "aé€😀z";
         for size in 1..=text.len() {
-            let mut whole = Utf8Chunks::default();
+            let mut chunks = Utf8Chunks::default();
             let mut passed = String::new();
             for piece in text.as_bytes().chunks(size) {
-                let piece = String::from_utf8(whole.push(piece));
+                let piece = String::from_utf8(chunks.push(piece));
                 assert!(piece.is_ok(), "{size}");
                 passed += &piece.unwrap_or_default();
             }
-            assert_eq!((passed.as_str(), whole.finish().len()), (text, 0), "{size}");
+            assert_eq!(
+                (passed.as_str(), chunks.finish().len()),
+                (text, 0),
+                "{size}"
+            );
         }
     }
 
     #[test]
-    fn bytes_that_are_no_characters_all_pass_in_order() {
+    fn bytes_that_are_not_utf8_all_pass_in_order() {
         let bytes = b"\xff\x80\xf0\x9f\x98a\xe2\x82\xc3";
         for size in 1..=bytes.len() {
-            let mut whole = Utf8Chunks::default();
+            let mut chunks = Utf8Chunks::default();
             let mut passed = Vec::new();
             for piece in bytes.chunks(size) {
-                passed.extend(whole.push(piece));
-                assert!(whole.held.len() <= 3, "{size}");
+                passed.extend(chunks.push(piece));
+                assert!(chunks.held.len() <= 3, "{size}");
             }
-            passed.extend(whole.finish());
+            passed.extend(chunks.finish());
             assert_eq!(passed, bytes, "{size}");
         }
     }
