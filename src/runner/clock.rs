@@ -1,8 +1,8 @@
-//! Points in time as they are told: milliseconds since 1970 inside, RFC 3339 in UTC outside.
+//! Wall-clock timestamps: milliseconds since the Unix epoch inside, RFC 3339 in UTC outside.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A point in time, in milliseconds since 1970.
+/// A point in time, in milliseconds since the Unix epoch. Displays as RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(pub(crate) u64);
 
@@ -16,7 +16,7 @@ impl Moment {
         }))
     }
 
-    /// How long after `earlier` this is; nothing if it is before.
+    /// The time from `earlier` to this; zero if this is before `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -35,7 +35,8 @@ impl std::fmt::Display for Moment {
     }
 }
 
-/// The date of a day, counted from 1970-01-01, in the Gregorian calendar whose years begin in March.
+/// Year, month and day of a number of days since 1970-01-01 (Gregorian). Counts in years that begin in March, so that the
+/// leap day is the last of its year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_told_in_utc() {
+    fn moments_display_as_rfc_3339_in_utc() {
         for (millis, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_399_999, "2000-02-28T23:59:59.999Z"),

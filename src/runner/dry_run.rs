@@ -1,4 +1,4 @@
-//! What a run would do, told and not done: no call of the engine is made here, and no secret is shown.
+//! The plan of a dry run: what a run would do. Makes no engine call and shows no secret.
 
 use crate::runner::facade::Inner;
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
@@ -9,11 +9,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-/// What stands where a secret would.
+/// Replaces the values of environment variables.
 const REDACTED: &str = "<redacted>";
-/// What stands where the engine would keep staged content.
+/// Replaces the staging volume's path on the engine's host.
 const STAGE: &str = "<stage>";
-/// What stands where the run's id would.
+/// Replaces the run's id.
 const RUN: &str = "<run id>";
 
 /// What a checked request would do: defaults filled in, secrets left out.
@@ -62,6 +62,7 @@ pub struct PlannedVolume {
 }
 
 impl Inner {
+    /// The plan of a checked request.
     pub(crate) fn plan(&self, spec: &RunSpec) -> RunPlan {
         let labels = self.identity.labels(RUN, spec.timeout + OBJECT_SLACK);
         let mut container = container_config::container(spec, Some(STAGE), labels);
@@ -83,7 +84,7 @@ impl Inner {
     }
 }
 
-/// A variable that is only removed has a name and no value.
+/// Hides the value. A variable that the request removes has no value and stays as it is.
 fn redact(variable: &mut String) {
     if let Some((name, _)) = variable.split_once('=') {
         *variable = format!("{name}={REDACTED}");

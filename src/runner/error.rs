@@ -1,19 +1,20 @@
-//! Why a run or a volume call could not be answered: our failure or the caller's, never the container's.
+//! The error of every operation of the runner: the request's fault, the engine's or the server's. How the container ended
+//! is never an error but part of the result.
 
 use crate::docker;
 use crate::problem::Fault;
 use std::fmt;
 
-/// Why there is no result.
+/// Why an operation has no result.
 #[derive(Clone, Debug)]
 pub enum Error {
-    /// The request is wrong; every fault that was found.
+    /// The request is invalid. Has every fault that was found.
     Invalid(Vec<Fault>),
     /// The server's policy does not allow it; `code` names the rule.
     Forbidden {
-        /// A stable word, such as `image_not_allowed`.
+        /// A stable code, such as `image_not_allowed`.
         code: &'static str,
-        /// What is not allowed, and what would be.
+        /// What is not allowed, and what is.
         detail: String,
     },
     /// Every slot is taken and the queue is full.
@@ -23,11 +24,11 @@ pub enum Error {
     },
     /// The server is stopping.
     ShuttingDown,
-    /// The engine does not take the image's name for one.
+    /// The engine cannot parse the image reference.
     InvalidReference(String),
-    /// The engine does not have the image, or the registry does not know it.
+    /// The engine does not have the image and may not pull it, or the registry does not have it.
     ImageNotFound(String),
-    /// The registry refused the credentials, or wants some.
+    /// The registry refused the credentials, or requires some.
     RegistryDenied(String),
     /// The registry cannot be reached or failed.
     RegistryUnreachable(String),
@@ -38,25 +39,25 @@ pub enum Error {
     },
     /// The container cannot start because of what was asked: no such executable, unknown user, …
     StartFailed(String),
-    /// There is no such thing; `code` names its kind.
+    /// The object does not exist; `code` names its kind.
     NotFound {
-        /// Such as `volume_not_found`.
+        /// A stable code, such as `volume_not_found`.
         code: &'static str,
-        /// What was looked for.
+        /// What was not found.
         detail: String,
     },
-    /// It exists already and is not ours, or is in use.
+    /// The object exists already and was not created by this service, or is in use.
     Conflict {
-        /// Such as `volume_in_use`.
+        /// A stable code, such as `volume_in_use`.
         code: &'static str,
-        /// What stands in the way.
+        /// What conflicts.
         detail: String,
     },
-    /// What was asked for is larger than the server's limit.
+    /// The requested content is larger than the server's limit.
     TooLarge(String),
-    /// This process is at a limit of its own, such as its number of threads.
+    /// This process has reached a limit of its own, such as its number of threads.
     Overloaded(String),
-    /// The engine failed or misbehaved.
+    /// The engine failed, or sent an answer that makes no sense.
     Engine(String),
     /// The engine cannot be reached.
     EngineUnreachable(String),

@@ -1,41 +1,41 @@
-//! What the server's owner allows: defaults, maxima and allow-lists. Pure; `config` fills it.
+//! What the server's operator allows: defaults, maxima and allow-lists. Pure; `config` fills it.
 
 use std::time::Duration;
 
 /// The rules every run and volume is checked against.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Time limit of a run that names none.
+    /// Time limit of a run that requests none.
     pub default_timeout: Duration,
-    /// Longest time limit a run may ask for.
+    /// Longest time limit that a run may request.
     pub max_timeout: Duration,
-    /// Memory limit of a run that names none, in bytes.
+    /// Memory limit of a run that requests none, in bytes.
     pub default_memory_bytes: u64,
-    /// Largest memory limit a run may ask for, in bytes.
+    /// Largest memory limit that a run may request, in bytes. `None`: no maximum.
     pub max_memory_bytes: Option<u64>,
-    /// Largest CPU limit; also what a run gets that names none.
+    /// Largest CPU limit that a run may request, and the limit of a run that requests none. `None`: no limit.
     pub max_cpus: Option<f64>,
-    /// Process limit of a run that names none.
+    /// Process limit of a run that requests none.
     pub default_pids_limit: u64,
-    /// Largest process limit a run may ask for.
+    /// Largest process limit that a run may request. `None`: no maximum.
     pub max_pids_limit: Option<u64>,
-    /// Bytes kept of each output stream of a run that names no number.
+    /// Bytes kept of each of stdout and stderr for a run that requests no number.
     pub default_output_bytes: u64,
-    /// Most bytes a run may ask to keep.
+    /// Most bytes of each stream that a run may request to keep.
     pub max_output_bytes: u64,
-    /// Most bytes that an archive may unpack to, on the way in.
+    /// Most bytes that one archive in a request may unpack to.
     pub max_unpacked_bytes: u64,
-    /// Most bytes read back from one volume.
+    /// Most bytes read back in one run, from all its volumes together; also in one read of a named volume.
     pub max_collect_bytes: u64,
-    /// Image references that may run.
+    /// Image references that runs may use.
     pub allowed_images: Globs,
     /// Named volumes that may be mounted or written.
     pub allowed_volumes: Globs,
-    /// Prefixes of host paths that may be mounted.
+    /// Host paths that may be mounted, with everything below them.
     pub allowed_host_paths: Vec<String>,
-    /// Networks a run may join.
+    /// Networks that a run may join. `*` does not include `host` and `container:…`; see [`Globs::allow_by_name`].
     pub allowed_networks: Globs,
-    /// OCI runtimes a run may name.
+    /// OCI runtimes that a run may request.
     pub allowed_runtimes: Globs,
 }
 
@@ -63,7 +63,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Whether a (normalized, absolute) host path is one of the allowed prefixes or below one.
+    /// Whether a (normalized, absolute) host path is one of the allowed paths or below one.
     pub fn allows_host_path(&self, path: &str) -> bool {
         self.allowed_host_paths.iter().any(|prefix| {
             let prefix = prefix.trim_end_matches('/');
@@ -75,12 +75,12 @@ impl Policy {
     }
 }
 
-/// A list of patterns in which `*` stands for any text.
+/// A list of patterns in which `*` matches any text, slashes and the empty text included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Globs(Vec<String>);
 
 impl Globs {
-    /// Parses a comma separated list; white space around an item is dropped.
+    /// Parses a comma separated list. Drops white space around items, and empty items.
     pub fn parse(list: &str) -> Self {
         Self(
             list.split(',')
@@ -91,7 +91,7 @@ impl Globs {
         )
     }
 
-    /// Whether any pattern matches the whole text.
+    /// Whether any pattern matches the complete text.
     pub fn allow(&self, text: &str) -> bool {
         self.0
             .iter()
@@ -103,13 +103,13 @@ impl Globs {
         &self.0
     }
 
-    /// Whether a pattern allows the text that is as particular as the text: one that begins as `prefix` does.
+    /// As [`Globs::allow`], but only patterns that start with `prefix` count: `*` does not match `host` here.
     pub fn allow_by_name(&self, prefix: &str, text: &str) -> bool {
         let mut named = self.0.iter().filter(|pattern| pattern.starts_with(prefix));
         named.any(|pattern| glob_matches(pattern.as_bytes(), text.as_bytes()))
     }
 
-    /// The list, as it may be shown to a caller.
+    /// The list for an error message; `none` if it is empty.
     pub fn describe(&self) -> String {
         if self.0.is_empty() {
             "none".into()
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn globs_match_whole_texts_only() {
+    fn a_glob_matches_the_complete_text_only() {
         for (patterns, text, allowed) in [
             ("*", "alpine", true),
             ("alpine", "alpine:latest", false),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_for_everything_does_not_name_anything() {
+    fn allow_by_name_ignores_patterns_without_the_prefix() {
         for (patterns, prefix, text, allowed) in [
             ("*", "host", "host", false),
             ("*, host", "host", "host", true),

@@ -1,4 +1,4 @@
-//! Reads back, after the container ended, what the caller asked for.
+//! Reads the volumes that the caller asked for back from the engine, after the container has ended.
 
 use crate::archive::{self, Collected};
 use crate::docker::container::PathStat;
@@ -9,26 +9,27 @@ use crate::runner::{CollectedVolume, Error};
 use std::collections::BTreeMap;
 use std::io::Read;
 
-/// What came back, by path, and what could not.
+/// The outcome of a collection. `volumes` is keyed by path; `None`: the run left nothing there.
 #[derive(Default)]
 pub(crate) struct Collection {
     pub(crate) volumes: BTreeMap<String, Option<CollectedVolume>>,
     pub(crate) warnings: Vec<String>,
 }
 
-/// Where to read from.
+/// Everything that a collection reads from, and its limit.
 pub(crate) struct Sources<'a> {
     pub(crate) stage: &'a Stage,
     pub(crate) staged: Option<&'a Staged>,
-    /// The container that ran.
+    /// Id of the container that ran.
     pub(crate) container: &'a str,
+    /// Id of the run.
     pub(crate) run: &'a str,
-    /// Most bytes to read back, of all mounts together.
+    /// Most bytes to read back from all mounts together.
     pub(crate) limit_bytes: u64,
 }
 
 impl Sources<'_> {
-    /// Every mount that asks for a response.
+    /// Collects every mount that asks for a response. A mount over the limit is answered with a reason instead of content.
     pub(crate) fn collect(mut self, mounts: &[MountSpec]) -> Result<Collection, Error> {
         let mut collection = Collection::default();
         for (index, mount) in mounts
@@ -36,17 +37,17 @@ impl Sources<'_> {
             .enumerate()
             .filter(|(_, mount)| mount.response)
         {
-            let volume = self.one(index, mount, &mut collection.warnings)?;
-            let held = volume.as_ref().and_then(|volume| volume.content.as_ref());
-            // All of them are held until the answer is out, so that all share one limit.
-            let held_bytes = held.map_or(0, |base64| base64.len() as u64 / 4 * 3);
+            let volume = self.collect_mount(index, mount, &mut collection.warnings)?;
+            let content = volume.as_ref().and_then(|volume| volume.content.as_ref());
+            // All contents stay in memory until the answer is sent, so they share one limit.
+            let held_bytes = content.map_or(0, |base64| base64.len() as u64 / 4 * 3);
             self.limit_bytes = self.limit_bytes.saturating_sub(held_bytes);
             collection.volumes.insert(mount.key.clone(), volume);
         }
         Ok(collection)
     }
 
-    fn one(
+    fn collect_mount(
         &self,
         index: usize,
         mount: &MountSpec,
@@ -55,15 +56,15 @@ impl Sources<'_> {
         let client = &self.stage.client;
         match (&mount.source, self.staged) {
             (MountSource::CollectedFile, _) => {
-                self.file(client, self.container, &mount.target, warnings)
+                self.collect_file(client, self.container, &mount.target, warnings)
             }
             (MountSource::File { .. }, Some(staged)) => {
                 let (helper, path) = staged.item(index);
-                self.file(client, helper, &path, warnings)
+                self.collect_file(client, helper, &path, warnings)
             }
             (MountSource::Archive(_) | MountSource::Files(_), Some(staged)) => {
                 let (helper, path) = staged.item(index);
-                self.directory(client.archive_get(helper, &path), &mount.key, warnings)
+                self.collect_directory(client.archive_get(helper, &path), &mount.key, warnings)
             }
             (MountSource::Named(name), _) => {
                 let helper_name = format!("oneoff-{}-read{index}", self.run);
@@ -71,13 +72,13 @@ impl Sources<'_> {
                 let helper = self
                     .stage
                     .helper(&helper_name, labels, reading_mount(name))?;
-                self.directory(client.archive_get(helper.id(), STAGE), &mount.key, warnings)
+                self.collect_directory(client.archive_get(helper.id(), STAGE), &mount.key, warnings)
             }
             _ => Ok(None),
         }
     }
 
-    fn file(
+    fn collect_file(
         &self,
         client: &Client,
         container: &str,
@@ -95,11 +96,11 @@ impl Sources<'_> {
                 warnings.push(format!("{path}: is a {kind} after the run, not a file"));
                 Ok(None)
             }
-            Err(error) => uncollected("file", error),
+            Err(error) => without_content("file", error),
         }
     }
 
-    fn directory(
+    fn collect_directory(
         &self,
         tar: Result<Box<dyn Read + Send>, docker::Error>,
         key: &str,
@@ -120,12 +121,12 @@ impl Sources<'_> {
                 );
                 Ok(Some(volume("directory", collected.content)))
             }
-            Err(error) => uncollected("directory", error),
+            Err(error) => without_content("directory", error),
         }
     }
 }
 
-/// The mount of a helper through which a named volume is read.
+/// The read-only mount of a named volume in a helper container that reads it.
 pub(crate) fn reading_mount(volume: &str) -> Mount {
     Mount {
         kind: "volume".into(),
@@ -136,7 +137,7 @@ pub(crate) fn reading_mount(volume: &str) -> Mount {
     }
 }
 
-/// The parents of `path` that the container's root file system lacks, outermost first.
+/// The parent directories of `path` that do not exist in the container, outermost first.
 pub(crate) fn missing_parents(
     client: &Client,
     container: &str,
@@ -165,7 +166,8 @@ fn volume(kind: &'static str, content: String) -> CollectedVolume {
     }
 }
 
-fn uncollected(
+/// The volume without content if it is over the limit; any other error fails the run.
+fn without_content(
     kind: &'static str,
     error: archive::Error,
 ) -> Result<Option<CollectedVolume>, Error> {
@@ -181,7 +183,7 @@ fn uncollected(
     }
 }
 
-/// The engine says 500 where a parent of the path is a file.
+/// Whether the path does not exist. The engine answers 500 instead of 404 when a parent of it is a file.
 fn is_absent(error: &docker::Error) -> bool {
     match error {
         docker::Error::Status { status: 404, .. } => true,

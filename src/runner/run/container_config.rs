@@ -1,4 +1,5 @@
-//! What the engine is asked to create for a run. Pure: no call is made here.
+//! The container that the engine is asked to create for a run, and what follows from its image: owner of staged content,
+//! digest. Pure: makes no engine call.
 
 use crate::archive::UidGid;
 use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
@@ -6,11 +7,15 @@ use crate::runner::RunSpec;
 use crate::runner::request::mounts::{Access, MountSource};
 use crate::runner::run::stage::staged_mount;
 
-/// The body of `POST /containers/create`: what was asked for, hardened. The image is for the caller to say. `stage` is
-/// where the engine keeps what is staged.
-pub(crate) fn container(spec: &RunSpec, stage: Option<&str>, ours: Labels) -> ContainerCreate {
+/// The body of `POST /containers/create`: the request's settings plus the service's hardening. Leaves `image` empty; the
+/// caller sets it. `stage` is the staging volume's path on the engine's host.
+pub(crate) fn container(
+    spec: &RunSpec,
+    stage: Option<&str>,
+    service_labels: Labels,
+) -> ContainerCreate {
     let mut labels = spec.labels.clone();
-    labels.extend(ours);
+    labels.extend(service_labels);
     let feeds_stdin = spec.stdin.is_some();
     ContainerCreate {
         cmd: spec.command.clone().filter(|words| !words.is_empty()),
@@ -25,7 +30,7 @@ pub(crate) fn container(spec: &RunSpec, stage: Option<&str>, ours: Labels) -> Co
         attach_stderr: true,
         open_stdin: feeds_stdin,
         stdin_once: feeds_stdin,
-        // With network `none`, this halves the time to start.
+        // With network `none`, this halves the start time.
         network_disabled: spec.network == "none",
         host_config: host_config(spec, stage),
         ..ContainerCreate::default()
@@ -55,8 +60,8 @@ fn host_config(spec: &RunSpec, stage: Option<&str>) -> HostConfig {
     }
 }
 
-/// We read the output ourselves; the engine need not keep a copy on its disk, except for the server that adopts the run.
-/// `local` keeps every byte as it is, which `json-file` does not.
+/// No log on the engine's disk for an attached run, whose output is read while it runs. A detached run has one, from which
+/// a later process can resume it: `local`, because `json-file` does not preserve bytes that are not UTF-8.
 fn log_config(spec: &RunSpec) -> LogConfig {
     const FILE_BYTES: u64 = 20 << 20;
     if !spec.is_detached {
@@ -98,12 +103,12 @@ fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {
     spec.mounts.iter().enumerate().filter_map(mount).collect()
 }
 
-/// The user a run will have, as the request or else the image says.
+/// The user of the run: the request's, else the image's. May be empty, which means root.
 pub(crate) fn user<'a>(spec: &'a RunSpec, image: &'a ImageInspect) -> &'a str {
     spec.user.as_deref().unwrap_or(&image.config.user)
 }
 
-/// The owner that a `uid`, `uid:gid` or empty user means; `None` when names are in it.
+/// Parses a user of the form `uid`, `uid:gid` or empty (root). `None`: it contains names.
 pub(crate) fn numeric_owner(user: &str) -> Option<UidGid> {
     if user.is_empty() {
         return Some(UidGid::default());
@@ -115,8 +120,8 @@ pub(crate) fn numeric_owner(user: &str) -> Option<UidGid> {
     })
 }
 
-/// The owner that `name`, `name:group` and the like mean by an image's `/etc/passwd` and `/etc/group`. Names that are
-/// not there give root: the engine will refuse to start such a run anyway.
+/// Resolves a user of the form `name`, `name:group`, `uid:group` or `name:gid` with the contents of the image's
+/// `/etc/passwd` and `/etc/group`. Unknown names resolve to root: the engine refuses to start such a run anyway.
 pub(crate) fn named_owner(user: &str, passwd: &str, group: &str) -> UidGid {
     let (name, wanted_group) = match user.split_once(':') {
         Some((name, group)) => (name, Some(group)),
@@ -152,7 +157,7 @@ pub(crate) fn named_owner(user: &str, passwd: &str, group: &str) -> UidGid {
     }
 }
 
-/// The digest to tell the caller: the registry's for this reference, else the image's own.
+/// The digest that the result names: the registry's digest for this reference, else the image's id.
 pub(crate) fn image_digest(reference: &str, image: &ImageInspect) -> String {
     let name = reference.split('@').next().unwrap_or(reference);
     let repository = match name.rsplit_once(':') {
@@ -178,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_owner_of_staged_content_is_who_the_run_will_be() {
+    fn staged_content_belongs_to_the_user_of_the_run() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/:/bin/sh\n";
         let group = "root:x:0:\nstaff:x:50:\n";
         for (user, uid, gid) in [
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_the_one_of_the_reference_that_was_asked_for() {
+    fn the_digest_is_that_of_the_requested_reference() {
         let image = ImageInspect {
             id: "sha256:own".into(),
             repo_digests: vec!["127.0.0.1:5000/x@sha256:a".into(), "alpine@sha256:b".into()],

@@ -1,4 +1,4 @@
-//! What a run answers, and what it tells while it goes on.
+//! The result of a run and the events during it: the types behind the answers of REST and MCP.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -58,7 +58,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// As it stands in JSON.
+    /// The word in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Exited => "exited",
@@ -123,40 +123,40 @@ pub struct Timings {
     pub collect_ms: u64,
 }
 
-/// What happens while a run goes on.
+/// An event during a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Waiting for a slot behind `position` other runs.
+    /// The run waits for a slot.
     Queued {
-        /// 0: next.
+        /// Number of runs ahead of it; 0: it is next.
         position: usize,
     },
     /// The image is being pulled.
     Pull {
-        /// Such as `Downloading`.
+        /// The engine's status, such as `Downloading`.
         status: String,
-        /// Layer.
+        /// Id of the layer, or the image reference while the registry is contacted.
         id: String,
         /// Bytes so far.
         current: u64,
-        /// Bytes in all; 0: unknown.
+        /// Total bytes; 0: unknown.
         total: u64,
     },
-    /// The container runs.
+    /// The container was started.
     Started,
-    /// A piece of standard output; of text, whole characters.
+    /// A chunk of standard output. In text, it does not end within a character.
     Stdout(Vec<u8>),
-    /// A piece of standard error, likewise.
+    /// A chunk of standard error, with the same guarantee.
     Stderr(Vec<u8>),
 }
 
-/// Where a run tells its events. Called on the run's own threads: a sink that blocks slows this run alone.
+/// Receives the events of a run. Called on the run's own threads: a sink that blocks slows down this run alone.
 pub trait Sink: Send + Sync {
-    /// One event.
+    /// Receives one event.
     fn event(&self, event: Event);
 }
 
-/// A sink for those who want only the result.
+/// A sink that discards every event, for callers that want only the result.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 
