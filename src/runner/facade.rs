@@ -16,7 +16,7 @@ use crate::runner::run::admission::Admission;
 use crate::runner::run::pull::Images;
 use crate::runner::run::stage::Stage;
 use crate::runner::semaphore::Semaphore;
-use crate::runner::volumes::names::Names;
+use crate::runner::volumes::write_locks::WriteLocks;
 use crate::runner::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
 use crossbeam_channel::Sender;
 use serde::Serialize;
@@ -69,7 +69,7 @@ pub(crate) struct Inner {
     pub(crate) turns: Sender<Box<Turn>>,
     pub(crate) stop: Cancel,
     adopted: AtomicBool,
-    pub(crate) names: Names,
+    pub(crate) write_locks: WriteLocks,
     pub(crate) owners: UserCache,
     found: Arc<AtomicU64>,
     patrol: Mutex<Option<Patrol>>,
@@ -169,7 +169,7 @@ impl Runner {
             turns,
             stop: Cancel::new(),
             adopted: AtomicBool::new(false),
-            names: Names::default(),
+            write_locks: WriteLocks::default(),
             owners: UserCache::default(),
             found: Arc::default(),
             patrol: Mutex::new(None),

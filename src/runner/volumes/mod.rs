@@ -2,4 +2,4 @@
 
 pub(crate) mod fill;
 pub(crate) mod named;
-pub(crate) mod names;
+pub(crate) mod write_locks;

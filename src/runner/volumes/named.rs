@@ -22,9 +22,9 @@ impl Inner {
     /// Creates and fills a volume, or writes over one of ours. A volume that this call created is gone if it fails.
     pub(crate) fn volume_create(&self, request: Value, front: ApiProfile) -> Result<String, Error> {
         let spec = VolumeSpec::from_json(request, front, &self.policy)?;
-        let _writing = self
-            .names
-            .enter(&spec.name)
+        let _lock = self
+            .write_locks
+            .try_lock(&spec.name)
             .ok_or_else(|| busy(&spec.name))?;
         match self.client.volume_inspect(&spec.name) {
             Ok(volume) if fill::is_unfinished(&self.client, &volume)? => Err(busy(&spec.name)),
@@ -161,7 +161,7 @@ impl Inner {
     /// Removes a volume of ours.
     pub(crate) fn volume_delete(&self, name: &str) -> Result<(), Error> {
         self.require_our_volume(name)?;
-        let _writing = self.names.enter(name).ok_or_else(|| busy(name))?;
+        let _lock = self.write_locks.try_lock(name).ok_or_else(|| busy(name))?;
         let removed = match self.client.volume_remove(name) {
             Err(docker::Error::Status { status: 409, .. }) => {
                 // A run that was answered already may still hold it for a moment.
