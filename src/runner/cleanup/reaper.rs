@@ -75,7 +75,7 @@ impl Reaper {
         // After the containers, which hold volumes in use.
         for volume in self.client.volume_list(&any_of_ours)? {
             if !volume.labels.contains_key(KEPT) && self.is_leftover(&volume.labels) {
-                let fill = Fill::of(&volume.labels).map(Object::Fill);
+                let fill = Fill::from_labels(&volume.labels).map(Object::Fill);
                 removed += self.remove(fill.unwrap_or(Object::Volume(volume.name)));
             }
         }
@@ -113,10 +113,10 @@ impl Reaper {
         &self,
         container: docker::ContainerSummary,
     ) -> Result<Object, docker::Error> {
-        match Fill::of(&container.labels) {
+        match Fill::from_labels(&container.labels) {
             Some(fill) if container.names.contains(&format!("/{}", fill.helper())) => {
                 // The engine may have made it for one who was dead by then, and whose marker is gone.
-                fill.mark(&self.client, &container.labels)?;
+                fill.create_marker(&self.client, &container.labels)?;
                 Ok(Object::Fill(fill))
             }
             _ => Ok(Object::Container(container.id)),

@@ -214,7 +214,7 @@ pub(crate) fn remove_once(client: &Client, object: &Object) -> Result<(), docker
     match object {
         Object::Container(id) => client.container_remove(id),
         Object::Volume(name) => client.volume_remove(name),
-        Object::Fill(fill) => fill.take_back(client),
+        Object::Fill(fill) => fill.roll_back(client),
     }
 }
 

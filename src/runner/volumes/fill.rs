@@ -1,13 +1,15 @@
-//! The first filling of a named volume: whoever is killed in the middle of it leaves the volume absent or complete.
+//! The first filling of a named volume, atomic: a crash at any point leaves a complete volume, or one that counts as
+//! absent until it is removed.
 //!
-//! A marker is there from before the volume's creation until the volume is complete or gone: an empty volume of its own,
-//! since nothing mounts that, and its removal can neither fail for the filling's sake nor take long. The order is marker,
-//! volume and helper (one call), content, then away with the helper, with the volume if it failed, and last the marker.
+//! A marker exists from before the volume's creation until the volume is complete or removed. The marker is an empty
+//! volume of its own: no container mounts it, so its removal is quick and does not fail with "in use". The order is:
+//! create the marker; create the volume and the helper container (one call); put the content; remove the helper, on failure
+//! also the volume; remove the marker.
 
 use crate::docker::{self, Client, Labels, Volume, VolumeCreate};
 use crate::runner::cleanup::labels::{FILLS, KEPT, RUN};
 
-/// A volume that is filled by whom.
+/// One first filling: its id and the name of the volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fill {
     pub(crate) id: String,
@@ -15,15 +17,15 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// The fill that helper and marker tell of by their labels.
-    pub(crate) fn of(labels: &Labels) -> Option<Self> {
+    /// Reads a fill from the labels of its helper or its marker. `None`: they belong to neither.
+    pub(crate) fn from_labels(labels: &Labels) -> Option<Self> {
         Some(Self {
             id: labels.get(RUN)?.clone(),
             volume: labels.get(FILLS)?.clone(),
         })
     }
 
-    /// Name of the helper that the content goes through.
+    /// Name of the helper container through which the content is put.
     pub(crate) fn helper(&self) -> String {
         helper_name(&self.id)
     }
@@ -32,8 +34,12 @@ impl Fill {
         marker_name(&self.id)
     }
 
-    /// Says that the volume is not complete; `labels` are those of the helper.
-    pub(crate) fn mark(&self, client: &Client, labels: &Labels) -> Result<(), docker::Error> {
+    /// Creates the marker: from here on the volume is not complete. `labels` are those of the helper.
+    pub(crate) fn create_marker(
+        &self,
+        client: &Client,
+        labels: &Labels,
+    ) -> Result<(), docker::Error> {
         let marker = VolumeCreate {
             name: self.marker(),
             driver: "local".into(),
@@ -43,20 +49,20 @@ impl Fill {
         client.volume_create(&marker).map(drop)
     }
 
-    /// Says that the volume is complete.
+    /// Removes the helper, then the marker: from here on the volume is complete.
     pub(crate) fn complete(&self, client: &Client) -> Result<(), docker::Error> {
         client.container_remove(&self.helper())?;
         client.volume_remove(&self.marker())
     }
 
-    /// Takes it back, if it is this fill that made the volume. Cut short anywhere, it can be done again.
-    pub(crate) fn take_back(&self, client: &Client) -> Result<(), docker::Error> {
+    /// Removes the helper, the volume if this fill created it, and the marker. Can be repeated after a failure at any point.
+    pub(crate) fn roll_back(&self, client: &Client) -> Result<(), docker::Error> {
         client.container_remove(&self.helper())?;
         match client.volume_inspect(&self.volume) {
             Ok(found) if found.labels.get(KEPT) == Some(&self.id) => {
                 client.volume_remove(&self.volume)?;
             }
-            // Somebody else made it in the meantime.
+            // Created by another client, or absent.
             Ok(_) | Err(docker::Error::Status { status: 404, .. }) => {}
             Err(error) => return Err(error),
         }
@@ -64,7 +70,7 @@ impl Fill {
     }
 }
 
-/// Name of the helper of a fill.
+/// Name of the helper container of the fill with this id.
 pub(crate) fn helper_name(fill: &str) -> String {
     format!("oneoff-{fill}-fill")
 }
@@ -73,14 +79,14 @@ fn marker_name(fill: &str) -> String {
     format!("oneoff-{fill}-unfinished")
 }
 
-/// Whether a volume of ours is still being filled, or taken back, whoever does it.
+/// Whether the volume is still being filled or rolled back, by this process or another.
 pub(crate) fn is_unfinished(client: &Client, volume: &Volume) -> Result<bool, docker::Error> {
     let Some(fill) = volume.labels.get(KEPT) else {
         return Ok(false);
     };
     match client.volume_inspect(&marker_name(fill)) {
         Ok(marker) => Ok(marker.labels.get(FILLS) == Some(&volume.name)),
-        // A label that somebody else wrote need not even make a name.
+        // 400: another client set the label to something that cannot be part of a name.
         Err(docker::Error::Status {
             status: 400 | 404, ..
         }) => Ok(false),

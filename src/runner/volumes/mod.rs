@@ -1,4 +1,4 @@
-//! Named volumes that outlive a run.
+//! Named volumes, which outlive a run: operations on them, write locks, and the atomic first filling.
 
 pub(crate) mod fill;
 pub(crate) mod named;

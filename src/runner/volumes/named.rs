@@ -1,4 +1,4 @@
-//! Named volumes: made, filled, read back and removed on request. They are the caller's and stay until removed.
+//! Named volumes: create, fill, read and delete on request. They belong to the caller and stay until deleted.
 
 use crate::archive::{self, UidGid};
 use crate::docker::{self, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions};
@@ -15,20 +15,25 @@ use crate::runner::{ApiProfile, Error};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// How long removals under way are waited for before a volume counts as in use.
+/// Longest wait for removals in progress before a volume counts as in use.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Inner {
-    /// Creates and fills a volume, or writes over one of ours. A volume that this call created is gone if it fails.
-    pub(crate) fn volume_create(&self, request: Value, front: ApiProfile) -> Result<String, Error> {
-        let spec = VolumeSpec::from_json(request, front, &self.policy)?;
+    /// Creates and fills a volume, or writes the content over that of an existing volume of this service. If it fails, a
+    /// volume that it created is removed. Returns a sentence that says what was done.
+    pub(crate) fn volume_create(
+        &self,
+        request: Value,
+        profile: ApiProfile,
+    ) -> Result<String, Error> {
+        let spec = VolumeSpec::from_json(request, profile, &self.policy)?;
         let _lock = self
             .write_locks
             .try_lock(&spec.name)
             .ok_or_else(|| busy(&spec.name))?;
         match self.client.volume_inspect(&spec.name) {
             Ok(volume) if fill::is_unfinished(&self.client, &volume)? => Err(busy(&spec.name)),
-            Ok(volume) if is_ours(&volume) => self.write_over(&spec),
+            Ok(volume) if is_ours(&volume) => self.overwrite(&spec),
             Ok(_) => Err(Error::Conflict {
                 code: "volume_not_ours",
                 detail: format!(
@@ -59,16 +64,16 @@ impl Inner {
             id: active.id().to_owned(),
             volume: spec.name.clone(),
         };
-        let mut owned = self.removal.own(Object::Fill(fill.clone()));
-        owned.keep_active(active);
+        let mut guard = self.removal.own(Object::Fill(fill.clone()));
+        guard.keep_active(active);
         match self.create_filled(&fill, spec, labels) {
             Ok(()) => {
-                owned.release();
+                guard.release();
                 Ok(format!("volume {} created and filled", spec.name))
             }
             Err(error) => {
-                // Now rather than behind the answer: the caller may try again at once.
-                let _ = owned.remove_now(&self.client);
+                // Before the answer, because the caller may try again at once.
+                let _ = guard.remove_now(&self.client);
                 Err(error)
             }
         }
@@ -77,7 +82,7 @@ impl Inner {
     fn create_filled(&self, fill: &Fill, spec: &VolumeSpec, labels: Labels) -> Result<(), Error> {
         let mut helper_labels = self.identity.labels(&fill.id, OBJECT_SLACK);
         helper_labels.insert(FILLS.into(), fill.volume.clone());
-        fill.mark(&self.client, &helper_labels)?;
+        fill.create_marker(&self.client, &helper_labels)?;
         let mount = Mount {
             volume_options: Some(VolumeOptions {
                 no_copy: true,
@@ -90,13 +95,13 @@ impl Inner {
             ..filled_mount(spec)
         };
         let helper = self.stage.helper(&fill.helper(), helper_labels, mount);
-        // It belongs to the fill from here on, which is owned as a whole.
+        // From here on the guard of the whole fill covers the helper too.
         let helper = helper.map_err(driver_error)?.release();
-        self.fill(&helper, spec)?;
+        self.put_content(&helper, spec)?;
         Ok(fill.complete(&self.client)?)
     }
 
-    fn write_over(&self, spec: &VolumeSpec) -> Result<String, Error> {
+    fn overwrite(&self, spec: &VolumeSpec) -> Result<String, Error> {
         if matches!(spec.content, Content::Nothing) {
             return Ok(format!("volume {} exists, nothing to write", spec.name));
         }
@@ -108,7 +113,7 @@ impl Inner {
             .helper(&name, labels, filled_mount(spec))
             .map_err(driver_error)?;
         helper.keep_active(active);
-        self.fill(helper.id(), spec)?;
+        self.put_content(helper.id(), spec)?;
         helper.remove_now(&self.client)?;
         Ok(format!(
             "volume {} exists, its content written over",
@@ -116,7 +121,7 @@ impl Inner {
         ))
     }
 
-    fn fill(&self, helper: &str, spec: &VolumeSpec) -> Result<(), Error> {
+    fn put_content(&self, helper: &str, spec: &VolumeSpec) -> Result<(), Error> {
         let limits = archive_limits(self.policy.max_unpacked_bytes);
         self.stage
             .put(helper, UidGid::default(), |packer| match &spec.content {
@@ -134,7 +139,8 @@ impl Inner {
             })
     }
 
-    /// Content of a volume of ours.
+    /// Reads a volume of this service: base64 of a tar.gz. Errors: [`Error::NotFound`], [`Error::Forbidden`],
+    /// [`Error::TooLarge`] over the collect limit.
     pub(crate) fn volume_read(&self, name: &str) -> Result<String, Error> {
         self.require_our_volume(name)?;
         let active = self.active.enter();
@@ -146,7 +152,7 @@ impl Inner {
         let mut tar = self.client.archive_get(helper.id(), STAGE)?;
         let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
         drop(tar);
-        // Now rather than behind the answer: the caller may remove the volume next.
+        // Before the answer, because the caller may delete the volume next.
         helper.remove_now(&self.client)?;
         match collected {
             Ok(collected) => Ok(collected.content),
@@ -158,13 +164,14 @@ impl Inner {
         }
     }
 
-    /// Removes a volume of ours.
+    /// Deletes a volume of this service. If it is in use, waits for removals in progress and tries once more. Errors:
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Conflict`].
     pub(crate) fn volume_delete(&self, name: &str) -> Result<(), Error> {
         self.require_our_volume(name)?;
         let _lock = self.write_locks.try_lock(name).ok_or_else(|| busy(name))?;
         let removed = match self.client.volume_remove(name) {
             Err(docker::Error::Status { status: 409, .. }) => {
-                // A run that was answered already may still hold it for a moment.
+                // The container of a run that was answered already may not be removed yet.
                 self.removal.settle(Instant::now() + SETTLE_TIMEOUT);
                 self.client.volume_remove(name)
             }
@@ -183,7 +190,8 @@ impl Inner {
         })
     }
 
-    /// Fails unless the volume exists, whoever made it. One that is not complete does not.
+    /// Inspects a volume, of this service or not. A volume that is not completely filled counts as absent. Errors:
+    /// [`Error::NotFound`].
     pub(crate) fn require_volume(&self, name: &str) -> Result<Volume, Error> {
         let absent = || Error::NotFound {
             code: "volume_not_found",
@@ -242,7 +250,7 @@ fn busy(name: &str) -> Error {
     }
 }
 
-/// An unknown driver or option is the caller's.
+/// An error status of the engine here is the caller's fault: an unknown driver or driver option.
 fn driver_error(error: docker::Error) -> Error {
     match error {
         docker::Error::Status { message, .. } => Error::StartFailed(message),
