@@ -1,4 +1,4 @@
-//! The part of a run's check that measures it against the server's defaults, maxima and lists.
+//! The part of a run's check that applies the policy's defaults, maxima and allow-lists.
 
 use crate::runner::ByteSize;
 use crate::runner::request::spec::Check;
@@ -16,10 +16,10 @@ impl Check<'_> {
         match Duration::try_from_secs_f64(secs) {
             Ok(timeout) if !timeout.is_zero() && timeout <= max => timeout,
             _ => {
-                let most = max.as_secs();
+                let max_secs = max.as_secs();
                 self.reader.fault_at(
                     "timeout_secs",
-                    format!("expected a number of seconds above 0 and at most {most}"),
+                    format!("expected a number of seconds above 0 and at most {max_secs}"),
                 );
                 max
             }
@@ -27,7 +27,7 @@ impl Check<'_> {
     }
 
     pub(crate) fn runtime(&mut self, runtime: Option<String>) -> Option<String> {
-        let runtime = self.plain("runtime", runtime)?;
+        let runtime = self.plain_text("runtime", runtime)?;
         if !self.policy.allowed_runtimes.allow(&runtime) {
             let list = self.policy.allowed_runtimes.describe();
             self.forbid(
@@ -40,9 +40,9 @@ impl Check<'_> {
 
     pub(crate) fn network(&mut self, network: Option<String>) -> String {
         let network = self
-            .plain("network", network)
+            .plain_text("network", network)
             .unwrap_or_else(|| "bridge".into());
-        // These share another's network, the host's even: `*` does not mean them.
+        // `host` and `container:…` share the network of the host or of another container. `*` does not allow them.
         let sharing = match network.as_str() {
             "host" => Some("host"),
             other => other.starts_with("container:").then_some("container:"),
@@ -73,6 +73,7 @@ impl Check<'_> {
         self.at_least("memory", bytes, MIN_MEMORY_BYTES)
     }
 
+    /// In units of 10⁻⁹ CPUs; 0: no limit.
     pub(crate) fn nano_cpus(&mut self, cpus: Option<f64>) -> u64 {
         let max = self.policy.max_cpus;
         let Some(cpus) = cpus else {
@@ -112,6 +113,7 @@ impl Check<'_> {
         bytes
     }
 
+    /// Records a fault if `value` is above `max`.
     fn at_most(&mut self, field: &str, value: u64, max: Option<u64>) {
         if let Some(max) = max.filter(|max| value > *max) {
             self.reader
@@ -119,6 +121,7 @@ impl Check<'_> {
         }
     }
 
+    /// Records a fault if `value` is below `min`. Returns `value`.
     pub(crate) fn at_least(&mut self, field: &str, value: u64, min: u64) -> u64 {
         if value < min {
             self.reader

@@ -1,4 +1,4 @@
-//! What was asked: JSON types, every check, and [`spec::RunSpec`], which the rest of the runner works from.
+//! Requests: their JSON types, every check, and the checked results, [`spec::RunSpec`] and `volume::VolumeSpec`.
 
 pub(crate) mod limits;
 pub(crate) mod mounts;

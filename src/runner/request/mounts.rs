@@ -1,4 +1,4 @@
-//! The `volumes` of a request: which mounts are allowed, and what is in them.
+//! Checks the `volumes` of a run request: paths, types, contents and the policy.
 
 use crate::archive;
 use crate::runner::request::spec::{Check, archive_limits};
@@ -7,49 +7,51 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// One checked mount.
 pub(crate) struct MountSpec {
-    /// The key as the caller wrote it, without `:ro` or `:rw`: the key of the answer.
+    /// The caller's key without `:ro` or `:rw`, which is also the key in the answer.
     pub(crate) key: String,
     /// Absolute, normalized path in the container.
     pub(crate) target: String,
     pub(crate) access: Access,
     pub(crate) source: MountSource,
-    /// Whether to return what is there after the run.
+    /// Whether to return the content after the run.
     pub(crate) response: bool,
 }
 
 impl MountSpec {
-    /// Whether it is mounted at this path.
-    pub(crate) fn hides(&self, path: &str) -> bool {
+    /// Whether something is mounted at exactly this path. A file that is only collected is not mounted.
+    pub(crate) fn is_mounted_at(&self, path: &str) -> bool {
         self.target == path && !matches!(self.source, MountSource::CollectedFile)
     }
 }
 
-/// Whether the container may write.
+/// The container's access to a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     ReadWrite,
     ReadOnly,
 }
 
-/// What is mounted.
+/// What is mounted, or collected.
 pub(crate) enum MountSource {
     File {
         mode: u32,
         content: Vec<u8>,
     },
-    /// Nothing is mounted: a file that the run may leave there.
+    /// Nothing is mounted; a file that the run may write is collected.
     CollectedFile,
     /// Base64 of a tar.gz, checked.
     Archive(String),
-    /// Relative path to text; may be empty.
+    /// Relative path to text; may be empty, which is an empty directory.
     Files(BTreeMap<String, String>),
+    /// Name of a named volume.
     Named(String),
+    /// Normalized absolute path on the engine's host.
     Host(String),
 }
 
 impl MountSource {
-    /// Lets go of the content, once the engine has it.
-    pub(crate) fn forget_content(&mut self) {
+    /// Drops the content, once the engine has it.
+    pub(crate) fn drop_content(&mut self) {
         match self {
             Self::File { content, .. } => *content = Vec::new(),
             Self::Archive(content) => *content = String::new(),
@@ -59,7 +61,7 @@ impl MountSource {
     }
 }
 
-/// Checks every mount. Faults are recorded; the list is only used when there are none.
+/// Checks every mount. Records faults in `check`; the returned list is complete only if there are none.
 pub(crate) fn check(
     check: &mut Check<'_>,
     volumes: BTreeMap<String, VolumeMount>,
@@ -105,7 +107,8 @@ fn split_key(key: &str) -> Result<(&str, Access), &'static str> {
     }
 }
 
-/// Normalizes a mount target. Errors: not absolute, `..`, control characters, `/`, or within `/proc`, `/sys`, `/dev`.
+/// Normalizes the path of a mount. Errors: not absolute, `..`, control characters or `:`, `/` itself, or within `/proc`,
+/// `/sys` or `/dev`.
 pub(crate) fn target(path: &str) -> Result<String, &'static str> {
     let normalized = normalize(path)?;
     let top = normalized.split('/').nth(1).unwrap_or_default();
@@ -135,10 +138,10 @@ fn normalize(path: &str) -> Result<String, &'static str> {
 
 fn source(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<MountSource> {
     let Some(kind) = volume.kind else {
-        let clean = check
+        let is_clean = check
             .reader
             .within("volumes", |r| r.within(key, |r| r.is_clean_at("type")));
-        if clean {
+        if is_clean {
             volume_fault(
                 check,
                 key,
@@ -167,8 +170,8 @@ fn refuse_foreign_fields(check: &mut Check<'_>, key: &str, kind: VolumeKind, vol
         ("name", volume.name.is_some(), &[Volume]),
         ("host_path", volume.host_path.is_some(), &[Host]),
     ];
-    for (field, given, kinds) in fields {
-        if given && !kinds.contains(&kind) {
+    for (field, is_given, kinds) in fields {
+        if is_given && !kinds.contains(&kind) {
             volume_fault(
                 check,
                 key,
@@ -228,7 +231,8 @@ fn directory(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<Mo
     None
 }
 
-/// Records a fault for every name that could not be an archive's entry, or that is both a file and a directory.
+/// Checks the names of files given as text. Records a fault for every name that is not allowed in an archive, or that is
+/// also a directory of another name.
 pub(crate) fn file_names(
     reader: &mut crate::runner::request::wire::Reader,
     files: &BTreeMap<String, String>,
@@ -238,9 +242,9 @@ pub(crate) fn file_names(
             reader.fault_at(name, fault);
         }
         let below = format!("{}/", name.trim_end_matches('/'));
-        // Names are sorted: if any is below this one, the first from there on is.
-        let from_there = files.range(below.clone()..).next();
-        if from_there.is_some_and(|(other, _)| other.starts_with(&below)) {
+        // Names are sorted: if any starts with `below`, then the first name from `below` on does.
+        let next = files.range(below.clone()..).next();
+        if next.is_some_and(|(other, _)| other.starts_with(&below)) {
             reader.fault_at(name, "is a file here and a directory in another name");
         }
     }
@@ -294,18 +298,20 @@ fn host(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<MountSo
     Some(MountSource::Host(path))
 }
 
-/// What a volume's name must look like.
+/// The rule for the name of a volume, in the words of a fault; see [`is_volume_name`].
 pub(crate) const VOLUME_NAME_RULE: &str =
     "expected letters, digits, '_', '.' and '-', starting with a letter or digit, at most 255";
 
-/// Whether a name is a volume's and nothing else (no path, no option).
+/// Whether a name is valid for a named volume: the engine's own rule, which excludes paths and options, and at most 255
+/// bytes.
 pub(crate) fn is_volume_name(name: &str) -> bool {
-    let inner = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     name.len() <= 255
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(inner)
+        && name.chars().all(is_valid)
 }
 
+/// Records a fault at `volumes.<key>`, or at `volumes.<key>.<field>`.
 fn volume_fault(check: &mut Check<'_>, key: &str, field: Option<&str>, msg: &str) {
     check.reader.within("volumes", |reader| match field {
         Some(field) => reader.within(key, |reader| reader.fault_at(field, msg)),

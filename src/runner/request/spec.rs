@@ -1,4 +1,4 @@
-//! From a typed request to a checked run: every rule of the contract and of the policy, before anything is done.
+//! From a typed request to a checked run: every rule of the contract and of the policy, before any engine call.
 
 use crate::archive;
 use crate::docker::{AuthConfig, Labels};
@@ -16,13 +16,13 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Prefix of every label that is ours; callers may not set such labels.
+/// Prefix of the service's own labels. Callers may not set labels with it.
 pub const LABEL_PREFIX: &str = "oneoff.";
 
 /// A run request that passed every check.
 pub struct RunSpec {
     pub(crate) id: String,
-    /// Whether it outlives this process, to be adopted by the next one.
+    /// Whether the run is asynchronous: it outlives this process, and the next one adopts it.
     pub(crate) is_detached: bool,
     pub(crate) image: String,
     pub(crate) command: Option<Vec<String>>,
@@ -53,20 +53,20 @@ pub struct RunSpec {
     pub(crate) output_encoding: Encoding,
     pub(crate) max_collect_bytes: u64,
     pub(crate) max_unpacked_bytes: u64,
-    /// What is let go of together with the content.
-    pub(crate) ballast: Option<Box<dyn Any + Send + Sync>>,
+    /// Dropped together with the content of mounts and stdin; see [`RunSpec::keep_with_content`].
+    pub(crate) content_guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl RunSpec {
     /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
-    pub fn from_json(request: Value, front: ApiProfile, policy: &Policy) -> Result<Self, Error> {
+    pub fn from_json(request: Value, profile: ApiProfile, policy: &Policy) -> Result<Self, Error> {
         let mut check = Check {
-            reader: Reader::new(front.root),
+            reader: Reader::new(profile.root),
             forbidden: None,
             policy,
         };
         let spec =
-            RunRequest::take(request, &mut check.reader).map(|request| check.run(request, front));
+            RunRequest::take(request, &mut check.reader).map(|request| check.run(request, profile));
         match (spec, check.reader.is_clean(), check.forbidden) {
             (Some(spec), true, None) => Ok(spec),
             (Some(_), true, Some(forbidden)) => Err(forbidden),
@@ -74,32 +74,32 @@ impl RunSpec {
         }
     }
 
-    /// The id that the run will have.
+    /// The id of the run.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Keeps something as long as the content of files, directories and stdin is kept.
-    pub fn keep_with_content(&mut self, ballast: Box<dyn Any + Send + Sync>) {
-        self.ballast = Some(ballast);
+    /// Keeps a value, such as a memory reservation, as long as this holds the content of files, directories and stdin.
+    pub fn keep_with_content(&mut self, guard: Box<dyn Any + Send + Sync>) {
+        self.content_guard = Some(guard);
     }
 
-    /// The mounts' content is where it belongs.
+    /// Drops the mounts' content, once the engine has it. Drops the guard too, unless stdin is still to be sent.
     pub(crate) fn forget_content(&mut self) {
         self.mounts
             .iter_mut()
-            .for_each(|mount| mount.source.forget_content());
+            .for_each(|mount| mount.source.drop_content());
         if self.stdin.is_none() {
-            self.ballast = None;
+            self.content_guard = None;
         }
     }
 
-    /// How the run's output is to be told.
+    /// The encoding of stdout and stderr in the answer.
     pub fn output_encoding(&self) -> Encoding {
         self.output_encoding
     }
 
-    /// Labels of what is made in the engine for this run.
+    /// The service's labels for an engine object of this run.
     pub(crate) fn object_labels(&self, identity: &Identity, role: Role) -> Labels {
         match self.is_detached {
             true => identity.async_labels(&self.id, role),
@@ -107,13 +107,13 @@ impl RunSpec {
         }
     }
 
-    /// Bounds for every archive of this run.
+    /// The limits of every archive in this request.
     pub(crate) fn archive_limits(&self) -> archive::Limits {
         archive_limits(self.max_unpacked_bytes)
     }
 }
 
-/// Bounds of an archive on its way in.
+/// The limits of an archive in a request.
 pub(crate) fn archive_limits(unpacked_bytes: u64) -> archive::Limits {
     archive::Limits {
         unpacked_bytes,
@@ -121,7 +121,7 @@ pub(crate) fn archive_limits(unpacked_bytes: u64) -> archive::Limits {
     }
 }
 
-/// A check under way.
+/// A check in progress. Collects all faults in `reader`, and the first broken rule of the policy in `forbidden`.
 pub(crate) struct Check<'a> {
     pub(crate) reader: Reader,
     pub(crate) forbidden: Option<Error>,
@@ -129,35 +129,35 @@ pub(crate) struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Records the first rule of the policy that the request breaks.
+    /// Records a broken rule of the policy; only the first is kept.
     pub(crate) fn forbid(&mut self, code: &'static str, detail: String) {
         self.forbidden
             .get_or_insert(Error::Forbidden { code, detail });
     }
 
-    fn run(&mut self, request: RunRequest, front: ApiProfile) -> RunSpec {
+    fn run(&mut self, request: RunRequest, profile: ApiProfile) -> RunSpec {
         let stdin = self.stdin(request.stdin, request.stdin_encoding);
         let mounts = mounts::check(self, request.volumes.unwrap_or_default());
-        let taken = |path: &str| mounts.iter().any(|mount| mount.hides(path));
+        let is_mounted = |path: &str| mounts.iter().any(|mount| mount.is_mounted_at(path));
         RunSpec {
             id: new_id(),
             is_detached: false,
             image: self.image(request.image),
-            command: self.words("command", request.command),
+            command: self.arguments("command", request.command),
             entrypoint: self.entrypoint(request.entrypoint),
             env: self.env(request.env_vars.unwrap_or_default()),
-            pull_policy: request.pull_policy.unwrap_or(front.pull_policy),
+            pull_policy: request.pull_policy.unwrap_or(profile.pull_policy),
             auth: request.auth_config.map(|auth| self.auth(auth)),
             stdin,
             timeout: self.timeout(request.timeout_secs),
             working_dir: self.working_dir(request.working_dir),
-            user: self.plain("user", request.user),
+            user: self.plain_text("user", request.user),
             hostname: self.hostname(request.hostname),
             platform: self.platform(request.platform),
             labels: self.labels(request.labels.unwrap_or_default()),
             init: request.init.unwrap_or(false),
             read_only: request.read_only.unwrap_or(false),
-            tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0, taken),
+            tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0, is_mounted),
             mounts,
             shm_size_bytes: request
                 .shm_size
@@ -173,7 +173,7 @@ impl Check<'_> {
             output_encoding: request.output_encoding.unwrap_or(Encoding::Utf8),
             max_collect_bytes: self.policy.max_collect_bytes,
             max_unpacked_bytes: self.policy.max_unpacked_bytes,
-            ballast: None,
+            content_guard: None,
         }
     }
 
@@ -203,7 +203,8 @@ impl Check<'_> {
         image
     }
 
-    fn words(&mut self, field: &str, command: Option<StringOrList>) -> Option<Vec<String>> {
+    /// The arguments of a command; a string is split as a POSIX shell would. Records a fault at `field`.
+    fn arguments(&mut self, field: &str, command: Option<StringOrList>) -> Option<Vec<String>> {
         let words = match command? {
             StringOrList::Words(words) => words,
             StringOrList::Line(line) => match shlex::split(&line) {
@@ -222,9 +223,9 @@ impl Check<'_> {
         Some(words)
     }
 
-    /// An empty entry point is written as the engine wants it: one empty word.
+    /// An empty entry point becomes one empty word, the form in which the engine takes it (Engine API, `Entrypoint`).
     fn entrypoint(&mut self, entrypoint: Option<StringOrList>) -> Option<Vec<String>> {
-        let words = self.words("entrypoint", entrypoint)?;
+        let words = self.arguments("entrypoint", entrypoint)?;
         Some(if words.is_empty() {
             vec![String::new()]
         } else {
@@ -293,12 +294,13 @@ impl Check<'_> {
 
     fn working_dir(&mut self, dir: Option<String>) -> Option<String> {
         let dir = dir?;
-        // Compared part by part: "//proc" and "/./proc" lead there too.
+        // Compared by component, because "//proc" and "/./proc" are /proc too.
         let mut parts = dir
             .split('/')
             .filter(|part| !part.is_empty() && *part != ".");
-        let climbs = parts.clone().any(|part| part == "..");
-        if !dir.starts_with('/') || dir.contains('\0') || climbs || parts.next() == Some("proc") {
+        let has_parent = parts.clone().any(|part| part == "..");
+        if !dir.starts_with('/') || dir.contains('\0') || has_parent || parts.next() == Some("proc")
+        {
             self.reader.fault_at(
                 "working_dir",
                 "expected an absolute path without \"..\", outside /proc",
@@ -307,7 +309,8 @@ impl Check<'_> {
         Some(dir)
     }
 
-    pub(crate) fn plain(&mut self, field: &str, text: Option<String>) -> Option<String> {
+    /// A text that must not be empty or contain control characters.
+    pub(crate) fn plain_text(&mut self, field: &str, text: Option<String>) -> Option<String> {
         let text = text?;
         if text.is_empty() || text.chars().any(char::is_control) {
             self.reader
@@ -318,8 +321,12 @@ impl Check<'_> {
 
     fn hostname(&mut self, name: Option<String>) -> Option<String> {
         let name = name?;
-        let sane = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-        if name.is_empty() || name.len() > 63 || !name.chars().all(sane) || name.starts_with('-') {
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+        if name.is_empty()
+            || name.len() > 63
+            || !name.chars().all(is_valid)
+            || name.starts_with('-')
+        {
             self.reader.fault_at(
                 "hostname",
                 "expected at most 63 letters, digits, '-' and '.'",
@@ -331,13 +338,13 @@ impl Check<'_> {
     fn platform(&mut self, platform: Option<String>) -> Option<String> {
         let platform = platform?;
         let parts: Vec<&str> = platform.split('/').collect();
-        let word = |part: &&str| {
+        let is_valid = |part: &&str| {
             !part.is_empty()
                 && part
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         };
-        if !(2..=3).contains(&parts.len()) || !parts.iter().all(word) {
+        if !(2..=3).contains(&parts.len()) || !parts.iter().all(is_valid) {
             self.reader.fault_at(
                 "platform",
                 "expected os/arch or os/arch/variant, such as linux/amd64",
@@ -346,7 +353,7 @@ impl Check<'_> {
         Some(platform)
     }
 
-    /// Labels a caller may set: none of ours.
+    /// Labels that a caller may set: all but the service's own.
     pub(crate) fn labels(&mut self, labels: Labels) -> Labels {
         for key in labels.keys() {
             if key.is_empty() || key.starts_with(LABEL_PREFIX) {
@@ -358,17 +365,17 @@ impl Check<'_> {
         labels
     }
 
-    /// `taken`: whether a volume is mounted at a path, which the engine would silently leave out.
+    /// `is_mounted`: whether a volume is mounted at the path. The engine would silently ignore one of the two.
     fn tmpfs(
         &mut self,
         entries: Vec<(String, String)>,
-        taken: impl Fn(&str) -> bool,
+        is_mounted: impl Fn(&str) -> bool,
     ) -> BTreeMap<String, String> {
         let mut checked = BTreeMap::new();
         for (path, options) in entries {
             let fault = match mounts::target(&path) {
                 Err(msg) => msg,
-                Ok(target) if taken(&target) || checked.contains_key(&target) => {
+                Ok(target) if is_mounted(&target) || checked.contains_key(&target) => {
                     "something else is mounted at the same path"
                 }
                 Ok(target) => {
@@ -384,8 +391,8 @@ impl Check<'_> {
 
     fn cap_drop(&mut self, capabilities: Vec<String>) -> Vec<String> {
         for (index, capability) in capabilities.iter().enumerate() {
-            let sane = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if capability.is_empty() || !capability.chars().all(sane) {
+            let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            if capability.is_empty() || !capability.chars().all(is_valid) {
                 let msg = "expected a capability such as \"NET_RAW\", or \"ALL\"";
                 self.reader.within("cap_drop", |reader| {
                     reader.fault_at(&index.to_string(), msg)
@@ -397,9 +404,10 @@ impl Check<'_> {
 
     fn extra_hosts(&mut self, hosts: Vec<(String, String)>) -> Vec<String> {
         for (host, address) in &hosts {
-            let bare = address.trim_start_matches('[').trim_end_matches(']');
-            let known = address == "host-gateway" || bare.parse::<std::net::IpAddr>().is_ok();
-            if host.is_empty() || !known {
+            let unbracketed = address.trim_start_matches('[').trim_end_matches(']');
+            let is_address =
+                address == "host-gateway" || unbracketed.parse::<std::net::IpAddr>().is_ok();
+            if host.is_empty() || !is_address {
                 let msg = "expected a host name and an IP address (or host-gateway)";
                 self.reader
                     .within("extra_hosts", |reader| reader.fault_at(host, msg));

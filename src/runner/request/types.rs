@@ -1,4 +1,4 @@
-//! What a caller may send: the one set of Rust types behind `POST /run`, `POST /volume`, OpenAPI and the MCP tools.
+//! The types of requests, from which `POST /run`, `POST /volume`, OpenAPI and the MCP tools all derive.
 
 use crate::runner::request::values::{
     ByteSize, EnvValue, ExtraHosts, OctalMode, StringOrList, Tmpfs,

@@ -68,7 +68,7 @@ impl JsonSchema for ByteSize {
 }
 
 impl ByteSize {
-    /// Parses `512m`, `1.5g`, `2GiB`, `1048576`. Errors: not a number with a known unit, or too large.
+    /// Parses `512m`, `1.5g`, `2GiB`, `1048576`. `None`: not a number with a known unit, or above `i64::MAX`.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim().to_ascii_lowercase();
         let split = text
@@ -140,11 +140,11 @@ impl Wire for OctalMode {
             return None;
         };
         let digits = text.strip_prefix("0o").unwrap_or(text);
-        let sane =
+        let is_octal =
             (1..=5).contains(&digits.len()) && digits.bytes().all(|b| (b'0'..=b'7').contains(&b));
         match u32::from_str_radix(digits, 8) {
-            Ok(mode) if sane && mode <= 0o1777 => Some(Self(mode)),
-            Ok(mode) if sane && mode <= 0o7777 => {
+            Ok(mode) if is_octal && mode <= 0o1777 => Some(Self(mode)),
+            Ok(mode) if is_octal && mode <= 0o7777 => {
                 reader.fault("setuid and setgid bits are not allowed");
                 None
             }
@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn byte_sizes_are_read_as_docker_reads_them() {
+    fn byte_sizes_parse_as_in_the_docker_cli() {
         for (text, bytes) in [
             ("512m", Some(512 << 20)),
             ("1.5g", Some(3 << 29)),

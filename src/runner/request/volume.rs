@@ -12,7 +12,7 @@ use crate::runner::request::wire::{Reader, Wire};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A checked volume request.
+/// A volume request that passed every check.
 pub(crate) struct VolumeSpec {
     pub(crate) name: String,
     pub(crate) content: Content,
@@ -23,10 +23,12 @@ pub(crate) struct VolumeSpec {
 
 pub(crate) enum Content {
     Nothing,
+    /// A checked tar.gz.
     Archive {
         base64: String,
         strip_components: usize,
     },
+    /// Relative path to text.
     Files(BTreeMap<String, String>),
 }
 
@@ -55,7 +57,7 @@ impl VolumeSpec {
 impl Check<'_> {
     fn volume(&mut self, request: VolumeRequest) -> VolumeSpec {
         let name = self.volume_name(request.name);
-        // The engine takes an empty name for `local` too, so that the rules for `local` must hold for it.
+        // The engine treats an empty name as `local`, so the rules for `local` apply to it.
         let driver = request
             .driver
             .filter(|driver| !driver.is_empty())
@@ -129,7 +131,8 @@ impl Check<'_> {
         Content::Nothing
     }
 
-    /// Checks an archive and says how many components to strip: one, when a single top-level directory holds it all.
+    /// Checks an archive. Returns the number of leading path components to strip: the requested number, else one if a single
+    /// top-level directory holds all entries.
     fn archive(
         &self,
         base64: &str,
@@ -141,15 +144,16 @@ impl Check<'_> {
             None => u64::from(archive::check_targz(base64, limits)?.shared_top.is_some()),
         };
         let strip = strip_components.unwrap_or(automatic).min(4096) as usize;
-        // Dropping components can make two names one.
+        // Checked again after stripping, which can make two names equal.
         archive::check_targz_stripped(base64, strip, limits)?;
         Ok(strip)
     }
 
-    /// A volume must not reach the host by its driver's options. `local` mounts whatever it is told to: only what
-    /// comes from memory or the network is free, a bind obeys the rule for host paths.
+    /// Forbids driver options that give access to the engine's host. `local` passes its options to mount(2): file systems
+    /// in memory or on the network are allowed, a bind mount needs an allowed host path. For any other driver, every value
+    /// with a slash must be an allowed host path.
     fn driver(&mut self, driver: &str, options: &BTreeMap<String, String>) {
-        const FREE_TYPES: [&str; 5] = ["tmpfs", "nfs", "nfs4", "cifs", "smb3"];
+        const ALLOWED_TYPES: [&str; 5] = ["tmpfs", "nfs", "nfs4", "cifs", "smb3"];
         let value = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
         let mount_options: Vec<&str> = value("o").split(',').map(str::trim).collect();
         let binds = mount_options
@@ -157,11 +161,11 @@ impl Check<'_> {
             .any(|option| ["bind", "rbind", "move", "remount"].contains(option));
         if driver == "local" {
             let kind = value("type");
-            let host_type = !kind.is_empty() && !FREE_TYPES.contains(&kind);
+            let host_type = !kind.is_empty() && !ALLOWED_TYPES.contains(&kind);
             let device = value("device");
             let host_device = device.starts_with('/') && !device.starts_with("//");
             if (binds || host_type || host_device)
-                && !(["", "none", "bind"].contains(&kind) && self.is_allowed(device))
+                && !(["", "none", "bind"].contains(&kind) && self.is_allowed_path(device))
             {
                 self.forbid_host_options();
             }
@@ -169,13 +173,13 @@ impl Check<'_> {
         }
         if options
             .values()
-            .any(|value| value.contains('/') && !self.is_allowed(value))
+            .any(|value| value.contains('/') && !self.is_allowed_path(value))
         {
             self.forbid_host_options();
         }
     }
 
-    fn is_allowed(&self, path: &str) -> bool {
+    fn is_allowed_path(&self, path: &str) -> bool {
         path.starts_with('/')
             && !path.split('/').any(|part| part == "..")
             && self.policy.allows_host_path(path)

@@ -1,11 +1,11 @@
-//! Reads JSON into typed requests, finding every fault in one pass. Faults name the place and what was expected,
+//! Reads JSON into typed requests and finds every fault in one pass. A fault names the location and what was expected,
 //! never the value, which may be a secret.
 
 use crate::problem::Fault;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Where in a request a value stands, and what was found wrong so far.
+/// The state of reading one request: the current location and the faults found so far.
 #[derive(Debug, Default)]
 pub struct Reader {
     loc: Vec<String>,
@@ -13,7 +13,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader whose locations start with `root`, such as `body`.
+    /// A reader whose locations all start with `root`, such as `body`.
     pub fn new(root: &str) -> Self {
         Self {
             loc: vec![root.into()],
@@ -21,11 +21,11 @@ impl Reader {
         }
     }
 
-    /// Records a fault at the current place. Beyond a thousand they are not kept: a body of a million unknown fields
-    /// must not become an answer many times its size.
+    /// Records a fault at the current location. Keeps at most 1,000 faults, so that a body of a million unknown fields does
+    /// not cause an answer many times its size.
     pub fn fault(&mut self, msg: impl Into<String>) {
-        const MOST_FAULTS: usize = 1000;
-        if self.faults.len() < MOST_FAULTS {
+        const MAX_FAULTS: usize = 1000;
+        if self.faults.len() < MAX_FAULTS {
             self.faults.push(Fault {
                 loc: self.loc.clone(),
                 msg: msg.into(),
@@ -33,12 +33,12 @@ impl Reader {
         }
     }
 
-    /// Records a fault at `key` below the current place.
+    /// Records a fault at `key` below the current location.
     pub fn fault_at(&mut self, key: &str, msg: impl Into<String>) {
         self.within(key, |reader| reader.fault(msg));
     }
 
-    /// Runs `read` one step further in.
+    /// Calls `read` with `key` appended to the location, and restores the location.
     pub fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
         self.loc.push(shorten(key));
         let result = read(self);
@@ -46,22 +46,22 @@ impl Reader {
         result
     }
 
-    /// Whether nothing was found wrong at `key` below the current place.
+    /// Whether there is no fault at exactly `key` below the current location.
     pub fn is_clean_at(&self, key: &str) -> bool {
-        let here = |fault: &Fault| {
+        let is_at_key = |fault: &Fault| {
             fault.loc.len() == self.loc.len() + 1
                 && fault.loc.starts_with(&self.loc)
                 && fault.loc.ends_with(&[key.to_owned()])
         };
-        !self.faults.iter().any(here)
+        !self.faults.iter().any(is_at_key)
     }
 
-    /// Whether nothing was found wrong.
+    /// Whether there is no fault at all.
     pub fn is_clean(&self) -> bool {
         self.faults.is_empty()
     }
 
-    /// Everything found wrong.
+    /// The faults, in the order in which they were found.
     pub fn into_faults(self) -> Vec<Fault> {
         self.faults
     }
@@ -74,14 +74,14 @@ impl Reader {
 
 /// A type that can be read from JSON.
 pub trait Wire: Sized {
-    /// What a caller should send, for fault messages.
+    /// The expected value, in the words of a fault: "expected …".
     const EXPECTED: &'static str;
 
-    /// Takes the value, or records faults and gives `None`.
+    /// Reads the value. `None`: it is wrong, and the faults are recorded in `reader`.
     fn take(value: Value, reader: &mut Reader) -> Option<Self>;
 }
 
-/// Takes an optional member out of an object; `null` counts as absent.
+/// Removes and reads a member of an object. `None`: absent, `null`, or wrong, with the fault recorded.
 pub fn member<T: Wire>(
     object: &mut Map<String, Value>,
     name: &str,
@@ -93,7 +93,7 @@ pub fn member<T: Wire>(
     }
 }
 
-/// Records a fault for every member that nobody took.
+/// Records a fault for every member that is still in the object, which [`member`] did not remove.
 pub fn refuse_unknown(object: &Map<String, Value>, known: &[&str], reader: &mut Reader) {
     for name in object.keys() {
         reader.fault_at(
@@ -103,7 +103,7 @@ pub fn refuse_unknown(object: &Map<String, Value>, known: &[&str], reader: &mut 
     }
 }
 
-/// The JSON type of a value, in words.
+/// The JSON type of a value, in the words of a fault: "got …".
 pub fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -116,9 +116,10 @@ pub fn kind_of(value: &Value) -> &'static str {
     }
 }
 
+/// A key for a location, cut to 128 characters.
 fn shorten(key: &str) -> String {
-    const LONGEST: usize = 128;
-    match key.char_indices().nth(LONGEST) {
+    const MAX_CHARS: usize = 128;
+    match key.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &key[..end]),
         None => key.to_owned(),
     }
@@ -155,7 +156,7 @@ impl Wire for f64 {
     }
 }
 
-// In arrays and objects, what is wrong is recorded and left out; the rest goes on, so that its own faults are found too.
+// A wrong item of an array or object is left out, and reading continues, so that all its faults are found.
 
 impl<T: Wire> Wire for Vec<T> {
     const EXPECTED: &'static str = "an array";
@@ -187,14 +188,14 @@ impl<T: Wire> Wire for BTreeMap<String, T> {
     }
 }
 
-/// What is required cannot be null, though its field is an `Option` until it is checked.
+/// Removes `null` from the schema of every required property. schemars allows it, because each field is an `Option`.
 pub(crate) fn refuse_null(schema: &mut schemars::Schema) {
     let required = schema.get("required").and_then(Value::as_array).cloned();
     for name in required.iter().flatten().filter_map(Value::as_str) {
-        let place = schema
+        let property = schema
             .get_mut("properties")
             .and_then(|all| all.get_mut(name));
-        let Some(Value::Object(property)) = place else {
+        let Some(Value::Object(property)) = property else {
             continue;
         };
         if let Some(Value::Array(kinds)) = property.get_mut("type") {
@@ -206,7 +207,7 @@ pub(crate) fn refuse_null(schema: &mut schemars::Schema) {
         if let Some(Value::Array(choices)) = property.remove("anyOf") {
             let is_null = |choice: &Value| choice["type"] == "null";
             for choice in choices.into_iter().filter(|choice| !is_null(choice)) {
-                // The property's own description says more than its type's.
+                // Keeps the property's own description, which says more than its type's.
                 for (key, value) in choice.as_object().cloned().unwrap_or_default() {
                     property.entry(key).or_insert(value);
                 }
@@ -215,8 +216,9 @@ pub(crate) fn refuse_null(schema: &mut schemars::Schema) {
     }
 }
 
-/// Declares a request type once: its fields become the struct, its JSON schema and its reader. Every field is optional
-/// here; which of them a request must have, `spec` checks and `#[schemars(extend("required" = […]))]` tells the schema.
+/// Declares a request type once and derives the struct, its JSON schema and its [`Wire`] implementation. Every field is an
+/// `Option`; required fields are checked later (`spec`) and listed in the schema by
+/// `#[schemars(extend("required" = […]))]`. `field: Type = "name"` gives a field another name in JSON.
 macro_rules! wire_struct {
     ($(#[$attr:meta])* $vis:vis struct $name:ident {
         $($(#[$fattr:meta])* $field:ident: $type:ty $(= $wire:literal)?,)*
@@ -230,7 +232,7 @@ macro_rules! wire_struct {
         }
 
         impl $name {
-            /// The names of all fields, as they stand in JSON.
+            /// The names of all fields in JSON.
             $vis const FIELDS: &'static [&'static str] = &[$($crate::runner::request::wire::wire_name!($field $(= $wire)?)),*];
         }
 
@@ -253,6 +255,7 @@ macro_rules! wire_struct {
     };
 }
 
+/// The name of a field in JSON.
 macro_rules! wire_name {
     ($field:ident) => {
         stringify!($field)
@@ -262,7 +265,7 @@ macro_rules! wire_name {
     };
 }
 
-/// Declares an enum that is one of a few words in JSON.
+/// Declares an enum whose variants are words in JSON.
 macro_rules! wire_enum {
     ($(#[$attr:meta])* $vis:vis enum $name:ident { $($(#[$vattr:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$attr])*
@@ -270,12 +273,12 @@ macro_rules! wire_enum {
         $vis enum $name { $($(#[$vattr])* #[serde(rename = $word)] $variant,)* }
 
         impl $name {
-            /// As it stands in JSON.
+            /// The word in JSON.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
 
-            /// What this word means.
+            /// The variant with this word.
             pub fn from_word(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)* _ => None }
             }
