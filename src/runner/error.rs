@@ -37,7 +37,7 @@ pub enum Error {
         /// The limit, in seconds.
         timeout_secs: u64,
     },
-    /// The container cannot start because of what was asked: no such executable, unknown user, …
+    /// The container cannot start because of the request: no such executable, unknown user, …
     StartFailed(String),
     /// The object does not exist; `code` names its kind.
     NotFound {

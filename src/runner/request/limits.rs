@@ -62,6 +62,10 @@ impl Check<'_> {
         network
     }
 
+    pub(crate) fn shm_size_bytes(&mut self, size: Option<ByteSize>) -> Option<u64> {
+        size.map(|size| self.at_least("shm_size", size.0, 1))
+    }
+
     pub(crate) fn memory(&mut self, memory: Option<ByteSize>) -> u64 {
         let max = self.policy.max_memory_bytes;
         let Some(ByteSize(bytes)) = memory else {

@@ -27,6 +27,7 @@ pub struct RunSpec {
     pub(crate) image: String,
     pub(crate) command: Option<Vec<String>>,
     pub(crate) entrypoint: Option<Vec<String>>,
+    /// `NAME=value`, or `NAME` to remove the image's variable.
     pub(crate) env: Vec<String>,
     pub(crate) pull_policy: PullPolicy,
     pub(crate) auth: Option<AuthConfig>,
@@ -40,18 +41,24 @@ pub struct RunSpec {
     pub(crate) labels: Labels,
     pub(crate) init: bool,
     pub(crate) read_only: bool,
+    /// Path to mount options.
     pub(crate) tmpfs: BTreeMap<String, String>,
     pub(crate) shm_size_bytes: Option<u64>,
     pub(crate) cap_drop: Vec<String>,
+    /// `host:address`.
     pub(crate) extra_hosts: Vec<String>,
     pub(crate) runtime: Option<String>,
     pub(crate) network: String,
     pub(crate) memory_bytes: u64,
+    /// In units of 10⁻⁹ CPUs; 0: no limit.
     pub(crate) nano_cpus: u64,
     pub(crate) pids_limit: u64,
+    /// Bytes kept of each of stdout and stderr.
     pub(crate) output_bytes: u64,
     pub(crate) output_encoding: Encoding,
+    /// Most bytes read back from all mounts together.
     pub(crate) max_collect_bytes: u64,
+    /// Most bytes that each archive may unpack to.
     pub(crate) max_unpacked_bytes: u64,
     /// Dropped together with the content of mounts and stdin; see [`RunSpec::keep_with_content`].
     pub(crate) content_guard: Option<Box<dyn Any + Send + Sync>>,
@@ -159,9 +166,7 @@ impl Check<'_> {
             read_only: request.read_only.unwrap_or(false),
             tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0, is_mounted),
             mounts,
-            shm_size_bytes: request
-                .shm_size
-                .map(|size| self.at_least("shm_size", size.0, 1)),
+            shm_size_bytes: self.shm_size_bytes(request.shm_size),
             cap_drop: self.cap_drop(request.cap_drop.unwrap_or_default()),
             extra_hosts: self.extra_hosts(request.extra_hosts.unwrap_or_default().0),
             runtime: self.runtime(request.runtime),

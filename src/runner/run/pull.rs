@@ -31,28 +31,10 @@ impl Images {
         cancel: &Cancel,
         sink: &dyn Sink,
     ) -> Result<Option<ImageInspect>, Error> {
-        if spec.pull_policy != PullPolicy::Always {
-            match self.client.image_inspect(&spec.image) {
-                Ok(image) if is_for_platform(&image, spec.platform.as_deref()) => {
-                    return Ok(Some(image));
-                }
-                Ok(_) if spec.pull_policy == PullPolicy::Never => {
-                    let detail = format!(
-                        "{} is there, but not for the platform asked for",
-                        spec.image
-                    );
-                    return Err(Error::ImageNotFound(detail));
-                }
-                Err(error) if !is_not_found(&error) => return Err(engine_error(error)),
-                Err(_) if spec.pull_policy == PullPolicy::Never => {
-                    let detail = format!(
-                        "the engine does not have {}, and pull_policy is never",
-                        spec.image
-                    );
-                    return Err(Error::ImageNotFound(detail));
-                }
-                Ok(_) | Err(_) => {}
-            }
+        if spec.pull_policy != PullPolicy::Always
+            && let Some(image) = self.inspect_local(spec)?
+        {
+            return Ok(Some(image));
         }
         if !self.pull(spec, cancel, sink)? {
             return Ok(None);
@@ -66,6 +48,28 @@ impl Images {
                 }
                 false => engine_error(error),
             })
+    }
+
+    /// Inspects the image that the engine already has. `Ok(None)`: it must be pulled.
+    fn inspect_local(&self, spec: &RunSpec) -> Result<Option<ImageInspect>, Error> {
+        let detail = match self.client.image_inspect(&spec.image) {
+            Ok(image) if is_for_platform(&image, spec.platform.as_deref()) => {
+                return Ok(Some(image));
+            }
+            Ok(_) => format!(
+                "{} is there, but not for the platform asked for",
+                spec.image
+            ),
+            Err(error) if is_not_found(&error) => format!(
+                "the engine does not have {}, and pull_policy is never",
+                spec.image
+            ),
+            Err(error) => return Err(engine_error(error)),
+        };
+        match spec.pull_policy {
+            PullPolicy::Never => Err(Error::ImageNotFound(detail)),
+            PullPolicy::Always | PullPolicy::Missing => Ok(None),
+        }
     }
 
     /// Waits for a pull of the image, which other runs may share. `Ok(false)`: cancelled.
