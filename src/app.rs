@@ -150,7 +150,7 @@ fn mcp_settings(config: &Config) -> mcp::Settings {
     mcp::Settings {
         client_session_ids: config.client_session_ids,
         toolset: match config.mcp_test_tools {
-            true => Toolset::WithTrials,
+            true => Toolset::WithConformance,
             false => Toolset::Own,
         },
         ..mcp::Settings::default()

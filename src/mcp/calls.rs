@@ -2,7 +2,7 @@
 //! the server.
 
 use super::jsonrpc::{self, Code, Error, Id, Request};
-use super::outlet::Outlet;
+use super::outgoing::MessageSender;
 use crate::cancel::{Cancel, Never};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
@@ -13,14 +13,14 @@ use std::time::Duration;
 
 /// All calls of the server.
 #[derive(Debug)]
-pub(super) struct Floor {
+pub(super) struct CallLimit {
     limit: usize,
-    state: Mutex<FloorState>,
+    state: Mutex<CallLimitState>,
     empty: Receiver<Never>,
 }
 
 #[derive(Debug)]
-struct FloorState {
+struct CallLimitState {
     next: u64,
     running: HashMap<u64, Cancel>,
     // Every call's thread holds a clone; the receiver disconnects when the last is gone.
@@ -30,7 +30,7 @@ struct FloorState {
 /// The calls of one peer.
 #[derive(Debug)]
 pub(super) struct Calls {
-    floor: Arc<Floor>,
+    limit_of_server: Arc<CallLimit>,
     limit: usize,
     state: Mutex<CallsState>,
 }
@@ -50,13 +50,13 @@ struct Entry {
 /// What a call does on its thread.
 pub(super) type Work = Box<dyn FnOnce(&Request, &Cancel) -> Result<Value, Error> + Send>;
 
-impl Floor {
-    /// A floor for so many calls at once.
+impl CallLimit {
+    /// A limit_of_server for so many calls at once.
     pub(super) fn new(limit: usize) -> Self {
         let (open, empty) = bounded(0);
         Self {
             limit,
-            state: Mutex::new(FloorState {
+            state: Mutex::new(CallLimitState {
                 next: 0,
                 running: HashMap::new(),
                 open: Some(open),
@@ -105,40 +105,45 @@ impl Floor {
         self.lock().running.remove(&number);
     }
 
-    fn lock(&self) -> MutexGuard<'_, FloorState> {
+    fn lock(&self) -> MutexGuard<'_, CallLimitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Calls {
     /// A peer that may have `limit` calls running at once.
-    pub(super) fn new(floor: Arc<Floor>, limit: usize) -> Self {
+    pub(super) fn new(limit_of_server: Arc<CallLimit>, limit: usize) -> Self {
         Self {
-            floor,
+            limit_of_server,
             limit,
             state: Mutex::new(CallsState::default()),
         }
     }
 
-    /// Starts a call on its own thread. Its answer, a refusal included, goes to the outlet, unless the peer withdraws
+    /// Starts a call on its own thread. Its answer, a refusal included, goes to the sender, unless the peer withdraws
     /// the request first.
-    pub(super) fn start(self: &Arc<Self>, request: Request, outlet: Arc<dyn Outlet>, work: Work) {
+    pub(super) fn start(
+        self: &Arc<Self>,
+        request: Request,
+        sender: Arc<dyn MessageSender>,
+        work: Work,
+    ) {
         let id = request.id.clone();
-        if let Err(error) = self.try_start(request, Arc::clone(&outlet), work) {
-            outlet.respond(jsonrpc::response(&id, Err(error)));
+        if let Err(error) = self.try_start(request, Arc::clone(&sender), work) {
+            sender.respond(jsonrpc::response(&id, Err(error)));
         }
     }
 
     fn try_start(
         self: &Arc<Self>,
         request: Request,
-        outlet: Arc<dyn Outlet>,
+        sender: Arc<dyn MessageSender>,
         work: Work,
     ) -> Result<(), Error> {
         let cancel = Cancel::new();
         self.admit(&request.id, &cancel)?;
         let (number, open) = self
-            .floor
+            .limit_of_server
             .enter(&cancel)
             .inspect_err(|_| drop(self.forget(&request.id)))?;
         let (calls, id) = (Arc::clone(self), request.id.clone());
@@ -149,15 +154,15 @@ impl Calls {
                 outcome.unwrap_or_else(|_| Err(Error::new(Code::Internal, "Internal error")));
             // Before the answer: a peer may use the id again as soon as it has it.
             let wanted = calls.forget(&request.id).is_some_and(|e| !e.withdrawn);
-            calls.floor.leave(number);
+            calls.limit_of_server.leave(number);
             if wanted {
-                outlet.respond(jsonrpc::response(&request.id, result));
+                sender.respond(jsonrpc::response(&request.id, result));
             }
-            drop((outlet, open));
+            drop((sender, open));
         });
         spawned.map(drop).map_err(|error| {
             self.forget(&id);
-            self.floor.leave(number);
+            self.limit_of_server.leave(number);
             busy(format!("no thread for the call: {error}"))
         })
     }
@@ -222,7 +227,7 @@ fn busy(message: String) -> Error {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::mcp::outlet::Pipe;
+    use crate::mcp::outgoing::ChannelSender;
     use serde_json::{Map, json};
 
     fn request(id: u64) -> Request {
@@ -242,8 +247,8 @@ mod tests {
 
     #[test]
     fn a_withdrawn_call_is_cancelled_and_not_answered() {
-        let calls = Arc::new(Calls::new(Arc::new(Floor::new(9)), 9));
-        let (pipe, answers) = Pipe::new(9);
+        let calls = Arc::new(Calls::new(Arc::new(CallLimit::new(9)), 9));
+        let (pipe, answers) = ChannelSender::new(9);
         calls.start(request(1), Arc::new(pipe), until_cancelled());
         calls.withdraw(&Id::Number(7.into()));
         calls.withdraw(&Id::Number(1.into()));
@@ -256,10 +261,10 @@ mod tests {
 
     #[test]
     fn limits_refuse_and_name_the_limit() {
-        let floor = Arc::new(Floor::new(3));
-        let first = Arc::new(Calls::new(Arc::clone(&floor), 2));
-        let second = Arc::new(Calls::new(Arc::clone(&floor), 2));
-        let (pipe, answers) = Pipe::new(9);
+        let limit_of_server = Arc::new(CallLimit::new(3));
+        let first = Arc::new(Calls::new(Arc::clone(&limit_of_server), 2));
+        let second = Arc::new(Calls::new(Arc::clone(&limit_of_server), 2));
+        let (pipe, answers) = ChannelSender::new(9);
         for id in [1, 1, 2, 3] {
             first.start(request(id), Arc::new(pipe.clone()), until_cancelled());
         }
@@ -272,8 +277,8 @@ mod tests {
         assert!(refusals[0].contains("still running"), "{refusals:?}");
         assert!(refusals[1].contains("2 tool calls"), "{refusals:?}");
         assert!(refusals[2].contains("3 tool calls"), "{refusals:?}");
-        floor.close(Duration::from_secs(10));
-        assert_eq!(floor.len(), 0);
+        limit_of_server.close(Duration::from_secs(10));
+        assert_eq!(limit_of_server.len(), 0);
         assert_eq!(answers.len(), 3, "cancelled by us: each is still answered");
         first.start(request(9), Arc::new(pipe), until_cancelled());
         assert!(
@@ -285,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_internal_error_of_that_call_alone() {
-        let calls = Arc::new(Calls::new(Arc::new(Floor::new(9)), 9));
-        let (pipe, answers) = Pipe::new(9);
+        let calls = Arc::new(Calls::new(Arc::new(CallLimit::new(9)), 9));
+        let (pipe, answers) = ChannelSender::new(9);
         calls.start(
             request(1),
             Arc::new(pipe.clone()),

@@ -1,11 +1,11 @@
 //! The protocol as one function from a request and its context to a result. It knows no transport; what a request
-//! tells on the way goes to the context's outlet.
+//! tells on the way goes to the context's sender.
 
 use super::jsonrpc::{Code, Error, Request};
-use super::outlet::{Journal, Outlet};
-use super::progress::{self, Beats};
+use super::outgoing::{Journal, MessageSender};
+use super::progress::{self, ProgressTicker};
 use super::protocol::{self, Era, Level, Peer, Revision};
-use super::tools::{self, Containers, Scene, Tool, Toolset, trial};
+use super::tools::{self, CallContext, Containers, Tool, Toolset, conformance};
 use crate::cancel::Cancel;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -35,9 +35,9 @@ pub(super) struct Context<'a> {
     /// Fires when the answer is not wanted any more.
     pub cancel: &'a Cancel,
     /// Where notifications go.
-    pub outlet: Arc<dyn Outlet>,
+    pub sender: Arc<dyn MessageSender>,
     /// What keeps progress beating.
-    pub beats: &'a Beats,
+    pub beats: &'a ProgressTicker,
 }
 
 /// Whether answering may take long, so that it belongs on a thread of its own.
@@ -107,18 +107,18 @@ impl Service {
         };
         let meta = protocol::meta(&request.params);
         let progress = progress::token(meta)
-            .map(|token| context.beats.progress(token, Arc::clone(&context.outlet)));
-        let scene = Scene {
+            .map(|token| context.beats.progress(token, Arc::clone(&context.sender)));
+        let context = CallContext {
             containers: self.containers.as_ref(),
             cancel: context.cancel,
             progress,
-            journal: Journal::new(Arc::clone(&context.outlet), log_level),
+            journal: Journal::new(Arc::clone(&context.sender), log_level),
         };
         let result = match Tool::from_name(name) {
-            Some(tool) => Ok(tools::call(tool, request.params.get("arguments"), &scene)),
-            None => self.call_trial(name, meta, &scene),
+            Some(tool) => Ok(tools::call(tool, request.params.get("arguments"), &context)),
+            None => self.call_trial(name, meta, &context),
         };
-        if let Some(progress) = &scene.progress {
+        if let Some(progress) = &context.progress {
             progress.finish();
         }
         result
@@ -128,7 +128,7 @@ impl Service {
         &self,
         name: &str,
         meta: Option<&Map<String, Value>>,
-        scene: &Scene<'_>,
+        context: &CallContext<'_>,
     ) -> Result<Value, Error> {
         let unknown = || {
             let shown: String = name.chars().take(128).collect();
@@ -138,14 +138,14 @@ impl Service {
             return Err(unknown());
         }
         let capabilities = meta.and_then(|meta| meta.get(protocol::META_CAPABILITIES));
-        if trial::needs_sampling(name)
+        if conformance::needs_sampling(name)
             && capabilities.is_some_and(|all| all.get("sampling").is_none())
         {
             let data = json!({"requiredCapabilities": {"sampling": {}}});
             let what = "the client did not declare sampling";
             return Err(Error::new(Code::MissingCapability, what).with_data(data));
         }
-        trial::call(name, scene).ok_or_else(unknown)
+        conformance::call(name, context).ok_or_else(unknown)
     }
 }
 

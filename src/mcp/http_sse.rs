@@ -2,7 +2,7 @@
 //! <https://modelcontextprotocol.io/specification/2024-11-05/basic/transports#http-with-sse>
 
 use super::jsonrpc::{self, Code, Error, Id, Message, Notification, Payload, Rejection};
-use super::outlet::Outlet;
+use super::outgoing::MessageSender;
 use super::session::{self, Addressed, Credential, Registry, Session};
 use super::{Caller, Mcp, post};
 use crate::cancel::Cancel;
@@ -58,7 +58,7 @@ impl SseSession {
     }
 }
 
-impl Outlet for SseSession {
+impl MessageSender for SseSession {
     fn notify(&self, notification: Value) {
         self.push(&notification);
     }
@@ -236,12 +236,12 @@ pub(super) fn no_batches() -> Rejection {
 fn accept(mcp: &Mcp, stream: &Arc<SseSession>, message: Message, room: &Option<BodyReservation>) {
     match message {
         Message::Request(asked) => {
-            let outlet: Arc<dyn Outlet> = Arc::clone(stream) as _;
+            let sender: Arc<dyn MessageSender> = Arc::clone(stream) as _;
             let caller = Caller {
                 room: room.clone(),
                 ..stream.session.caller.clone()
             };
-            mcp.serve(asked, &caller, outlet);
+            mcp.serve(asked, &caller, sender);
         }
         Message::Notification(told) => {
             if let Some(id) = cancelled(&told) {

@@ -1,15 +1,15 @@
 //! MCP: three transports around one dispatch. Transports know no tools, the dispatch knows no transport, and every
 //! call runs on a thread of its own that ends with its client or with the server.
 //!
-//! `jsonrpc` → `protocol` → `dispatch` → `tools`; `outlet`, `progress`, `calls` and `session` carry what a call needs;
+//! `jsonrpc` → `protocol` → `dispatch` → `tools`; `outgoing`, `progress`, `calls` and `session` carry what a call needs;
 //! `http_sse`, `streamable_http` and `stdio` are the transports.
 
 mod calls;
 mod dispatch;
-mod exchange;
 mod http_sse;
 mod jsonrpc;
-mod outlet;
+mod outgoing;
+mod pending;
 mod post;
 mod progress;
 mod protocol;
@@ -26,11 +26,11 @@ use tests::trial_run;
 pub use tools::{Containers, Toolset};
 
 use crate::http::{BodyReservation, Reply, Request};
-use calls::{Calls, Floor};
+use calls::{CallLimit, Calls};
 use dispatch::{Context, Service};
 use jsonrpc::Request as Asked;
-use outlet::Outlet;
-use progress::Beats;
+use outgoing::MessageSender;
+use progress::ProgressTicker;
 use protocol::{Peer, Revision};
 use serde_json::Value;
 use session::{Registry, Session};
@@ -92,8 +92,8 @@ pub struct Mcp {
 struct Shared {
     service: Service,
     settings: Settings,
-    beats: Beats,
-    floor: Arc<Floor>,
+    beats: ProgressTicker,
+    limit_of_server: Arc<CallLimit>,
     streams: Arc<Registry<http_sse::SseSession>>,
     sessions: Arc<Registry<Session>>,
 }
@@ -114,8 +114,8 @@ impl Mcp {
     pub fn new(containers: impl Containers + 'static, settings: Settings) -> io::Result<Self> {
         let shared = Shared {
             service: Service::new(Arc::new(containers), settings.toolset),
-            beats: Beats::start(settings.beat)?,
-            floor: Arc::new(Floor::new(settings.max_calls)),
+            beats: ProgressTicker::start(settings.beat)?,
+            limit_of_server: Arc::new(CallLimit::new(settings.max_calls)),
             streams: Arc::new(Registry::new(settings.max_sessions)),
             sessions: Arc::new(Registry::new(settings.max_sessions)),
             settings,
@@ -146,7 +146,7 @@ impl Mcp {
         [
             shared.streams.len(),
             shared.sessions.len(),
-            shared.floor.len(),
+            shared.limit_of_server.len(),
         ]
     }
 
@@ -156,7 +156,7 @@ impl Mcp {
             stream.end();
         }
         self.shared.sessions.end_all();
-        self.shared.floor.close(CLOSING);
+        self.shared.limit_of_server.close(CLOSING);
         self.shared.beats.close();
     }
 
@@ -169,38 +169,38 @@ impl Mcp {
         let limit = self.settings().max_calls_per_session;
         Caller {
             peer: Arc::default(),
-            calls: Arc::new(Calls::new(Arc::clone(&self.shared.floor), limit)),
+            calls: Arc::new(Calls::new(Arc::clone(&self.shared.limit_of_server), limit)),
             declared,
             room: None,
         }
     }
 
-    /// Has a request answered through the outlet: at once, or later from a thread of its own.
-    fn serve(&self, asked: Asked, caller: &Caller, outlet: Arc<dyn Outlet>) {
+    /// Has a request answered through the sender: at once, or later from a thread of its own.
+    fn serve(&self, asked: Asked, caller: &Caller, sender: Arc<dyn MessageSender>) {
         if !dispatch::is_long(&asked) {
             let never = crate::cancel::Cancel::new();
-            let result = self.dispatch(&asked, caller, &outlet, &never);
-            outlet.respond(jsonrpc::response(&asked.id, result));
+            let result = self.dispatch(&asked, caller, &sender, &never);
+            sender.respond(jsonrpc::response(&asked.id, result));
             return;
         }
-        let (mcp, who, told) = (self.clone(), caller.clone(), Arc::clone(&outlet));
+        let (mcp, who, told) = (self.clone(), caller.clone(), Arc::clone(&sender));
         let work: calls::Work =
             Box::new(move |asked, cancel| mcp.dispatch(asked, &who, &told, cancel));
-        caller.calls.start(asked, outlet, work);
+        caller.calls.start(asked, sender, work);
     }
 
     fn dispatch(
         &self,
         asked: &Asked,
         caller: &Caller,
-        outlet: &Arc<dyn Outlet>,
+        sender: &Arc<dyn MessageSender>,
         cancel: &crate::cancel::Cancel,
     ) -> Result<Value, jsonrpc::Error> {
         let context = Context {
             peer: &caller.peer,
             declared: caller.declared,
             cancel,
-            outlet: Arc::clone(outlet),
+            sender: Arc::clone(sender),
             beats: &self.shared.beats,
         };
         self.shared.service.answer(asked, &context)

@@ -3,7 +3,7 @@
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress>
 
 use super::jsonrpc;
-use super::outlet::Outlet;
+use super::outgoing::MessageSender;
 use crate::cancel::Cancel;
 use crossbeam_channel::{Receiver, Sender, never, tick, unbounded};
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ const LONGEST_TOKEN: usize = 1024;
 /// The progress of one call.
 pub(super) struct Progress {
     token: Value,
-    outlet: Arc<dyn Outlet>,
+    sender: Arc<dyn MessageSender>,
     beat: Duration,
     state: Mutex<State>,
 }
@@ -58,7 +58,7 @@ impl Progress {
     /// Tells a measured step, as test tools do: `step` of `total`.
     pub(super) fn measure(&self, step: u64, total: u64) {
         let params = json!({"progressToken": self.token, "progress": step, "total": total});
-        self.outlet
+        self.sender
             .notify(jsonrpc::notification("notifications/progress", params));
     }
 
@@ -90,7 +90,7 @@ impl Progress {
         state.told = Some(Instant::now());
         let params =
             json!({"progressToken": self.token, "progress": state.step, "message": message});
-        self.outlet
+        self.sender
             .notify(jsonrpc::notification("notifications/progress", params));
     }
 
@@ -101,14 +101,14 @@ impl Progress {
 
 /// The one thread that beats for every call, idle while there is none.
 #[derive(Debug)]
-pub(super) struct Beats {
+pub(super) struct ProgressTicker {
     registrations: Sender<Weak<Progress>>,
     beat: Duration,
     stop: Cancel,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Beats {
+impl ProgressTicker {
     /// Starts the thread. `beat` is the longest silence of a call. Errors: no thread can be had.
     pub(super) fn start(beat: Duration) -> std::io::Result<Self> {
         let (registrations, registered) = unbounded();
@@ -126,10 +126,10 @@ impl Beats {
     }
 
     /// The progress of a new call.
-    pub(super) fn progress(&self, token: Value, outlet: Arc<dyn Outlet>) -> Arc<Progress> {
+    pub(super) fn progress(&self, token: Value, sender: Arc<dyn MessageSender>) -> Arc<Progress> {
         let progress = Arc::new(Progress {
             token,
-            outlet,
+            sender,
             beat: self.beat,
             state: Mutex::new(State {
                 step: 0,
@@ -188,7 +188,7 @@ fn run(registered: &Receiver<Weak<Progress>>, stop: &Cancel, pace: Duration) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::mcp::outlet::{Item, Pipe};
+    use crate::mcp::outgoing::{ChannelSender, Item};
 
     fn params(item: Item) -> Value {
         item.into_value()["params"].clone()
@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn progress_increases_beats_in_silence_and_ends_with_the_call() {
-        let beats = Beats::start(Duration::from_millis(50)).unwrap();
-        let (pipe, told) = Pipe::new(64);
+        let beats = ProgressTicker::start(Duration::from_millis(50)).unwrap();
+        let (pipe, told) = ChannelSender::new(64);
         let progress = beats.progress(json!(0), Arc::new(pipe));
         progress.tell("pulling");
         progress.tell("one line");

@@ -157,11 +157,11 @@ pub(super) fn may_be_chosen(id: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::mcp::calls::{Calls, Floor};
+    use crate::mcp::calls::{CallLimit, Calls};
 
     fn session(id: &str, credential: Option<&str>) -> Arc<Session> {
         let credential = Credential(credential.map(str::to_owned));
-        let calls = Calls::new(Arc::new(Floor::new(9)), 9);
+        let calls = Calls::new(Arc::new(CallLimit::new(9)), 9);
         let caller = Caller {
             room: None,
             peer: Arc::default(),

@@ -3,7 +3,7 @@
 
 use super::http_sse::{cancelled, no_batches};
 use super::jsonrpc::{self, Message, Payload, Rejection};
-use super::outlet::{Item, Outlet, Pipe};
+use super::outgoing::{ChannelSender, Item, MessageSender};
 use super::protocol::Revision;
 use super::{Caller, Mcp};
 use crate::cancel::Never;
@@ -26,7 +26,7 @@ pub fn serve(
     mut input: impl BufRead,
     output: impl Write + Send + 'static,
 ) -> io::Result<()> {
-    let (pipe, items) = Pipe::new(CAPACITY);
+    let (pipe, items) = ChannelSender::new(CAPACITY);
     let (writing, written) = bounded::<Never>(0);
     std::thread::Builder::new()
         .name("mcp-stdout".into())
@@ -35,11 +35,11 @@ pub fn serve(
             drop(writing);
         })?;
     let caller = mcp.stranger(None);
-    let outlet: Arc<dyn Outlet> = Arc::new(pipe);
-    let ended = read(mcp, &mut input, &caller, &outlet);
+    let sender: Arc<dyn MessageSender> = Arc::new(pipe);
+    let ended = read(mcp, &mut input, &caller, &sender);
     caller.calls.close();
-    // Calls hold clones of the outlet: the writer ends after the last of them.
-    drop(outlet);
+    // Calls hold clones of the sender: the writer ends after the last of them.
+    drop(sender);
     if let Err(RecvTimeoutError::Timeout) = written.recv_timeout(LAST_WORDS) {
         log::warn!("the last answers were not read");
     }
@@ -65,7 +65,7 @@ fn read(
     mcp: &Mcp,
     input: &mut impl BufRead,
     caller: &Caller,
-    outlet: &Arc<dyn Outlet>,
+    sender: &Arc<dyn MessageSender>,
 ) -> io::Result<()> {
     loop {
         let mut line = Vec::new();
@@ -76,25 +76,25 @@ fn read(
             return Err(io::Error::other("a line is longer than 512 MiB"));
         }
         if !line.iter().all(u8::is_ascii_whitespace) {
-            take(mcp, &line, caller, outlet);
+            take(mcp, &line, caller, sender);
         }
     }
 }
 
-fn take(mcp: &Mcp, line: &[u8], caller: &Caller, outlet: &Arc<dyn Outlet>) {
+fn take(mcp: &Mcp, line: &[u8], caller: &Caller, sender: &Arc<dyn MessageSender>) {
     match jsonrpc::parse(line) {
-        Ok(Payload::One(message)) => accept(mcp, message, caller, outlet),
+        Ok(Payload::One(message)) => accept(mcp, message, caller, sender),
         Ok(Payload::Batch(items)) => {
             let agreed = caller.peer.revision();
             if !agreed.is_some_and(Revision::has_batches) {
-                outlet.respond(jsonrpc::rejection(&no_batches()));
+                sender.respond(jsonrpc::rejection(&no_batches()));
                 return;
             }
             for message in items {
-                accept(mcp, message, caller, outlet);
+                accept(mcp, message, caller, sender);
             }
         }
-        Err(rejected) => outlet.respond(jsonrpc::rejection(&rejected)),
+        Err(rejected) => sender.respond(jsonrpc::rejection(&rejected)),
     }
 }
 
@@ -102,16 +102,16 @@ fn accept(
     mcp: &Mcp,
     message: Result<Message, Rejection>,
     caller: &Caller,
-    outlet: &Arc<dyn Outlet>,
+    sender: &Arc<dyn MessageSender>,
 ) {
     match message {
-        Ok(Message::Request(asked)) => mcp.serve(asked, caller, Arc::clone(outlet)),
+        Ok(Message::Request(asked)) => mcp.serve(asked, caller, Arc::clone(sender)),
         Ok(Message::Notification(told)) => {
             if let Some(id) = cancelled(&told) {
                 caller.calls.withdraw(&id);
             }
         }
         Ok(Message::Response) => {}
-        Err(rejected) => outlet.respond(jsonrpc::rejection(&rejected)),
+        Err(rejected) => sender.respond(jsonrpc::rejection(&rejected)),
     }
 }

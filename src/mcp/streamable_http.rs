@@ -1,9 +1,9 @@
 //! The Streamable HTTP transport, both eras on one path: sessions up to 2025-11-25, stateless from 2026-07-28 on.
 //! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http>
 
-use super::exchange::{Answer, Exchange, Hangup, accepts};
 use super::http_sse::{cancelled, no_batches};
 use super::jsonrpc::{self, Code, Error, Message, Payload, Rejection, Request as Asked};
+use super::pending::{Answer, Hangup, PendingResponses, accepts};
 use super::protocol::{self, Era, META_VERSION, Revision};
 use super::session::{self, Credential, Session};
 use super::{Caller, Mcp, post};
@@ -188,14 +188,14 @@ fn exchange(mcp: &Mcp, request: &Request, asked: Vec<Asked>, mut terms: Terms) -
     let stateless = asked
         .iter()
         .any(|asked| Era::of(asked, terms.caller.declared) != Ok(Era::Handshake));
-    let mut exchange = Exchange::new(mcp, request, asked.len());
+    let mut exchange = PendingResponses::new(mcp, request, asked.len());
     exchange.hangup(terms.hangup, &terms.caller.calls);
     let several = asked.len() > 1;
-    let outlet = exchange.outlet();
+    let sender = exchange.sender();
     for asked in asked {
-        mcp.serve(asked, &terms.caller, Arc::clone(&outlet));
+        mcp.serve(asked, &terms.caller, Arc::clone(&sender));
     }
-    drop(outlet);
+    drop(sender);
     match exchange.wait() {
         Answer::Whole(responses) if several => Reply::json(200, &responses),
         Answer::Whole(responses) => match responses.first() {

@@ -14,7 +14,7 @@ use crate::runner::{
     CollectedVolume, Encoding, Error, Event, Health, Image, Phase, Piece, Reason, RunLogs,
     RunResult, RunState, Sink, Timings,
 };
-use outlet::Pipe;
+use outgoing::ChannelSender;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -202,7 +202,7 @@ fn front() -> Mcp {
         beat: Duration::from_millis(40),
         keep_alive: Duration::from_millis(40),
         patience: Duration::from_millis(60),
-        toolset: Toolset::WithTrials,
+        toolset: Toolset::WithConformance,
         ..Settings::default()
     };
     Mcp::new(Memory, settings).unwrap()
@@ -210,13 +210,13 @@ fn front() -> Mcp {
 
 /// Sends one message on a connection of its own and gives all that comes back.
 fn converse(mcp: &Mcp, caller: &Caller, message: &Value) -> Vec<Value> {
-    let (pipe, items) = Pipe::new(99);
+    let (pipe, items) = ChannelSender::new(99);
     let parsed = jsonrpc::parse(message.to_string().as_bytes()).unwrap();
     let jsonrpc::Payload::One(Ok(jsonrpc::Message::Request(asked))) = parsed else {
         panic!("{message} is no request");
     };
     mcp.serve(asked, caller, Arc::new(pipe));
-    items.iter().map(outlet::Item::into_value).collect()
+    items.iter().map(outgoing::Item::into_value).collect()
 }
 
 fn schema(revision: Revision) -> Value {

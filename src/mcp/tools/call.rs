@@ -4,7 +4,7 @@ use super::catalogue::{Images, VolumeCreated, VolumeName};
 use super::report::Streams;
 use super::{Containers, Tool, arguments, detached, report};
 use crate::cancel::Cancel;
-use crate::mcp::outlet::Journal;
+use crate::mcp::outgoing::Journal;
 use crate::mcp::progress::Progress;
 use crate::mcp::protocol::Level;
 use crate::runner::{Error, Event, Sink};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// What surrounds a call.
-pub(crate) struct Scene<'a> {
+pub(crate) struct CallContext<'a> {
     /// What the tools work with.
     pub containers: &'a dyn Containers,
     /// Fires when nobody wants the result any more.
@@ -24,51 +24,51 @@ pub(crate) struct Scene<'a> {
 }
 
 /// Calls a tool. Whatever goes wrong is a result that says so (`isError`), for a model to act on.
-pub(crate) fn call(tool: Tool, arguments: Option<&Value>, scene: &Scene<'_>) -> Value {
+pub(crate) fn call(tool: Tool, arguments: Option<&Value>, context: &CallContext<'_>) -> Value {
     let result = match tool {
-        Tool::RunContainer => run_container(arguments, scene),
-        Tool::RunStatus => detached::run_status(arguments, scene),
-        Tool::RunLogs => detached::run_logs(arguments, scene),
-        Tool::CancelRun => detached::cancel_run(arguments, scene),
-        Tool::ListRuns => detached::list_runs(arguments, scene),
-        Tool::CreateVolume => create_volume(arguments, scene),
-        Tool::ReadVolume => read_volume(arguments, scene),
-        Tool::ListImages => list_images(arguments, scene),
-        Tool::DockerHealth => docker_health(arguments, scene),
+        Tool::RunContainer => run_container(arguments, context),
+        Tool::RunStatus => detached::run_status(arguments, context),
+        Tool::RunLogs => detached::run_logs(arguments, context),
+        Tool::CancelRun => detached::cancel_run(arguments, context),
+        Tool::ListRuns => detached::list_runs(arguments, context),
+        Tool::CreateVolume => create_volume(arguments, context),
+        Tool::ReadVolume => read_volume(arguments, context),
+        Tool::ListImages => list_images(arguments, context),
+        Tool::DockerHealth => docker_health(arguments, context),
     };
     result.unwrap_or_else(|error| {
-        scene
+        context
             .journal
             .tell(Level::Info, &format!("{} failed", tool.name()));
         report::failure(tool.name(), &error)
     })
 }
 
-fn run_container(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
+fn run_container(arguments: Option<&Value>, context: &CallContext<'_>) -> Result<Value, Error> {
     let mut request = arguments::object(arguments)?;
-    if detached::take_detach(&mut request, scene.containers)? {
-        return detached::submit(request, scene);
+    if detached::take_detach(&mut request, context.containers)? {
+        return detached::submit(request, context);
     }
     let streams = match request.get("output_encoding").and_then(Value::as_str) {
         Some("base64") => Streams::Base64,
         _ => Streams::Text,
     };
     let sink = Teller {
-        progress: scene.progress.clone(),
-        journal: scene.journal.clone(),
+        progress: context.progress.clone(),
+        journal: context.journal.clone(),
     };
-    let run = scene
+    let run = context
         .containers
-        .run(Value::Object(request), scene.cancel, &sink)?;
+        .run(Value::Object(request), context.cancel, &sink)?;
     for warning in &run.warnings {
-        scene.journal.tell(Level::Warning, warning);
+        context.journal.tell(Level::Warning, warning);
     }
     Ok(report::run(&run, streams))
 }
 
-fn create_volume(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
+fn create_volume(arguments: Option<&Value>, context: &CallContext<'_>) -> Result<Value, Error> {
     let request = arguments::object(arguments)?;
-    let detail = scene.containers.create_volume(Value::Object(request))?;
+    let detail = context.containers.create_volume(Value::Object(request))?;
     let created = VolumeCreated {
         status: "success",
         detail,
@@ -76,23 +76,23 @@ fn create_volume(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, 
     Ok(report::success(&created.detail, json!(created)))
 }
 
-fn read_volume(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
+fn read_volume(arguments: Option<&Value>, context: &CallContext<'_>) -> Result<Value, Error> {
     let name = arguments::read(arguments, |request: VolumeName, reader| {
         arguments::required(request.name, "name", reader)
     })?;
-    let content = scene.containers.read_volume(&name)?;
+    let content = context.containers.read_volume(&name)?;
     Ok(report::volume(&name, &content))
 }
 
-fn list_images(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
+fn list_images(arguments: Option<&Value>, context: &CallContext<'_>) -> Result<Value, Error> {
     arguments::none(arguments)?;
-    let images = scene.containers.images()?;
+    let images = context.containers.images()?;
     Ok(report::images(Images { images }))
 }
 
-fn docker_health(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
+fn docker_health(arguments: Option<&Value>, context: &CallContext<'_>) -> Result<Value, Error> {
     arguments::none(arguments)?;
-    let health = scene.containers.health()?;
+    let health = context.containers.health()?;
     let essence = format!(
         "{}: Docker {} answers (API {})",
         health.status, health.docker_version, health.api_version

@@ -2,7 +2,7 @@
 
 use super::decode::DecodedVolume;
 use super::detached::{CancelRequest, ListRequest, LogPage, LogsRequest, RunBriefs, StatusRequest};
-use super::{schema, trial};
+use super::{conformance, schema};
 use crate::runner::request::wire::wire_struct;
 use crate::runner::{Health, Image, RunRequest, RunResult, VolumeRequest};
 use schemars::JsonSchema;
@@ -187,7 +187,7 @@ pub enum Toolset {
     #[default]
     Own,
     /// Ours, and after them the conformance suite's.
-    WithTrials,
+    WithConformance,
 }
 
 /// The `tools` of `tools/list`.
@@ -195,7 +195,7 @@ pub(crate) fn definitions(toolset: Toolset) -> Vec<Value> {
     let own = Tool::ALL.into_iter().map(Tool::definition);
     match toolset {
         Toolset::Own => own.collect(),
-        Toolset::WithTrials => own.chain(trial::definitions()).collect(),
+        Toolset::WithConformance => own.chain(conformance::definitions()).collect(),
     }
 }
 

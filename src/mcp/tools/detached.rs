@@ -2,7 +2,7 @@
 //! printed, its cancellation, and which there are.
 
 use super::report;
-use super::{Containers, Scene, arguments};
+use super::{CallContext, Containers, arguments};
 use crate::problem::Fault;
 use crate::runner::request::wire::{Reader, kind_of, wire_struct};
 use crate::runner::{Encoding, Error, Event, Phase, RunLogs, RunState};
@@ -150,49 +150,64 @@ pub(super) fn take_detach(
 }
 
 /// Accepts a run that goes on by itself.
-pub(super) fn submit(request: Map<String, Value>, scene: &Scene<'_>) -> Result<Value, Error> {
-    let state = scene.containers.submit(Value::Object(request))?;
+pub(super) fn submit(
+    request: Map<String, Value>,
+    context: &CallContext<'_>,
+) -> Result<Value, Error> {
+    let state = context.containers.submit(Value::Object(request))?;
     Ok(report::accepted(&state))
 }
 
-pub(super) fn run_status(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
+pub(super) fn run_status(
+    arguments: Option<&Value>,
+    context: &CallContext<'_>,
+) -> Result<Value, Error> {
     let (id, wait) = arguments::read(arguments, |request: StatusRequest, reader| {
         let wait = patience(request.wait_secs, reader);
         (arguments::required(request.id, "id", reader), wait)
     })?;
-    let state = scene.containers.run_state(&id, wait, scene.cancel)?;
+    let state = context.containers.run_state(&id, wait, context.cancel)?;
     Ok(report::standing(&state))
 }
 
-pub(super) fn run_logs(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
+pub(super) fn run_logs(
+    arguments: Option<&Value>,
+    context: &CallContext<'_>,
+) -> Result<Value, Error> {
     let (id, cursor, wait) = arguments::read(arguments, |request: LogsRequest, reader| {
         let wait = patience(request.wait_secs, reader);
         let id = arguments::required(request.id, "id", reader);
         (id, request.cursor, wait)
     })?;
-    let (place, wait) = ((cursor.as_deref(), PAGE_BYTES), (wait, scene.cancel));
-    let logs = scene.containers.run_logs(&id, place, wait)?;
+    let (place, wait) = ((cursor.as_deref(), PAGE_BYTES), (wait, context.cancel));
+    let logs = context.containers.run_logs(&id, place, wait)?;
     Ok(report::logs(&logs))
 }
 
-pub(super) fn cancel_run(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
+pub(super) fn cancel_run(
+    arguments: Option<&Value>,
+    context: &CallContext<'_>,
+) -> Result<Value, Error> {
     let id = arguments::read(arguments, |request: CancelRequest, reader| {
         arguments::required(request.id, "id", reader)
     })?;
-    let containers = scene.containers;
+    let containers = context.containers;
     if let Some(state) = containers.run_forget(&id)? {
         return Ok(report::ended(&state, "It is forgotten now."));
     }
     containers.run_cancel(&id)?;
     // What it printed is worth waiting for.
-    let state = containers.run_state(&id, CANCEL_PATIENCE, scene.cancel)?;
+    let state = containers.run_state(&id, CANCEL_PATIENCE, context.cancel)?;
     Ok(report::ended(
         &state,
         "It is remembered for a while, or until the next cancel_run.",
     ))
 }
 
-pub(super) fn list_runs(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
+pub(super) fn list_runs(
+    arguments: Option<&Value>,
+    context: &CallContext<'_>,
+) -> Result<Value, Error> {
     let (phase, limit) = arguments::read(arguments, |request: ListRequest, reader| {
         let limit = request.limit.unwrap_or(USUAL_RUNS);
         if !(1..=MOST_RUNS).contains(&limit) {
@@ -201,7 +216,7 @@ pub(super) fn list_runs(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<
         (request.state, limit)
     })?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let runs = scene.containers.run_list(phase, limit);
+    let runs = context.containers.run_list(phase, limit);
     let runs = runs.iter().map(RunBrief::of).collect();
     Ok(report::briefs(&RunBriefs { runs }))
 }

@@ -4,13 +4,13 @@
 mod arguments;
 mod call;
 mod catalogue;
+pub(crate) mod conformance;
 mod decode;
 mod detached;
 mod report;
 mod schema;
-pub(crate) mod trial;
 
-pub(crate) use call::{Scene, call};
+pub(crate) use call::{CallContext, call};
 pub use catalogue::Toolset;
 pub(crate) use catalogue::{Tool, definitions};
 

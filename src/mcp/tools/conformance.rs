@@ -2,7 +2,7 @@
 //! that our own tools do not. Names and texts are the suite's.
 //! <https://github.com/modelcontextprotocol/conformance>
 
-use super::Scene;
+use super::CallContext;
 use crate::mcp::protocol::Level;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -70,7 +70,7 @@ pub(crate) fn needs_sampling(name: &str) -> bool {
 }
 
 /// Calls one; `None`: there is no such tool.
-pub(crate) fn call(name: &str, scene: &Scene<'_>) -> Option<Value> {
+pub(crate) fn call(name: &str, context: &CallContext<'_>) -> Option<Value> {
     let content = match name {
         "test_simple_text" => json!([text("This is a simple text response for testing.")]),
         "test_image_content" => json!([image()]),
@@ -89,11 +89,11 @@ pub(crate) fn call(name: &str, scene: &Scene<'_>) -> Option<Value> {
                 r#"{"test":"data","value":123}"#
             )
         ]),
-        "test_tool_with_logging" | "test_logging_tool" => logs(scene),
-        "test_tool_with_progress" | "test_streaming_elicitation" => progresses(scene),
+        "test_tool_with_logging" | "test_logging_tool" => logs(context),
+        "test_tool_with_progress" | "test_streaming_elicitation" => progresses(context),
         "test_missing_capability" | "json_schema_2020_12_tool" => json!([text("done")]),
         "test_wait" => {
-            pause(scene, Duration::from_secs(60));
+            pause(context, Duration::from_secs(60));
             json!([text("waited")])
         }
         "test_error_handling" => {
@@ -117,29 +117,29 @@ fn resource(uri: &str, mime: &str, text: &str) -> Value {
     json!({"type": "resource", "resource": {"uri": uri, "mimeType": mime, "text": text}})
 }
 
-fn logs(scene: &Scene<'_>) -> Value {
+fn logs(context: &CallContext<'_>) -> Value {
     for line in [
         "Tool execution started",
         "Tool processing data",
         "Tool execution completed",
     ] {
-        scene.journal.tell(Level::Info, line);
-        pause(scene, Duration::from_millis(50));
+        context.journal.tell(Level::Info, line);
+        pause(context, Duration::from_millis(50));
     }
     json!([text("logged")])
 }
 
-fn progresses(scene: &Scene<'_>) -> Value {
+fn progresses(context: &CallContext<'_>) -> Value {
     for step in [0, 50, 100] {
-        if let Some(progress) = &scene.progress {
+        if let Some(progress) = &context.progress {
             progress.measure(step, 100);
         }
-        pause(scene, Duration::from_millis(50));
+        pause(context, Duration::from_millis(50));
     }
     json!([text("progressed")])
 }
 
-fn pause(scene: &Scene<'_>, time: Duration) {
+fn pause(context: &CallContext<'_>, time: Duration) {
     // Disconnected means cancelled, a time-out that the pause is over.
-    let _ = scene.cancel.done().recv_timeout(time);
+    let _ = context.cancel.done().recv_timeout(time);
 }

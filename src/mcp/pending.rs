@@ -1,7 +1,7 @@
 //! One POST to `/mcp` and its answer: JSON when it is there soon and nothing is told on the way, else an event stream.
 
 use super::calls::Calls;
-use super::outlet::{Item, Outlet, Pipe};
+use super::outgoing::{ChannelSender, Item, MessageSender};
 use super::{Mcp, post};
 use crate::cancel::Cancel;
 use crate::http::{Reply, Request, StreamWriter};
@@ -63,8 +63,8 @@ pub(super) enum Answer {
 }
 
 /// A POST that waits for its responses.
-pub(super) struct Exchange {
-    pipe: Option<Pipe>,
+pub(super) struct PendingResponses {
+    pipe: Option<ChannelSender>,
     rest: Rest,
     accepts: Accepts,
     patience: Duration,
@@ -87,10 +87,10 @@ impl Drop for Rest {
     }
 }
 
-impl Exchange {
+impl PendingResponses {
     /// An exchange that waits for `expected` responses.
     pub(super) fn new(mcp: &Mcp, request: &Request, expected: usize) -> Self {
-        let (pipe, items) = Pipe::new(CAPACITY);
+        let (pipe, items) = ChannelSender::new(CAPACITY);
         Self {
             pipe: Some(pipe),
             rest: Rest {
@@ -114,10 +114,10 @@ impl Exchange {
     }
 
     /// Where the calls answer to.
-    pub(super) fn outlet(&mut self) -> Arc<dyn Outlet> {
+    pub(super) fn sender(&mut self) -> Arc<dyn MessageSender> {
         match self.pipe.take() {
             Some(pipe) => Arc::new(pipe),
-            None => Arc::new(Pipe::new(1).0),
+            None => Arc::new(ChannelSender::new(1).0),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The way back to a peer. Neither method may block a run for long.
-pub(super) trait Outlet: Send + Sync {
+pub(super) trait MessageSender: Send + Sync {
     /// Something on the way. May be dropped when the peer does not keep up.
     fn notify(&self, notification: Value);
     /// The one answer to a request.
@@ -32,14 +32,14 @@ impl Item {
     }
 }
 
-/// An outlet into a bounded channel: notifications are dropped when it is full, responses wait for room, and both
+/// An sender into a bounded channel: notifications are dropped when it is full, responses wait for room, and both
 /// for nothing once the reader is gone.
 #[derive(Clone, Debug)]
-pub(super) struct Pipe {
+pub(super) struct ChannelSender {
     sender: Sender<Item>,
 }
 
-impl Pipe {
+impl ChannelSender {
     /// A pipe and its reading end, which disconnects when the last clone is gone.
     pub(super) fn new(capacity: usize) -> (Self, Receiver<Item>) {
         let (sender, receiver) = bounded(capacity);
@@ -47,7 +47,7 @@ impl Pipe {
     }
 }
 
-impl Outlet for Pipe {
+impl MessageSender for ChannelSender {
     fn notify(&self, notification: Value) {
         if let Err(TrySendError::Full(_)) = self.sender.try_send(Item::Notification(notification)) {
             log::debug!("a notification was dropped: the client does not keep up");
@@ -63,14 +63,14 @@ impl Outlet for Pipe {
 /// Log messages for a peer, filtered by what it wants.
 #[derive(Clone)]
 pub(super) struct Journal {
-    outlet: Arc<dyn Outlet>,
+    sender: Arc<dyn MessageSender>,
     threshold: Option<Level>,
 }
 
 impl Journal {
     /// A journal that tells messages of `threshold` and worse; none at all without one.
-    pub(super) fn new(outlet: Arc<dyn Outlet>, threshold: Option<Level>) -> Self {
-        Self { outlet, threshold }
+    pub(super) fn new(sender: Arc<dyn MessageSender>, threshold: Option<Level>) -> Self {
+        Self { sender, threshold }
     }
 
     /// Tells one message.
@@ -78,7 +78,7 @@ impl Journal {
         if self.threshold.is_some_and(|threshold| level >= threshold) {
             let params =
                 json!({"level": level.name(), "logger": "oneoff-docker-runner", "data": text});
-            self.outlet
+            self.sender
                 .notify(jsonrpc::notification("notifications/message", params));
         }
     }
