@@ -6,7 +6,9 @@ use super::outgoing::MessageSender;
 use super::session::{self, Addressed, Credential, Registry, Session};
 use super::{Caller, Mcp, post};
 use crate::cancel::Cancel;
-use crate::http::{BodyReservation, Reply, Request, StreamWriter};
+use crate::http::{
+    BodyReservation, EVENT_STREAM, KEEP_ALIVE, Reply, Request, ServerSentEvent, StreamWriter,
+};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
 use std::io;
@@ -96,7 +98,7 @@ pub(super) fn open(mcp: &Mcp, request: &Request) -> Reply {
         }
     };
     let (gone, draining) = (request.cancel.clone(), request.draining.clone());
-    Reply::stream("text/event-stream", move |writer| {
+    Reply::stream(EVENT_STREAM, move |writer| {
         stream.write(writer, &gone, &draining)
     })
 }
@@ -144,11 +146,13 @@ impl Stream {
         gone: &Cancel,
         draining: &Cancel,
     ) -> io::Result<()> {
-        let endpoint = format!(
-            "event: endpoint\ndata: /messages?sessionId={}\n\n",
-            self.session.session.id
-        );
-        writer.send(endpoint.as_bytes())?;
+        let address = format!("/messages?sessionId={}", self.session.session.id);
+        let endpoint = ServerSentEvent {
+            id: None,
+            event: "endpoint",
+            data: &address,
+        };
+        writer.send(&endpoint.encode())?;
         while !draining.is_fired() {
             crossbeam_channel::select! {
                 recv(self.events) -> event => match event {
@@ -158,7 +162,7 @@ impl Stream {
                 recv(gone.done()) -> _ => return Ok(()),
                 recv(self.session.ended.done()) -> _ => return Ok(()),
                 recv(draining.done()) -> _ => break,
-                default(self.keep_alive) => writer.send(post::KEEP_ALIVE)?,
+                default(self.keep_alive) => writer.send(KEEP_ALIVE)?,
             }
         }
         self.drain(writer, gone)

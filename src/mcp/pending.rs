@@ -4,7 +4,7 @@ use super::calls::Calls;
 use super::outgoing::{ChannelSender, Item, MessageSender};
 use super::{Mcp, post};
 use crate::cancel::Cancel;
-use crate::http::{Reply, Request, StreamWriter};
+use crate::http::{Accept, EVENT_STREAM, KEEP_ALIVE, Reply, Request, StreamWriter};
 use crossbeam_channel::{Receiver, after, never};
 use serde_json::Value;
 use std::io;
@@ -36,14 +36,10 @@ pub(super) enum Accepts {
 
 /// What an `Accept` header means; a missing one takes JSON. `None`: nothing we have.
 pub(super) fn accepts(header: Option<&str>) -> Option<Accepts> {
-    let header = header.unwrap_or("application/json").to_ascii_lowercase();
-    let has = |names: &[&str]| {
-        let mut types = header.split(',').filter_map(|part| part.split(';').next());
-        types.any(|kind| names.contains(&kind.trim()))
-    };
-    let json = has(&["application/json", "application/*", "*/*"]);
+    let accept = Accept::parse(header.unwrap_or("application/json"));
+    let json = accept.contains(&["application/json", "application/*", "*/*"]);
     // A bare `*/*`, as curl sends it, is no wish for a stream.
-    let stream = has(&["text/event-stream", "text/*"]);
+    let stream = accept.contains(&["text/event-stream", "text/*"]);
     match (json, stream) {
         (true, true) => Some(Accepts::Both),
         (true, false) => Some(Accepts::Json),
@@ -158,9 +154,7 @@ impl PendingResponses {
 
     fn stream(self, first: Vec<Value>) -> Reply {
         let rest = self.rest;
-        Reply::stream("text/event-stream", move |writer| {
-            rest.write(writer, &first)
-        })
+        Reply::stream(EVENT_STREAM, move |writer| rest.write(writer, &first))
     }
 }
 
@@ -183,7 +177,7 @@ impl Rest {
                     Err(_) => return Ok(()),
                 },
                 recv(self.client.done()) -> _ => return Ok(()),
-                default(self.keep_alive) => writer.send(post::KEEP_ALIVE)?,
+                default(self.keep_alive) => writer.send(KEEP_ALIVE)?,
             }
         }
         Ok(())

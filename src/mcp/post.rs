@@ -1,7 +1,7 @@
 //! What `/messages` and `/mcp` have in common: reading a posted message, and refusing.
 
 use super::jsonrpc::{self, Payload, Rejection};
-use crate::http::{Reply, Request};
+use crate::http::{Reply, Request, ServerSentEvent};
 use crate::problem::Problem;
 
 /// Reads the JSON body. Errors: the answer to give instead.
@@ -30,13 +30,15 @@ pub(super) fn not_allowed(allow: &str) -> Reply {
     problem(405, "method_not_allowed", &detail).with_header("Allow", allow)
 }
 
-/// One SSE event with a message.
+/// The server-sent event that carries a message.
 pub(super) fn event(message: &serde_json::Value) -> Vec<u8> {
-    format!("event: message\ndata: {message}\n\n").into_bytes()
+    let event = ServerSentEvent {
+        id: None,
+        event: "message",
+        data: &message.to_string(),
+    };
+    event.encode()
 }
-
-/// A comment that keeps proxies from closing an idle stream.
-pub(super) const KEEP_ALIVE: &[u8] = b": keepalive\n\n";
 
 fn is_json(content_type: Option<&str>) -> bool {
     let media_type = content_type.and_then(|value| value.split(';').next());
