@@ -1,6 +1,8 @@
 //! Server-sent events: the framing of `text/event-stream`.
 //! <https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream>
 
+use std::fmt::Display;
+
 /// The media type of an event stream.
 pub const EVENT_STREAM: &str = "text/event-stream";
 
@@ -8,14 +10,13 @@ pub const EVENT_STREAM: &str = "text/event-stream";
 pub const KEEP_ALIVE: &[u8] = b": keepalive\n\n";
 
 /// One event. No field may contain a line break: the caller passes compact JSON or a path.
-#[derive(Clone, Copy, Debug)]
 pub struct ServerSentEvent<'a> {
     /// What a client sends back as `Last-Event-ID` to resume after this event. `None`: the event has no `id` line.
     pub id: Option<&'a str>,
     /// The event's type.
     pub event: &'a str,
     /// The event's data.
-    pub data: &'a str,
+    pub data: &'a dyn Display,
 }
 
 impl ServerSentEvent<'_> {
@@ -39,7 +40,7 @@ mod tests {
         let mut event = ServerSentEvent {
             id: None,
             event: "message",
-            data: "{}",
+            data: &"{}",
         };
         assert_eq!(event.encode(), b"event: message\ndata: {}\n\n");
         event.id = Some("7");

@@ -1,31 +1,20 @@
-//! One POST to `/mcp` and its answer: JSON when it is there soon and nothing is told on the way, else an event stream.
+//! The responses that a POST to `/mcp` waits for. They become a JSON reply if they come soon and no notification comes
+//! first, else an event stream.
 
-use super::calls::Calls;
-use super::outgoing::{ChannelSender, Item, MessageSender};
-use super::{Mcp, post};
+use super::calls::RunningCalls;
+use super::outgoing::Outgoing;
+use super::post;
 use crate::cancel::Cancel;
-use crate::http::{Accept, EVENT_STREAM, KEEP_ALIVE, Reply, Request, StreamWriter};
+use crate::http::{Accept, EVENT_STREAM, KEEP_ALIVE, Reply, StreamWriter};
 use crossbeam_channel::{Receiver, after, never};
 use serde_json::Value;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Messages that may wait for a slow reader.
-const CAPACITY: usize = 64;
-
-/// What a client that leaves means for its calls.
+/// The representations that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hangup {
-    /// Nothing: it cancels by notification.
-    Ignored,
-    /// They are cancelled.
-    Cancels,
-}
-
-/// What a client takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accepts {
+pub(super) enum Accepted {
     /// JSON only.
     Json,
     /// Event streams only.
@@ -34,149 +23,113 @@ pub(super) enum Accepts {
     Both,
 }
 
-/// What an `Accept` header means; a missing one takes JSON. `None`: nothing we have.
-pub(super) fn accepts(header: Option<&str>) -> Option<Accepts> {
-    let accept = Accept::parse(header.unwrap_or("application/json"));
-    let json = accept.contains(&["application/json", "application/*", "*/*"]);
-    // A bare `*/*`, as curl sends it, is no wish for a stream.
-    let stream = accept.contains(&["text/event-stream", "text/*"]);
-    match (json, stream) {
-        (true, true) => Some(Accepts::Both),
-        (true, false) => Some(Accepts::Json),
-        (false, true) => Some(Accepts::Stream),
-        (false, false) => None,
+impl Accepted {
+    /// Reads an `Accept` header; a missing one accepts JSON. `None`: the client accepts neither.
+    pub(super) fn from_header(header: Option<&str>) -> Option<Self> {
+        let accept = Accept::parse(header.unwrap_or("application/json"));
+        let json = accept.contains(&["application/json", "application/*", "*/*"]);
+        // A bare `*/*`, as curl sends it, does not ask for a stream.
+        let stream = accept.contains(&[EVENT_STREAM, "text/*"]);
+        match (json, stream) {
+            (true, true) => Some(Self::Both),
+            (true, false) => Some(Self::Json),
+            (false, true) => Some(Self::Stream),
+            (false, false) => None,
+        }
     }
 }
 
-/// How an exchange went.
-pub(super) enum Answer {
-    /// All responses, in the order they came.
-    Whole(Vec<Value>),
-    /// They come as events.
+/// What [`PendingResponses::wait`] ended with.
+pub(super) enum Waited {
+    /// All responses, in the order they came. Fewer than requests if the client cancelled some.
+    Responses(Vec<Value>),
+    /// An event stream, which writes the responses as they come.
     Stream(Reply),
-    /// The client left.
-    Gone,
+    /// The client has left.
+    Disconnected,
 }
 
-/// A POST that waits for its responses.
+/// Responses that a POST waits for.
 pub(super) struct PendingResponses {
-    pipe: Option<ChannelSender>,
-    rest: Rest,
-    accepts: Accepts,
-    patience: Duration,
+    /// Responses and notifications. Disconnects when no call is left that could send one.
+    pub messages: Receiver<Outgoing>,
+    /// The number of responses still to come.
+    pub missing: usize,
+    /// Fires when the client has left.
+    pub disconnected: Cancel,
+    /// Longest time without a byte on the event stream.
+    pub keep_alive: Duration,
+    /// The calls to cancel when this is dropped, which also happens when the client leaves.
+    pub cancel_on_drop: Option<Arc<RunningCalls>>,
 }
 
-/// What is still to come, and how it is cancelled.
-struct Rest {
-    items: Receiver<Item>,
-    missing: usize,
-    client: Cancel,
-    keep_alive: Duration,
-    cancels: Option<Arc<Calls>>,
-}
-
-impl Drop for Rest {
+impl Drop for PendingResponses {
     fn drop(&mut self) {
-        if let Some(calls) = &self.cancels {
+        if let Some(calls) = &self.cancel_on_drop {
             calls.close();
         }
     }
 }
 
 impl PendingResponses {
-    /// An exchange that waits for `expected` responses.
-    pub(super) fn new(mcp: &Mcp, request: &Request, expected: usize) -> Self {
-        let (pipe, items) = ChannelSender::new(CAPACITY);
-        Self {
-            pipe: Some(pipe),
-            rest: Rest {
-                items,
-                missing: expected,
-                client: request.cancel.clone(),
-                keep_alive: mcp.settings().keep_alive,
-                cancels: None,
-            },
-            accepts: accepts(request.header("accept")).unwrap_or(Accepts::Json),
-            patience: mcp.settings().patience,
-        }
-    }
-
-    /// Says what it means for these calls when the client leaves.
-    pub(super) fn hangup(&mut self, hangup: Hangup, calls: &Arc<Calls>) {
-        self.rest.cancels = match hangup {
-            Hangup::Ignored => None,
-            Hangup::Cancels => Some(Arc::clone(calls)),
-        };
-    }
-
-    /// Where the calls answer to.
-    pub(super) fn sender(&mut self) -> Arc<dyn MessageSender> {
-        match self.pipe.take() {
-            Some(pipe) => Arc::new(pipe),
-            None => Arc::new(ChannelSender::new(1).0),
-        }
-    }
-
-    /// Waits for the responses, or until it is time to stream them.
-    pub(super) fn wait(mut self) -> Answer {
-        if self.accepts == Accepts::Stream {
-            return Answer::Stream(self.stream(Vec::new()));
+    /// Blocks until all responses are there, the client has left, or it is time for an event stream: at once if the
+    /// client accepts nothing else; at the first notification or after `stream_after` if it accepts both.
+    pub(super) fn wait(mut self, accepted: Accepted, stream_after: Duration) -> Waited {
+        if accepted == Accepted::Stream {
+            return Waited::Stream(self.into_stream(Vec::new()));
         }
         let mut responses = Vec::new();
-        let patience = match self.accepts {
-            Accepts::Both => after(self.patience),
+        let timeout = match accepted {
+            Accepted::Both => after(stream_after),
             _ => never(),
         };
         loop {
-            let item = crossbeam_channel::select! {
-                recv(self.rest.items) -> item => item,
-                recv(self.rest.client.done()) -> _ => return Answer::Gone,
-                recv(patience) -> _ => return Answer::Stream(self.stream(responses)),
+            let message = crossbeam_channel::select! {
+                recv(self.messages) -> message => message,
+                recv(self.disconnected.done()) -> _ => return Waited::Disconnected,
+                recv(timeout) -> _ => return Waited::Stream(self.into_stream(responses)),
             };
-            match item {
-                Ok(Item::Response(response)) => {
+            match message {
+                Ok(Outgoing::Response(response)) => {
                     responses.push(response);
-                    self.rest.missing -= 1;
-                    if self.rest.missing == 0 {
-                        return Answer::Whole(responses);
+                    self.missing -= 1;
+                    if self.missing == 0 {
+                        return Waited::Responses(responses);
                     }
                 }
-                Ok(Item::Notification(told)) if self.accepts == Accepts::Both => {
-                    responses.push(told);
-                    return Answer::Stream(self.stream(responses));
+                Ok(Outgoing::Notification(notification)) if accepted == Accepted::Both => {
+                    responses.push(notification);
+                    return Waited::Stream(self.into_stream(responses));
                 }
-                // A client that takes JSON only cannot be told.
-                Ok(Item::Notification(_)) => {}
-                Err(_) => return Answer::Whole(responses),
+                // A JSON reply has no place for notifications.
+                Ok(Outgoing::Notification(_)) => {}
+                Err(_) => return Waited::Responses(responses),
             }
         }
     }
 
-    fn stream(self, first: Vec<Value>) -> Reply {
-        let rest = self.rest;
-        Reply::stream(EVENT_STREAM, move |writer| rest.write(writer, &first))
+    fn into_stream(self, first: Vec<Value>) -> Reply {
+        Reply::stream(EVENT_STREAM, move |writer| self.write(writer, &first))
     }
-}
 
-impl Rest {
-    /// Writes events until every response is out or the client is gone.
+    /// Writes `first`, then messages until every response is written or the client has left.
     fn write(mut self, writer: &mut StreamWriter<'_>, first: &[Value]) -> io::Result<()> {
         for message in first {
             writer.send(&post::event(message))?;
         }
         while self.missing > 0 {
             crossbeam_channel::select! {
-                recv(self.items) -> item => match item {
-                    Ok(item) => {
-                        if matches!(item, Item::Response(_)) {
+                recv(self.messages) -> message => match message {
+                    Ok(message) => {
+                        if matches!(message, Outgoing::Response(_)) {
                             self.missing -= 1;
                         }
-                        writer.send(&post::event(&item.into_value()))?;
+                        writer.send(&post::event(&message.into_value()))?;
                     }
-                    // Withdrawn: nothing more comes.
+                    // The client cancelled the remaining requests.
                     Err(_) => return Ok(()),
                 },
-                recv(self.client.done()) -> _ => return Ok(()),
+                recv(self.disconnected.done()) -> _ => return Ok(()),
                 default(self.keep_alive) => writer.send(KEEP_ALIVE)?,
             }
         }
@@ -189,23 +142,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_takes_is_what_its_accept_header_says() {
+    fn the_accept_header_decides_between_json_and_stream() {
         for (header, expected) in [
-            (None, Some(Accepts::Json)),
-            (Some("*/*"), Some(Accepts::Json)),
-            (Some("application/json"), Some(Accepts::Json)),
+            (None, Some(Accepted::Json)),
+            (Some("*/*"), Some(Accepted::Json)),
+            (Some("application/json"), Some(Accepted::Json)),
             (
                 Some("application/json, text/event-stream"),
-                Some(Accepts::Both),
+                Some(Accepted::Both),
             ),
             (
                 Some("Text/Event-Stream;q=0.9,application/json"),
-                Some(Accepts::Both),
+                Some(Accepted::Both),
             ),
-            (Some("text/event-stream"), Some(Accepts::Stream)),
+            (Some("text/event-stream"), Some(Accepted::Stream)),
             (Some("text/html"), None),
         ] {
-            assert_eq!(accepts(header), expected, "{header:?}");
+            assert_eq!(Accepted::from_header(header), expected, "{header:?}");
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn event(message: &serde_json::Value) -> Vec<u8> {
     let event = ServerSentEvent {
         id: None,
         event: "message",
-        data: &message.to_string(),
+        data: message,
     };
     event.encode()
 }

@@ -1,8 +1,9 @@
-//! `/sse` and `/messages`: ids, refusals, and how sessions end.
+//! HTTP+SSE: session ids, refusals, and how sessions end.
 
 use super::*;
+use crate::mcp::http_sse::{open, post};
 
-/// An SSE stream that a thread writes into a channel.
+/// An SSE client; a thread writes its stream into a channel.
 struct Listening {
     pieces: crossbeam_channel::Receiver<String>,
     gone: Cancel,
@@ -26,7 +27,7 @@ impl io::Write for Pieces {
 fn listen(mcp: &Mcp, path: &str, headers: &[(&str, &str)]) -> Listening {
     let request = http("GET", path, headers, "");
     let (gone, draining) = (request.cancel.clone(), request.draining.clone());
-    let ReplyBody::Stream(write) = mcp.sse(&request).body else {
+    let ReplyBody::Stream(write) = open(mcp, &request).body else {
         panic!("no stream");
     };
     let (sender, pieces) = crossbeam_channel::unbounded();
@@ -61,8 +62,8 @@ impl Listening {
 }
 
 #[test]
-fn an_sse_session_takes_its_chosen_id_and_nobody_takes_it_over() {
-    let mcp = front();
+fn a_session_gets_the_chosen_id_unless_it_is_in_use() {
+    let mcp = server();
     let first = listen(&mcp, "/sse?sessionId=test123", &[]);
     assert_eq!(
         first.event(),
@@ -94,7 +95,7 @@ fn an_sse_session_takes_its_chosen_id_and_nobody_takes_it_over() {
         ("/messages?sessionId=test123", vec![], "[]", 400),
         ("/messages?sessionId=test123", vec![], "[{}]", 400),
     ] {
-        let reply = mcp.messages(http("POST", path, &headers, body));
+        let reply = post(&mcp, http("POST", path, &headers, body));
         assert_eq!(reply.status, status, "{path} {headers:?} {body}");
     }
     assert_eq!(first.message()["id"], 1);
@@ -102,8 +103,8 @@ fn an_sse_session_takes_its_chosen_id_and_nobody_takes_it_over() {
     let comment = first.pieces.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(comment, ": keepalive\n\n");
     for (method, reply) in [
-        ("POST", mcp.sse(&http("POST", "/sse", &[], ""))),
-        ("GET", mcp.messages(http("GET", "/messages", &[], ""))),
+        ("POST", open(&mcp, &http("POST", "/sse", &[], ""))),
+        ("GET", post(&mcp, http("GET", "/messages", &[], ""))),
     ] {
         assert_eq!(reply.status, 405, "{method}");
     }
@@ -111,24 +112,22 @@ fn an_sse_session_takes_its_chosen_id_and_nobody_takes_it_over() {
         listening.gone.fire();
         listening.thread.join().unwrap();
     }
-    assert_eq!(mcp.census(), [0, 0, 0]);
+    assert_eq!(mcp.counts(), Counts::default());
     mcp.close();
 }
 
 #[test]
-fn a_session_that_dies_takes_its_runs_with_it() {
-    let mcp = front();
+fn a_session_that_ends_cancels_its_runs() {
+    let mcp = server();
     for end in ["gone", "written to no more", "drained"] {
         let listening = listen(&mcp, "/sse?sessionId=s", &[]);
         listening.event();
-        let posted = mcp.messages(http(
-            "POST",
-            "/messages?sessionId=s",
-            &[],
-            &run("forever", None),
-        ));
+        let posted = post(
+            &mcp,
+            http("POST", "/messages?sessionId=s", &[], &run("forever", None)),
+        );
         assert_eq!(posted.status, 202, "{end}");
-        until(|| mcp.census()[2] == 1);
+        until(|| mcp.counts().calls == 1);
         match end {
             "gone" => listening.gone.fire(),
             "written to no more" => drop(listening.pieces),
@@ -138,26 +137,23 @@ fn a_session_that_dies_takes_its_runs_with_it() {
             }
         }
         listening.thread.join().unwrap();
-        until(|| mcp.census() == [0, 0, 0]);
+        until(|| mcp.counts() == Counts::default());
     }
     mcp.close();
 }
 
 #[test]
-fn a_slow_reader_is_dropped_and_blocks_nobody() {
+fn a_slow_readers_session_ends_and_a_post_never_waits_for_it() {
     let settings = Settings {
         queue_messages: 4,
         ..Settings::default()
     };
-    let mcp = Mcp::new(Memory, settings).unwrap();
+    let mcp = with_settings(settings);
     let request = http("GET", "/sse?sessionId=slow", &[], "");
-    let reply = mcp.sse(&request);
+    let reply = open(&mcp, &request);
     let mut statuses = Vec::new();
     for _ in 0..6 {
-        statuses.push(
-            mcp.messages(http("POST", "/messages?sessionId=slow", &[], LIST))
-                .status,
-        );
+        statuses.push(post(&mcp, http("POST", "/messages?sessionId=slow", &[], LIST)).status);
     }
     assert_eq!(
         statuses,
@@ -166,20 +162,20 @@ fn a_slow_reader_is_dropped_and_blocks_nobody() {
     );
     let written = text(reply);
     assert!(written.starts_with("event: endpoint"));
-    assert_eq!(mcp.census(), [0, 0, 0]);
+    assert_eq!(mcp.counts(), Counts::default());
     mcp.close();
 }
 
 #[test]
-fn batches_are_taken_where_they_were_agreed_on() {
-    let mcp = front();
+fn batches_are_accepted_only_in_the_revision_that_has_them() {
+    let mcp = server();
     let listening = listen(&mcp, "/sse?sessionId=b", &[]);
     listening.event();
     let batch = format!(
         r#"[{LIST},{{"jsonrpc":"2.0","method":"notifications/x"}},7,{}]"#,
         LIST.replace(":1,", ":2,")
     );
-    let post = |body: &str| mcp.messages(http("POST", "/messages?sessionId=b", &[], body));
+    let post = |body: &str| post(&mcp, http("POST", "/messages?sessionId=b", &[], body));
     for (version, status) in [
         ("2024-11-05", 400),
         ("2025-11-25", 400),
@@ -200,12 +196,12 @@ fn batches_are_taken_where_they_were_agreed_on() {
 }
 
 #[test]
-fn chosen_ids_can_be_switched_off() {
+fn chosen_ids_can_be_disabled() {
     let settings = Settings {
         client_session_ids: false,
         ..Settings::default()
     };
-    let mcp = Mcp::new(Memory, settings).unwrap();
+    let mcp = with_settings(settings);
     let listening = listen(&mcp, "/sse?sessionId=test123", &[]);
     let endpoint = listening.event();
     let id = endpoint
@@ -220,15 +216,15 @@ fn chosen_ids_can_be_switched_off() {
 }
 
 #[test]
-fn there_are_only_so_many_sessions() {
+fn the_number_of_sessions_is_limited() {
     let settings = Settings {
         max_sessions: 1,
         ..Settings::default()
     };
-    let mcp = Mcp::new(Memory, settings).unwrap();
-    let first = mcp.sse(&http("GET", "/sse", &[], ""));
-    assert_eq!(mcp.sse(&http("GET", "/sse", &[], "")).status, 503);
+    let mcp = with_settings(settings);
+    let first = open(&mcp, &http("GET", "/sse", &[], ""));
+    assert_eq!(open(&mcp, &http("GET", "/sse", &[], "")).status, 503);
     drop(first);
-    assert_eq!(mcp.sse(&http("GET", "/sse", &[], "")).status, 200);
+    assert_eq!(open(&mcp, &http("GET", "/sse", &[], "")).status, 200);
     mcp.close();
 }

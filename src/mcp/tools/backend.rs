@@ -1,0 +1,122 @@
+//! What executes tool calls: the runner in production, an implementation in memory in tests.
+
+use super::arguments::PROFILE;
+use super::tool_call::ToolCall;
+use crate::cancel::Cancel;
+use crate::runner::{Encoding, Error, Health, Image, RunLogs, RunResult, RunState, Runner, Sink};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How long `cancel_run` waits for the cancelled run to end before it reports the state.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+/// About how many bytes of output one `run_logs` reads.
+const PAGE_BYTES: usize = 200_000;
+
+/// Executes tool calls. The boundary between the protocol and the runner, and the only place where tests replace the
+/// runner.
+pub(crate) trait Backend: Send + Sync {
+    /// Checks the arguments of a run without executing it. Errors: all faults.
+    fn check_run(&self, request: Value) -> Result<(), Error>;
+
+    /// Executes one call. Blocks until its outcome is there; firing `cancel` ends a run or a wait early. A run sends
+    /// its events to `sink`.
+    fn execute(
+        &self,
+        call: ToolCall,
+        cancel: &Cancel,
+        sink: &dyn Sink,
+    ) -> Result<ToolOutcome, Error>;
+}
+
+/// What a [`ToolCall`] led to.
+#[derive(Debug)]
+pub(crate) enum ToolOutcome {
+    /// A run has ended.
+    Run {
+        /// Its result.
+        result: Box<RunResult>,
+        /// The encoding of its streams.
+        encoding: Encoding,
+    },
+    /// A detached run was accepted.
+    Submitted(RunState),
+    /// The state of a detached run.
+    Status(RunState),
+    /// A page of a detached run's output.
+    Logs(RunLogs),
+    /// A detached run was cancelled.
+    Cancelled(RunState),
+    /// A detached run had finished, and is forgotten now.
+    Forgotten(RunState),
+    /// The detached runs.
+    Runs(Vec<RunState>),
+    /// A volume was created or written over.
+    VolumeCreated {
+        /// A sentence that says what was done.
+        detail: String,
+    },
+    /// The content of a volume.
+    Volume {
+        /// The volume's name.
+        name: String,
+        /// Base64 of a tar.gz.
+        content: String,
+    },
+    /// The engine's images.
+    Images(Vec<Image>),
+    /// The engine answers.
+    Health(Health),
+}
+
+impl Backend for Runner {
+    fn check_run(&self, request: Value) -> Result<(), Error> {
+        self.check(request, PROFILE).map(drop)
+    }
+
+    fn execute(
+        &self,
+        call: ToolCall,
+        cancel: &Cancel,
+        sink: &dyn Sink,
+    ) -> Result<ToolOutcome, Error> {
+        Ok(match call {
+            ToolCall::Run(request) => {
+                let spec = self.check(request, PROFILE)?;
+                let encoding = spec.output_encoding();
+                let result = Box::new(self.run(spec, cancel, sink)?);
+                ToolOutcome::Run { result, encoding }
+            }
+            ToolCall::Submit(request) => {
+                ToolOutcome::Submitted(self.submit(request, PROFILE, None)?)
+            }
+            ToolCall::RunStatus { id, wait } => {
+                ToolOutcome::Status(self.run_wait(&id, Some(wait), cancel)?)
+            }
+            ToolCall::RunLogs { id, cursor, wait } => {
+                let cursor = cursor.as_deref();
+                ToolOutcome::Logs(self.run_logs(&id, cursor, PAGE_BYTES, (wait, cancel))?)
+            }
+            ToolCall::CancelRun { id } => cancel_run(self, &id, cancel)?,
+            ToolCall::ListRuns { state, limit } => ToolOutcome::Runs(self.run_list(state, limit)),
+            ToolCall::CreateVolume(request) => ToolOutcome::VolumeCreated {
+                detail: self.volume_create(request, PROFILE)?,
+            },
+            ToolCall::ReadVolume { name } => {
+                let content = self.volume_read(&name)?;
+                ToolOutcome::Volume { name, content }
+            }
+            ToolCall::ListImages => ToolOutcome::Images(self.images()?),
+            ToolCall::DockerHealth => ToolOutcome::Health(self.health()?),
+        })
+    }
+}
+
+fn cancel_run(runner: &Runner, id: &str, cancel: &Cancel) -> Result<ToolOutcome, Error> {
+    if let Some(state) = runner.run_forget(id)? {
+        return Ok(ToolOutcome::Forgotten(state));
+    }
+    runner.run_cancel(id)?;
+    // Waits so that the answer contains what the run printed.
+    let state = runner.run_wait(id, Some(CANCEL_TIMEOUT), cancel)?;
+    Ok(ToolOutcome::Cancelled(state))
+}
