@@ -28,9 +28,9 @@ pub fn answer(mcp: &Mcp, request: http::Request) -> Reply {
     }
 }
 
-/// Ends a session.
-fn delete(mcp: &Mcp, post: &http::Request) -> Reply {
-    let Some(id) = post.header("mcp-session-id") else {
+/// Ends the session that the `Mcp-Session-Id` header names.
+fn delete(mcp: &Mcp, http: &http::Request) -> Reply {
+    let Some(id) = http.header("mcp-session-id") else {
         return post::problem(
             400,
             "session_id_missing",
@@ -38,7 +38,7 @@ fn delete(mcp: &Mcp, post: &http::Request) -> Reply {
         );
     };
     let sessions = mcp.http_sessions();
-    match sessions.find(id, &Credential::of(post)) {
+    match sessions.find(id, &Credential::of(http)) {
         Some(_) => {
             sessions.end(id);
             Reply::empty(204)
@@ -47,7 +47,7 @@ fn delete(mcp: &Mcp, post: &http::Request) -> Reply {
     }
 }
 
-/// A POST that was read, and what its `Accept` header says.
+/// A POST whose body has been read.
 struct Post<'a> {
     mcp: &'a Mcp,
     http: http::Request,

@@ -4,9 +4,9 @@ use super::*;
 use crate::mcp::http_sse::{open, post};
 
 /// An SSE client; a thread writes its stream into a channel.
-struct Listening {
+struct SseClient {
     pieces: crossbeam_channel::Receiver<String>,
-    gone: Cancel,
+    disconnected: Cancel,
     draining: Cancel,
     thread: std::thread::JoinHandle<()>,
 }
@@ -24,9 +24,9 @@ impl io::Write for Pieces {
     }
 }
 
-fn listen(mcp: &Mcp, path: &str, headers: &[(&str, &str)]) -> Listening {
+fn connect(mcp: &Mcp, path: &str, headers: &[(&str, &str)]) -> SseClient {
     let request = http("GET", path, headers, "");
-    let (gone, draining) = (request.cancel.clone(), request.draining.clone());
+    let (disconnected, draining) = (request.cancel.clone(), request.draining.clone());
     let ReplyBody::Stream(write) = open(mcp, &request).body else {
         panic!("no stream");
     };
@@ -34,15 +34,15 @@ fn listen(mcp: &Mcp, path: &str, headers: &[(&str, &str)]) -> Listening {
     let thread = std::thread::spawn(move || {
         let _ = write(&mut StreamWriter::new(&mut Pieces(sender)));
     });
-    Listening {
+    SseClient {
         pieces,
-        gone,
+        disconnected,
         draining,
         thread,
     }
 }
 
-impl Listening {
+impl SseClient {
     fn event(&self) -> String {
         loop {
             let piece = self.pieces.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -64,14 +64,14 @@ impl Listening {
 #[test]
 fn a_session_gets_the_chosen_id_unless_it_is_in_use() {
     let mcp = server();
-    let first = listen(&mcp, "/sse?sessionId=test123", &[]);
+    let first = connect(&mcp, "/sse?sessionId=test123", &[]);
     assert_eq!(
         first.event(),
         "event: endpoint\ndata: /messages?sessionId=test123\n\n"
     );
-    let second = listen(&mcp, "/sse?sessionId=test123", &[]);
+    let second = connect(&mcp, "/sse?sessionId=test123", &[]);
     assert!(!second.event().contains("test123"));
-    let bad = listen(&mcp, "/sse?sessionId=a/b", &[]);
+    let bad = connect(&mcp, "/sse?sessionId=a/b", &[]);
     assert!(!bad.event().contains("a/b"));
     for (path, headers, body, status) in [
         ("/messages?sessionId=test123", vec![], LIST, 202),
@@ -108,9 +108,9 @@ fn a_session_gets_the_chosen_id_unless_it_is_in_use() {
     ] {
         assert_eq!(reply.status, 405, "{method}");
     }
-    for listening in [first, second, bad] {
-        listening.gone.fire();
-        listening.thread.join().unwrap();
+    for client in [first, second, bad] {
+        client.disconnected.fire();
+        client.thread.join().unwrap();
     }
     assert_eq!(mcp.counts(), Counts::default());
     mcp.close();
@@ -120,8 +120,8 @@ fn a_session_gets_the_chosen_id_unless_it_is_in_use() {
 fn a_session_that_ends_cancels_its_runs() {
     let mcp = server();
     for end in ["gone", "written to no more", "drained"] {
-        let listening = listen(&mcp, "/sse?sessionId=s", &[]);
-        listening.event();
+        let client = connect(&mcp, "/sse?sessionId=s", &[]);
+        client.event();
         let posted = post(
             &mcp,
             http("POST", "/messages?sessionId=s", &[], &run("forever", None)),
@@ -129,14 +129,14 @@ fn a_session_that_ends_cancels_its_runs() {
         assert_eq!(posted.status, 202, "{end}");
         until(|| mcp.counts().calls == 1);
         match end {
-            "gone" => listening.gone.fire(),
-            "written to no more" => drop(listening.pieces),
+            "gone" => client.disconnected.fire(),
+            "written to no more" => drop(client.pieces),
             _ => {
-                listening.draining.fire();
-                listening.gone.fire();
+                client.draining.fire();
+                client.disconnected.fire();
             }
         }
-        listening.thread.join().unwrap();
+        client.thread.join().unwrap();
         until(|| mcp.counts() == Counts::default());
     }
     mcp.close();
@@ -169,8 +169,8 @@ fn a_slow_readers_session_ends_and_a_post_never_waits_for_it() {
 #[test]
 fn batches_are_accepted_only_in_the_revision_that_has_them() {
     let mcp = server();
-    let listening = listen(&mcp, "/sse?sessionId=b", &[]);
-    listening.event();
+    let client = connect(&mcp, "/sse?sessionId=b", &[]);
+    client.event();
     let batch = format!(
         r#"[{LIST},{{"jsonrpc":"2.0","method":"notifications/x"}},7,{}]"#,
         LIST.replace(":1,", ":2,")
@@ -184,14 +184,14 @@ fn batches_are_accepted_only_in_the_revision_that_has_them() {
         let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize",
             "params": {"protocolVersion": version}});
         assert_eq!(post(&hello.to_string()).status, 202);
-        assert_eq!(listening.message()["result"]["protocolVersion"], version);
+        assert_eq!(client.message()["result"]["protocolVersion"], version);
         assert_eq!(post(&batch).status, status, "{version}");
     }
-    assert_eq!(listening.message()["id"], 1);
-    assert_eq!(listening.message()["error"]["code"], -32600);
-    assert_eq!(listening.message()["id"], 2);
-    listening.gone.fire();
-    listening.thread.join().unwrap();
+    assert_eq!(client.message()["id"], 1);
+    assert_eq!(client.message()["error"]["code"], -32600);
+    assert_eq!(client.message()["id"], 2);
+    client.disconnected.fire();
+    client.thread.join().unwrap();
     mcp.close();
 }
 
@@ -202,16 +202,16 @@ fn chosen_ids_can_be_disabled() {
         ..Settings::default()
     };
     let mcp = with_settings(settings);
-    let listening = listen(&mcp, "/sse?sessionId=test123", &[]);
-    let endpoint = listening.event();
+    let client = connect(&mcp, "/sse?sessionId=test123", &[]);
+    let endpoint = client.event();
     let id = endpoint
         .trim_end()
         .rsplit_once('=')
         .map(|(_, id)| id.to_owned())
         .unwrap();
     assert_eq!(id.len(), 32, "{endpoint}");
-    listening.gone.fire();
-    listening.thread.join().unwrap();
+    client.disconnected.fire();
+    client.thread.join().unwrap();
     mcp.close();
 }
 

@@ -13,7 +13,7 @@ pub(super) const PROFILE: ApiProfile = ApiProfile {
 const IGNORED: [&str; 5] = ["toolCallId", "tool", "sessionId", "action", "chatInput"];
 
 wire_struct! {
-    /// What `run_status` takes.
+    /// Arguments of `run_status`.
     #[schemars(extend("required" = ["id"]))]
     pub(super) struct StatusRequest {
         /// The run's id, as run_container gave it.
@@ -24,7 +24,7 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// What `run_logs` takes.
+    /// Arguments of `run_logs`.
     #[schemars(extend("required" = ["id"]))]
     pub(super) struct LogsRequest {
         /// The run's id, as run_container gave it.
@@ -37,7 +37,7 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// What `cancel_run` takes.
+    /// Arguments of `cancel_run`.
     #[schemars(extend("required" = ["id"]))]
     pub(super) struct CancelRequest {
         /// The run's id, as run_container gave it.
@@ -46,7 +46,7 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// What `list_runs` takes.
+    /// Arguments of `list_runs`.
     pub(super) struct ListRequest {
         /// Only runs that have come this far.
         state: Phase,
@@ -56,7 +56,7 @@ wire_struct! {
 }
 
 wire_struct! {
-    /// What `read_volume` takes.
+    /// Arguments of `read_volume`.
     #[schemars(extend("required" = ["name"]))]
     pub(super) struct VolumeName {
         /// Name of a volume that `create_volume` made.

@@ -2,7 +2,7 @@
 
 use super::backend::ToolOutcome;
 use super::decode::{self, DecodedVolume};
-use super::result::{Outcome, fitting, success, with_outcome};
+use super::result::{ResultKind, fitting, success, with_kind};
 use super::structured::{self, RunBrief, RunBriefs, VolumeCreated};
 use super::{failure, text, truncate};
 use crate::runner::{Encoding, Health, Image, Phase, Reason, RunLogs, RunResult, RunState};
@@ -32,7 +32,7 @@ pub(super) fn outcome(outcome: &ToolOutcome) -> Value {
 fn run(run: &RunResult, encoding: Encoding) -> Value {
     fitting(|budget| {
         let shown = shown_run(run, encoding, budget);
-        with_outcome(&shown.text, shown.structured, outcome_of(run))
+        with_kind(&shown.text, shown.structured, kind_of(run))
     })
 }
 
@@ -58,10 +58,10 @@ fn shown_run(run: &RunResult, encoding: Encoding, budget: usize) -> ShownRun {
     }
 }
 
-fn outcome_of(run: &RunResult) -> Outcome {
+fn kind_of(run: &RunResult) -> ResultKind {
     match run.reason == Reason::Exited && run.exit_code == Some(0) {
-        true => Outcome::Success,
-        false => Outcome::Error,
+        true => ResultKind::Success,
+        false => ResultKind::Error,
     }
 }
 
@@ -98,21 +98,21 @@ fn run_state(state: &RunState) -> Value {
             "id": id, "state": word, "created_at": state.created_at, "started_at": state.started_at,
             "finished_at": state.finished_at, "result": null, "error": null,
         });
-        let (text, outcome) = match state.outcome.as_deref() {
-            None => (text::unfinished(state), Outcome::Success),
+        let (text, kind) = match state.outcome.as_deref() {
+            None => (text::unfinished(state), ResultKind::Success),
             Some(Ok(run)) => {
                 let shown = shown_run(run, state.output_encoding, budget);
                 structured["result"] = shown.structured;
                 let text = format!("Run {id} has finished: {}", shown.text);
-                (text, outcome_of(run))
+                (text, kind_of(run))
             }
             Some(Err(error)) => {
                 let words = failure::text("Run", error);
                 structured["error"] = json!(words);
-                (format!("Run {id}: {words}"), Outcome::Error)
+                (format!("Run {id}: {words}"), ResultKind::Error)
             }
         };
-        with_outcome(&text, structured, outcome)
+        with_kind(&text, structured, kind)
     })
 }
 

@@ -8,31 +8,31 @@ pub(super) const LARGEST_RESULT: usize = 890_000;
 /// The budgets to try, in bytes per stream and per volume. The last one nearly always fits.
 const BUDGETS: [usize; 7] = [300_000, 150_000, 75_000, 30_000, 10_000, 2_000, 100];
 
-/// Whether a result is an error (`isError`).
+/// The value of `isError`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It is not.
+pub(super) enum ResultKind {
+    /// `false`
     Success,
-    /// It is.
+    /// `true`
     Error,
 }
 
 /// A successful result.
 pub(super) fn success(text: &str, structured: Value) -> Value {
-    with_outcome(text, structured, Outcome::Success)
+    with_kind(text, structured, ResultKind::Success)
 }
 
 /// A result of either kind with structured content, which is repeated as JSON in the second text block.
-pub(super) fn with_outcome(text: &str, structured: Value, outcome: Outcome) -> Value {
-    call_tool_result(text, Some(structured), outcome)
+pub(super) fn with_kind(text: &str, structured: Value, kind: ResultKind) -> Value {
+    call_tool_result(text, Some(structured), kind)
 }
 
 /// An error result without structured content.
 pub(super) fn error(text: &str) -> Value {
-    call_tool_result(text, None, Outcome::Error)
+    call_tool_result(text, None, ResultKind::Error)
 }
 
-fn call_tool_result(text: &str, structured: Option<Value>, outcome: Outcome) -> Value {
+fn call_tool_result(text: &str, structured: Option<Value>, kind: ResultKind) -> Value {
     let mut content = vec![json!({"type": "text", "text": text})];
     let mut result = json!({});
     if let Some(structured) = structured {
@@ -42,7 +42,7 @@ fn call_tool_result(text: &str, structured: Option<Value>, outcome: Outcome) -> 
         result["structuredContent"] = structured;
     }
     result["content"] = Value::Array(content);
-    result["isError"] = json!(outcome == Outcome::Error);
+    result["isError"] = json!(kind == ResultKind::Error);
     result
 }
 

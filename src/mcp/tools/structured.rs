@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What `create_volume` gives.
+/// Structured content of `create_volume`.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct VolumeCreated {
     /// `success`.
@@ -15,7 +15,7 @@ pub(super) struct VolumeCreated {
     pub(super) detail: String,
 }
 
-/// What `list_images` gives.
+/// Structured content of `list_images`.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Images {
     /// The images, as the engine lists them.
@@ -40,14 +40,14 @@ pub(super) struct RunBrief {
     pub(super) finished_at: Option<String>,
 }
 
-/// What `list_runs` gives.
+/// Structured content of `list_runs`.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct RunBriefs {
     /// Newest first.
     pub(super) runs: Vec<RunBrief>,
 }
 
-/// What `run_logs` gives.
+/// Structured content of `run_logs`.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct LogPage {
     /// The run's id.
