@@ -79,38 +79,47 @@ impl Backend for Runner {
         cancel: &Cancel,
         sink: &dyn Sink,
     ) -> Result<ToolOutcome, Error> {
-        Ok(match call {
-            ToolCall::Run(request) => {
-                let spec = self.check(request, PROFILE)?;
-                let encoding = spec.output_encoding();
-                let result = Box::new(self.run(spec, cancel, sink)?);
-                ToolOutcome::Run { result, encoding }
+        match call {
+            ToolCall::Run(request) => run(self, request, cancel, sink),
+            ToolCall::Submit(request) => self
+                .submit(request, PROFILE, None)
+                .map(ToolOutcome::Submitted),
+            ToolCall::RunStatus { id, wait } => self
+                .run_wait(&id, Some(wait), cancel)
+                .map(ToolOutcome::Status),
+            ToolCall::RunLogs { id, cursor, wait } => self
+                .run_logs(&id, cursor.as_deref(), PAGE_BYTES, (wait, cancel))
+                .map(ToolOutcome::Logs),
+            ToolCall::CancelRun { id } => cancel_run(self, &id, cancel),
+            ToolCall::ListRuns { state, limit } => {
+                Ok(ToolOutcome::Runs(self.run_list(state, limit)))
             }
-            ToolCall::Submit(request) => {
-                ToolOutcome::Submitted(self.submit(request, PROFILE, None)?)
-            }
-            ToolCall::RunStatus { id, wait } => {
-                ToolOutcome::Status(self.run_wait(&id, Some(wait), cancel)?)
-            }
-            ToolCall::RunLogs { id, cursor, wait } => {
-                let cursor = cursor.as_deref();
-                ToolOutcome::Logs(self.run_logs(&id, cursor, PAGE_BYTES, (wait, cancel))?)
-            }
-            ToolCall::CancelRun { id } => cancel_run(self, &id, cancel)?,
-            ToolCall::ListRuns { state, limit } => ToolOutcome::Runs(self.run_list(state, limit)),
-            ToolCall::CreateVolume(request) => ToolOutcome::VolumeCreated {
-                detail: self.volume_create(request, PROFILE)?,
-            },
-            ToolCall::ReadVolume { name } => {
-                let content = self.volume_read(&name)?;
-                ToolOutcome::Volume { name, content }
-            }
-            ToolCall::ListImages => ToolOutcome::Images(self.images()?),
-            ToolCall::DockerHealth => ToolOutcome::Health(self.health()?),
-        })
+            ToolCall::CreateVolume(request) => self
+                .volume_create(request, PROFILE)
+                .map(|detail| ToolOutcome::VolumeCreated { detail }),
+            ToolCall::ReadVolume { name } => self
+                .volume_read(&name)
+                .map(|content| ToolOutcome::Volume { name, content }),
+            ToolCall::ListImages => self.images().map(ToolOutcome::Images),
+            ToolCall::DockerHealth => self.health().map(ToolOutcome::Health),
+        }
     }
 }
 
+/// Checks a run, executes it and returns its result.
+fn run(
+    runner: &Runner,
+    request: Value,
+    cancel: &Cancel,
+    sink: &dyn Sink,
+) -> Result<ToolOutcome, Error> {
+    let spec = runner.check(request, PROFILE)?;
+    let encoding = spec.output_encoding();
+    let result = Box::new(runner.run(spec, cancel, sink)?);
+    Ok(ToolOutcome::Run { result, encoding })
+}
+
+/// Forgets a run that has finished, or cancels one that has not and waits for its end.
 fn cancel_run(runner: &Runner, id: &str, cancel: &Cancel) -> Result<ToolOutcome, Error> {
     if let Some(state) = runner.run_forget(id)? {
         return Ok(ToolOutcome::Forgotten(state));
