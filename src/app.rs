@@ -150,7 +150,7 @@ fn mcp_settings(config: &Config) -> mcp::Settings {
     mcp::Settings {
         client_session_ids: config.client_session_ids,
         toolset: match config.mcp_test_tools {
-            true => Toolset::WithTrials,
+            true => Toolset::WithConformance,
             false => Toolset::Own,
         },
         ..mcp::Settings::default()
@@ -236,9 +236,9 @@ fn route(fronts: &Fronts, request: Request) -> Reply {
         ("GET" | "HEAD", ["policy"]) => rest::policy::get(runner, fronts.body_limit_bytes),
         ("GET" | "HEAD", ["metrics"]) => rest::metrics::get(runner, mcp_occupancy(mcp)),
         ("GET" | "HEAD", ["openapi.json"]) => rest::openapi::get(),
-        (_, ["mcp"]) => mcp.streamable(request),
-        (_, ["sse"]) => mcp.sse(&request),
-        (_, ["messages"]) => mcp.messages(request),
+        (_, ["mcp"]) => mcp::streamable_http::answer(mcp, request),
+        (_, ["sse"]) => mcp::http_sse::open(mcp, &request),
+        (_, ["messages"]) => mcp::http_sse::post(mcp, request),
         _ => not_routed(&path),
     }
 }
@@ -263,10 +263,10 @@ fn not_routed(path: &str) -> Reply {
 }
 
 fn mcp_occupancy(mcp: &Mcp) -> rest::metrics::McpOccupancy {
-    let [streams, sessions, calls] = mcp.census();
+    let counts = mcp.counts();
     rest::metrics::McpOccupancy {
-        sessions: streams + sessions,
-        calls,
+        sessions: counts.sse_sessions + counts.http_sessions,
+        calls: counts.calls,
     }
 }
 

@@ -1,8 +1,8 @@
-//! Calls that run, each on its own named thread: who may start one, how one is cancelled, and that none outlives
-//! the server.
+//! Running tool calls, each on a thread of its own: limits per client and per server, cancellation, and waiting for the
+//! threads at shutdown.
 
-use super::jsonrpc::{self, Code, Error, Id, Request};
-use super::outlet::Outlet;
+use super::jsonrpc::{self, Code, Error, Id};
+use super::outgoing::MessageSender;
 use crate::cancel::{Cancel, Never};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
@@ -11,80 +11,99 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// All calls of the server.
+/// The running calls of the whole server, and their maximum number.
 #[derive(Debug)]
-pub(super) struct Floor {
+pub(super) struct CallLimit {
     limit: usize,
-    state: Mutex<FloorState>,
-    empty: Receiver<Never>,
+    state: Mutex<LimitState>,
+    /// Disconnects when the last call's thread has ended after [`CallLimit::close`].
+    all_ended: Receiver<Never>,
 }
 
 #[derive(Debug)]
-struct FloorState {
+struct LimitState {
     next: u64,
     running: HashMap<u64, Cancel>,
-    // Every call's thread holds a clone; the receiver disconnects when the last is gone.
+    /// Each call's thread holds a clone. `None`: closed.
     open: Option<Sender<Never>>,
 }
 
-/// The calls of one peer.
+/// A call's place within the server's limit.
+struct Permit {
+    number: u64,
+    /// Held until the thread has sent its response; see [`CallLimit::all_ended`].
+    open: Sender<Never>,
+}
+
+/// The running calls of one client, by request id.
 #[derive(Debug)]
-pub(super) struct Calls {
-    floor: Arc<Floor>,
+pub(super) struct RunningCalls {
+    server: Arc<CallLimit>,
     limit: usize,
     state: Mutex<CallsState>,
 }
 
 #[derive(Debug, Default)]
 struct CallsState {
-    running: HashMap<Id, Entry>,
+    running: HashMap<Id, RunningCall>,
     closed: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct RunningCall {
     cancel: Cancel,
-    withdrawn: bool,
+    /// The client cancelled it: no response is sent (see `notifications/cancelled`).
+    is_cancelled: bool,
 }
 
-/// What a call does on its thread.
-pub(super) type Work = Box<dyn FnOnce(&Request, &Cancel) -> Result<Value, Error> + Send>;
+/// A call to start.
+pub(super) struct Call {
+    /// The id of its request.
+    pub id: Id,
+    /// Ends `work` early when fired.
+    pub cancel: Cancel,
+    /// Where the response goes.
+    pub sender: Arc<dyn MessageSender>,
+    /// Executes the call. Runs on the call's thread.
+    pub work: Box<dyn FnOnce() -> Result<Value, Error> + Send>,
+}
 
-impl Floor {
-    /// A floor for so many calls at once.
+impl CallLimit {
+    /// Allows `limit` calls at a time.
     pub(super) fn new(limit: usize) -> Self {
-        let (open, empty) = bounded(0);
+        let (open, all_ended) = bounded(0);
         Self {
             limit,
-            state: Mutex::new(FloorState {
+            state: Mutex::new(LimitState {
                 next: 0,
                 running: HashMap::new(),
                 open: Some(open),
             }),
-            empty,
+            all_ended,
         }
     }
 
-    /// How many calls run.
+    /// The number of running calls.
     pub(super) fn len(&self) -> usize {
         self.lock().running.len()
     }
 
-    /// Cancels every call, lets none start any more, and waits for their threads.
-    pub(super) fn close(&self, patience: Duration) {
+    /// Cancels every call, refuses new ones, and waits for the threads to end, at most `timeout`.
+    pub(super) fn close(&self, timeout: Duration) {
         let running: Vec<Cancel> = {
             let mut state = self.lock();
             state.open = None;
             state.running.values().cloned().collect()
         };
         running.iter().for_each(Cancel::fire);
-        if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = self.empty.recv_timeout(patience)
-        {
+        let waited = self.all_ended.recv_timeout(timeout);
+        if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = waited {
             log::warn!("{} calls did not end in time", self.len());
         }
     }
 
-    fn enter(&self, cancel: &Cancel) -> Result<(u64, Sender<Never>), Error> {
+    /// Adds a call. Errors: the limit is reached, or the server is shutting down.
+    fn acquire(&self, cancel: &Cancel) -> Result<Permit, Error> {
         let mut state = self.lock();
         let Some(open) = state.open.clone() else {
             return Err(busy("the server is shutting down".into()));
@@ -98,71 +117,72 @@ impl Floor {
         state.next += 1;
         let number = state.next;
         state.running.insert(number, cancel.clone());
-        Ok((number, open))
+        Ok(Permit { number, open })
     }
 
-    fn leave(&self, number: u64) {
+    /// Removes a call.
+    fn release(&self, number: u64) {
         self.lock().running.remove(&number);
     }
 
-    fn lock(&self) -> MutexGuard<'_, FloorState> {
+    fn lock(&self) -> MutexGuard<'_, LimitState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Calls {
-    /// A peer that may have `limit` calls running at once.
-    pub(super) fn new(floor: Arc<Floor>, limit: usize) -> Self {
+impl RunningCalls {
+    /// No calls yet; `limit` may run at a time.
+    pub(super) fn new(server: Arc<CallLimit>, limit: usize) -> Self {
         Self {
-            floor,
+            server,
             limit,
             state: Mutex::new(CallsState::default()),
         }
     }
 
-    /// Starts a call on its own thread. Its answer, a refusal included, goes to the outlet, unless the peer withdraws
-    /// the request first.
-    pub(super) fn start(self: &Arc<Self>, request: Request, outlet: Arc<dyn Outlet>, work: Work) {
-        let id = request.id.clone();
-        if let Err(error) = self.try_start(request, Arc::clone(&outlet), work) {
-            outlet.respond(jsonrpc::response(&id, Err(error)));
+    /// Starts a call on a thread of its own and returns at once. Its response, also a refusal, goes to its sender,
+    /// unless the client cancels the request first.
+    pub(super) fn start(self: &Arc<Self>, call: Call) {
+        let (id, sender) = (call.id.clone(), Arc::clone(&call.sender));
+        if let Err(error) = self.try_start(call) {
+            sender.respond(jsonrpc::response(&id, Err(error)));
         }
     }
 
-    fn try_start(
-        self: &Arc<Self>,
-        request: Request,
-        outlet: Arc<dyn Outlet>,
-        work: Work,
-    ) -> Result<(), Error> {
-        let cancel = Cancel::new();
-        self.admit(&request.id, &cancel)?;
-        let (number, open) = self
-            .floor
-            .enter(&cancel)
-            .inspect_err(|_| drop(self.forget(&request.id)))?;
-        let (calls, id) = (Arc::clone(self), request.id.clone());
+    fn try_start(self: &Arc<Self>, call: Call) -> Result<(), Error> {
+        self.add(&call.id, &call.cancel)?;
+        let permit = self
+            .server
+            .acquire(&call.cancel)
+            .inspect_err(|_| drop(self.remove(&call.id)))?;
+        let (number, id) = (permit.number, call.id.clone());
+        let calls = Arc::clone(self);
         let thread = std::thread::Builder::new().name("mcp-call".into());
-        let spawned = thread.spawn(move || {
-            let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| work(&request, &cancel)));
-            let result =
-                outcome.unwrap_or_else(|_| Err(Error::new(Code::Internal, "Internal error")));
-            // Before the answer: a peer may use the id again as soon as it has it.
-            let wanted = calls.forget(&request.id).is_some_and(|e| !e.withdrawn);
-            calls.floor.leave(number);
-            if wanted {
-                outlet.respond(jsonrpc::response(&request.id, result));
-            }
-            drop((outlet, open));
-        });
+        let spawned = thread.spawn(move || calls.execute(call, permit));
         spawned.map(drop).map_err(|error| {
-            self.forget(&id);
-            self.floor.leave(number);
+            self.remove(&id);
+            self.server.release(number);
             busy(format!("no thread for the call: {error}"))
         })
     }
 
-    fn admit(&self, id: &Id, cancel: &Cancel) -> Result<(), Error> {
+    /// Executes a call on the current thread and sends its response. A panic becomes an internal error.
+    fn execute(&self, call: Call, permit: Permit) {
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(call.work));
+        let result = outcome.unwrap_or_else(|_| Err(Error::new(Code::Internal, "Internal error")));
+        // Before the response: the client may use the id again as soon as it has it.
+        let is_wanted = self
+            .remove(&call.id)
+            .is_some_and(|running| !running.is_cancelled);
+        self.server.release(permit.number);
+        if is_wanted {
+            call.sender.respond(jsonrpc::response(&call.id, result));
+        }
+        drop((call.sender, permit.open));
+    }
+
+    /// Errors: the session has ended, the id is in use, or the client's limit is reached.
+    fn add(&self, id: &Id, cancel: &Cancel) -> Result<(), Error> {
         let mut state = self.lock();
         if state.closed {
             return Err(busy("the session has ended".into()));
@@ -177,34 +197,34 @@ impl Calls {
                 "this session has {limit} tool calls running; wait for one to end, or cancel one"
             )));
         }
-        let entry = Entry {
+        let running = RunningCall {
             cancel: cancel.clone(),
-            withdrawn: false,
+            is_cancelled: false,
         };
-        state.running.insert(id.clone(), entry);
+        state.running.insert(id.clone(), running);
         Ok(())
     }
 
-    fn forget(&self, id: &Id) -> Option<Entry> {
+    fn remove(&self, id: &Id) -> Option<RunningCall> {
         self.lock().running.remove(id)
     }
 
-    /// The peer withdraws a request: its call is cancelled and not answered. Unknown ids mean nothing.
-    pub(super) fn withdraw(&self, id: &Id) {
-        if let Some(entry) = self.lock().running.get_mut(id) {
-            entry.withdrawn = true;
-            entry.cancel.fire();
+    /// Cancels a call at the client's request: it gets no response. Unknown ids are ignored.
+    pub(super) fn cancel(&self, id: &Id) {
+        if let Some(call) = self.lock().running.get_mut(id) {
+            call.is_cancelled = true;
+            call.cancel.fire();
         }
     }
 
-    /// Cancels every call and lets none start any more.
+    /// Cancels every call and refuses new ones. Cancelled calls still get a response.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.running.values().for_each(|entry| entry.cancel.fire());
+        state.running.values().for_each(|call| call.cancel.fire());
     }
 
-    /// Whether no call runs.
+    /// Whether no call is running.
     pub(super) fn is_idle(&self) -> bool {
         self.lock().running.is_empty()
     }
@@ -222,62 +242,68 @@ fn busy(message: String) -> Error {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::mcp::outlet::Pipe;
-    use serde_json::{Map, json};
+    use crate::mcp::outgoing::ChannelSender;
+    use serde_json::json;
 
-    fn request(id: u64) -> Request {
-        Request {
+    fn call(id: u64, sender: &ChannelSender) -> Call {
+        Call {
             id: Id::Number(id.into()),
-            method: "tools/call".into(),
-            params: Map::new(),
+            cancel: Cancel::new(),
+            sender: Arc::new(sender.clone()),
+            work: Box::new(|| Ok(json!({"ok": true}))),
         }
     }
 
-    fn until_cancelled() -> Work {
-        Box::new(|_, cancel| {
+    fn until_cancelled(id: u64, sender: &ChannelSender) -> Call {
+        let call = call(id, sender);
+        let cancel = call.cancel.clone();
+        let work = Box::new(move || {
             let _ = cancel.done().recv();
             Ok(json!({"cancelled": true}))
-        })
+        });
+        Call { work, ..call }
     }
 
     #[test]
-    fn a_withdrawn_call_is_cancelled_and_not_answered() {
-        let calls = Arc::new(Calls::new(Arc::new(Floor::new(9)), 9));
-        let (pipe, answers) = Pipe::new(9);
-        calls.start(request(1), Arc::new(pipe), until_cancelled());
-        calls.withdraw(&Id::Number(7.into()));
-        calls.withdraw(&Id::Number(1.into()));
+    fn a_call_that_the_client_cancels_gets_no_response() {
+        let calls = Arc::new(RunningCalls::new(Arc::new(CallLimit::new(9)), 9));
+        let (sender, responses) = ChannelSender::new(9);
+        calls.start(until_cancelled(1, &sender));
+        drop(sender);
+        calls.cancel(&Id::Number(7.into()));
+        calls.cancel(&Id::Number(1.into()));
         assert!(
-            answers.recv().is_err(),
-            "the pipe closes and carried nothing"
+            responses.recv().is_err(),
+            "the channel disconnects without a message"
         );
         assert!(calls.is_idle());
     }
 
     #[test]
     fn limits_refuse_and_name_the_limit() {
-        let floor = Arc::new(Floor::new(3));
-        let first = Arc::new(Calls::new(Arc::clone(&floor), 2));
-        let second = Arc::new(Calls::new(Arc::clone(&floor), 2));
-        let (pipe, answers) = Pipe::new(9);
+        let server = Arc::new(CallLimit::new(3));
+        let first = Arc::new(RunningCalls::new(Arc::clone(&server), 2));
+        let second = Arc::new(RunningCalls::new(Arc::clone(&server), 2));
+        let (sender, responses) = ChannelSender::new(9);
         for id in [1, 1, 2, 3] {
-            first.start(request(id), Arc::new(pipe.clone()), until_cancelled());
+            first.start(until_cancelled(id, &sender));
         }
         for id in [1, 2] {
-            second.start(request(id), Arc::new(pipe.clone()), until_cancelled());
+            second.start(until_cancelled(id, &sender));
         }
         let refusals: Vec<String> = (0..3)
-            .map(|_| answers.recv().unwrap().into_value()["error"]["message"].to_string())
+            .map(|_| responses.recv().unwrap().into_value()["error"]["message"].to_string())
             .collect();
         assert!(refusals[0].contains("still running"), "{refusals:?}");
         assert!(refusals[1].contains("2 tool calls"), "{refusals:?}");
         assert!(refusals[2].contains("3 tool calls"), "{refusals:?}");
-        floor.close(Duration::from_secs(10));
-        assert_eq!(floor.len(), 0);
-        assert_eq!(answers.len(), 3, "cancelled by us: each is still answered");
-        first.start(request(9), Arc::new(pipe), until_cancelled());
+        server.close(Duration::from_secs(10));
+        assert_eq!(server.len(), 0);
+        assert_eq!(responses.len(), 3, "cancelled by us: each gets a response");
+        first.start(until_cancelled(9, &sender));
+        drop(sender);
         assert!(
-            answers
+            responses
                 .iter()
                 .any(|a| a.into_value().to_string().contains("shutting down"))
         );
@@ -285,24 +311,19 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_internal_error_of_that_call_alone() {
-        let calls = Arc::new(Calls::new(Arc::new(Floor::new(9)), 9));
-        let (pipe, answers) = Pipe::new(9);
-        calls.start(
-            request(1),
-            Arc::new(pipe.clone()),
-            Box::new(|_, _| std::panic::resume_unwind(Box::new("bug"))),
-        );
+        let calls = Arc::new(RunningCalls::new(Arc::new(CallLimit::new(9)), 9));
+        let (sender, responses) = ChannelSender::new(9);
+        calls.start(Call {
+            work: Box::new(|| std::panic::resume_unwind(Box::new("bug"))),
+            ..call(1, &sender)
+        });
         assert_eq!(
-            answers.recv().unwrap().into_value()["error"]["code"],
+            responses.recv().unwrap().into_value()["error"]["code"],
             -32603
         );
-        calls.start(
-            request(1),
-            Arc::new(pipe),
-            Box::new(|_, _| Ok(json!({"ok": true}))),
-        );
+        calls.start(call(1, &sender));
         assert_eq!(
-            answers.recv().unwrap().into_value()["result"]["ok"],
+            responses.recv().unwrap().into_value()["result"]["ok"],
             json!(true)
         );
     }

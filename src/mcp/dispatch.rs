@@ -1,16 +1,16 @@
-//! The protocol as one function from a request and its context to a result. It knows no transport; what a request
-//! tells on the way goes to the context's outlet.
+//! The methods of the protocol: from a request and its context to a result. Knows no transport.
 
+use super::client::ClientState;
+use super::context::CallContext;
 use super::jsonrpc::{Code, Error, Request};
-use super::outlet::{Journal, Outlet};
-use super::progress::{self, Beats};
-use super::protocol::{self, Era, Level, Peer, Revision};
-use super::tools::{self, Containers, Scene, Tool, Toolset, trial};
-use crate::cancel::Cancel;
+use super::logging::{ClientLog, LoggingLevel};
+use super::progress::{self, ProgressTicker};
+use super::protocol::{self, Era, Revision};
+use super::tools::{self, Backend, Tool, Toolset, conformance};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// How long a client may keep the list of tools (2026-07-28), in milliseconds.
+/// How long a client may cache the list of tools (2026-07-28), in milliseconds.
 const LIST_TTL_MS: u64 = 3_600_000;
 
 const INSTRUCTIONS: &str = "\
@@ -19,70 +19,69 @@ image, a command and text files, and ask for files back with `response: true`. N
 volumes (create_volume, read_volume). What takes longer than a minute runs with `detach: true`: run_status, run_logs, \
 cancel_run and list_runs are for such runs. An error result says what to correct.";
 
-/// What the server has for every request.
-pub(super) struct Service {
-    containers: Arc<dyn Containers>,
+/// Answers requests by method.
+pub(super) struct Dispatcher {
+    backend: Arc<dyn Backend>,
+    /// The `tools` of `tools/list`.
     tools: Vec<Value>,
     toolset: Toolset,
+    ticker: ProgressTicker,
 }
 
-/// What surrounds one request.
-pub(super) struct Context<'a> {
-    /// What is remembered of the peer.
-    pub peer: &'a Peer,
-    /// What an `MCP-Protocol-Version` header declared.
-    pub declared: Option<Revision>,
-    /// Fires when the answer is not wanted any more.
-    pub cancel: &'a Cancel,
-    /// Where notifications go.
-    pub outlet: Arc<dyn Outlet>,
-    /// What keeps progress beating.
-    pub beats: &'a Beats,
-}
-
-/// Whether answering may take long, so that it belongs on a thread of its own.
+/// Whether answering may take long, so that it needs a thread of its own.
 pub(super) fn is_long(request: &Request) -> bool {
     request.method == "tools/call"
 }
 
-impl Service {
-    /// A service of these tools on these containers.
-    pub(super) fn new(containers: Arc<dyn Containers>, toolset: Toolset) -> Self {
+impl Dispatcher {
+    /// A dispatcher for these tools, which use this backend.
+    pub(super) fn new(backend: Arc<dyn Backend>, toolset: Toolset, ticker: ProgressTicker) -> Self {
         Self {
-            containers,
+            backend,
             tools: tools::definitions(toolset),
             toolset,
+            ticker,
         }
     }
 
-    /// Answers a request.
-    pub(super) fn answer(&self, request: &Request, context: &Context<'_>) -> Result<Value, Error> {
-        match Era::of(request, context.declared)? {
+    /// Ends the progress thread and waits for it.
+    pub(super) fn close(&self) {
+        self.ticker.close();
+    }
+
+    /// Answers a request. Blocks until the result is there; firing the context's cancel token ends a tool call early.
+    pub(super) fn answer(&self, request: &Request, context: CallContext) -> Result<Value, Error> {
+        match context.era {
             Era::Handshake => self.handshake(request, context),
             Era::Stateless => self.stateless(request, context),
         }
     }
 
-    fn handshake(&self, request: &Request, context: &Context<'_>) -> Result<Value, Error> {
+    fn handshake(&self, request: &Request, context: CallContext) -> Result<Value, Error> {
         match request.method.as_str() {
-            "initialize" => Ok(initialize(&request.params, context.peer)),
+            "initialize" => Ok(initialize(&request.params, &context.client)),
             "ping" => Ok(json!({})),
-            "logging/setLevel" => set_level(&request.params, context.peer),
+            "logging/setLevel" => set_level(&request.params, &context.client),
             "tools/list" => self.list(&request.params),
-            "tools/call" => self.call(request, context, Some(context.peer.level())),
+            "tools/call" => {
+                let level = Some(context.client.log_level());
+                self.call(request, self.for_call(context, request, level))
+            }
             other => Err(unknown_method(other)),
         }
     }
 
-    fn stateless(&self, request: &Request, context: &Context<'_>) -> Result<Value, Error> {
+    fn stateless(&self, request: &Request, context: CallContext) -> Result<Value, Error> {
         let result = match request.method.as_str() {
             "server/discover" => Ok(cacheable(discover())),
             "tools/list" => self.list(&request.params).map(cacheable),
             "tools/call" => {
                 let meta = protocol::meta(&request.params);
                 let level = meta.and_then(|meta| meta.get(protocol::META_LOG_LEVEL));
-                let level = level.and_then(Value::as_str).and_then(Level::from_name);
-                self.call(request, context, level)
+                let level = level
+                    .and_then(Value::as_str)
+                    .and_then(LoggingLevel::from_name);
+                self.call(request, self.for_call(context, request, level))
             }
             other => Err(unknown_method(other)),
         };
@@ -96,39 +95,47 @@ impl Service {
         }
     }
 
-    fn call(
+    /// The context with what only a tool call needs: its log, and its progress if the client sent a token.
+    fn for_call(
         &self,
+        context: CallContext,
         request: &Request,
-        context: &Context<'_>,
-        log_level: Option<Level>,
-    ) -> Result<Value, Error> {
+        log_level: Option<LoggingLevel>,
+    ) -> CallContext {
+        let token = progress::token(protocol::meta(&request.params));
+        let progress = token.map(|token| self.ticker.progress(token, Arc::clone(&context.sender)));
+        CallContext {
+            log: ClientLog::new(Arc::clone(&context.sender), log_level),
+            progress,
+            ..context
+        }
+    }
+
+    fn call(&self, request: &Request, context: CallContext) -> Result<Value, Error> {
         let Some(name) = request.params.get("name").and_then(Value::as_str) else {
             return Err(invalid("name must be a string"));
         };
-        let meta = protocol::meta(&request.params);
-        let progress = progress::token(meta)
-            .map(|token| context.beats.progress(token, Arc::clone(&context.outlet)));
-        let scene = Scene {
-            containers: self.containers.as_ref(),
-            cancel: context.cancel,
-            progress,
-            journal: Journal::new(Arc::clone(&context.outlet), log_level),
-        };
+        let arguments = request.params.get("arguments");
         let result = match Tool::from_name(name) {
-            Some(tool) => Ok(tools::call(tool, request.params.get("arguments"), &scene)),
-            None => self.call_trial(name, meta, &scene),
+            Some(tool) => Ok(tools::call(
+                tool,
+                arguments,
+                self.backend.as_ref(),
+                &context,
+            )),
+            None => self.call_conformance(name, request, &context),
         };
-        if let Some(progress) = &scene.progress {
+        if let Some(progress) = &context.progress {
             progress.finish();
         }
         result
     }
 
-    fn call_trial(
+    fn call_conformance(
         &self,
         name: &str,
-        meta: Option<&Map<String, Value>>,
-        scene: &Scene<'_>,
+        request: &Request,
+        context: &CallContext,
     ) -> Result<Value, Error> {
         let unknown = || {
             let shown: String = name.chars().take(128).collect();
@@ -137,22 +144,23 @@ impl Service {
         if self.toolset == Toolset::Own {
             return Err(unknown());
         }
+        let meta = protocol::meta(&request.params);
         let capabilities = meta.and_then(|meta| meta.get(protocol::META_CAPABILITIES));
-        if trial::needs_sampling(name)
+        if conformance::needs_sampling(name)
             && capabilities.is_some_and(|all| all.get("sampling").is_none())
         {
             let data = json!({"requiredCapabilities": {"sampling": {}}});
             let what = "the client did not declare sampling";
             return Err(Error::new(Code::MissingCapability, what).with_data(data));
         }
-        trial::call(name, scene).ok_or_else(unknown)
+        conformance::call(name, context).ok_or_else(unknown)
     }
 }
 
-fn initialize(params: &Map<String, Value>, peer: &Peer) -> Value {
+fn initialize(params: &Map<String, Value>, client: &ClientState) -> Value {
     let requested = params.get("protocolVersion").and_then(Value::as_str);
     let revision = Revision::negotiate(requested);
-    peer.agree(revision);
+    client.set_revision(revision);
     json!({
         "protocolVersion": revision.name(),
         "capabilities": capabilities(),
@@ -181,22 +189,23 @@ fn server() -> Value {
     })
 }
 
-fn set_level(params: &Map<String, Value>, peer: &Peer) -> Result<Value, Error> {
+fn set_level(params: &Map<String, Value>, client: &ClientState) -> Result<Value, Error> {
     let level = params.get("level").and_then(Value::as_str);
     let level = level
-        .and_then(Level::from_name)
+        .and_then(LoggingLevel::from_name)
         .ok_or_else(|| invalid("level must be one of RFC 5424's, such as info"))?;
-    peer.set_level(level);
+    client.set_log_level(level);
     Ok(json!({}))
 }
 
-/// What a stateless result says besides.
+/// Adds the members that every stateless result has.
 fn complete(mut result: Value) -> Value {
     result["resultType"] = json!("complete");
     result["_meta"] = json!({protocol::META_SERVER: server()});
     result
 }
 
+/// Adds the members that a cacheable result has (2026-07-28).
 fn cacheable(mut result: Value) -> Value {
     result["ttlMs"] = json!(LIST_TTL_MS);
     result["cacheScope"] = json!("public");

@@ -1,12 +1,12 @@
-//! JSON-RPC 2.0 messages as MCP narrows them: ids are strings or integers, `params` is an object, a response is a
-//! `Result`. <https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>
+//! JSON-RPC 2.0 messages with MCP's restrictions: ids are strings or integers, `params` is an object. Also batches and
+//! the cancellation notification. Does no I/O. <https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>
 
 use serde_json::{Map, Number, Value, json};
 
-/// Longest id that is taken, in bytes: it is echoed in every answer.
+/// Longest accepted id, in bytes: it is echoed in the response.
 const LONGEST_ID: usize = 1024;
 
-/// A request's id, echoed as it came: `1` and `"1"` are different ids.
+/// A request's id, echoed with its type: `1` and `"1"` are different ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Id {
     /// An integer.
@@ -15,10 +15,10 @@ pub(super) enum Id {
     Text(String),
 }
 
-/// A request: answered exactly once, unless it is cancelled.
+/// A request: gets exactly one response, unless the client cancels it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Request {
-    /// The caller's id for it.
+    /// Chosen by the client.
     pub id: Id,
     /// Such as `tools/call`.
     pub method: String,
@@ -26,7 +26,7 @@ pub(super) struct Request {
     pub params: Map<String, Value>,
 }
 
-/// A notification: never answered.
+/// A notification: never gets a response.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Notification {
     /// Such as `notifications/cancelled`.
@@ -35,30 +35,30 @@ pub(super) struct Notification {
     pub params: Map<String, Value>,
 }
 
-/// One message of a peer.
+/// One message from the client.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Message {
-    /// To be answered.
+    /// A request.
     Request(Request),
-    /// Not to be answered.
+    /// A notification.
     Notification(Notification),
-    /// An answer. We ask nothing, so nobody waits for it.
+    /// A response. Ignored, because the server sends no requests.
     Response,
 }
 
-/// What one line or one HTTP body holds.
+/// The content of one line or one HTTP body.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Payload {
     /// One message.
     One(Result<Message, Rejection>),
-    /// A batch, in order; only revision 2025-03-26 has them.
+    /// A batch in its order; only revision 2025-03-26 has batches.
     Batch(Vec<Result<Message, Rejection>>),
 }
 
-/// A message that could not be understood, and the id to answer to, if it had a usable one.
+/// An invalid message.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rejection {
-    /// The id, when there was one.
+    /// The message's id; `None` when it has no usable one.
     pub id: Option<Id>,
     /// What is wrong.
     pub error: Error,
@@ -75,28 +75,50 @@ pub(super) struct Error {
     pub data: Option<Value>,
 }
 
-/// The error codes we answer with.
+/// The error codes the server uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub(super) enum Code {
     /// Not JSON.
     Parse = -32700,
-    /// Not a JSON-RPC message.
+    /// Not a valid JSON-RPC message.
     InvalidRequest = -32600,
-    /// No such method.
+    /// Unknown method.
     MethodNotFound = -32601,
-    /// The parameters are wrong; also: no such tool.
+    /// Invalid parameters, or an unknown tool.
     InvalidParams = -32602,
-    /// A bug of ours.
+    /// A limit of the server, or a bug in it.
     Internal = -32603,
-    /// No such session (as the official servers number it).
+    /// Unknown session. The code is the official SDKs'.
     SessionNotFound = -32001,
     /// The HTTP headers contradict the body (2026-07-28).
     HeaderMismatch = -32020,
-    /// The client lacks a capability that the call needs (2026-07-28).
+    /// The call needs a capability that the client did not declare (2026-07-28).
     MissingCapability = -32021,
-    /// A protocol revision we do not speak (2026-07-28).
+    /// An unsupported protocol revision (2026-07-28).
     UnsupportedVersion = -32022,
+}
+
+impl Notification {
+    /// The id of the request that a `notifications/cancelled` cancels. `None` for any other notification.
+    pub(super) fn cancelled_request(&self) -> Option<Id> {
+        match self.method.as_str() {
+            "notifications/cancelled" => self.params.get("requestId").and_then(Id::from_value),
+            _ => None,
+        }
+    }
+}
+
+impl Rejection {
+    /// Rejects a batch that the negotiated revision does not allow.
+    pub(super) fn batch_not_supported() -> Self {
+        let what =
+            "Invalid request: only revision 2025-03-26 has batches, and it was not agreed on";
+        Self {
+            id: None,
+            error: Error::new(Code::InvalidRequest, what),
+        }
+    }
 }
 
 impl Error {
@@ -126,8 +148,8 @@ impl Error {
 }
 
 impl Id {
-    /// Takes a string or an integer; anything else, null included, is no id.
-    pub(super) fn take(value: &Value) -> Option<Self> {
+    /// Reads a string of at most [`LONGEST_ID`] bytes or an integer. `None` for anything else, also for null.
+    pub(super) fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) if text.len() <= LONGEST_ID => Some(Self::Text(text.clone())),
             Value::Number(number) if is_integer(number) => Some(Self::Number(number.clone())),
@@ -147,7 +169,7 @@ fn is_integer(number: &Number) -> bool {
     !number.is_f64() || number.as_f64().is_some_and(|n| n.fract() == 0.0)
 }
 
-/// Reads one line or body. Errors: it is not JSON.
+/// Parses one line or body. Errors: it is not JSON.
 pub(super) fn parse(bytes: &[u8]) -> Result<Payload, Rejection> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| Rejection {
         id: None,
@@ -167,7 +189,7 @@ fn message(value: Value) -> Result<Message, Rejection> {
         return Err(reject(None, "a message must be an object"));
     };
     let raw_id = object.get("id").cloned();
-    let id = raw_id.as_ref().and_then(Id::take);
+    let id = raw_id.as_ref().and_then(Id::from_value);
     if object.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return Err(reject(id, "jsonrpc must be \"2.0\""));
     }
@@ -206,7 +228,7 @@ fn reject(id: Option<Id>, what: &str) -> Rejection {
     Rejection { id, error }
 }
 
-/// The response to the request of this id.
+/// The response to the request with this id.
 pub(super) fn response(id: &Id, result: Result<Value, Error>) -> Value {
     match result {
         Ok(result) => json!({"jsonrpc": "2.0", "id": id.to_value(), "result": result}),
@@ -216,8 +238,7 @@ pub(super) fn response(id: &Id, result: Result<Value, Error>) -> Value {
     }
 }
 
-/// The answer to what could not be understood. Without a usable id the member is left out: no revision's schema
-/// allows null there.
+/// The response to an invalid message. Without a usable id there is no `id` member: no revision's schema allows null.
 pub(super) fn rejection(rejection: &Rejection) -> Value {
     match &rejection.id {
         Some(id) => response(id, Err(rejection.error.clone())),
@@ -225,7 +246,7 @@ pub(super) fn rejection(rejection: &Rejection) -> Value {
     }
 }
 
-/// A notification of ours.
+/// A notification from the server.
 pub(super) fn notification(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "method": method, "params": params})
 }
@@ -255,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_rejected_with_the_id_when_it_has_one() {
+    fn an_invalid_message_is_rejected_with_its_id_if_it_has_one() {
         let long = format!(
             r#"{{"jsonrpc":"2.0","id":"{}","method":"x"}}"#,
             "i".repeat(2000)
@@ -305,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_a_parse_error() {
+    fn invalid_json_is_a_parse_error() {
         let deep = "[".repeat(100_000);
         for text in ["", "{", "{\"a\":\u{1}}", "\u{feff}{}", "nul", &deep] {
             let error = parse(text.as_bytes()).unwrap_err().error;
@@ -315,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn notifications_and_responses_are_told_apart() {
+    fn notifications_and_responses_are_distinguished() {
         assert!(matches!(
             one(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).unwrap(),
             Message::Notification(_)
@@ -329,11 +350,29 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_keeps_its_order_and_its_faults() {
+    fn a_batch_keeps_its_order_and_its_invalid_messages() {
         let text = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},3]"#;
         let Payload::Batch(items) = parse(text.as_bytes()).unwrap() else {
             panic!("a batch");
         };
         assert!(items[0].is_ok() && items[1].is_err());
+    }
+
+    #[test]
+    fn only_notifications_cancelled_names_a_request() {
+        for (method, params, expected) in [
+            ("notifications/cancelled", json!({"requestId": 1}), true),
+            ("notifications/cancelled", json!({"requestId": "a"}), true),
+            ("notifications/cancelled", json!({"requestId": null}), false),
+            ("notifications/cancelled", json!({}), false),
+            ("notifications/progress", json!({"requestId": 1}), false),
+        ] {
+            let notification = Notification {
+                method: method.into(),
+                params: params.as_object().cloned().unwrap(),
+            };
+            let found = notification.cancelled_request();
+            assert_eq!(found.is_some(), expected, "{method} {params}");
+        }
     }
 }

@@ -1,208 +1,50 @@
-//! MCP: three transports around one dispatch. Transports know no tools, the dispatch knows no transport, and every
-//! call runs on a thread of its own that ends with its client or with the server.
+//! The MCP server: three transports, one dispatcher, nine tools.
 //!
-//! `jsonrpc` → `protocol` → `dispatch` → `tools`; `outlet`, `progress`, `calls` and `session` carry what a call needs;
-//! `http_sse`, `streamable_http` and `stdio` are the transports.
+//! A message's path, in reading order:
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `stdio`, `http_sse`, `streamable_http` | the transports: bytes → messages, messages → bytes. They know no tools |
+//! | `jsonrpc` | messages, batches, the cancellation notification; no I/O |
+//! | `protocol` | protocol revisions, and the era of a request |
+//! | `server` | `Mcp`: settings, sessions, limits; starts a tool call on a thread of its own, answers the rest at once |
+//! | `context` | `CallContext`: what a request is answered with, from the transport down to the tool |
+//! | `client` | what is remembered of a client between messages: revision, log level, running calls |
+//! | `calls` | running tool calls: threads, limits, cancellation |
+//! | `dispatch` | method → result. Knows no transport |
+//! | `tools` | the tools; their backend is the runner |
+//! | `outgoing`, `progress`, `logging` | messages to the client: responses, progress, log messages |
+//!
+//! Only for HTTP: `post` (posted bodies and refusals), `session` (ids, owners, registry), `sse_session` (the event
+//! stream of an HTTP+SSE session), `mirrored_headers` (headers that must match the body) and `pending` (a POST that
+//! waits for its responses: JSON or an event stream).
+//!
+//! A `tools/call`: transport → `Mcp::serve` → `RunningCalls::start` (new thread) → `Dispatcher::answer` → `tools::call`
+//! → `Runner`; the response goes back through the context's `MessageSender`. Every call ends with its client or with
+//! the server.
 
 mod calls;
+mod client;
+mod context;
 mod dispatch;
-mod exchange;
-mod http_sse;
+pub mod http_sse;
 mod jsonrpc;
-mod outlet;
+mod logging;
+mod mirrored_headers;
+mod outgoing;
+mod pending;
 mod post;
 mod progress;
 mod protocol;
+mod server;
 mod session;
+mod sse_session;
 pub mod stdio;
-mod streamable_http;
+pub mod streamable_http;
 mod tools;
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-use tests::trial_run;
 
-pub use tools::{Containers, Toolset};
-
-use crate::http::{BodyReservation, Reply, Request};
-use calls::{Calls, Floor};
-use dispatch::{Context, Service};
-use jsonrpc::Request as Asked;
-use outlet::Outlet;
-use progress::Beats;
-use protocol::{Peer, Revision};
-use serde_json::Value;
-use session::{Registry, Session};
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
-
-/// How long cancelled calls may take to end at shutdown.
-const CLOSING: Duration = Duration::from_secs(15);
-
-/// Limits and times of the MCP front.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Whether `GET /sse?sessionId=…` may choose its id.
-    pub client_session_ids: bool,
-    /// Which tools are served.
-    pub toolset: Toolset,
-    /// Longest silence of an event stream.
-    pub keep_alive: Duration,
-    /// Longest silence of a call whose client wants progress.
-    pub beat: Duration,
-    /// How long `/mcp` waits for an answer before it turns to an event stream.
-    pub patience: Duration,
-    /// Calls that may run at once, in all.
-    pub max_calls: usize,
-    /// Calls that may run at once in one session.
-    pub max_calls_per_session: usize,
-    /// Sessions of each HTTP transport.
-    pub max_sessions: usize,
-    /// Messages that may wait for a slow reader; one more ends its session.
-    pub queue_messages: usize,
-    /// Bytes that may wait for a slow reader; one more ends its session.
-    pub queue_bytes: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            client_session_ids: true,
-            toolset: Toolset::Own,
-            keep_alive: Duration::from_secs(15),
-            beat: Duration::from_secs(5),
-            patience: Duration::from_secs(2),
-            max_calls: 512,
-            max_calls_per_session: 32,
-            max_sessions: 4096,
-            queue_messages: 256,
-            queue_bytes: 8 << 20,
-        }
-    }
-}
-
-/// The MCP front. Clones share everything.
-#[derive(Clone)]
-pub struct Mcp {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    service: Service,
-    settings: Settings,
-    beats: Beats,
-    floor: Arc<Floor>,
-    streams: Arc<Registry<http_sse::SseSession>>,
-    sessions: Arc<Registry<Session>>,
-}
-
-/// Who asks: what was agreed with them, and their calls.
-#[derive(Clone, Debug)]
-struct Caller {
-    peer: Arc<Peer>,
-    calls: Arc<Calls>,
-    // What an MCP-Protocol-Version header of this request said.
-    declared: Option<Revision>,
-    // The memory that this request's body takes up, as long as its calls run.
-    room: Option<BodyReservation>,
-}
-
-impl Mcp {
-    /// A front on these containers. Errors: no thread can be had.
-    pub fn new(containers: impl Containers + 'static, settings: Settings) -> io::Result<Self> {
-        let shared = Shared {
-            service: Service::new(Arc::new(containers), settings.toolset),
-            beats: Beats::start(settings.beat)?,
-            floor: Arc::new(Floor::new(settings.max_calls)),
-            streams: Arc::new(Registry::new(settings.max_sessions)),
-            sessions: Arc::new(Registry::new(settings.max_sessions)),
-            settings,
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
-    }
-
-    /// Answers `/sse`.
-    pub fn sse(&self, request: &Request) -> Reply {
-        http_sse::open(self, request)
-    }
-
-    /// Answers `/messages`.
-    pub fn messages(&self, request: Request) -> Reply {
-        http_sse::post(self, request)
-    }
-
-    /// Answers `/mcp`.
-    pub fn streamable(&self, request: Request) -> Reply {
-        streamable_http::answer(self, request)
-    }
-
-    /// How many SSE and how many `/mcp` sessions live, and how many calls run.
-    pub fn census(&self) -> [usize; 3] {
-        let shared = &self.shared;
-        [
-            shared.streams.len(),
-            shared.sessions.len(),
-            shared.floor.len(),
-        ]
-    }
-
-    /// Ends every session, cancels every call and waits for the threads, for a bounded time.
-    pub fn close(&self) {
-        for stream in self.shared.streams.end_all() {
-            stream.end();
-        }
-        self.shared.sessions.end_all();
-        self.shared.floor.close(CLOSING);
-        self.shared.beats.close();
-    }
-
-    fn settings(&self) -> &Settings {
-        &self.shared.settings
-    }
-
-    /// A caller of whom nothing is known yet.
-    fn stranger(&self, declared: Option<Revision>) -> Caller {
-        let limit = self.settings().max_calls_per_session;
-        Caller {
-            peer: Arc::default(),
-            calls: Arc::new(Calls::new(Arc::clone(&self.shared.floor), limit)),
-            declared,
-            room: None,
-        }
-    }
-
-    /// Has a request answered through the outlet: at once, or later from a thread of its own.
-    fn serve(&self, asked: Asked, caller: &Caller, outlet: Arc<dyn Outlet>) {
-        if !dispatch::is_long(&asked) {
-            let never = crate::cancel::Cancel::new();
-            let result = self.dispatch(&asked, caller, &outlet, &never);
-            outlet.respond(jsonrpc::response(&asked.id, result));
-            return;
-        }
-        let (mcp, who, told) = (self.clone(), caller.clone(), Arc::clone(&outlet));
-        let work: calls::Work =
-            Box::new(move |asked, cancel| mcp.dispatch(asked, &who, &told, cancel));
-        caller.calls.start(asked, outlet, work);
-    }
-
-    fn dispatch(
-        &self,
-        asked: &Asked,
-        caller: &Caller,
-        outlet: &Arc<dyn Outlet>,
-        cancel: &crate::cancel::Cancel,
-    ) -> Result<Value, jsonrpc::Error> {
-        let context = Context {
-            peer: &caller.peer,
-            declared: caller.declared,
-            cancel,
-            outlet: Arc::clone(outlet),
-            beats: &self.shared.beats,
-        };
-        self.shared.service.answer(asked, &context)
-    }
-}
+pub use server::{Counts, Mcp, Settings};
+pub use tools::Toolset;

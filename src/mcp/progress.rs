@@ -1,9 +1,9 @@
-//! Progress of a call, for a client that sent a `progressToken`: paced, strictly increasing, with a beat when nothing
-//! else happens, and silent once the call is answered.
+//! Progress of a tool call, for a client that sent a `progressToken`: rate-limited, strictly increasing, repeated while
+//! nothing new happens, and silent once the call has ended.
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/utilities/progress>
 
 use super::jsonrpc;
-use super::outlet::Outlet;
+use super::outgoing::MessageSender;
 use crate::cancel::Cancel;
 use crossbeam_channel::{Receiver, Sender, never, tick, unbounded};
 use serde_json::{Map, Value, json};
@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Shortest time between two notifications of one call.
-const PACE: Duration = Duration::from_millis(300);
+const MIN_INTERVAL: Duration = Duration::from_millis(300);
 /// Longest message, in characters.
 const LONGEST_MESSAGE: usize = 200;
 /// Longest token that is echoed, in bytes.
@@ -21,21 +21,24 @@ const LONGEST_TOKEN: usize = 1024;
 /// The progress of one call.
 pub(super) struct Progress {
     token: Value,
-    outlet: Arc<dyn Outlet>,
-    beat: Duration,
+    sender: Arc<dyn MessageSender>,
+    max_interval: Duration,
     state: Mutex<State>,
 }
 
 struct State {
+    /// `progress` of the last notification.
     step: u64,
     started: Instant,
-    told: Option<Instant>,
+    last_sent: Option<Instant>,
+    /// The newest message.
     message: String,
-    unsaid: bool,
+    /// Whether the newest message was not sent yet.
+    is_pending: bool,
     finished: bool,
 }
 
-/// The token in a request's `_meta`, of any type that the protocol allows.
+/// The `progressToken` of a request's `_meta`: a string or a number. `None`: there is none, or it is too long to echo.
 pub(super) fn token(meta: Option<&Map<String, Value>>) -> Option<Value> {
     match meta?.get("progressToken")? {
         Value::String(text) if text.len() > LONGEST_TOKEN => None,
@@ -45,32 +48,35 @@ pub(super) fn token(meta: Option<&Map<String, Value>>) -> Option<Value> {
 }
 
 impl Progress {
-    /// Tells what happens now. Told at once, or with the next beat when something was told just before.
-    pub(super) fn tell(&self, message: &str) {
+    /// Reports what happens now: sent at once, or with a later tick if the last notification was less than
+    /// [`MIN_INTERVAL`] ago. A newer report replaces one that was not sent. Never blocks.
+    pub(super) fn report(&self, message: &str) {
         let mut state = self.lock();
         state.message = message.chars().take(LONGEST_MESSAGE).collect();
-        state.unsaid = true;
-        if state.told.is_none_or(|told| told.elapsed() >= PACE) {
+        state.is_pending = true;
+        let last_sent = state.last_sent;
+        if last_sent.is_none_or(|last_sent| last_sent.elapsed() >= MIN_INTERVAL) {
             self.send(&mut state);
         }
     }
 
-    /// Tells a measured step, as test tools do: `step` of `total`.
-    pub(super) fn measure(&self, step: u64, total: u64) {
+    /// Sends `step` of `total` at once, without a message and without rate limit. For the conformance tools.
+    pub(super) fn report_step(&self, step: u64, total: u64) {
         let params = json!({"progressToken": self.token, "progress": step, "total": total});
-        self.outlet
+        self.sender
             .notify(jsonrpc::notification("notifications/progress", params));
     }
 
-    /// Nothing more is told. Call it before the answer goes out.
+    /// Stops all notifications. Must be called before the response is sent.
     pub(super) fn finish(&self) {
         self.lock().finished = true;
     }
 
-    fn beat(&self) {
+    /// Sends a pending message, or a reminder when nothing was sent for `max_interval`.
+    fn tick(&self) {
         let mut state = self.lock();
-        let silence = state.told.unwrap_or(state.started).elapsed();
-        if (state.unsaid && silence >= PACE) || silence >= self.beat {
+        let silence = state.last_sent.unwrap_or(state.started).elapsed();
+        if (state.is_pending && silence >= MIN_INTERVAL) || silence >= self.max_interval {
             self.send(&mut state);
         }
     }
@@ -80,17 +86,17 @@ impl Progress {
             return;
         }
         let seconds = state.started.elapsed().as_secs();
-        let message = match (state.unsaid, state.message.is_empty()) {
+        let message = match (state.is_pending, state.message.is_empty()) {
             (true, _) => state.message.clone(),
             (false, true) => format!("still running after {seconds} s"),
             (false, false) => format!("still running after {seconds} s; last: {}", state.message),
         };
         state.step += 1;
-        state.unsaid = false;
-        state.told = Some(Instant::now());
+        state.is_pending = false;
+        state.last_sent = Some(Instant::now());
         let params =
             json!({"progressToken": self.token, "progress": state.step, "message": message});
-        self.outlet
+        self.sender
             .notify(jsonrpc::notification("notifications/progress", params));
     }
 
@@ -99,53 +105,54 @@ impl Progress {
     }
 }
 
-/// The one thread that beats for every call, idle while there is none.
+/// The thread that sends the pending and repeated notifications of all calls. It sleeps while no call has progress.
 #[derive(Debug)]
-pub(super) struct Beats {
+pub(super) struct ProgressTicker {
     registrations: Sender<Weak<Progress>>,
-    beat: Duration,
+    max_interval: Duration,
     stop: Cancel,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Beats {
-    /// Starts the thread. `beat` is the longest silence of a call. Errors: no thread can be had.
-    pub(super) fn start(beat: Duration) -> std::io::Result<Self> {
+impl ProgressTicker {
+    /// Starts the thread. `max_interval`: longest time without a notification of a call. Errors: the thread cannot be
+    /// spawned.
+    pub(super) fn start(max_interval: Duration) -> std::io::Result<Self> {
         let (registrations, registered) = unbounded();
         let stop = Cancel::new();
-        let watch = stop.clone();
+        let stopped = stop.clone();
         let thread = std::thread::Builder::new()
-            .name("mcp-beats".into())
-            .spawn(move || run(&registered, &watch, beat.min(PACE)))?;
+            .name("mcp-progress".into())
+            .spawn(move || run(&registered, &stopped, max_interval.min(MIN_INTERVAL)))?;
         Ok(Self {
             registrations,
-            beat,
+            max_interval,
             stop,
             thread: Mutex::new(Some(thread)),
         })
     }
 
-    /// The progress of a new call.
-    pub(super) fn progress(&self, token: Value, outlet: Arc<dyn Outlet>) -> Arc<Progress> {
+    /// The progress of a new call. The thread forgets it when the last clone is dropped.
+    pub(super) fn progress(&self, token: Value, sender: Arc<dyn MessageSender>) -> Arc<Progress> {
         let progress = Arc::new(Progress {
             token,
-            outlet,
-            beat: self.beat,
+            sender,
+            max_interval: self.max_interval,
             state: Mutex::new(State {
                 step: 0,
                 started: Instant::now(),
-                told: None,
+                last_sent: None,
                 message: String::new(),
-                unsaid: false,
+                is_pending: false,
                 finished: false,
             }),
         });
-        // The thread ends only with us, so this cannot fail before nobody needs it.
+        // Fails only after `close`; then no tick is needed.
         let _ = self.registrations.send(Arc::downgrade(&progress));
         progress
     }
 
-    /// Ends the thread.
+    /// Ends the thread and waits for it.
     pub(super) fn close(&self) {
         self.stop.fire();
         let thread = self
@@ -161,7 +168,7 @@ impl Beats {
     }
 }
 
-fn run(registered: &Receiver<Weak<Progress>>, stop: &Cancel, pace: Duration) {
+fn run(registered: &Receiver<Weak<Progress>>, stop: &Cancel, interval: Duration) {
     let mut calls: Vec<Weak<Progress>> = Vec::new();
     let idle = never();
     let mut ticks: Option<Receiver<Instant>> = None;
@@ -173,13 +180,13 @@ fn run(registered: &Receiver<Weak<Progress>>, stop: &Cancel, pace: Duration) {
                 Err(_) => return,
             },
             recv(ticks.as_ref().unwrap_or(&idle)) -> _ => calls.retain(|call| {
-                call.upgrade().inspect(|progress| progress.beat()).is_some()
+                call.upgrade().inspect(|progress| progress.tick()).is_some()
             }),
         }
-        // No tick without a call: an idle server does not wake up.
+        // No timer without a call: an idle server does not wake up.
         ticks = match calls.is_empty() {
             true => None,
-            false => ticks.or_else(|| Some(tick(pace))),
+            false => ticks.or_else(|| Some(tick(interval))),
         };
     }
 }
@@ -188,28 +195,31 @@ fn run(registered: &Receiver<Weak<Progress>>, stop: &Cancel, pace: Duration) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::mcp::outlet::{Item, Pipe};
+    use crate::mcp::outgoing::{ChannelSender, Outgoing};
 
-    fn params(item: Item) -> Value {
-        item.into_value()["params"].clone()
+    fn params(message: Outgoing) -> Value {
+        message.into_value()["params"].clone()
     }
 
     #[test]
-    fn progress_increases_beats_in_silence_and_ends_with_the_call() {
-        let beats = Beats::start(Duration::from_millis(50)).unwrap();
-        let (pipe, told) = Pipe::new(64);
-        let progress = beats.progress(json!(0), Arc::new(pipe));
-        progress.tell("pulling");
-        progress.tell("one line");
-        progress.tell("the last line");
-        let first = params(told.recv().unwrap());
+    fn progress_increases_repeats_while_idle_and_ends_with_the_call() {
+        let ticker = ProgressTicker::start(Duration::from_millis(50)).unwrap();
+        let (sender, received) = ChannelSender::new(64);
+        let progress = ticker.progress(json!(0), Arc::new(sender));
+        progress.report("pulling");
+        progress.report("one line");
+        progress.report("the last line");
+        let first = params(received.recv().unwrap());
         assert_eq!(
             first,
             json!({"progressToken": 0, "progress": 1, "message": "pulling"})
         );
-        let second = params(told.recv().unwrap());
-        assert_eq!(second["message"], "the last line", "paced: only the newest");
-        let third = params(told.recv().unwrap());
+        let second = params(received.recv().unwrap());
+        assert_eq!(
+            second["message"], "the last line",
+            "rate-limited: only the newest"
+        );
+        let third = params(received.recv().unwrap());
         assert_eq!(third["progress"], 3);
         assert!(
             third["message"]
@@ -218,17 +228,17 @@ mod tests {
                 .starts_with("still running")
         );
         progress.finish();
-        let before = told.len();
-        progress.tell("too late");
-        progress.beat();
-        assert_eq!(told.len(), before, "nothing after the answer");
+        let before = received.len();
+        progress.report("too late");
+        progress.tick();
+        assert_eq!(received.len(), before, "nothing after the call has ended");
         drop(progress);
-        while told.recv_timeout(Duration::from_secs(5)).is_ok() {}
-        beats.close();
+        while received.recv_timeout(Duration::from_secs(5)).is_ok() {}
+        ticker.close();
     }
 
     #[test]
-    fn tokens_are_strings_or_numbers_zero_included() {
+    fn a_token_is_a_string_or_a_number_zero_included() {
         for (meta, expected) in [
             (json!({"progressToken": 0}), Some(json!(0))),
             (json!({"progressToken": "a"}), Some(json!("a"))),

@@ -1,36 +1,35 @@
-//! Protocol revisions: which we speak, how one is agreed on, and what a request says of its era.
+//! Protocol revisions: which ones are supported, how one is negotiated, and which era a request is written in.
 //! <https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>
 
 use super::jsonrpc::{Code, Error, Request};
 use serde_json::{Map, Value, json};
-use std::sync::{Mutex, PoisonError};
 
-/// `_meta` member of a request: the revision it is written in.
+/// Member of a request's `_meta`: the revision the request is written in.
 pub(super) const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
-/// `_meta` member of a request: what the client can do.
+/// Member of a request's `_meta`: the client's capabilities.
 pub(super) const META_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
-/// `_meta` member of a request: the least severe log message it wants.
+/// Member of a request's `_meta`: the minimum severity of log messages during the request.
 pub(super) const META_LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
-/// `_meta` member of a result: who answers.
+/// Member of a result's `_meta`: the server's name and version.
 pub(super) const META_SERVER: &str = "io.modelcontextprotocol/serverInfo";
 
 /// A revision of the protocol, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Revision {
-    /// HTTP+SSE.
+    /// Introduced HTTP+SSE.
     V2024_11_05,
-    /// Streamable HTTP and batches.
+    /// Introduced Streamable HTTP and batches.
     V2025_03_26,
-    /// Structured output, no batches.
+    /// Introduced structured output; removed batches.
     V2025_06_18,
-    /// The newest that starts with `initialize`.
+    /// The newest revision with `initialize`.
     V2025_11_25,
-    /// Stateless: no `initialize`, every request says its revision.
+    /// Stateless: no `initialize`; every request names its revision.
     V2026_07_28,
 }
 
 impl Revision {
-    /// Every revision we speak, the preferred one first.
+    /// All supported revisions, newest first.
     pub(super) const ALL: [Self; 5] = [
         Self::V2026_07_28,
         Self::V2025_11_25,
@@ -39,7 +38,7 @@ impl Revision {
         Self::V2024_11_05,
     ];
 
-    /// Its name on the wire.
+    /// The wire name, a date.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::V2024_11_05 => "2024-11-05",
@@ -50,25 +49,25 @@ impl Revision {
         }
     }
 
-    /// The revision of this name, if we speak it.
+    /// The revision with this wire name; `None` if it is not supported.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|revision| revision.name() == name)
     }
 
-    /// Whether it does without `initialize`.
+    /// Whether the revision has no `initialize`.
     pub(super) fn is_stateless(self) -> bool {
         self >= Self::V2026_07_28
     }
 
-    /// Whether it knows JSON arrays of messages.
+    /// Whether the revision allows batches.
     pub(super) fn has_batches(self) -> bool {
         self == Self::V2025_03_26
     }
 
-    /// What `initialize` answers to the version that was asked for: the same if it starts with `initialize`, else our
-    /// newest that does; without one, the oldest.
+    /// The revision that `initialize` answers with: the requested one if it is supported and has `initialize`, else
+    /// the newest that has it. If none was requested, the oldest.
     pub(super) fn negotiate(requested: Option<&str>) -> Self {
         let Some(requested) = requested else {
             return Self::V2024_11_05;
@@ -79,19 +78,19 @@ impl Revision {
     }
 }
 
-/// How a request is to be read and answered.
+/// How a request is validated and answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Era {
-    /// Up to 2025-11-25: a connection agreed on a revision, or never asked.
+    /// Up to 2025-11-25: `initialize` negotiates the revision; requests without it are answered, too.
     Handshake,
-    /// From 2026-07-28: the request says everything itself.
+    /// From 2026-07-28: every request carries its revision and the client's capabilities.
     Stateless,
 }
 
 impl Era {
-    /// The era of a request, from its `_meta` and from what an `MCP-Protocol-Version` header declared. Errors: a
-    /// revision that we do not speak, or a stateless request without what it must say.
-    pub(super) fn of(request: &Request, declared: Option<Revision>) -> Result<Self, Error> {
+    /// The era of a request, from its `_meta` and from the revision in the `MCP-Protocol-Version` header. Errors: an
+    /// unsupported revision, or a stateless request without the members that it must have.
+    pub(super) fn of(request: &Request, header: Option<Revision>) -> Result<Self, Error> {
         let meta = meta(&request.params);
         let version = meta.and_then(|meta| meta.get(META_VERSION));
         let revision = match version {
@@ -99,10 +98,10 @@ impl Era {
                 Some(Revision::from_name(name).ok_or_else(|| unsupported(name))?)
             }
             Some(_) => return Err(missing(META_VERSION)),
-            None => declared,
+            None => header,
         };
-        let stateless = revision.is_some_and(Revision::is_stateless)
-            || matches!(request.method.as_str(), "server/discover");
+        let stateless =
+            revision.is_some_and(Revision::is_stateless) || request.method == "server/discover";
         if !stateless {
             return Ok(Self::Handshake);
         }
@@ -116,12 +115,12 @@ impl Era {
     }
 }
 
-/// The `_meta` object of some params.
+/// The `_meta` object of a request's params.
 pub(super) fn meta(params: &Map<String, Value>) -> Option<&Map<String, Value>> {
     params.get("_meta").and_then(Value::as_object)
 }
 
-/// The error for a revision that we do not speak.
+/// The error for an unsupported revision.
 pub(super) fn unsupported(requested: &str) -> Error {
     let supported: Vec<&str> = Revision::ALL.map(Revision::name).to_vec();
     Error::new(Code::UnsupportedVersion, "Unsupported protocol version")
@@ -133,90 +132,6 @@ fn missing(field: &str) -> Error {
         Code::InvalidParams,
         format!("Invalid params: _meta[\"{field}\"] is required"),
     )
-}
-
-/// Severities of log messages (RFC 5424), least severe first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
-    /// `debug`
-    Debug,
-    /// `info`
-    Info,
-    /// `notice`
-    Notice,
-    /// `warning`
-    Warning,
-    /// `error`
-    Error,
-    /// `critical`
-    Critical,
-    /// `alert`
-    Alert,
-    /// `emergency`
-    Emergency,
-}
-
-impl Level {
-    const NAMES: [(&'static str, Self); 8] = [
-        ("debug", Self::Debug),
-        ("info", Self::Info),
-        ("notice", Self::Notice),
-        ("warning", Self::Warning),
-        ("error", Self::Error),
-        ("critical", Self::Critical),
-        ("alert", Self::Alert),
-        ("emergency", Self::Emergency),
-    ];
-
-    /// The level of this name.
-    pub(super) fn from_name(name: &str) -> Option<Self> {
-        let found = Self::NAMES.into_iter().find(|(known, _)| *known == name);
-        found.map(|(_, level)| level)
-    }
-
-    /// Its name on the wire.
-    pub(super) fn name(self) -> &'static str {
-        let found = Self::NAMES.into_iter().find(|(_, level)| *level == self);
-        found.map_or("info", |(name, _)| name)
-    }
-}
-
-/// What is remembered of a peer between its messages: what it agreed on. Stateless requests have no use for it.
-#[derive(Debug)]
-pub(super) struct Peer {
-    revision: Mutex<Option<Revision>>,
-    level: Mutex<Level>,
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        Self {
-            revision: Mutex::new(None),
-            level: Mutex::new(Level::Warning),
-        }
-    }
-}
-
-impl Peer {
-    /// The revision it agreed on, if it ever did.
-    pub(super) fn revision(&self) -> Option<Revision> {
-        *self.revision.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// It agreed on a revision.
-    pub(super) fn agree(&self, revision: Revision) {
-        *self.revision.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
-    }
-
-    /// The least severe log message it wants; warnings and worse until it says otherwise.
-    pub(super) fn level(&self) -> Level {
-        *self.level.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// It wants log messages from this severity on.
-    pub(super) fn set_level(&self, level: Level) {
-        *self.level.lock().unwrap_or_else(PoisonError::into_inner) = level;
-    }
 }
 
 #[cfg(test)]
@@ -254,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_era_is_what_the_request_says() {
+    fn the_era_follows_from_meta_header_and_method() {
         let full = json!({"_meta": {META_VERSION: "2026-07-28", META_CAPABILITIES: {}}});
         let modern = Some(Revision::V2026_07_28);
         for (method, params, declared, expected) in [
@@ -306,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsupported_version_is_answered_with_those_we_speak() {
+    fn an_unsupported_version_is_answered_with_the_supported_ones() {
         let data = unsupported("v1").data.unwrap();
         assert_eq!(data["requested"], "v1");
         assert_eq!(data["supported"][0], "2026-07-28");

@@ -1,6 +1,6 @@
-//! Sessions: who they belong to, what was agreed on, which calls they run. They live in memory only.
+//! Sessions of the HTTP transports: ids, owners, and the registry that finds them. Sessions live in memory only.
 
-use super::Caller;
+use super::client::ClientState;
 use crate::http::Request;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,14 +9,15 @@ use std::time::Instant;
 /// One client's session.
 #[derive(Debug)]
 pub(super) struct Session {
-    /// What the client addresses it with.
+    /// The session id that the client sends with every message.
     pub id: String,
-    pub(super) caller: Caller,
+    /// The client's state.
+    pub client: Arc<ClientState>,
     credential: Credential,
-    used: Mutex<Instant>,
+    last_used: Mutex<Instant>,
 }
 
-/// What a client proved itself with; nothing where no token is required.
+/// The bearer token that a request was authenticated with; `None` where the server requires none.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Credential(Option<String>);
 
@@ -27,7 +28,7 @@ impl std::fmt::Debug for Credential {
 }
 
 impl Credential {
-    /// The credential that a request carried, if the server asked for one.
+    /// The credential of a request.
     pub(super) fn of(request: &Request) -> Self {
         let header = request.header("authorization").map(str::to_owned);
         Self(header.filter(|_| request.authenticated))
@@ -35,46 +36,52 @@ impl Credential {
 }
 
 impl Session {
-    /// A new session.
-    pub(super) fn new(id: String, credential: Credential, caller: Caller) -> Self {
+    /// A session, not registered yet.
+    pub(super) fn new(id: String, credential: Credential, client: Arc<ClientState>) -> Self {
         Self {
             id,
-            caller,
+            client,
             credential,
-            used: Mutex::new(Instant::now()),
+            last_used: Mutex::new(Instant::now()),
         }
     }
 
     fn touch(&self) {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self
+            .last_used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    fn used(&self) -> Instant {
-        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_used(&self) -> Instant {
+        *self
+            .last_used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Something that is found by its session's id.
-pub(super) trait Addressed {
+/// A value that a [`Registry`] finds by its session.
+pub(super) trait HasSession {
     /// The session.
     fn session(&self) -> &Session;
 }
 
-impl Addressed for Session {
+impl HasSession for Session {
     fn session(&self) -> &Session {
         self
     }
 }
 
-/// Live sessions of one transport, by id.
+/// The open sessions of one transport, by id.
 #[derive(Debug)]
 pub(super) struct Registry<T> {
     limit: usize,
     live: Mutex<HashMap<String, Arc<T>>>,
 }
 
-impl<T: Addressed> Registry<T> {
-    /// A registry for so many sessions.
+impl<T: HasSession> Registry<T> {
+    /// An empty registry for at most `limit` sessions.
     pub(super) fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -82,7 +89,7 @@ impl<T: Addressed> Registry<T> {
         }
     }
 
-    /// Adds a session. Gives it back when its id is taken or there are too many.
+    /// Adds a session. Errors: its id is in use or the limit is reached; returns the session.
     pub(super) fn add(&self, entry: Arc<T>) -> Result<(), Arc<T>> {
         let mut live = self.lock();
         if live.len() >= self.limit || live.contains_key(&entry.session().id) {
@@ -92,13 +99,13 @@ impl<T: Addressed> Registry<T> {
         Ok(())
     }
 
-    /// Adds a session that nothing but its id keeps alive: at the limit, the idle one that was used least recently
-    /// makes room.
+    /// Adds a session. At the limit it replaces the least recently used session without running calls. Errors: every
+    /// session has running calls; returns the new one.
     pub(super) fn add_in_place_of_oldest(&self, entry: Arc<T>) -> Result<(), Arc<T>> {
         let mut live = self.lock();
         if live.len() >= self.limit {
-            let idle = live.values().filter(|e| e.session().caller.calls.is_idle());
-            let oldest = idle.min_by_key(|e| e.session().used());
+            let idle = live.values().filter(|e| e.session().client.calls.is_idle());
+            let oldest = idle.min_by_key(|e| e.session().last_used());
             let oldest = oldest.map(|e| e.session().id.clone());
             oldest.and_then(|id| live.remove(&id));
         }
@@ -106,31 +113,31 @@ impl<T: Addressed> Registry<T> {
         self.add(entry)
     }
 
-    /// The session of this id, for its owner alone.
+    /// The session with this id if it belongs to this credential. Counts as a use of the session.
     pub(super) fn find(&self, id: &str, credential: &Credential) -> Option<Arc<T>> {
         let found = self.lock().get(id).cloned()?;
         found.session().touch();
         Some(found).filter(|entry| entry.session().credential == *credential)
     }
 
-    /// Ends a session: its calls are cancelled.
+    /// Removes a session and cancels its calls. Unknown ids are ignored.
     pub(super) fn end(&self, id: &str) {
         let ended = self.lock().remove(id);
         if let Some(ended) = ended {
-            ended.session().caller.calls.close();
+            ended.session().client.calls.close();
         }
     }
 
-    /// Ends every session.
+    /// Removes every session, cancels their calls and returns them.
     pub(super) fn end_all(&self) -> Vec<Arc<T>> {
         let ended: Vec<Arc<T>> = self.lock().drain().map(|(_, entry)| entry).collect();
         for entry in &ended {
-            entry.session().caller.calls.close();
+            entry.session().client.calls.close();
         }
         ended
     }
 
-    /// How many sessions live.
+    /// The number of open sessions.
     pub(super) fn len(&self) -> usize {
         self.lock().len()
     }
@@ -140,14 +147,14 @@ impl<T: Addressed> Registry<T> {
     }
 }
 
-/// A new id of 128 random bits. Errors: the system has no randomness.
+/// A new id of 128 random bits, in hexadecimal. Errors: the operating system provides no randomness.
 pub(super) fn mint() -> std::io::Result<String> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Whether a client may choose this id: `[A-Za-z0-9_-]{1,128}`.
+/// Whether a client may choose this id: it must match `[A-Za-z0-9_-]{1,128}`.
 pub(super) fn may_be_chosen(id: &str) -> bool {
     let sane = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (1..=128).contains(&id.len()) && id.bytes().all(sane)
@@ -157,22 +164,17 @@ pub(super) fn may_be_chosen(id: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::mcp::calls::{Calls, Floor};
+    use crate::mcp::calls::{CallLimit, RunningCalls};
 
     fn session(id: &str, credential: Option<&str>) -> Arc<Session> {
         let credential = Credential(credential.map(str::to_owned));
-        let calls = Calls::new(Arc::new(Floor::new(9)), 9);
-        let caller = Caller {
-            room: None,
-            peer: Arc::default(),
-            calls: Arc::new(calls),
-            declared: None,
-        };
-        Arc::new(Session::new(id.into(), credential, caller))
+        let calls = RunningCalls::new(Arc::new(CallLimit::new(9)), 9);
+        let client = Arc::new(ClientState::new(calls));
+        Arc::new(Session::new(id.into(), credential, client))
     }
 
     #[test]
-    fn a_session_is_found_by_its_owner_alone_and_never_taken_over() {
+    fn only_its_owner_finds_a_session_and_its_id_cannot_be_taken() {
         let registry = Registry::new(9);
         registry.add(session("a", Some("Bearer x"))).unwrap();
         assert!(registry.add(session("a", Some("Bearer x"))).is_err());
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_the_least_recently_used_makes_room() {
+    fn at_the_limit_a_new_session_replaces_the_least_recently_used() {
         let registry = Registry::new(2);
         registry.add(session("a", None)).unwrap();
         registry.add(session("b", None)).unwrap();
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_random_and_chosen_ones_are_sane() {
+    fn minted_ids_are_random_and_chosen_ids_are_checked() {
         let (one, other) = (mint().unwrap(), mint().unwrap());
         assert_ne!(one, other);
         assert_eq!(one.len(), 32);

@@ -1,72 +1,68 @@
-//! The stdio transport: one message per line in, one per line out, and it ends with its input.
+//! The stdio transport: one message per line in each direction, until the input ends.
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#stdio>
 
-use super::http_sse::{cancelled, no_batches};
-use super::jsonrpc::{self, Message, Payload, Rejection};
-use super::outlet::{Item, Outlet, Pipe};
-use super::protocol::Revision;
-use super::{Caller, Mcp};
+use super::context::CallContext;
+use super::jsonrpc;
+use super::outgoing::{ChannelSender, Outgoing};
+use super::server::Mcp;
 use crate::cancel::Never;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::io::{self, BufRead, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Messages that may wait for a client that does not read.
+/// Messages that may wait for a slow reader.
 const CAPACITY: usize = 256;
-/// How long the last answers may take to be written after the input ended.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long writing the last responses may take after the input has ended.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest line, in bytes.
 const LONGEST_LINE: u64 = 512 << 20;
 
-/// Serves until the input ends; then running calls are cancelled, waited for, and still answered. Errors: the input
-/// cannot be read, or no thread can be had.
+/// Serves one client. Blocks until the input ends; then cancels the running calls and waits until their responses are
+/// written. Errors: the input cannot be read, or the writer's thread cannot be spawned.
 pub fn serve(
     mcp: &Mcp,
     mut input: impl BufRead,
     output: impl Write + Send + 'static,
 ) -> io::Result<()> {
-    let (pipe, items) = Pipe::new(CAPACITY);
+    let (sender, messages) = ChannelSender::new(CAPACITY);
     let (writing, written) = bounded::<Never>(0);
     std::thread::Builder::new()
         .name("mcp-stdout".into())
         .spawn(move || {
-            write(output, &items);
+            write(output, &messages);
             drop(writing);
         })?;
-    let caller = mcp.stranger(None);
-    let outlet: Arc<dyn Outlet> = Arc::new(pipe);
-    let ended = read(mcp, &mut input, &caller, &outlet);
-    caller.calls.close();
-    // Calls hold clones of the outlet: the writer ends after the last of them.
-    drop(outlet);
-    if let Err(RecvTimeoutError::Timeout) = written.recv_timeout(LAST_WORDS) {
+    let client = mcp.new_client();
+    let context = CallContext::new(&client, Arc::new(sender));
+    let ended = read(mcp, &mut input, &context);
+    client.calls.close();
+    // The calls hold the other clones of the sender: the writer ends after the last of them.
+    drop(context);
+    if let Err(RecvTimeoutError::Timeout) = written.recv_timeout(FLUSH_TIMEOUT) {
         log::warn!("the last answers were not read");
     }
     ended
 }
 
-fn write(mut output: impl Write, items: &Receiver<Item>) {
-    for item in items {
-        let mut line = item.into_value().to_string();
+/// Writes every message until the senders are dropped or the output fails.
+fn write(mut output: impl Write, messages: &Receiver<Outgoing>) {
+    for message in messages {
+        let mut line = message.into_value().to_string();
         line.push('\n');
         if let Err(error) = output
             .write_all(line.as_bytes())
             .and_then(|()| output.flush())
         {
-            // Dropping the receiver tells every sender that nobody reads any more.
+            // The receiver is dropped: from now on the sender discards messages.
             log::warn!("stdout cannot be written to: {error}");
             return;
         }
     }
 }
 
-fn read(
-    mcp: &Mcp,
-    input: &mut impl BufRead,
-    caller: &Caller,
-    outlet: &Arc<dyn Outlet>,
-) -> io::Result<()> {
+/// Handles every line of the input.
+fn read(mcp: &Mcp, input: &mut impl BufRead, context: &CallContext) -> io::Result<()> {
     loop {
         let mut line = Vec::new();
         if input.take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
@@ -75,43 +71,11 @@ fn read(
         if line.last() != Some(&b'\n') && line.len() as u64 == LONGEST_LINE {
             return Err(io::Error::other("a line is longer than 512 MiB"));
         }
-        if !line.iter().all(u8::is_ascii_whitespace) {
-            take(mcp, &line, caller, outlet);
+        if !line.iter().all(u8::is_ascii_whitespace)
+            && let Err(rejected) =
+                jsonrpc::parse(&line).and_then(|payload| mcp.receive(payload, context))
+        {
+            context.sender.respond(jsonrpc::rejection(&rejected));
         }
-    }
-}
-
-fn take(mcp: &Mcp, line: &[u8], caller: &Caller, outlet: &Arc<dyn Outlet>) {
-    match jsonrpc::parse(line) {
-        Ok(Payload::One(message)) => accept(mcp, message, caller, outlet),
-        Ok(Payload::Batch(items)) => {
-            let agreed = caller.peer.revision();
-            if !agreed.is_some_and(Revision::has_batches) {
-                outlet.respond(jsonrpc::rejection(&no_batches()));
-                return;
-            }
-            for message in items {
-                accept(mcp, message, caller, outlet);
-            }
-        }
-        Err(rejected) => outlet.respond(jsonrpc::rejection(&rejected)),
-    }
-}
-
-fn accept(
-    mcp: &Mcp,
-    message: Result<Message, Rejection>,
-    caller: &Caller,
-    outlet: &Arc<dyn Outlet>,
-) {
-    match message {
-        Ok(Message::Request(asked)) => mcp.serve(asked, caller, Arc::clone(outlet)),
-        Ok(Message::Notification(told)) => {
-            if let Some(id) = cancelled(&told) {
-                caller.calls.withdraw(&id);
-            }
-        }
-        Ok(Message::Response) => {}
-        Err(rejected) => outlet.respond(jsonrpc::rejection(&rejected)),
     }
 }

@@ -1,40 +1,44 @@
 //! The Streamable HTTP transport, both eras on one path: sessions up to 2025-11-25, stateless from 2026-07-28 on.
 //! <https://modelcontextprotocol.io/specification/2026-07-28/basic/transports/streamable-http>
 
-use super::exchange::{Answer, Exchange, Hangup, accepts};
-use super::http_sse::{cancelled, no_batches};
-use super::jsonrpc::{self, Code, Error, Message, Payload, Rejection, Request as Asked};
-use super::protocol::{self, Era, META_VERSION, Revision};
+use super::client::ClientState;
+use super::context::CallContext;
+use super::jsonrpc::{self, Code, Error, Message, Payload, Rejection, Request};
+use super::mirrored_headers as headers;
+use super::outgoing::ChannelSender;
+use super::pending::{Accepted, PendingResponses, Waited};
+use super::post;
+use super::protocol::{Era, Revision};
+use super::server::Mcp;
 use super::session::{self, Credential, Session};
-use super::{Caller, Mcp, post};
-use crate::http::{Reply, Request};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::http::{self, Reply};
 use serde_json::Value;
 use std::sync::Arc;
 
 const SESSION_HEADER: &str = "Mcp-Session-Id";
+/// Messages that may wait for a slow reader.
+const CAPACITY: usize = 64;
 
-/// Answers a request to `/mcp`.
-pub(super) fn answer(mcp: &Mcp, request: Request) -> Reply {
+/// Answers a request to `/mcp`. GET is refused: the server sends nothing outside of replies to a POST.
+pub fn answer(mcp: &Mcp, request: http::Request) -> Reply {
     match request.method.as_str() {
         "POST" => post(mcp, request),
         "DELETE" => delete(mcp, &request),
-        // Nothing is ever sent unasked, so there is no stream to GET.
         _ => post::not_allowed("POST, DELETE"),
     }
 }
 
-fn delete(mcp: &Mcp, request: &Request) -> Reply {
-    let Some(id) = request.header("mcp-session-id") else {
+/// Ends the session that the `Mcp-Session-Id` header names.
+fn delete(mcp: &Mcp, http: &http::Request) -> Reply {
+    let Some(id) = http.header("mcp-session-id") else {
         return post::problem(
             400,
             "session_id_missing",
             "the Mcp-Session-Id header is missing",
         );
     };
-    let sessions = &mcp.shared.sessions;
-    match sessions.find(id, &Credential::of(request)) {
+    let sessions = mcp.http_sessions();
+    match sessions.find(id, &Credential::of(http)) {
         Some(_) => {
             sessions.end(id);
             Reply::empty(204)
@@ -43,266 +47,228 @@ fn delete(mcp: &Mcp, request: &Request) -> Reply {
     }
 }
 
-fn post(mcp: &Mcp, mut request: Request) -> Reply {
-    let wanted = accepts(request.header("accept"));
-    if wanted.is_none() {
+/// A POST whose body has been read.
+struct Post<'a> {
+    mcp: &'a Mcp,
+    http: http::Request,
+    accepted: Accepted,
+}
+
+fn post(mcp: &Mcp, mut http: http::Request) -> Reply {
+    let Some(accepted) = Accepted::from_header(http.header("accept")) else {
         let detail = "accept application/json and text/event-stream";
         return post::problem(406, "not_acceptable", detail);
-    }
-    match post::payload(&mut request) {
-        Ok(Payload::One(Ok(Message::Request(asked)))) => ask(mcp, &request, asked),
-        Ok(Payload::One(Ok(other))) => tell(mcp, &request, &[other]),
-        Ok(Payload::One(Err(rejected))) => post::refused(&rejected),
-        Ok(Payload::Batch(items)) => batch(mcp, &request, items),
-        Err(reply) => reply,
-    }
-}
-
-/// One request of either era.
-fn ask(mcp: &Mcp, request: &Request, asked: Asked) -> Reply {
-    let declared = match declared(request, &asked) {
-        Ok(declared) => declared,
-        Err(error) => return refusal(&asked, error),
     };
-    match Era::of(&asked, declared) {
-        Err(error) => refusal(&asked, error),
-        Ok(Era::Stateless) => match check_headers(request, &asked) {
-            Ok(()) => exchange(mcp, request, vec![asked], Terms::stateless(mcp, declared)),
-            Err(error) => refusal(&asked, error),
-        },
-        Ok(Era::Handshake) => handshake(mcp, request, asked, declared),
-    }
-}
-
-fn handshake(mcp: &Mcp, request: &Request, asked: Asked, declared: Option<Revision>) -> Reply {
-    if asked.method == "initialize" && request.header("mcp-session-id").is_none() {
-        return initialize(mcp, request, asked);
-    }
-    match terms(mcp, request, declared) {
-        Some(terms) => exchange(mcp, request, vec![asked], terms),
-        None => no_session(Some(&asked)),
-    }
-}
-
-fn initialize(mcp: &Mcp, request: &Request, asked: Asked) -> Reply {
-    let credential = Credential::of(request);
-    let caller = mcp.stranger(None);
-    let opened = session::mint().map_err(|error| error.to_string());
-    let opened = opened.and_then(|id| {
-        let session = Session::new(id.clone(), credential, caller.clone());
-        let added = mcp
-            .shared
-            .sessions
-            .add_in_place_of_oldest(Arc::new(session));
-        added
-            .map(|()| id)
-            .map_err(|_| "there are too many busy sessions".to_owned())
-    });
-    let id = match opened {
-        Ok(id) => id,
-        Err(why) => return post::problem(503, "no_session", &why),
+    let payload = match post::payload(&mut http) {
+        Ok(payload) => payload,
+        Err(reply) => return reply,
     };
-    let terms = Terms {
-        caller,
-        hangup: Hangup::Ignored,
+    let post = Post {
+        mcp,
+        http,
+        accepted,
     };
-    exchange(mcp, request, vec![asked], terms).with_header(SESSION_HEADER, id)
+    match payload {
+        Payload::One(Ok(Message::Request(request))) => post.request(request),
+        Payload::One(Ok(other)) => post.notifications(&[other]),
+        Payload::One(Err(rejected)) => post::refused(&rejected),
+        Payload::Batch(messages) => post.batch(messages),
+    }
 }
 
-/// Whose request it is, and what a hang-up means.
-struct Terms {
-    caller: Caller,
-    hangup: Hangup,
+/// The client that a POST belongs to.
+enum Client {
+    /// The client of a session. It cancels calls by notification; a disconnect cancels nothing.
+    Session(Arc<ClientState>),
+    /// A request without a session. Nothing but its connection could cancel its calls, so a disconnect does.
+    Sessionless(Arc<ClientState>),
 }
 
-impl Terms {
-    /// A request on its own: nobody but its connection could cancel it, so a hang-up does.
-    fn stateless(mcp: &Mcp, declared: Option<Revision>) -> Self {
-        Self {
-            caller: mcp.stranger(declared),
-            hangup: Hangup::Cancels,
+impl Client {
+    fn state(&self) -> &Arc<ClientState> {
+        match self {
+            Self::Session(state) | Self::Sessionless(state) => state,
         }
     }
 }
 
-/// The terms of a handshake-era request: its session's, or nobody's. `None`: the session does not exist.
-fn terms(mcp: &Mcp, request: &Request, declared: Option<Revision>) -> Option<Terms> {
-    let Some(id) = request.header("mcp-session-id") else {
-        return Some(Terms::stateless(mcp, declared));
-    };
-    let session = mcp.shared.sessions.find(id, &Credential::of(request))?;
-    Some(Terms {
-        caller: session.caller.clone(),
-        hangup: Hangup::Ignored,
-    })
+/// A request and its era; an error is the response to the request.
+struct Versioned {
+    request: Request,
+    era: Result<Era, Error>,
 }
 
-fn batch(mcp: &Mcp, request: &Request, items: Vec<Result<Message, Rejection>>) -> Reply {
-    let declared = match header_revision(request) {
-        Ok(declared) => declared,
-        Err(error) => return post::refused(&Rejection { id: None, error }),
-    };
-    let Some(terms) = terms(mcp, request, declared) else {
-        return no_session(None);
-    };
-    let agreed = terms.caller.peer.revision().or(declared);
-    if !agreed.is_some_and(Revision::has_batches) {
-        return post::refused(&no_batches());
+impl Post<'_> {
+    /// Serves one request of either era.
+    fn request(&self, request: Request) -> Reply {
+        let era = headers::revision_of_request(&self.http, &request)
+            .and_then(|revision| Era::of(&request, revision));
+        let checked = era.and_then(|era| match era {
+            Era::Stateless => headers::check(&self.http, &request).map(|()| era),
+            Era::Handshake => Ok(era),
+        });
+        let era = match checked {
+            Ok(era) => era,
+            Err(error) => {
+                let response = jsonrpc::response(&request.id, Err(error));
+                return Reply::json(400, &response);
+            }
+        };
+        let is_new = request.method == "initialize" && self.http.header("mcp-session-id").is_none();
+        let client = match era {
+            Era::Stateless => Some(Client::Sessionless(self.mcp.new_client())),
+            Era::Handshake if is_new => return self.initialize(request),
+            Era::Handshake => self.client(),
+        };
+        let Some(client) = client else {
+            return no_session(Some(&request));
+        };
+        let era = Ok(era);
+        self.serve(vec![Versioned { request, era }], &client)
     }
-    let mut asked = Vec::new();
-    let mut told = Vec::new();
-    for item in items {
-        match item {
-            Ok(Message::Request(request)) => asked.push(request),
-            Ok(other) => told.push(other),
-            Err(rejected) => return post::refused(&rejected),
+
+    /// Serves `initialize`, which opens a session.
+    fn initialize(&self, request: Request) -> Reply {
+        let client = self.mcp.new_client();
+        let id = match self.open_session(&client) {
+            Ok(id) => id,
+            Err(why) => return post::problem(503, "no_session", &why),
+        };
+        let era = Ok(Era::Handshake);
+        self.serve(vec![Versioned { request, era }], &Client::Session(client))
+            .with_header(SESSION_HEADER, id)
+    }
+
+    /// Opens a session and returns its id. Errors, in words: no randomness, or too many busy sessions.
+    fn open_session(&self, client: &Arc<ClientState>) -> Result<String, String> {
+        let id = session::mint().map_err(|error| error.to_string())?;
+        let credential = Credential::of(&self.http);
+        let session = Session::new(id.clone(), credential, Arc::clone(client));
+        self.mcp
+            .http_sessions()
+            .add_in_place_of_oldest(Arc::new(session))
+            .map_err(|_| "there are too many busy sessions".to_owned())?;
+        Ok(id)
+    }
+
+    /// The session's client, or a new one if the POST names no session. `None`: the session does not exist.
+    fn client(&self) -> Option<Client> {
+        let Some(id) = self.http.header("mcp-session-id") else {
+            return Some(Client::Sessionless(self.mcp.new_client()));
+        };
+        let credential = Credential::of(&self.http);
+        let session = self.mcp.http_sessions().find(id, &credential)?;
+        Some(Client::Session(Arc::clone(&session.client)))
+    }
+
+    /// Serves a batch, if the session or the header allows one. One invalid message refuses the whole batch.
+    fn batch(&self, messages: Vec<Result<Message, Rejection>>) -> Reply {
+        let header = match headers::revision(&self.http) {
+            Ok(revision) => revision,
+            Err(error) => return post::refused(&Rejection { id: None, error }),
+        };
+        let Some(client) = self.client() else {
+            return no_session(None);
+        };
+        let revision = client.state().revision().or(header);
+        if !revision.is_some_and(Revision::has_batches) {
+            return post::refused(&Rejection::batch_not_supported());
+        }
+        let mut requests = Vec::new();
+        let mut others = Vec::new();
+        for message in messages {
+            match message {
+                Ok(Message::Request(request)) => {
+                    let era = Era::of(&request, None);
+                    requests.push(Versioned { request, era });
+                }
+                Ok(other) => others.push(other),
+                Err(rejected) => return post::refused(&rejected),
+            }
+        }
+        let accepted = self.notifications(&others);
+        match requests.is_empty() {
+            true => accepted,
+            false => self.serve(requests, &client),
         }
     }
-    let accepted = tell(mcp, request, &told);
-    match asked.is_empty() {
-        true => accepted,
-        false => exchange(mcp, request, asked, terms),
-    }
-}
 
-/// Notifications and responses: 202, without a body.
-fn tell(mcp: &Mcp, request: &Request, messages: &[Message]) -> Reply {
-    if let Err(error) = header_revision(request) {
-        return post::refused(&Rejection { id: None, error });
+    /// Handles notifications and ignores responses: 202, without a body.
+    fn notifications(&self, messages: &[Message]) -> Reply {
+        if let Err(error) = headers::revision(&self.http) {
+            return post::refused(&Rejection { id: None, error });
+        }
+        let Some(client) = self.client() else {
+            return no_session(None);
+        };
+        for message in messages {
+            if let Message::Notification(notification) = message
+                && let Some(id) = notification.cancelled_request()
+            {
+                client.state().calls.cancel(&id);
+            }
+        }
+        Reply::empty(202)
     }
-    let Some(terms) = terms(mcp, request, None) else {
-        return no_session(None);
-    };
-    for message in messages {
-        if let Message::Notification(told) = message
-            && let Some(id) = cancelled(told)
-        {
-            terms.caller.calls.withdraw(&id);
+
+    /// Starts the requests and waits for their responses, or for the time to stream them.
+    fn serve(&self, requests: Vec<Versioned>, client: &Client) -> Reply {
+        let settings = self.mcp.settings();
+        let (sender, messages) = ChannelSender::new(CAPACITY);
+        let pending = PendingResponses {
+            messages,
+            missing: requests.len(),
+            disconnected: self.http.cancel.clone(),
+            keep_alive: settings.keep_alive,
+            cancel_on_drop: match client {
+                Client::Session(_) => None,
+                Client::Sessionless(state) => Some(Arc::clone(&state.calls)),
+            },
+        };
+        let several = requests.len() > 1;
+        let is_handshake = |versioned: &Versioned| versioned.era == Ok(Era::Handshake);
+        let era = match requests.iter().all(is_handshake) {
+            true => Era::Handshake,
+            false => Era::Stateless,
+        };
+        let context =
+            CallContext::new(client.state(), Arc::new(sender)).with_body(self.http.room.clone());
+        for Versioned { request, era } in requests {
+            self.mcp.serve(request, era, &context);
+        }
+        // The calls hold the other clones of the sender: the channel disconnects after the last of them.
+        drop(context);
+        match pending.wait(self.accepted, settings.stream_after) {
+            Waited::Responses(responses) if several => Reply::json(200, &responses),
+            Waited::Responses(responses) => match responses.first() {
+                Some(response) => Reply::json(status(response, era), response),
+                // The client cancelled the request, which then gets no response.
+                None => Reply::empty(202),
+            },
+            Waited::Stream(reply) => reply,
+            Waited::Disconnected => Reply::empty(499),
         }
     }
-    Reply::empty(202)
 }
 
-fn exchange(mcp: &Mcp, request: &Request, asked: Vec<Asked>, mut terms: Terms) -> Reply {
-    terms.caller.room = request.room.clone();
-    let stateless = asked
-        .iter()
-        .any(|asked| Era::of(asked, terms.caller.declared) != Ok(Era::Handshake));
-    let mut exchange = Exchange::new(mcp, request, asked.len());
-    exchange.hangup(terms.hangup, &terms.caller.calls);
-    let several = asked.len() > 1;
-    let outlet = exchange.outlet();
-    for asked in asked {
-        mcp.serve(asked, &terms.caller, Arc::clone(&outlet));
-    }
-    drop(outlet);
-    match exchange.wait() {
-        Answer::Whole(responses) if several => Reply::json(200, &responses),
-        Answer::Whole(responses) => match responses.first() {
-            Some(response) => Reply::json(status(response, stateless), response),
-            // Withdrawn: there is nothing to say.
-            None => Reply::empty(202),
-        },
-        Answer::Stream(reply) => reply,
-        Answer::Gone => Reply::empty(499),
-    }
-}
-
-/// The status that a JSON response has: the stateless revision says errors with it, earlier ones do not.
-fn status(response: &Value, stateless: bool) -> u16 {
+/// The HTTP status of a JSON response. Only the stateless era maps errors to a status.
+fn status(response: &Value, era: Era) -> u16 {
     let code = response.pointer("/error/code").and_then(Value::as_i64);
     match code {
-        Some(code) if stateless && code == Code::MethodNotFound as i64 => 404,
-        Some(code) if stateless && code != Code::Internal as i64 => 400,
+        Some(code) if era == Era::Stateless && code == Code::MethodNotFound as i64 => 404,
+        Some(code) if era == Era::Stateless && code != Code::Internal as i64 => 400,
         _ => 200,
     }
 }
 
-fn refusal(asked: &Asked, error: Error) -> Reply {
-    Reply::json(400, &jsonrpc::response(&asked.id, Err(error)))
-}
-
-fn no_session(asked: Option<&Asked>) -> Reply {
+/// 404, from which clients conclude that they must `initialize` again.
+fn no_session(request: Option<&Request>) -> Reply {
     let rejected = Rejection {
-        id: asked.map(|asked| asked.id.clone()),
+        id: request.map(|request| request.id.clone()),
         error: Error::new(
             Code::SessionNotFound,
             "Session not found: initialize opens one",
         ),
     };
     Reply::json(404, &jsonrpc::rejection(&rejected))
-}
-
-/// What the `MCP-Protocol-Version` header declares. Errors: it contradicts the body, or we do not speak it.
-fn declared(request: &Request, asked: &Asked) -> Result<Option<Revision>, Error> {
-    let header = request.header("mcp-protocol-version").map(str::trim);
-    let meta = protocol::meta(&asked.params).and_then(|meta| meta.get(META_VERSION));
-    if let Some(Value::String(body)) = meta {
-        let needed = Revision::from_name(body).is_some_and(Revision::is_stateless);
-        if header.map_or(needed, |header| header != body) {
-            return Err(mismatch("MCP-Protocol-Version", header));
-        }
-    }
-    header_revision(request)
-}
-
-/// The revision that the `MCP-Protocol-Version` header names. Errors: we do not speak it.
-fn header_revision(request: &Request) -> Result<Option<Revision>, Error> {
-    let name = request.header("mcp-protocol-version").map(str::trim);
-    name.map(|name| Revision::from_name(name).ok_or_else(|| protocol::unsupported(name)))
-        .transpose()
-}
-
-/// Compares the headers that a stateless request mirrors its body in.
-fn check_headers(request: &Request, asked: &Asked) -> Result<(), Error> {
-    let method = request.header("mcp-method").map(str::trim);
-    if method != Some(asked.method.as_str()) {
-        return Err(mismatch("Mcp-Method", method));
-    }
-    let Some(Value::String(name)) = asked.params.get("name") else {
-        return Ok(());
-    };
-    let header = request.header("mcp-name").map(str::trim);
-    let decoded = header.map(decode);
-    match asked.method == "tools/call" && decoded.as_deref() != Some(name) {
-        true => Err(mismatch("Mcp-Name", header)),
-        false => Ok(()),
-    }
-}
-
-/// The value of a header that may be wrapped as `=?base64?…?=`.
-fn decode(value: &str) -> String {
-    let wrapped = value
-        .strip_prefix("=?base64?")
-        .and_then(|rest| rest.strip_suffix("?="));
-    let bytes = wrapped.and_then(|text| STANDARD.decode(text).ok());
-    match bytes.map(String::from_utf8) {
-        Some(Ok(text)) => text,
-        _ => value.to_owned(),
-    }
-}
-
-fn mismatch(header: &str, found: Option<&str>) -> Error {
-    let what = match found {
-        Some(_) => format!("Header mismatch: {header} does not match the body"),
-        None => format!("Header mismatch: {header} is missing"),
-    };
-    Error::new(Code::HeaderMismatch, what)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decode;
-
-    #[test]
-    fn wrapped_header_values_are_unwrapped() {
-        for (value, expected) in [
-            ("run_container", "run_container"),
-            ("=?base64?cnVu?=", "run"),
-            ("=?base64?!?=", "=?base64?!?="),
-            ("=?BASE64?cnVu?=", "=?BASE64?cnVu?="),
-        ] {
-            assert_eq!(decode(value), expected);
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! `/runs`: asynchronous runs, how they stand and what they tell. They begin at `POST /run` (RFC 7240 `Prefer`).
 
 use super::run::FRONT;
-use super::stream::{Delivery, KEEP_ALIVE, Told};
+use super::stream::{Delivery, KEEP_ALIVE_INTERVAL, WireEvent};
 use super::{problem, problems};
 use crate::cancel::Cancel;
 use crate::http::{Reply, Request, StreamWriter};
@@ -239,13 +239,15 @@ fn tell(
     writer: &mut StreamWriter<'_>,
 ) -> io::Result<()> {
     loop {
-        let (told, cursor) = match events.next(KEEP_ALIVE, stops) {
+        let (told, cursor) = match events.next(KEEP_ALIVE_INTERVAL, stops) {
             Next::Event { cursor, event } => {
-                let told = Told::event(&event, events.id(), events.output_encoding());
+                let told = WireEvent::event(&event, events.id(), events.output_encoding());
                 (told, Some(cursor))
             }
-            Next::Outcome { cursor, outcome } => (Told::outcome((*outcome).as_ref()), Some(cursor)),
-            Next::Skipped(count) => (Told::skipped(count), None),
+            Next::Outcome { cursor, outcome } => {
+                (WireEvent::outcome((*outcome).as_ref()), Some(cursor))
+            }
+            Next::Skipped(count) => (WireEvent::skipped(count), None),
             Next::Nothing => {
                 writer.send(delivery.keep_alive())?;
                 continue;

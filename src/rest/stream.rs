@@ -1,8 +1,10 @@
-//! A run's events on the wire: server-sent events or lines of JSON, and which of them a client wants. A streamed run is
-//! the plain one with another sink; a reader that is slow slows its own container and nothing else.
+//! Run events as a stream: server-sent events or lines of JSON (NDJSON), as the `Accept` field prefers. A streamed run
+//! is a plain run whose events go into a channel; a slow reader slows down its own container and nothing else.
 
 use super::problems;
-use crate::http::{Reply, Request, StreamWriter};
+use crate::http::{
+    Accept, EVENT_STREAM, KEEP_ALIVE, Reply, Request, ServerSentEvent, StreamWriter,
+};
 use crate::problem::Problem;
 use crate::runner::{Encoding, Error, Event, RunResult, RunSpec, Runner, Sink};
 use base64::Engine as _;
@@ -13,37 +15,31 @@ use serde_json::json;
 use std::io;
 use std::time::Duration;
 
-/// A silent stream says that often that it is alive.
-pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Events that may wait for the client to read on, of at most 32 KiB each.
+/// Longest time without a byte on a stream. After it, [`Delivery::keep_alive`] is sent.
+pub(super) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Events that may wait for a slow reader. Each carries at most 32 KiB of output.
 const BACKLOG: usize = 16;
 
-/// How an answer is delivered.
+/// The representation of a run that the client asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// In one piece.
+    /// One JSON object when the run has ended.
     Json,
-    /// As `text/event-stream`.
+    /// Events as `text/event-stream`.
     Sse,
-    /// As `application/x-ndjson`.
+    /// Events as `application/x-ndjson`.
     Ndjson,
 }
 
 impl Delivery {
-    /// The best that an `Accept` field (RFC 9110 §12.5.1) names: by quality, then by how exactly it is named. JSON for
-    /// one that names none of ours.
+    /// The delivery that an `Accept` field prefers; JSON when it names none of ours.
     pub(super) fn wanted(accept: Option<&str>) -> Self {
-        let accept = accept.unwrap_or_default();
-        let offers = [
-            (Self::Ndjson, "application/x-ndjson"),
-            (Self::Sse, "text/event-stream"),
-            (Self::Json, "application/json"),
-        ];
-        let ranked = offers
-            .into_iter()
-            .map(|(delivery, media_type)| (rank(accept, media_type), delivery));
-        match ranked.max_by_key(|(rank, _)| *rank) {
-            Some(((quality, _), delivery)) if quality > 0 => delivery,
+        let accept = Accept::parse(accept.unwrap_or_default());
+        // Of equal preferences the last one wins.
+        let offers = [Self::Ndjson, Self::Sse, Self::Json];
+        let ranked = offers.map(|delivery| (accept.preference(delivery.media_type()), delivery));
+        match ranked.into_iter().max_by_key(|(preference, _)| *preference) {
+            Some((preference, delivery)) if preference.quality > 0 => delivery,
             _ => Self::Json,
         }
     }
@@ -51,12 +47,12 @@ impl Delivery {
     fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
-            Self::Sse => "text/event-stream",
+            Self::Sse => EVENT_STREAM,
             Self::Ndjson => "application/x-ndjson",
         }
     }
 
-    /// A reply of this delivery's type.
+    /// A streamed reply with this delivery's media type.
     pub(super) fn reply(
         self,
         write: impl FnOnce(&mut StreamWriter<'_>) -> io::Result<()> + Send + 'static,
@@ -64,69 +60,51 @@ impl Delivery {
         Reply::stream(self.media_type(), write)
     }
 
-    /// One event; `id` is what a client may resume after.
-    pub(super) fn frame(self, told: &Told, id: Option<&str>) -> Vec<u8> {
-        let Told { name, json } = told;
+    /// The bytes of one event. `id`: what the client may resume after.
+    pub(super) fn frame(self, event: &WireEvent, id: Option<&str>) -> Vec<u8> {
+        let WireEvent { name, json } = event;
         match (self, id) {
-            (Self::Sse, Some(id)) => format!("id: {id}\nevent: {name}\ndata: {json}\n\n"),
-            (Self::Sse, None) => format!("event: {name}\ndata: {json}\n\n"),
+            (Self::Sse, id) => ServerSentEvent {
+                id,
+                event: name,
+                data: json,
+            }
+            .encode(),
             (_, Some(id)) => ndjson(&format!("\"event\":\"{name}\",\"event_id\":\"{id}\""), json),
             (_, None) => ndjson(&format!("\"event\":\"{name}\""), json),
         }
-        .into_bytes()
     }
 
-    /// What a silent stream says.
+    /// The bytes to send on an idle stream; empty where the format has no comments.
     pub(super) fn keep_alive(self) -> &'static [u8] {
         match self {
-            Self::Sse => b": keepalive\n\n",
+            Self::Sse => KEEP_ALIVE,
             Self::Json | Self::Ndjson => b"",
         }
     }
 }
 
-/// The object with more members at its front, and the end of the line.
-fn ndjson(members: &str, object: &str) -> String {
+/// One line: `object` with `members` inserted at its front.
+fn ndjson(members: &str, object: &str) -> Vec<u8> {
     let rest = object.strip_prefix('{').unwrap_or("}");
     let comma = if rest.starts_with('}') { "" } else { "," };
-    format!("{{{members}{comma}{rest}\n")
+    format!("{{{members}{comma}{rest}\n").into_bytes()
 }
 
-/// Quality in thousandths and exactness of the range that names the type most exactly.
-fn rank(accept: &str, media_type: &str) -> (u32, u32) {
-    let (kind, _) = media_type.split_once('/').unwrap_or_default();
-    let rank_of = |range: &str| {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let exactness = match name.as_str() {
-            "*/*" => 1,
-            name if name == media_type => 3,
-            name if name.strip_suffix("/*") == Some(kind) => 2,
-            _ => return None,
-        };
-        let quality = parts
-            .find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")))
-            .map_or(Some(1.0), |q| q.trim().parse::<f64>().ok());
-        let quality = quality.unwrap_or(0.0).clamp(0.0, 1.0);
-        Some((exactness, (quality * 1000.0) as u32))
-    };
-    let best = accept.split(',').filter_map(rank_of).max();
-    best.map_or((0, 0), |(exactness, quality)| (quality, exactness))
-}
-
-/// An event as it is told: its name and its object.
-pub(super) struct Told {
+/// An event as clients see it.
+pub(super) struct WireEvent {
     name: &'static str,
+    /// A compact JSON object.
     json: String,
 }
 
-impl Told {
+impl WireEvent {
     fn new(name: &'static str, value: &impl Serialize) -> Self {
         let json = serde_json::to_string(value).unwrap_or_else(|_| "{}".into());
         Self { name, json }
     }
 
-    /// An event of the run with this id, whose output is told in this encoding.
+    /// An event of the run `id`. `encoding` applies to the run's output.
     pub(super) fn event(event: &Event, id: &str, encoding: Encoding) -> Self {
         let data = |bytes: &[u8]| match encoding {
             Encoding::Utf8 => json!({"data": String::from_utf8_lossy(bytes)}),
@@ -149,12 +127,12 @@ impl Told {
         }
     }
 
-    /// So many events of the past are not kept any more.
+    /// A notice that `events` earlier events are no longer stored.
     pub(super) fn skipped(events: u64) -> Self {
         Self::new("skipped", &json!({"events": events}))
     }
 
-    /// The last event: what the plain answer's body would have been.
+    /// The last event: the body that a plain reply would have had.
     pub(super) fn outcome(outcome: Result<&RunResult, &Error>) -> Self {
         match outcome {
             Ok(result) => Self::new("result", result),
@@ -163,22 +141,24 @@ impl Told {
     }
 }
 
-/// What the run's thread says to the client's.
+/// A message from the run's thread to the thread that writes the reply.
 enum Message {
     Event(Event),
     Ended(Box<Result<RunResult, Error>>),
 }
 
-struct Teller(Sender<Message>);
+/// Sends a run's events into a channel. Blocks while the channel is full.
+struct ChannelSink(Sender<Message>);
 
-impl Sink for Teller {
+impl Sink for ChannelSink {
     fn event(&self, event: Event) {
-        // Nobody listens any more: then the run's cancel has fired, too.
+        // Fails when the client has left; the run's cancel token has fired then.
         let _ = self.0.send(Message::Event(event));
     }
 }
 
-/// Runs and tells. What fails before there is anything to tell is answered as it is without a stream.
+/// Starts a run on a thread of its own and streams its events. Blocks until the first event, at most
+/// [`KEEP_ALIVE_INTERVAL`]: a run that fails before it is answered with a plain problem instead of a stream.
 pub(super) fn run(runner: &Runner, request: &Request, spec: RunSpec, delivery: Delivery) -> Reply {
     let (sender, messages) = bounded(BACKLOG);
     let (cancel, id, encoding) = (
@@ -191,65 +171,67 @@ pub(super) fn run(runner: &Runner, request: &Request, spec: RunSpec, delivery: D
     let spawned = std::thread::Builder::new()
         .name("run".into())
         .spawn(move || {
-            let outcome = runner.run(spec, &running, &Teller(sender.clone()));
+            let outcome = runner.run(spec, &running, &ChannelSink(sender.clone()));
             let _ = sender.send(Message::Ended(Box::new(outcome)));
         });
     if let Err(error) = spawned {
         let error = Error::Engine(format!("no thread for the run: {error}"));
         return problems::reply(&error);
     }
-    let first = messages.recv_timeout(KEEP_ALIVE);
+    let first = messages.recv_timeout(KEEP_ALIVE_INTERVAL);
     if let Ok(Message::Ended(outcome)) = &first
         && let Err(error) = outcome.as_ref()
     {
         return problems::reply(error);
     }
-    let live = Live {
+    let run = StreamedRun {
         delivery,
         id,
         encoding,
         messages,
     };
     delivery.reply(move |writer| {
-        // Without a reader the run is in vain.
-        live.write(first, writer).inspect_err(|_| cancel.fire())
+        // The client has left: nobody can read the result any more.
+        run.write(first, writer).inspect_err(|_| cancel.fire())
     })
 }
 
-/// A run on its way to one client.
-struct Live {
+/// The client's side of a streamed run.
+struct StreamedRun {
     delivery: Delivery,
     id: String,
     encoding: Encoding,
     messages: Receiver<Message>,
 }
 
-impl Live {
+impl StreamedRun {
+    /// Writes every event and then the outcome. Errors: the client has left or reads too slowly.
     fn write(
         self,
         mut next: Result<Message, RecvTimeoutError>,
         writer: &mut StreamWriter<'_>,
     ) -> io::Result<()> {
         loop {
-            let told = match &next {
-                Ok(Message::Event(event)) => Told::event(event, &self.id, self.encoding),
+            let event = match &next {
+                Ok(Message::Event(event)) => WireEvent::event(event, &self.id, self.encoding),
                 Ok(Message::Ended(outcome)) => {
-                    let told = Told::outcome(outcome.as_ref().as_ref());
-                    return writer.send(&self.delivery.frame(&told, None));
+                    let last = WireEvent::outcome(outcome.as_ref().as_ref());
+                    return writer.send(&self.delivery.frame(&last, None));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     writer.send(self.delivery.keep_alive())?;
-                    next = self.messages.recv_timeout(KEEP_ALIVE);
+                    next = self.messages.recv_timeout(KEEP_ALIVE_INTERVAL);
                     continue;
                 }
+                // The run's thread panicked.
                 Err(RecvTimeoutError::Disconnected) => {
                     let words = "the run met a fault of the service; its log says more";
-                    let told = Told::new("error", &Problem::new(500, "internal", words));
-                    return writer.send(&self.delivery.frame(&told, None));
+                    let last = WireEvent::new("error", &Problem::new(500, "internal", words));
+                    return writer.send(&self.delivery.frame(&last, None));
                 }
             };
-            writer.send(&self.delivery.frame(&told, None))?;
-            next = self.messages.recv_timeout(KEEP_ALIVE);
+            writer.send(&self.delivery.frame(&event, None))?;
+            next = self.messages.recv_timeout(KEEP_ALIVE_INTERVAL);
         }
     }
 }
@@ -259,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_accept_field_chooses_and_json_is_for_everyone_else() {
+    fn the_accept_field_chooses_the_delivery_and_json_is_the_default() {
         use Delivery::{Json, Ndjson, Sse};
         for (accept, delivery) in [
             ("", Json),
@@ -284,9 +266,9 @@ mod tests {
 
     #[test]
     fn an_event_is_one_frame_and_one_line() {
-        let told = Told::event(&Event::Stdout(b"a\nb".to_vec()), "r", Encoding::Utf8);
+        let event = WireEvent::event(&Event::Stdout(b"a\nb".to_vec()), "r", Encoding::Utf8);
         let frame =
-            |delivery: Delivery, id| String::from_utf8_lossy(&delivery.frame(&told, id)).into();
+            |delivery: Delivery, id| String::from_utf8_lossy(&delivery.frame(&event, id)).into();
         let frames: [String; 4] = [
             frame(Delivery::Sse, None),
             frame(Delivery::Sse, Some("7")),
@@ -302,6 +284,6 @@ mod tests {
                 "{\"event\":\"stdout\",\"event_id\":\"7\",\"data\":\"a\\nb\"}\n",
             ]
         );
-        assert_eq!(ndjson("\"event\":\"x\"", "{}"), "{\"event\":\"x\"}\n");
+        assert_eq!(ndjson("\"event\":\"x\"", "{}"), b"{\"event\":\"x\"}\n");
     }
 }

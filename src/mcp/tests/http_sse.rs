@@ -1,11 +1,12 @@
-//! `/sse` and `/messages`: ids, refusals, and how sessions end.
+//! HTTP+SSE: session ids, refusals, and how sessions end.
 
 use super::*;
+use crate::mcp::http_sse::{open, post};
 
-/// An SSE stream that a thread writes into a channel.
-struct Listening {
+/// An SSE client; a thread writes its stream into a channel.
+struct SseClient {
     pieces: crossbeam_channel::Receiver<String>,
-    gone: Cancel,
+    disconnected: Cancel,
     draining: Cancel,
     thread: std::thread::JoinHandle<()>,
 }
@@ -23,25 +24,25 @@ impl io::Write for Pieces {
     }
 }
 
-fn listen(mcp: &Mcp, path: &str, headers: &[(&str, &str)]) -> Listening {
+fn connect(mcp: &Mcp, path: &str, headers: &[(&str, &str)]) -> SseClient {
     let request = http("GET", path, headers, "");
-    let (gone, draining) = (request.cancel.clone(), request.draining.clone());
-    let ReplyBody::Stream(write) = mcp.sse(&request).body else {
+    let (disconnected, draining) = (request.cancel.clone(), request.draining.clone());
+    let ReplyBody::Stream(write) = open(mcp, &request).body else {
         panic!("no stream");
     };
     let (sender, pieces) = crossbeam_channel::unbounded();
     let thread = std::thread::spawn(move || {
         let _ = write(&mut StreamWriter::new(&mut Pieces(sender)));
     });
-    Listening {
+    SseClient {
         pieces,
-        gone,
+        disconnected,
         draining,
         thread,
     }
 }
 
-impl Listening {
+impl SseClient {
     fn event(&self) -> String {
         loop {
             let piece = self.pieces.recv_timeout(Duration::from_secs(10)).unwrap();
@@ -61,16 +62,16 @@ impl Listening {
 }
 
 #[test]
-fn an_sse_session_takes_its_chosen_id_and_nobody_takes_it_over() {
-    let mcp = front();
-    let first = listen(&mcp, "/sse?sessionId=test123", &[]);
+fn a_session_gets_the_chosen_id_unless_it_is_in_use() {
+    let mcp = server();
+    let first = connect(&mcp, "/sse?sessionId=test123", &[]);
     assert_eq!(
         first.event(),
         "event: endpoint\ndata: /messages?sessionId=test123\n\n"
     );
-    let second = listen(&mcp, "/sse?sessionId=test123", &[]);
+    let second = connect(&mcp, "/sse?sessionId=test123", &[]);
     assert!(!second.event().contains("test123"));
-    let bad = listen(&mcp, "/sse?sessionId=a/b", &[]);
+    let bad = connect(&mcp, "/sse?sessionId=a/b", &[]);
     assert!(!bad.event().contains("a/b"));
     for (path, headers, body, status) in [
         ("/messages?sessionId=test123", vec![], LIST, 202),
@@ -94,7 +95,7 @@ fn an_sse_session_takes_its_chosen_id_and_nobody_takes_it_over() {
         ("/messages?sessionId=test123", vec![], "[]", 400),
         ("/messages?sessionId=test123", vec![], "[{}]", 400),
     ] {
-        let reply = mcp.messages(http("POST", path, &headers, body));
+        let reply = post(&mcp, http("POST", path, &headers, body));
         assert_eq!(reply.status, status, "{path} {headers:?} {body}");
     }
     assert_eq!(first.message()["id"], 1);
@@ -102,62 +103,57 @@ fn an_sse_session_takes_its_chosen_id_and_nobody_takes_it_over() {
     let comment = first.pieces.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(comment, ": keepalive\n\n");
     for (method, reply) in [
-        ("POST", mcp.sse(&http("POST", "/sse", &[], ""))),
-        ("GET", mcp.messages(http("GET", "/messages", &[], ""))),
+        ("POST", open(&mcp, &http("POST", "/sse", &[], ""))),
+        ("GET", post(&mcp, http("GET", "/messages", &[], ""))),
     ] {
         assert_eq!(reply.status, 405, "{method}");
     }
-    for listening in [first, second, bad] {
-        listening.gone.fire();
-        listening.thread.join().unwrap();
+    for client in [first, second, bad] {
+        client.disconnected.fire();
+        client.thread.join().unwrap();
     }
-    assert_eq!(mcp.census(), [0, 0, 0]);
+    assert_eq!(mcp.counts(), Counts::default());
     mcp.close();
 }
 
 #[test]
-fn a_session_that_dies_takes_its_runs_with_it() {
-    let mcp = front();
+fn a_session_that_ends_cancels_its_runs() {
+    let mcp = server();
     for end in ["gone", "written to no more", "drained"] {
-        let listening = listen(&mcp, "/sse?sessionId=s", &[]);
-        listening.event();
-        let posted = mcp.messages(http(
-            "POST",
-            "/messages?sessionId=s",
-            &[],
-            &run("forever", None),
-        ));
+        let client = connect(&mcp, "/sse?sessionId=s", &[]);
+        client.event();
+        let posted = post(
+            &mcp,
+            http("POST", "/messages?sessionId=s", &[], &run("forever", None)),
+        );
         assert_eq!(posted.status, 202, "{end}");
-        until(|| mcp.census()[2] == 1);
+        until(|| mcp.counts().calls == 1);
         match end {
-            "gone" => listening.gone.fire(),
-            "written to no more" => drop(listening.pieces),
+            "gone" => client.disconnected.fire(),
+            "written to no more" => drop(client.pieces),
             _ => {
-                listening.draining.fire();
-                listening.gone.fire();
+                client.draining.fire();
+                client.disconnected.fire();
             }
         }
-        listening.thread.join().unwrap();
-        until(|| mcp.census() == [0, 0, 0]);
+        client.thread.join().unwrap();
+        until(|| mcp.counts() == Counts::default());
     }
     mcp.close();
 }
 
 #[test]
-fn a_slow_reader_is_dropped_and_blocks_nobody() {
+fn a_slow_readers_session_ends_and_a_post_never_waits_for_it() {
     let settings = Settings {
         queue_messages: 4,
         ..Settings::default()
     };
-    let mcp = Mcp::new(Memory, settings).unwrap();
+    let mcp = with_settings(settings);
     let request = http("GET", "/sse?sessionId=slow", &[], "");
-    let reply = mcp.sse(&request);
+    let reply = open(&mcp, &request);
     let mut statuses = Vec::new();
     for _ in 0..6 {
-        statuses.push(
-            mcp.messages(http("POST", "/messages?sessionId=slow", &[], LIST))
-                .status,
-        );
+        statuses.push(post(&mcp, http("POST", "/messages?sessionId=slow", &[], LIST)).status);
     }
     assert_eq!(
         statuses,
@@ -166,20 +162,20 @@ fn a_slow_reader_is_dropped_and_blocks_nobody() {
     );
     let written = text(reply);
     assert!(written.starts_with("event: endpoint"));
-    assert_eq!(mcp.census(), [0, 0, 0]);
+    assert_eq!(mcp.counts(), Counts::default());
     mcp.close();
 }
 
 #[test]
-fn batches_are_taken_where_they_were_agreed_on() {
-    let mcp = front();
-    let listening = listen(&mcp, "/sse?sessionId=b", &[]);
-    listening.event();
+fn batches_are_accepted_only_in_the_revision_that_has_them() {
+    let mcp = server();
+    let client = connect(&mcp, "/sse?sessionId=b", &[]);
+    client.event();
     let batch = format!(
         r#"[{LIST},{{"jsonrpc":"2.0","method":"notifications/x"}},7,{}]"#,
         LIST.replace(":1,", ":2,")
     );
-    let post = |body: &str| mcp.messages(http("POST", "/messages?sessionId=b", &[], body));
+    let post = |body: &str| post(&mcp, http("POST", "/messages?sessionId=b", &[], body));
     for (version, status) in [
         ("2024-11-05", 400),
         ("2025-11-25", 400),
@@ -188,47 +184,47 @@ fn batches_are_taken_where_they_were_agreed_on() {
         let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize",
             "params": {"protocolVersion": version}});
         assert_eq!(post(&hello.to_string()).status, 202);
-        assert_eq!(listening.message()["result"]["protocolVersion"], version);
+        assert_eq!(client.message()["result"]["protocolVersion"], version);
         assert_eq!(post(&batch).status, status, "{version}");
     }
-    assert_eq!(listening.message()["id"], 1);
-    assert_eq!(listening.message()["error"]["code"], -32600);
-    assert_eq!(listening.message()["id"], 2);
-    listening.gone.fire();
-    listening.thread.join().unwrap();
+    assert_eq!(client.message()["id"], 1);
+    assert_eq!(client.message()["error"]["code"], -32600);
+    assert_eq!(client.message()["id"], 2);
+    client.disconnected.fire();
+    client.thread.join().unwrap();
     mcp.close();
 }
 
 #[test]
-fn chosen_ids_can_be_switched_off() {
+fn chosen_ids_can_be_disabled() {
     let settings = Settings {
         client_session_ids: false,
         ..Settings::default()
     };
-    let mcp = Mcp::new(Memory, settings).unwrap();
-    let listening = listen(&mcp, "/sse?sessionId=test123", &[]);
-    let endpoint = listening.event();
+    let mcp = with_settings(settings);
+    let client = connect(&mcp, "/sse?sessionId=test123", &[]);
+    let endpoint = client.event();
     let id = endpoint
         .trim_end()
         .rsplit_once('=')
         .map(|(_, id)| id.to_owned())
         .unwrap();
     assert_eq!(id.len(), 32, "{endpoint}");
-    listening.gone.fire();
-    listening.thread.join().unwrap();
+    client.disconnected.fire();
+    client.thread.join().unwrap();
     mcp.close();
 }
 
 #[test]
-fn there_are_only_so_many_sessions() {
+fn the_number_of_sessions_is_limited() {
     let settings = Settings {
         max_sessions: 1,
         ..Settings::default()
     };
-    let mcp = Mcp::new(Memory, settings).unwrap();
-    let first = mcp.sse(&http("GET", "/sse", &[], ""));
-    assert_eq!(mcp.sse(&http("GET", "/sse", &[], "")).status, 503);
+    let mcp = with_settings(settings);
+    let first = open(&mcp, &http("GET", "/sse", &[], ""));
+    assert_eq!(open(&mcp, &http("GET", "/sse", &[], "")).status, 503);
     drop(first);
-    assert_eq!(mcp.sse(&http("GET", "/sse", &[], "")).status, 200);
+    assert_eq!(open(&mcp, &http("GET", "/sse", &[], "")).status, 200);
     mcp.close();
 }

@@ -1,4 +1,4 @@
-//! Every request in every revision, each message checked against the published schema.
+//! Every request in every revision; each message is validated against the published schema.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn meta(revision: Revision) -> Value {
     }
 }
 
-/// Every request we answer, and the schema type of its result.
+/// Every supported request, and the schema type of its result.
 fn requests(revision: Revision) -> Vec<(Value, &'static str)> {
     let call = |name: &str, arguments: Value| {
         json!({"method": "tools/call",
@@ -128,14 +128,14 @@ fn requests(revision: Revision) -> Vec<(Value, &'static str)> {
 
 #[test]
 fn every_message_validates_against_the_schema_of_its_revision() {
-    let mcp = front();
+    let mcp = server();
     for revision in Revision::ALL {
-        let caller = mcp.stranger(None);
+        let client = mcp.new_client();
         for (number, (mut request, kind)) in requests(revision).into_iter().enumerate() {
             request["jsonrpc"] = json!("2.0");
             request["id"] = json!(number);
-            let told = converse(&mcp, &caller, &request);
-            let (response, notifications) = told.split_last().unwrap();
+            let messages = converse(&mcp, &client, &request);
+            let (response, notifications) = messages.split_last().unwrap();
             assert_eq!(response["id"], number, "{request}");
             assert_valid(revision, "JSONRPCMessage", response);
             match kind {
@@ -155,7 +155,7 @@ fn every_message_validates_against_the_schema_of_its_revision() {
 
 #[test]
 fn structured_content_validates_against_the_output_schema() {
-    let mcp = front();
+    let mcp = server();
     let definitions = tools::definitions(Toolset::Own);
     for (name, arguments) in [
         ("run_container", json!({"image": "alpine"})),
@@ -187,12 +187,12 @@ fn structured_content_validates_against_the_output_schema() {
 fn call(mcp: &Mcp, name: &str, arguments: &Value) -> Value {
     let request = json!({"jsonrpc": "2.0", "id": "c", "method": "tools/call",
         "params": {"name": name, "arguments": arguments}});
-    converse(mcp, &mcp.stranger(None), &request).pop().unwrap()
+    converse(mcp, &mcp.new_client(), &request).pop().unwrap()
 }
 
 #[test]
-fn a_run_comes_back_with_text_and_what_it_left() {
-    let mcp = front();
+fn a_run_returns_text_and_its_volumes() {
+    let mcp = server();
     let result = &call(&mcp, "run_container", &json!({"image": "alpine"}))["result"];
     assert_eq!(result["isError"], false);
     let volumes = &result["structuredContent"]["volumes"];
@@ -207,8 +207,8 @@ fn a_run_comes_back_with_text_and_what_it_left() {
 }
 
 #[test]
-fn how_a_detached_run_stands_is_told_and_a_failed_one_is_an_error_result() {
-    let mcp = front();
+fn run_status_returns_the_state_and_a_failed_run_is_an_error_result() {
+    let mcp = server();
     let accepted = &call(
         &mcp,
         "run_container",
@@ -254,23 +254,23 @@ fn how_a_detached_run_stands_is_told_and_a_failed_one_is_an_error_result() {
         assert!(text.contains(remark), "{id}: {text}");
     }
     let listed = &call(&mcp, "list_runs", &json!({"state": "finished"}))["result"];
-    let told: Vec<&str> = listed["structuredContent"]["runs"]
+    let statuses: Vec<&str> = listed["structuredContent"]["runs"]
         .as_array()
         .unwrap()
         .iter()
         .map(|run| run["status"].as_str().unwrap())
         .collect();
-    assert_eq!(told, ["success", "error: 1", "failed"]);
+    assert_eq!(statuses, ["success", "error: 1", "failed"]);
     mcp.close();
 }
 
 #[test]
-fn a_page_of_logs_fits_one_event_and_its_cursor_is_that_of_what_it_shows() {
-    let mcp = front();
+fn a_page_of_logs_fits_one_event_and_its_cursor_continues_after_it() {
+    let mcp = server();
     let response = call(&mcp, "run_logs", &json!({"id": "running"}));
     assert!(response.to_string().len() <= 900_000);
     let page = &response["result"]["structuredContent"];
-    // Bytes that JSON writes six times as long, and JSON in JSON once more.
+    // JSON escapes each of these bytes to six, and once more in the text block.
     let shown = page["stdout"].as_str().unwrap().len() / (32 * 1024);
     assert!((1..8).contains(&shown), "{shown}");
     assert_eq!(page["cursor"], format!("life-{shown}"));
@@ -279,9 +279,9 @@ fn a_page_of_logs_fits_one_event_and_its_cursor_is_that_of_what_it_shows() {
 }
 
 #[test]
-fn failures_are_results_a_model_can_act_on() {
-    let mcp = front();
-    for (name, arguments, told) in [
+fn failures_are_error_results_with_advice() {
+    let mcp = server();
+    for (name, arguments, expected) in [
         (
             "run_container",
             json!({}),
@@ -347,7 +347,7 @@ fn failures_are_results_a_model_can_act_on() {
         assert_eq!(result["isError"], true, "{name} {arguments}");
         let text = result["content"][0]["text"].as_str().unwrap();
         assert!(
-            told.iter().all(|part| text.contains(part)),
+            expected.iter().all(|part| text.contains(part)),
             "{name}: {text}"
         );
     }

@@ -1,4 +1,4 @@
-//! The MCP front in memory: no engine, no socket, no process. What a live server does is tested from outside.
+//! The MCP server in memory: no engine, no socket, no process. `tests/mcp_live.rs` tests a live server.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod http_sse;
@@ -6,21 +6,27 @@ mod messages;
 mod stdio;
 mod streamable_http;
 
+use super::client::ClientState;
+use super::context::CallContext;
+use super::outgoing::{ChannelSender, Outgoing};
+use super::protocol::Revision;
+use super::tools::{Backend, ToolCall, ToolOutcome};
 use super::*;
 use crate::cancel::Cancel;
-use crate::http::{ReplyBody, Request as HttpRequest, StreamWriter};
+use crate::http::{Reply, ReplyBody, Request as HttpRequest, StreamWriter};
 use crate::problem::Fault;
 use crate::runner::{
     CollectedVolume, Encoding, Error, Event, Health, Image, Phase, Piece, Reason, RunLogs,
     RunResult, RunState, Sink, Timings,
 };
-use outlet::Pipe;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Cursor;
+use std::io::{self, Cursor};
+use std::sync::Arc;
+use std::time::Duration;
 
-/// A run's result.
-pub(super) fn trial_run(stdout: &str, stderr: &str, exit_code: i64) -> RunResult {
+/// The result of a run that exited.
+pub(super) fn sample_run(stdout: &str, stderr: &str, exit_code: i64) -> RunResult {
     RunResult {
         id: "run1".into(),
         status: match exit_code {
@@ -42,11 +48,11 @@ pub(super) fn trial_run(stdout: &str, stderr: &str, exit_code: i64) -> RunResult
     }
 }
 
-/// A detached run whose id says how it stands.
+/// A detached run; its id says which state it is in.
 fn detached(id: &str) -> RunState {
     let outcome = match id {
-        "finished" => Some(Ok(trial_run("hello\n", "", 0))),
-        "fails" => Some(Ok(trial_run("", "no\n", 1))),
+        "finished" => Some(Ok(sample_run("hello\n", "", 0))),
+        "fails" => Some(Ok(sample_run("", "no\n", 1))),
         "broken" => Some(Err(Error::ImageNotFound("no such image: x".into()))),
         _ => None,
     };
@@ -66,13 +72,12 @@ fn detached(id: &str) -> RunState {
     }
 }
 
-/// Containers in memory: the image's name says what a run does.
+/// A backend in memory: the image's name says what a run does, a run's id which state it is in.
 struct Memory;
 
-impl Containers for Memory {
-    fn run(&self, request: Value, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
-        let image = request["image"].as_str().unwrap_or_default().to_owned();
-        match image.as_str() {
+impl Memory {
+    fn run(request: &Value, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
+        match request["image"].as_str().unwrap_or_default() {
             "" => Err(Error::Invalid(vec![
                 fault("image", "required"),
                 fault("colour", "unknown field"),
@@ -80,17 +85,17 @@ impl Containers for Memory {
             "forever" => {
                 sink.event(Event::Stdout(b"waiting\n".to_vec()));
                 let _ = cancel.done().recv();
-                let mut run = trial_run("waiting\n", "", 137);
+                let mut run = sample_run("waiting\n", "", 137);
                 (run.reason, run.exit_code) = (Reason::Cancelled, None);
                 run.status = "error: cancelled".into();
                 Ok(run)
             }
-            "fails" => Ok(trial_run("", "no\n", 1)),
-            "large" => Ok(trial_run(&"y\n".repeat(1 << 20), "", 0)),
+            "fails" => Ok(sample_run("", "no\n", 1)),
+            "large" => Ok(sample_run(&"y\n".repeat(1 << 20), "", 0)),
             "gone" => Err(Error::ImageNotFound("no such image: gone".into())),
             _ => {
                 sink.event(Event::Started);
-                let mut run = trial_run("hello\n", "", 0);
+                let mut run = sample_run("hello\n", "", 0);
                 run.warnings.push("no swap limit".into());
                 let content = "NDI=".to_owned();
                 let left = CollectedVolume {
@@ -103,10 +108,8 @@ impl Containers for Memory {
             }
         }
     }
-    fn check(&self, _: Value) -> Result<(), Error> {
-        Err(Error::Invalid(vec![fault("colour", "unknown field")]))
-    }
-    fn submit(&self, request: Value) -> Result<RunState, Error> {
+
+    fn submit(request: &Value) -> Result<RunState, Error> {
         match request["image"].as_str() {
             Some("gone") => Err(Error::QueueFull {
                 retry_after_secs: 1,
@@ -114,10 +117,8 @@ impl Containers for Memory {
             _ => Ok(detached("queued")),
         }
     }
-    fn run_state(&self, id: &str, patience: Duration, stop: &Cancel) -> Result<RunState, Error> {
-        if id == "forever" {
-            stop.wait(patience);
-        }
+
+    fn state(id: &str) -> Result<RunState, Error> {
         match id {
             "none" => Err(Error::NotFound {
                 code: "run_not_found",
@@ -126,17 +127,13 @@ impl Containers for Memory {
             id => Ok(detached(id)),
         }
     }
-    fn run_logs(
-        &self,
-        id: &str,
-        (cursor, _): (Option<&str>, usize),
-        _: (Duration, &Cancel),
-    ) -> Result<RunLogs, Error> {
+
+    fn logs(id: &str, cursor: Option<&str>) -> RunLogs {
         let piece = |number: u64| Piece {
             event: Event::Stdout(vec![1; 32 * 1024]),
             cursor: format!("life-{number}"),
         };
-        Ok(RunLogs {
+        RunLogs {
             state: detached(id),
             output_encoding: Encoding::Utf8,
             pieces: (1..=8).map(piece).collect(),
@@ -144,49 +141,78 @@ impl Containers for Memory {
             has_more: false,
             skipped_events: 0,
             is_from_start: cursor.is_some(),
+        }
+    }
+
+    fn cancel_run(id: &str) -> Result<ToolOutcome, Error> {
+        let state = Self::state(id)?;
+        Ok(match state.outcome {
+            Some(_) => ToolOutcome::Forgotten(state),
+            None => ToolOutcome::Cancelled(state),
         })
     }
-    fn run_forget(&self, id: &str) -> Result<Option<RunState>, Error> {
-        let state = self.run_state(id, Duration::ZERO, &Cancel::new())?;
-        Ok(Some(state).filter(|state| state.outcome.is_some()))
-    }
-    fn run_cancel(&self, id: &str) -> Result<RunState, Error> {
-        self.run_state(id, Duration::ZERO, &Cancel::new())
-    }
-    fn run_list(&self, phase: Option<Phase>, limit: usize) -> Vec<RunState> {
+
+    fn runs(wanted: Option<Phase>, limit: usize) -> Vec<RunState> {
         let all = ["queued", "running", "finished", "fails", "broken"].map(detached);
         let wanted = all
             .into_iter()
-            .filter(|run| phase.is_none_or(|phase| run.phase == phase));
+            .filter(|run| wanted.is_none_or(|wanted| run.phase == wanted));
         wanted.take(limit).collect()
     }
-    fn create_volume(&self, request: Value) -> Result<String, Error> {
-        Ok(format!(
-            "volume {} was created",
-            request["name"].as_str().unwrap_or_default()
-        ))
-    }
-    fn read_volume(&self, _: &str) -> Result<String, Error> {
-        Err(Error::NotFound {
-            code: "volume_not_found",
-            detail: "no such volume".into(),
-        })
-    }
-    fn health(&self) -> Result<Health, Error> {
-        Ok(Health {
-            status: "ok".into(),
-            docker_version: "20.10".into(),
-            api_version: "1.41".into(),
-        })
-    }
-    fn images(&self) -> Result<Vec<Image>, Error> {
-        Ok(vec![Image {
+
+    fn image() -> Image {
+        Image {
             id: "sha256:1".into(),
             tags: vec!["alpine:latest".into()],
             digests: Vec::new(),
             size_bytes: 5_000_000,
             created: 1,
-        }])
+        }
+    }
+}
+
+impl Backend for Memory {
+    fn check_run(&self, _: Value) -> Result<(), Error> {
+        Err(Error::Invalid(vec![fault("colour", "unknown field")]))
+    }
+
+    fn execute(
+        &self,
+        call: ToolCall,
+        cancel: &Cancel,
+        sink: &dyn Sink,
+    ) -> Result<ToolOutcome, Error> {
+        Ok(match call {
+            ToolCall::Run(request) => ToolOutcome::Run {
+                result: Box::new(Self::run(&request, cancel, sink)?),
+                encoding: Encoding::Utf8,
+            },
+            ToolCall::Submit(request) => ToolOutcome::Submitted(Self::submit(&request)?),
+            ToolCall::RunStatus { id, .. } => ToolOutcome::Status(Self::state(&id)?),
+            ToolCall::RunLogs { id, cursor, .. } => {
+                ToolOutcome::Logs(Self::logs(&id, cursor.as_deref()))
+            }
+            ToolCall::CancelRun { id } => Self::cancel_run(&id)?,
+            ToolCall::ListRuns { state, limit } => ToolOutcome::Runs(Self::runs(state, limit)),
+            ToolCall::CreateVolume(request) => ToolOutcome::VolumeCreated {
+                detail: format!(
+                    "volume {} was created",
+                    request["name"].as_str().unwrap_or_default()
+                ),
+            },
+            ToolCall::ReadVolume { .. } => {
+                return Err(Error::NotFound {
+                    code: "volume_not_found",
+                    detail: "no such volume".into(),
+                });
+            }
+            ToolCall::ListImages => ToolOutcome::Images(vec![Self::image()]),
+            ToolCall::DockerHealth => ToolOutcome::Health(Health {
+                status: "ok".into(),
+                docker_version: "20.10".into(),
+                api_version: "1.41".into(),
+            }),
+        })
     }
 }
 
@@ -197,26 +223,29 @@ fn fault(name: &str, msg: &str) -> Fault {
     }
 }
 
-fn front() -> Mcp {
+fn server() -> Mcp {
     let settings = Settings {
-        beat: Duration::from_millis(40),
+        progress_interval: Duration::from_millis(40),
         keep_alive: Duration::from_millis(40),
-        patience: Duration::from_millis(60),
-        toolset: Toolset::WithTrials,
+        stream_after: Duration::from_millis(60),
+        toolset: Toolset::WithConformance,
         ..Settings::default()
     };
-    Mcp::new(Memory, settings).unwrap()
+    with_settings(settings)
 }
 
-/// Sends one message on a connection of its own and gives all that comes back.
-fn converse(mcp: &Mcp, caller: &Caller, message: &Value) -> Vec<Value> {
-    let (pipe, items) = Pipe::new(99);
-    let parsed = jsonrpc::parse(message.to_string().as_bytes()).unwrap();
-    let jsonrpc::Payload::One(Ok(jsonrpc::Message::Request(asked))) = parsed else {
-        panic!("{message} is no request");
-    };
-    mcp.serve(asked, caller, Arc::new(pipe));
-    items.iter().map(outlet::Item::into_value).collect()
+fn with_settings(settings: Settings) -> Mcp {
+    Mcp::with_backend(Arc::new(Memory), settings).unwrap()
+}
+
+/// Sends one request on behalf of a client and returns all messages that come back.
+fn converse(mcp: &Mcp, client: &Arc<ClientState>, message: &Value) -> Vec<Value> {
+    let (sender, messages) = ChannelSender::new(99);
+    let context = CallContext::new(client, Arc::new(sender));
+    let payload = jsonrpc::parse(message.to_string().as_bytes()).unwrap();
+    mcp.receive(payload, &context).unwrap();
+    drop(context);
+    messages.iter().map(Outgoing::into_value).collect()
 }
 
 fn schema(revision: Revision) -> Value {

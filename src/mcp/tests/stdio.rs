@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What was written, shared with the thread that writes.
+/// The output, shared with the writer's thread.
 #[derive(Clone, Default)]
 struct Out(Arc<std::sync::Mutex<Vec<u8>>>);
 
@@ -16,8 +16,8 @@ impl io::Write for Out {
     }
 }
 
-/// Speaks this input to its end and gives the lines that came back.
-fn speak(mcp: &Mcp, input: Vec<u8>) -> Vec<Value> {
+/// Serves this input to its end and returns the lines of the output.
+fn serve(mcp: &Mcp, input: Vec<u8>) -> Vec<Value> {
     let out = Out::default();
     crate::mcp::stdio::serve(mcp, Cursor::new(input), out.clone()).unwrap();
     let written = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
@@ -28,14 +28,14 @@ fn speak(mcp: &Mcp, input: Vec<u8>) -> Vec<Value> {
 }
 
 #[test]
-fn stdio_answers_line_by_line_and_ends_with_its_input() {
-    let mcp = front();
+fn stdio_answers_each_line_and_ends_with_its_input() {
+    let mcp = server();
     let input = format!(
         "{}\n\n{LIST}\r\nrubbish\n[{LIST}]\n{}\n",
         r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}"#,
         run("forever", None)
     );
-    let lines = speak(&mcp, input.into_bytes());
+    let lines = serve(&mcp, input.into_bytes());
     assert_eq!(lines[0]["result"]["protocolVersion"], "2024-11-05");
     assert_eq!(lines[1]["id"], 1);
     assert_eq!(lines[2]["error"]["code"], -32700);
@@ -48,17 +48,17 @@ fn stdio_answers_line_by_line_and_ends_with_its_input() {
         last["result"]["structuredContent"]["status"],
         "error: cancelled"
     );
-    assert_eq!(mcp.census(), [0, 0, 0]);
+    assert_eq!(mcp.counts(), Counts::default());
     mcp.close();
 }
 
 #[test]
-fn no_line_however_mangled_breaks_the_conversation() {
-    let mcp = front();
+fn corrupt_lines_never_end_the_connection() {
+    let mcp = server();
     let modern = run("alpine", Some("2026-07-28"));
     let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
     let whole = [LIST, modern.as_str(), cancel];
-    // A small generator of its own: the same mangled lines in every run.
+    // A generator of its own, so that every test run has the same lines.
     let mut seed = 7_u64;
     let mut next = move |below: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -82,13 +82,13 @@ fn no_line_however_mangled_breaks_the_conversation() {
     }
     let last = r#"{"jsonrpc":"2.0","id":"the last","method":"ping"}"#;
     input.extend_from_slice(last.as_bytes());
-    let answers = speak(&mcp, input);
+    let answers = serve(&mcp, input);
     assert!(answers.len() > 1_000, "{}", answers.len());
     let validator = validator(Revision::V2025_11_25, "JSONRPCMessage");
     for answer in &answers {
         assert!(validator.is_valid(answer), "{answer:.500}");
     }
     assert!(answers.iter().any(|answer| answer["id"] == "the last"));
-    assert_eq!(mcp.census(), [0, 0, 0]);
+    assert_eq!(mcp.counts(), Counts::default());
     mcp.close();
 }

@@ -1,10 +1,11 @@
-//! `/mcp`: what is refused, sessions, and what a hang-up means.
+//! Streamable HTTP: refusals, sessions, and what a disconnect cancels.
 
 use super::*;
+use crate::mcp::streamable_http::answer;
 
 #[test]
-fn posts_are_refused_exactly_as_specified() {
-    let mcp = front();
+fn posts_are_refused_as_specified() {
+    let mcp = server();
     let modern = |version: &str, method: &str| {
         json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": {"name": "docker_health",
             "_meta": {protocol::META_VERSION: version, protocol::META_CAPABILITIES: {}}}})
@@ -121,7 +122,7 @@ fn posts_are_refused_exactly_as_specified() {
         ),
         (vec![], r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 202, None),
     ] {
-        let reply = mcp.streamable(http("POST", "/mcp", &headers, body));
+        let reply = answer(&mcp, http("POST", "/mcp", &headers, body));
         assert_eq!(reply.status, status, "{headers:?} {body}");
         let body: Value = serde_json::from_str(&text(reply)).unwrap_or_default();
         let found = body.pointer("/error/code").and_then(Value::as_i64);
@@ -130,7 +131,7 @@ fn posts_are_refused_exactly_as_specified() {
             assert_valid(Revision::V2026_07_28, "JSONRPCErrorResponse", &body);
         }
     }
-    let reply = mcp.streamable(http("GET", "/mcp", &[BOTH], ""));
+    let reply = answer(&mcp, http("GET", "/mcp", &[BOTH], ""));
     assert_eq!(
         (reply.status, header(&reply, "Allow")),
         (405, Some("POST, DELETE"))
@@ -139,115 +140,113 @@ fn posts_are_refused_exactly_as_specified() {
 }
 
 #[test]
-fn a_session_of_the_handshake_era_lives_until_it_is_deleted() {
-    let mcp = front();
+fn a_session_exists_until_it_is_deleted() {
+    let mcp = server();
     let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-03-26"}}"#;
-    let reply = mcp.streamable(http("POST", "/mcp", &[BOTH], hello));
+    let reply = answer(&mcp, http("POST", "/mcp", &[BOTH], hello));
     let id = header(&reply, "Mcp-Session-Id").unwrap().to_owned();
     assert_eq!(reply.status, 200);
     let session = ("mcp-session-id", id.as_str());
     let batch = format!("[{LIST},{}]", LIST.replace(":1,", ":2,"));
-    let answers: Value = serde_json::from_str(&text(mcp.streamable(http(
-        "POST",
-        "/mcp",
-        &[BOTH, session],
-        &batch,
-    ))))
+    let answers: Value = serde_json::from_str(&text(answer(
+        &mcp,
+        http("POST", "/mcp", &[BOTH, session], &batch),
+    )))
     .unwrap();
     assert_eq!(answers.as_array().unwrap().len(), 2);
     assert_valid(Revision::V2025_03_26, "JSONRPCBatchResponse", &answers);
-    let foreign = mcp.streamable(http(
-        "POST",
-        "/mcp",
-        &[session, ("authorization", "Bearer other")],
-        LIST,
-    ));
+    let foreign = answer(
+        &mcp,
+        http(
+            "POST",
+            "/mcp",
+            &[session, ("authorization", "Bearer other")],
+            LIST,
+        ),
+    );
     assert_eq!(foreign.status, 404);
-    assert_eq!(mcp.census(), [0, 1, 0]);
+    assert_eq!(mcp.counts().http_sessions, 1);
     assert_eq!(
-        mcp.streamable(http("DELETE", "/mcp", &[session], ""))
-            .status,
+        answer(&mcp, http("DELETE", "/mcp", &[session], "")).status,
         204
     );
     assert_eq!(
-        mcp.streamable(http("DELETE", "/mcp", &[session], ""))
-            .status,
+        answer(&mcp, http("DELETE", "/mcp", &[session], "")).status,
         404
     );
-    assert_eq!(mcp.streamable(http("DELETE", "/mcp", &[], "")).status, 400);
-    let after = mcp.streamable(http("POST", "/mcp", &[session], LIST));
+    assert_eq!(answer(&mcp, http("DELETE", "/mcp", &[], "")).status, 400);
+    let after = answer(&mcp, http("POST", "/mcp", &[session], LIST));
     assert_eq!(after.status, 404);
-    assert_eq!(mcp.census(), [0, 0, 0]);
+    assert_eq!(mcp.counts(), Counts::default());
     mcp.close();
 }
 
 #[test]
-fn closing_the_stream_cancels_a_stateless_call_and_no_other() {
-    let mcp = front();
+fn closing_the_stream_cancels_only_a_stateless_call() {
+    let mcp = server();
     let headers = [
         BOTH,
         ("mcp-protocol-version", "2026-07-28"),
         ("mcp-method", "tools/call"),
         ("mcp-name", "run_container"),
     ];
-    let reply = mcp.streamable(http(
-        "POST",
-        "/mcp",
-        &headers,
-        &run("forever", Some("2026-07-28")),
-    ));
+    let reply = answer(
+        &mcp,
+        http(
+            "POST",
+            "/mcp",
+            &headers,
+            &run("forever", Some("2026-07-28")),
+        ),
+    );
     assert_eq!(header(&reply, "Content-Type"), Some("text/event-stream"));
-    assert_eq!(mcp.census()[2], 1);
+    assert_eq!(mcp.counts().calls, 1);
     drop(reply);
-    until(|| mcp.census()[2] == 0);
+    until(|| mcp.counts().calls == 0);
 
     let hello = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}"#;
-    let opened = mcp.streamable(http("POST", "/mcp", &[BOTH], hello));
+    let opened = answer(&mcp, http("POST", "/mcp", &[BOTH], hello));
     let id = header(&opened, "Mcp-Session-Id").unwrap().to_owned();
     let session = ("mcp-session-id", id.as_str());
-    let reply = mcp.streamable(http(
-        "POST",
-        "/mcp",
-        &[BOTH, session],
-        &run("forever", None),
-    ));
+    let reply = answer(
+        &mcp,
+        http("POST", "/mcp", &[BOTH, session], &run("forever", None)),
+    );
     drop(reply);
-    assert_eq!(mcp.census()[2], 1, "a disconnect does not cancel");
+    assert_eq!(mcp.counts().calls, 1, "a disconnect does not cancel");
     let cancel = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":5}}"#;
     assert_eq!(
-        mcp.streamable(http("POST", "/mcp", &[BOTH, session], cancel))
-            .status,
+        answer(&mcp, http("POST", "/mcp", &[BOTH, session], cancel)).status,
         202
     );
-    until(|| mcp.census()[2] == 0);
+    until(|| mcp.counts().calls == 0);
     mcp.close();
 }
 
 #[test]
-fn an_answer_comes_as_json_unless_it_takes_long() {
-    let mcp = front();
-    let quick = mcp.streamable(http("POST", "/mcp", &[BOTH], LIST));
+fn a_response_is_json_unless_it_takes_long_or_a_notification_comes_first() {
+    let mcp = server();
+    let quick = answer(&mcp, http("POST", "/mcp", &[BOTH], LIST));
     assert_eq!(header(&quick, "Content-Type"), Some("application/json"));
-    let only = mcp.streamable(http(
-        "POST",
-        "/mcp",
-        &[("accept", "text/event-stream")],
-        LIST,
-    ));
+    let only = answer(
+        &mcp,
+        http("POST", "/mcp", &[("accept", "text/event-stream")], LIST),
+    );
     assert_eq!(header(&only, "Content-Type"), Some("text/event-stream"));
     assert!(text(only).starts_with("event: message\ndata: {"));
-    let told = mcp.streamable(http("POST", "/mcp", &[BOTH], &run("alpine", None)));
-    assert_eq!(header(&told, "Content-Type"), Some("text/event-stream"));
-    let told = text(told);
-    assert!(told.contains("notifications/progress"), "{told}");
+    let streamed = answer(&mcp, http("POST", "/mcp", &[BOTH], &run("alpine", None)));
+    assert_eq!(header(&streamed, "Content-Type"), Some("text/event-stream"));
+    let streamed = text(streamed);
+    assert!(streamed.contains("notifications/progress"), "{streamed}");
     assert!(
-        told.trim_end()
+        streamed
+            .trim_end()
             .lines()
             .last()
             .unwrap()
             .contains("\"result\"")
     );
-    let curl = mcp.streamable(http("POST", "/mcp", &[], &run("alpine", None)));
+    let curl = answer(&mcp, http("POST", "/mcp", &[], &run("alpine", None)));
     assert_eq!(header(&curl, "Content-Type"), Some("application/json"));
     mcp.close();
 }

@@ -1,14 +1,70 @@
-//! Arguments as clients really send them.
+//! The arguments of the tools: their types, and reading them from JSON with every fault found in one pass.
 
-use super::FRONT;
-use crate::runner::Error;
-use crate::runner::request::wire::{Reader, Wire, kind_of};
+use crate::runner::request::wire::{Reader, Wire, kind_of, wire_struct};
+use crate::runner::{ApiProfile, Error, Phase, PullPolicy};
 use serde_json::{Map, Value};
 
-/// What n8n adds to every call's arguments.
-const FOREIGN: [&str; 5] = ["toolCallId", "tool", "sessionId", "action", "chatInput"];
+/// How the runner reads the arguments of a tool.
+pub(super) const PROFILE: ApiProfile = ApiProfile {
+    root: "arguments",
+    pull_policy: PullPolicy::Missing,
+};
+/// Members that n8n adds to the arguments of every call.
+const IGNORED: [&str; 5] = ["toolCallId", "tool", "sessionId", "action", "chatInput"];
 
-/// The arguments object, without what clients add of their own. Errors: not an object.
+wire_struct! {
+    /// Arguments of `run_status`.
+    #[schemars(extend("required" = ["id"]))]
+    pub(super) struct StatusRequest {
+        /// The run's id, as run_container gave it.
+        id: String,
+        /// Wait up to so many seconds for the run to finish, then tell how it stands; 0 unless said otherwise.
+        wait_secs: u64,
+    }
+}
+
+wire_struct! {
+    /// Arguments of `run_logs`.
+    #[schemars(extend("required" = ["id"]))]
+    pub(super) struct LogsRequest {
+        /// The run's id, as run_container gave it.
+        id: String,
+        /// Only what was printed after this: the `cursor` of an earlier run_logs. From the start unless given.
+        cursor: String,
+        /// Wait up to so many seconds for new output, or for the end; 0 unless said otherwise.
+        wait_secs: u64,
+    }
+}
+
+wire_struct! {
+    /// Arguments of `cancel_run`.
+    #[schemars(extend("required" = ["id"]))]
+    pub(super) struct CancelRequest {
+        /// The run's id, as run_container gave it.
+        id: String,
+    }
+}
+
+wire_struct! {
+    /// Arguments of `list_runs`.
+    pub(super) struct ListRequest {
+        /// Only runs that have come this far.
+        state: Phase,
+        /// Show at most so many, newest first; 20 unless said otherwise, 200 at the most.
+        limit: u64,
+    }
+}
+
+wire_struct! {
+    /// Arguments of `read_volume`.
+    #[schemars(extend("required" = ["name"]))]
+    pub(super) struct VolumeName {
+        /// Name of a volume that `create_volume` made.
+        name: String,
+    }
+}
+
+/// The arguments object without the [`IGNORED`] members. Errors: not an object.
 pub(super) fn object(arguments: Option<&Value>) -> Result<Map<String, Value>, Error> {
     let mut object = match arguments {
         None | Some(Value::Null) => Map::new(),
@@ -16,18 +72,18 @@ pub(super) fn object(arguments: Option<&Value>) -> Result<Map<String, Value>, Er
         Some(other) => {
             let found = kind_of(other);
             return Err(Error::invalid(
-                &[FRONT.root],
+                &[PROFILE.root],
                 format!("expected an object, got {found}"),
             ));
         }
     };
-    object.retain(|name, _| !FOREIGN.contains(&name.as_str()));
+    object.retain(|name, _| !IGNORED.contains(&name.as_str()));
     Ok(object)
 }
 
-/// The arguments of a tool that takes none. Errors: every argument that was sent.
+/// Checks the arguments of a tool that takes none. Errors: one fault for each argument.
 pub(super) fn none(arguments: Option<&Value>) -> Result<(), Error> {
-    let mut reader = Reader::new(FRONT.root);
+    let mut reader = Reader::new(PROFILE.root);
     for name in object(arguments)?.keys() {
         reader.fault_at(name, "unknown field; this tool takes no arguments");
     }
@@ -37,13 +93,13 @@ pub(super) fn none(arguments: Option<&Value>) -> Result<(), Error> {
     }
 }
 
-/// The arguments as `T`, made into what the tool needs by `check`, which may find more faults. Errors: all that is wrong.
+/// Reads the arguments as `T` and converts them with `check`, which may record more faults. Errors: all faults.
 pub(super) fn read<T: Wire, C>(
     arguments: Option<&Value>,
     check: impl FnOnce(T, &mut Reader) -> C,
 ) -> Result<C, Error> {
     let object = object(arguments)?;
-    let mut reader = Reader::new(FRONT.root);
+    let mut reader = Reader::new(PROFILE.root);
     let checked =
         T::take(Value::Object(object), &mut reader).map(|request| check(request, &mut reader));
     match checked {
@@ -52,7 +108,7 @@ pub(super) fn read<T: Wire, C>(
     }
 }
 
-/// The value, or a fault where there is none; it has had one already if it was of another kind.
+/// The value of a required argument. If it is missing, records a fault, unless its type was already wrong.
 pub(super) fn required<T: Default>(value: Option<T>, name: &str, reader: &mut Reader) -> T {
     if value.is_none() && reader.is_clean_at(name) {
         reader.fault_at(name, "required");
@@ -63,12 +119,11 @@ pub(super) fn required<T: Default>(value: Option<T>, name: &str, reader: &mut Re
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::super::catalogue::VolumeName;
     use super::*;
     use serde_json::json;
 
     #[test]
-    fn what_n8n_adds_is_ignored_and_nothing_else() {
+    fn members_that_n8n_adds_are_ignored_and_no_others() {
         let extras =
             json!({"toolCallId": "x", "tool": {}, "sessionId": 1, "action": "a", "chatInput": "b"});
         assert!(none(Some(&extras)).is_ok());
@@ -82,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_required_is_asked_for_and_all_faults_are_told() {
+    fn missing_arguments_and_all_other_faults_are_reported() {
         let name = |arguments: Option<&Value>| {
             read(arguments, |request: VolumeName, reader| {
                 required(request.name, "name", reader)
@@ -92,7 +147,7 @@ mod tests {
             name(Some(&json!({"name": "v", "action": "x"}))).unwrap(),
             "v"
         );
-        for (arguments, told) in [
+        for (arguments, expected) in [
             (json!({}), "arguments.name: required"),
             (
                 json!({"name": 5}),
@@ -108,7 +163,7 @@ mod tests {
             ),
             (json!([]), "arguments: expected an object, got an array"),
         ] {
-            assert_eq!(name(Some(&arguments)).unwrap_err().to_string(), told);
+            assert_eq!(name(Some(&arguments)).unwrap_err().to_string(), expected);
         }
     }
 }

@@ -1,124 +1,62 @@
-//! One call of one of our tools, blocking until its result is there.
+//! One tool call from its arguments to its result, with progress and log messages on the way.
 
-use super::catalogue::{Images, VolumeCreated, VolumeName};
-use super::report::Streams;
-use super::{Containers, Tool, arguments, detached, report};
-use crate::cancel::Cancel;
-use crate::mcp::outlet::Journal;
-use crate::mcp::progress::Progress;
-use crate::mcp::protocol::Level;
-use crate::runner::{Error, Event, Sink};
-use serde_json::{Value, json};
-use std::sync::Arc;
+use super::backend::{Backend, ToolOutcome};
+use super::catalogue::Tool;
+use super::tool_call::ToolCall;
+use super::{failure, report};
+use crate::mcp::context::CallContext;
+use crate::mcp::logging::LoggingLevel;
+use crate::runner::{Event, Sink};
+use serde_json::Value;
 
-/// What surrounds a call.
-pub(crate) struct Scene<'a> {
-    /// What the tools work with.
-    pub containers: &'a dyn Containers,
-    /// Fires when nobody wants the result any more.
-    pub cancel: &'a Cancel,
-    /// Where progress is told, when the client wants it.
-    pub progress: Option<Arc<Progress>>,
-    /// Where log messages go.
-    pub journal: Journal,
-}
-
-/// Calls a tool. Whatever goes wrong is a result that says so (`isError`), for a model to act on.
-pub(crate) fn call(tool: Tool, arguments: Option<&Value>, scene: &Scene<'_>) -> Value {
-    let result = match tool {
-        Tool::RunContainer => run_container(arguments, scene),
-        Tool::RunStatus => detached::run_status(arguments, scene),
-        Tool::RunLogs => detached::run_logs(arguments, scene),
-        Tool::CancelRun => detached::cancel_run(arguments, scene),
-        Tool::ListRuns => detached::list_runs(arguments, scene),
-        Tool::CreateVolume => create_volume(arguments, scene),
-        Tool::ReadVolume => read_volume(arguments, scene),
-        Tool::ListImages => list_images(arguments, scene),
-        Tool::DockerHealth => docker_health(arguments, scene),
-    };
-    result.unwrap_or_else(|error| {
-        scene
-            .journal
-            .tell(Level::Info, &format!("{} failed", tool.name()));
-        report::failure(tool.name(), &error)
-    })
-}
-
-fn run_container(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
-    let mut request = arguments::object(arguments)?;
-    if detached::take_detach(&mut request, scene.containers)? {
-        return detached::submit(request, scene);
+/// Calls a tool. Blocks until the result is there; firing the context's cancel token ends a run or a wait early. A
+/// failure is a result, too (`isError`), with a text that a model can act on.
+pub(crate) fn call(
+    tool: Tool,
+    arguments: Option<&Value>,
+    backend: &dyn Backend,
+    context: &CallContext,
+) -> Value {
+    let call = ToolCall::from_arguments(tool, arguments, |request| backend.check_run(request));
+    let sink = ProgressSink { context };
+    match call.and_then(|call| backend.execute(call, &context.cancel, &sink)) {
+        Ok(outcome) => {
+            if let ToolOutcome::Run { result, .. } = &outcome {
+                for warning in &result.warnings {
+                    context.log.send(LoggingLevel::Warning, warning);
+                }
+            }
+            report::outcome(&outcome)
+        }
+        Err(error) => {
+            let text = format!("{} failed", tool.name());
+            context.log.send(LoggingLevel::Info, &text);
+            failure::result(tool.name(), &error)
+        }
     }
-    let streams = match request.get("output_encoding").and_then(Value::as_str) {
-        Some("base64") => Streams::Base64,
-        _ => Streams::Text,
-    };
-    let sink = Teller {
-        progress: scene.progress.clone(),
-        journal: scene.journal.clone(),
-    };
-    let run = scene
-        .containers
-        .run(Value::Object(request), scene.cancel, &sink)?;
-    for warning in &run.warnings {
-        scene.journal.tell(Level::Warning, warning);
-    }
-    Ok(report::run(&run, streams))
 }
 
-fn create_volume(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
-    let request = arguments::object(arguments)?;
-    let detail = scene.containers.create_volume(Value::Object(request))?;
-    let created = VolumeCreated {
-        status: "success",
-        detail,
-    };
-    Ok(report::success(&created.detail, json!(created)))
+/// Reports a run's events as progress.
+struct ProgressSink<'a> {
+    context: &'a CallContext,
 }
 
-fn read_volume(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
-    let name = arguments::read(arguments, |request: VolumeName, reader| {
-        arguments::required(request.name, "name", reader)
-    })?;
-    let content = scene.containers.read_volume(&name)?;
-    Ok(report::volume(&name, &content))
-}
-
-fn list_images(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
-    arguments::none(arguments)?;
-    let images = scene.containers.images()?;
-    Ok(report::images(Images { images }))
-}
-
-fn docker_health(arguments: Option<&Value>, scene: &Scene<'_>) -> Result<Value, Error> {
-    arguments::none(arguments)?;
-    let health = scene.containers.health()?;
-    let essence = format!(
-        "{}: Docker {} answers (API {})",
-        health.status, health.docker_version, health.api_version
-    );
-    Ok(report::success(&essence, json!(health)))
-}
-
-/// Tells a run's events as progress.
-struct Teller {
-    progress: Option<Arc<Progress>>,
-    journal: Journal,
-}
-
-impl Sink for Teller {
+impl Sink for ProgressSink<'_> {
     fn event(&self, event: Event) {
         if matches!(event, Event::Started) {
-            self.journal.tell(Level::Info, "the container runs");
+            self.context
+                .log
+                .send(LoggingLevel::Info, "the container runs");
         }
-        if let Some(progress) = &self.progress
+        if let Some(progress) = &self.context.progress
             && let Some(message) = sentence(&event)
         {
-            progress.tell(&message);
+            progress.report(&message);
         }
     }
 }
 
+/// The progress message for an event; `None` for output without visible text.
 fn sentence(event: &Event) -> Option<String> {
     match event {
         Event::Queued { position: 0 } => Some("waiting for a free slot, next in line".into()),
@@ -141,10 +79,10 @@ fn mb(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// The last line with something on it, of the end of a piece of output.
+/// The last line that is not blank, from the last 2000 bytes of some output.
 fn last_line(piece: &[u8]) -> Option<String> {
-    const LOOKED_AT: usize = 2000;
-    let end = &piece[piece.len().saturating_sub(LOOKED_AT)..];
+    const TAIL: usize = 2000;
+    let end = &piece[piece.len().saturating_sub(TAIL)..];
     let text = String::from_utf8_lossy(end);
     // A progress bar returns to the start of its line.
     let mut lines = text.rsplit(['\n', '\r']).map(str::trim);
@@ -158,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_told_in_words() {
+    fn progress_messages_describe_events() {
         let pull = Event::Pull {
             status: "Downloading".into(),
             id: "abc".into(),

@@ -1,26 +1,25 @@
-//! What `tools/list` shows: names, titles, descriptions that teach, schemas and annotations, in a fixed order.
+//! The definitions that `tools/list` returns: names, titles, descriptions for a model, schemas and annotations, in a
+//! fixed order.
 
+use super::arguments::{CancelRequest, ListRequest, LogsRequest, StatusRequest, VolumeName};
 use super::decode::DecodedVolume;
-use super::detached::{CancelRequest, ListRequest, LogPage, LogsRequest, RunBriefs, StatusRequest};
-use super::{schema, trial};
-use crate::runner::request::wire::wire_struct;
-use crate::runner::{Health, Image, RunRequest, RunResult, VolumeRequest};
-use schemars::JsonSchema;
-use serde::Serialize;
+use super::structured::{Images, LogPage, RunBriefs, VolumeCreated};
+use super::{conformance, schema};
+use crate::runner::{Health, RunRequest, RunResult, VolumeRequest};
 use serde_json::{Value, json};
 
-/// One of our tools.
+/// A tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tool {
-    /// Runs a container once.
+    /// Runs a container once, or accepts a detached run.
     RunContainer,
-    /// How a detached run stands.
+    /// State and result of a detached run.
     RunStatus,
-    /// What a detached run printed.
+    /// Output of a detached run.
     RunLogs,
-    /// Ends a detached run.
+    /// Cancels a detached run, or forgets a finished one.
     CancelRun,
-    /// Which detached runs there are.
+    /// Lists the detached runs.
     ListRuns,
     /// Creates and fills a named volume.
     CreateVolume,
@@ -32,33 +31,8 @@ pub(crate) enum Tool {
     DockerHealth,
 }
 
-/// What `create_volume` gives.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct VolumeCreated {
-    /// `success`.
-    pub(super) status: &'static str,
-    /// What was done.
-    pub(super) detail: String,
-}
-
-/// What `list_images` gives.
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Images {
-    /// The images, as the engine lists them.
-    pub(super) images: Vec<Image>,
-}
-
-wire_struct! {
-    /// What `read_volume` takes.
-    #[schemars(extend("required" = ["name"]))]
-    pub(super) struct VolumeName {
-        /// Name of a volume that `create_volume` made.
-        name: String,
-    }
-}
-
 impl Tool {
-    /// Every tool, in the order they are listed.
+    /// Every tool, in the order of `tools/list`.
     pub(crate) const ALL: [Self; 9] = [
         Self::RunContainer,
         Self::RunStatus,
@@ -71,7 +45,7 @@ impl Tool {
         Self::DockerHealth,
     ];
 
-    /// Its name on the wire.
+    /// The wire name.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::RunContainer => "run_container",
@@ -86,7 +60,7 @@ impl Tool {
         }
     }
 
-    /// The tool of this name.
+    /// The tool with this wire name.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tool| tool.name() == name)
     }
@@ -135,7 +109,7 @@ impl Tool {
     fn output(self) -> Value {
         match self {
             Self::RunContainer => run_or_accepted(),
-            Self::RunStatus | Self::CancelRun => standing(),
+            Self::RunStatus | Self::CancelRun => run_state(),
             Self::RunLogs => schema::output::<LogPage>(),
             Self::ListRuns => schema::output::<RunBriefs>(),
             Self::CreateVolume => schema::output::<VolumeCreated>(),
@@ -147,13 +121,13 @@ impl Tool {
 
     fn annotations(self) -> Value {
         match self {
-            // It may write to named volumes, and reaches the network unless told otherwise.
+            // It may write to named volumes, and has network access by default.
             Self::RunContainer => json!({"readOnlyHint": false, "destructiveHint": true,
                 "idempotentHint": false, "openWorldHint": true}),
-            // It writes over what a volume of this name holds.
+            // It overwrites the content of an existing volume.
             Self::CreateVolume => json!({"readOnlyHint": false, "destructiveHint": true,
                 "idempotentHint": true, "openWorldHint": false}),
-            // The second call forgets what the first one kept.
+            // A second call deletes the result that the first one kept.
             Self::CancelRun => json!({"readOnlyHint": false, "destructiveHint": true,
                 "idempotentHint": false, "openWorldHint": false}),
             Self::RunStatus
@@ -183,11 +157,11 @@ impl Tool {
 /// Which tools are served.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Toolset {
-    /// Ours.
+    /// The tools of this service.
     #[default]
     Own,
-    /// Ours, and after them the conformance suite's.
-    WithTrials,
+    /// The same, followed by the tools of the conformance suite.
+    WithConformance,
 }
 
 /// The `tools` of `tools/list`.
@@ -195,12 +169,12 @@ pub(crate) fn definitions(toolset: Toolset) -> Vec<Value> {
     let own = Tool::ALL.into_iter().map(Tool::definition);
     match toolset {
         Toolset::Own => own.collect(),
-        Toolset::WithTrials => own.chain(trial::definitions()).collect(),
+        Toolset::WithConformance => own.chain(conformance::definitions()).collect(),
     }
 }
 
-/// Says what is required, and does not forbid more at the top: clients that add members of their own to the arguments
-/// (n8n does) check them against this schema. What we do not know is refused by us, with a clear message.
+/// Adds the required members, and allows unknown members at the top level: some clients (n8n) add members to the
+/// arguments and validate them against this schema. The server itself refuses unknown members with a clear message.
 fn open(mut schema: Value, required: &[&str]) -> Value {
     if let Some(schema) = schema.as_object_mut() {
         schema.remove("additionalProperties");
@@ -234,7 +208,7 @@ fn run_output() -> Value {
     schema
 }
 
-/// A run's result, or with `detach` what there is of it when it is accepted.
+/// The schema of a run's result, or with `detach` of the accepted run.
 fn run_or_accepted() -> Value {
     let mut schema = run_output();
     schema["properties"]["state"] = json!({"type": "string", "enum": ["queued", "pulling", "running", "finished"],
@@ -245,7 +219,8 @@ fn run_or_accepted() -> Value {
     schema
 }
 
-fn standing() -> Value {
+/// The schema of a detached run's state.
+fn run_state() -> Value {
     let text = |description: &str| json!({"type": ["string", "null"], "description": description});
     let mut result = run_output();
     result["type"] = json!(["object", "null"]);
@@ -339,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_tool_is_found_by_its_name_and_says_all_a_model_needs() {
+    fn every_tool_is_found_by_its_name_and_has_a_complete_definition() {
         for (tool, definition) in Tool::ALL.into_iter().zip(definitions(Toolset::Own)) {
             assert_eq!(Tool::from_name(tool.name()), Some(tool));
             assert_eq!(definition["name"], tool.name());

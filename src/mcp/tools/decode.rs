@@ -1,5 +1,5 @@
-//! What a run left, as text where it is text: models read UTF-8, not base64 of tar.gz. Reads only what the runner
-//! packed, in memory and bounded.
+//! Decodes collected volumes: a model reads UTF-8 text, not base64 of a tar.gz. Reads only archives that the runner
+//! packed, in memory and with a size limit.
 
 use crate::runner::CollectedVolume;
 use base64::Engine;
@@ -10,9 +10,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Read;
 
-/// How much of an archive is looked at, unpacked.
+/// How much of an unpacked archive is read.
 const LOOKED_AT_BYTES: u64 = 64 << 20;
-/// How many entries that are no text are named.
+/// How many of the entries that are not text are listed by name.
 const NAMED_ENTRIES: usize = 200;
 
 /// A volume's content for a model.
@@ -38,7 +38,7 @@ pub(super) struct DecodedVolume {
     pub(super) detail: Option<String>,
 }
 
-/// Shows a volume in about `budget` bytes.
+/// Decodes a volume into about `budget` bytes.
 pub(super) fn volume(collected: &CollectedVolume, budget: usize) -> DecodedVolume {
     let Some(content) = &collected.content else {
         return DecodedVolume {
@@ -70,7 +70,7 @@ fn file(content: &str, budget: usize) -> DecodedVolume {
     shown
 }
 
-/// Shows a directory in about `budget` bytes, from base64 of a tar.gz.
+/// Decodes a directory (base64 of a tar.gz) into about `budget` bytes. Never fails: `detail` says what is missing.
 pub(super) fn directory(content: &str, budget: usize) -> DecodedVolume {
     let mut shown = DecodedVolume {
         kind: "directory",
@@ -98,7 +98,7 @@ pub(super) fn directory(content: &str, budget: usize) -> DecodedVolume {
     shown
 }
 
-/// Sorts the archive's entries into text files and others. Gives whether the text files are all there is.
+/// Sorts the archive's entries into text files and others. Returns whether there are only text files.
 fn entries(content: &str, budget: usize, shown: &mut DecodedVolume) -> std::io::Result<bool> {
     let packed = STANDARD
         .decode(content)
@@ -139,7 +139,7 @@ fn entries(content: &str, budget: usize, shown: &mut DecodedVolume) -> std::io::
     Ok(others == 0)
 }
 
-/// An entry that is not shown as text.
+/// Describes an entry that is not shown as text.
 fn in_words(entry: &tar::Entry<'_, impl Read>, path: &str) -> std::io::Result<String> {
     let size = entry.size();
     let target = entry.link_name()?;
@@ -150,6 +150,7 @@ fn in_words(entry: &tar::Entry<'_, impl Read>, path: &str) -> std::io::Result<St
     })
 }
 
+/// The entry's content; `None` if it is not UTF-8.
 fn read_text(entry: &mut impl Read) -> std::io::Result<Option<String>> {
     let mut bytes = Vec::new();
     entry.read_to_end(&mut bytes)?;
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_file_is_text_and_a_binary_one_base64() {
+    fn a_text_file_is_text_and_a_binary_file_is_base64() {
         let text = volume(&collected("file", "grüße\n".as_bytes()), 100);
         assert_eq!(text.text.as_deref(), Some("grüße\n"));
         let binary = volume(&collected("file", &[0xff, 0]), 100);
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_text_is_a_map_and_anything_else_adds_the_archive() {
+    fn a_directory_of_text_files_is_a_map_and_other_content_adds_the_archive() {
         let plain = volume(
             &collected("directory", &targz(&[("./a/b.txt", b"x"), ("c", b"")])),
             1000,
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_said() {
+    fn a_volume_that_does_not_fit_says_what_is_missing() {
         let noise: Vec<u8> = (0..5000_u32)
             .flat_map(|n| n.wrapping_mul(n).wrapping_mul(7919).to_le_bytes())
             .collect();
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_collected_keeps_its_reason() {
+    fn a_volume_that_was_not_collected_keeps_its_reason() {
         let none = CollectedVolume {
             kind: "file",
             content: None,

@@ -1,11 +1,11 @@
-//! JSON schemas of tools, made from the Rust types and trimmed to what every client understands: no `$ref`, no
-//! `format` words of Rust, plain `enum`s, and no null where a member can simply be left out.
+//! JSON schemas of the tools, generated from the Rust types and reduced to what every client understands: no `$ref`, no
+//! Rust-specific `format`, plain `enum`s, and no null for a member that can be left out.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// The schema of what a tool takes.
+/// The input schema for arguments of type `T`.
 pub(super) fn input<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
@@ -17,7 +17,7 @@ pub(super) fn input<T: JsonSchema>() -> Value {
     schema
 }
 
-/// The schema of what a tool gives.
+/// The output schema for structured content of type `T`.
 pub(super) fn output<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize().with(|s| {
         s.inline_subschemas = true;
@@ -28,7 +28,7 @@ pub(super) fn output<T: JsonSchema>() -> Value {
     schema
 }
 
-/// A tool without arguments.
+/// The input schema of a tool without arguments.
 pub(super) fn nothing() -> Value {
     json!({"type": "object", "properties": {}})
 }
@@ -42,6 +42,7 @@ fn generate<T: JsonSchema>(generator: SchemaGenerator) -> Value {
     schema
 }
 
+/// Removes `format`, and turns a `oneOf` of constants into an `enum`, at any depth.
 fn trim(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
@@ -62,13 +63,13 @@ fn trim(schema: &mut Value) {
     }
 }
 
-/// `oneOf` of constants, as an `enum`.
+/// The values of a `oneOf` that consists of constants, to be an `enum`; `None` for any other `oneOf`.
 fn all_words(variants: &[Value]) -> Option<Value> {
     let words: Option<Vec<Value>> = variants.iter().map(|v| v.get("const").cloned()).collect();
     words.map(Value::Array)
 }
 
-/// An optional member is left out, so no schema says that it may be null.
+/// Removes null from the type of every member: a client leaves an optional member out.
 fn members_are_optional(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
@@ -106,7 +107,7 @@ fn forbid_null(member: &mut Value) {
     }
 }
 
-/// Adds what the member does not say itself: its own description wins over its type's.
+/// Adds the members of `from` that `member` lacks: its own description takes precedence over its type's.
 fn merge(member: &mut Map<String, Value>, from: Map<String, Value>) {
     for (key, value) in from {
         member.entry(key).or_insert(value);

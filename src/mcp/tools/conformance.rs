@@ -1,9 +1,9 @@
-//! Tools of the conformance suite, served only with the hidden switch: each emits one kind of content or message
-//! that our own tools do not. Names and texts are the suite's.
+//! The tools that the MCP conformance suite calls, served only with a hidden switch. Each returns a kind of content or
+//! sends a kind of message that the other tools do not. Names and texts are prescribed by the suite.
 //! <https://github.com/modelcontextprotocol/conformance>
 
-use super::Scene;
-use crate::mcp::protocol::Level;
+use crate::mcp::context::CallContext;
+use crate::mcp::logging::LoggingLevel;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ const NAMES: [(&str, &str); 12] = [
     ("test_wait", "Waits until it is cancelled, or for a minute"),
 ];
 
-/// The definitions, in a fixed order.
+/// The definitions for `tools/list`, in a fixed order.
 pub(crate) fn definitions() -> Vec<Value> {
     let plain = NAMES.iter().map(|(name, description)| {
         json!({"name": name, "description": description,
@@ -39,7 +39,7 @@ pub(crate) fn definitions() -> Vec<Value> {
     plain.chain([dialect()]).collect()
 }
 
-/// The tool whose schema uses what 2020-12 added.
+/// A tool whose schema uses features of JSON Schema 2020-12.
 fn dialect() -> Value {
     json!({
         "name": "json_schema_2020_12_tool",
@@ -64,13 +64,13 @@ fn dialect() -> Value {
     })
 }
 
-/// Whether a call of this tool needs the client to have declared sampling.
+/// Whether the client must have declared the sampling capability to call this tool.
 pub(crate) fn needs_sampling(name: &str) -> bool {
     name == "test_missing_capability"
 }
 
-/// Calls one; `None`: there is no such tool.
-pub(crate) fn call(name: &str, scene: &Scene<'_>) -> Option<Value> {
+/// Calls a tool; `None` if there is none with this name.
+pub(crate) fn call(name: &str, context: &CallContext) -> Option<Value> {
     let content = match name {
         "test_simple_text" => json!([text("This is a simple text response for testing.")]),
         "test_image_content" => json!([image()]),
@@ -89,16 +89,16 @@ pub(crate) fn call(name: &str, scene: &Scene<'_>) -> Option<Value> {
                 r#"{"test":"data","value":123}"#
             )
         ]),
-        "test_tool_with_logging" | "test_logging_tool" => logs(scene),
-        "test_tool_with_progress" | "test_streaming_elicitation" => progresses(scene),
+        "test_tool_with_logging" | "test_logging_tool" => logs(context),
+        "test_tool_with_progress" | "test_streaming_elicitation" => progresses(context),
         "test_missing_capability" | "json_schema_2020_12_tool" => json!([text("done")]),
         "test_wait" => {
-            pause(scene, Duration::from_secs(60));
+            pause(context, Duration::from_secs(60));
             json!([text("waited")])
         }
         "test_error_handling" => {
-            let told = text("This tool intentionally returns an error for testing");
-            return Some(json!({"content": [told], "isError": true}));
+            let content = text("This tool intentionally returns an error for testing");
+            return Some(json!({"content": [content], "isError": true}));
         }
         _ => return None,
     };
@@ -117,29 +117,29 @@ fn resource(uri: &str, mime: &str, text: &str) -> Value {
     json!({"type": "resource", "resource": {"uri": uri, "mimeType": mime, "text": text}})
 }
 
-fn logs(scene: &Scene<'_>) -> Value {
+fn logs(context: &CallContext) -> Value {
     for line in [
         "Tool execution started",
         "Tool processing data",
         "Tool execution completed",
     ] {
-        scene.journal.tell(Level::Info, line);
-        pause(scene, Duration::from_millis(50));
+        context.log.send(LoggingLevel::Info, line);
+        pause(context, Duration::from_millis(50));
     }
     json!([text("logged")])
 }
 
-fn progresses(scene: &Scene<'_>) -> Value {
+fn progresses(context: &CallContext) -> Value {
     for step in [0, 50, 100] {
-        if let Some(progress) = &scene.progress {
-            progress.measure(step, 100);
+        if let Some(progress) = &context.progress {
+            progress.report_step(step, 100);
         }
-        pause(scene, Duration::from_millis(50));
+        pause(context, Duration::from_millis(50));
     }
     json!([text("progressed")])
 }
 
-fn pause(scene: &Scene<'_>, time: Duration) {
-    // Disconnected means cancelled, a time-out that the pause is over.
-    let _ = scene.cancel.done().recv_timeout(time);
+/// Waits, unless the call is cancelled.
+fn pause(context: &CallContext, time: Duration) {
+    context.cancel.wait(time);
 }

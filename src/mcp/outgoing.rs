@@ -1,0 +1,59 @@
+//! Messages to the client. Each transport implements [`MessageSender`]; calls do not know which transport they have.
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use serde_json::Value;
+
+/// Sends messages to one client.
+pub(super) trait MessageSender: Send + Sync {
+    /// Sends a notification. Never blocks; may drop it when the client reads too slowly.
+    fn notify(&self, notification: Value);
+    /// Sends the response to a request. May block until the client has read earlier messages.
+    fn respond(&self, response: Value);
+}
+
+/// A message on its way to the client.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// A notification.
+    Notification(Value),
+    /// A response.
+    Response(Value),
+}
+
+impl Outgoing {
+    /// The message itself.
+    pub(super) fn into_value(self) -> Value {
+        match self {
+            Self::Notification(value) | Self::Response(value) => value,
+        }
+    }
+}
+
+/// A sender into a bounded channel. While the channel is full, notifications are dropped and responses wait. Both are
+/// discarded once the receiver is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct ChannelSender {
+    channel: Sender<Outgoing>,
+}
+
+impl ChannelSender {
+    /// A sender and its receiver. The receiver disconnects when the last clone of the sender is dropped.
+    pub(super) fn new(capacity: usize) -> (Self, Receiver<Outgoing>) {
+        let (channel, receiver) = bounded(capacity);
+        (Self { channel }, receiver)
+    }
+}
+
+impl MessageSender for ChannelSender {
+    fn notify(&self, notification: Value) {
+        let message = Outgoing::Notification(notification);
+        if let Err(TrySendError::Full(_)) = self.channel.try_send(message) {
+            log::debug!("a notification was dropped: the client does not keep up");
+        }
+    }
+
+    fn respond(&self, response: Value) {
+        // Fails when the receiver is dropped; then the client has left.
+        let _ = self.channel.send(Outgoing::Response(response));
+    }
+}

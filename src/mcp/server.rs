@@ -1,0 +1,211 @@
+//! The MCP server: what the transports share. It starts tool calls on threads of their own and answers every other
+//! request at once.
+
+use super::calls::{Call, CallLimit, RunningCalls};
+use super::client::ClientState;
+use super::context::CallContext;
+use super::dispatch::{self, Dispatcher};
+use super::jsonrpc::{self, Error, Message, Payload, Rejection, Request};
+use super::progress::ProgressTicker;
+use super::protocol::Era;
+use super::session::{Registry, Session};
+use super::sse_session::SseSession;
+use super::tools::{Backend, Toolset};
+use crate::runner::Runner;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long [`Mcp::close`] waits for cancelled calls to end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Limits and intervals of the MCP server.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether a client may choose its session id with `GET /sse?sessionId=…`.
+    pub client_session_ids: bool,
+    /// Which tools are served.
+    pub toolset: Toolset,
+    /// Longest time without a byte on an event stream.
+    pub keep_alive: Duration,
+    /// Longest time between two progress notifications of a call.
+    pub progress_interval: Duration,
+    /// How long a POST to `/mcp` waits for its response before the reply becomes an event stream.
+    pub stream_after: Duration,
+    /// Maximum number of running tool calls.
+    pub max_calls: usize,
+    /// Maximum number of running tool calls of one client.
+    pub max_calls_per_session: usize,
+    /// Maximum number of sessions of each HTTP transport.
+    pub max_sessions: usize,
+    /// Maximum number of messages queued for a slow HTTP+SSE client; one more ends its session.
+    pub queue_messages: usize,
+    /// Maximum size of the messages queued for a slow HTTP+SSE client; one byte more ends its session.
+    pub queue_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            client_session_ids: true,
+            toolset: Toolset::Own,
+            keep_alive: Duration::from_secs(15),
+            progress_interval: Duration::from_secs(5),
+            stream_after: Duration::from_secs(2),
+            max_calls: 512,
+            max_calls_per_session: 32,
+            max_sessions: 4096,
+            queue_messages: 256,
+            queue_bytes: 8 << 20,
+        }
+    }
+}
+
+/// The MCP server. Clones share everything.
+#[derive(Clone)]
+pub struct Mcp {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dispatcher: Dispatcher,
+    settings: Settings,
+    call_limit: Arc<CallLimit>,
+    sse_sessions: Arc<Registry<SseSession>>,
+    http_sessions: Registry<Session>,
+}
+
+/// What is open and running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions of the HTTP+SSE transport.
+    pub sse_sessions: usize,
+    /// Sessions of the Streamable HTTP transport.
+    pub http_sessions: usize,
+    /// Tool calls.
+    pub calls: usize,
+}
+
+impl Mcp {
+    /// A server whose tools use this runner. Errors: the progress thread cannot be spawned.
+    pub fn new(runner: Runner, settings: Settings) -> io::Result<Self> {
+        Self::with_backend(Arc::new(runner), settings)
+    }
+
+    /// A server whose tools use this backend.
+    pub(super) fn with_backend(backend: Arc<dyn Backend>, settings: Settings) -> io::Result<Self> {
+        let ticker = ProgressTicker::start(settings.progress_interval)?;
+        let shared = Shared {
+            dispatcher: Dispatcher::new(backend, settings.toolset, ticker),
+            call_limit: Arc::new(CallLimit::new(settings.max_calls)),
+            sse_sessions: Arc::new(Registry::new(settings.max_sessions)),
+            http_sessions: Registry::new(settings.max_sessions),
+            settings,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// The number of open sessions and running calls.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            sse_sessions: self.shared.sse_sessions.len(),
+            http_sessions: self.shared.http_sessions.len(),
+            calls: self.shared.call_limit.len(),
+        }
+    }
+
+    /// Ends every session, cancels every call and waits for the calls to end, at most 15 s.
+    pub fn close(&self) {
+        for session in self.shared.sse_sessions.end_all() {
+            session.end();
+        }
+        self.shared.http_sessions.end_all();
+        self.shared.call_limit.close(CLOSE_TIMEOUT);
+        self.shared.dispatcher.close();
+    }
+
+    /// The settings that the server was made with.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// The open sessions of the HTTP+SSE transport.
+    pub(super) fn sse_sessions(&self) -> &Arc<Registry<SseSession>> {
+        &self.shared.sse_sessions
+    }
+
+    /// The open sessions of the Streamable HTTP transport.
+    pub(super) fn http_sessions(&self) -> &Registry<Session> {
+        &self.shared.http_sessions
+    }
+
+    /// The state of a new client.
+    pub(super) fn new_client(&self) -> Arc<ClientState> {
+        let limit = self.settings().max_calls_per_session;
+        let calls = RunningCalls::new(Arc::clone(&self.shared.call_limit), limit);
+        Arc::new(ClientState::new(calls))
+    }
+
+    /// Handles the messages of one line or of one HTTP+SSE body: serves requests, cancels what notifications cancel,
+    /// ignores everything else. Errors, to be answered by the transport: a single invalid message, or a batch that the
+    /// negotiated revision does not allow. Invalid messages within a batch are answered through the context's sender.
+    pub(super) fn receive(&self, payload: Payload, context: &CallContext) -> Result<(), Rejection> {
+        match payload {
+            Payload::One(message) => self.handle(message?, context),
+            Payload::Batch(messages) => {
+                context.client.check_batch()?;
+                for message in messages {
+                    match message {
+                        Ok(message) => self.handle(message, context),
+                        Err(rejected) => context.sender.respond(jsonrpc::rejection(&rejected)),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn handle(&self, message: Message, context: &CallContext) {
+        match message {
+            Message::Request(request) => {
+                let era = Era::of(&request, None);
+                self.serve(request, era, context);
+            }
+            Message::Notification(notification) => {
+                if let Some(id) = notification.cancelled_request() {
+                    context.client.calls.cancel(&id);
+                }
+            }
+            Message::Response => {}
+        }
+    }
+
+    /// Answers a request through the context's sender: a tool call later, from a thread of its own; any other request,
+    /// and one whose `era` is an error, before this returns.
+    pub(super) fn serve(&self, request: Request, era: Result<Era, Error>, context: &CallContext) {
+        let context = match era {
+            Ok(era) => context.for_request(era),
+            Err(error) => {
+                let response = jsonrpc::response(&request.id, Err(error));
+                return context.sender.respond(response);
+            }
+        };
+        let sender = Arc::clone(&context.sender);
+        if !dispatch::is_long(&request) {
+            let id = request.id.clone();
+            let result = self.shared.dispatcher.answer(&request, context);
+            return sender.respond(jsonrpc::response(&id, result));
+        }
+        let calls = Arc::clone(&context.client.calls);
+        let (id, cancel) = (request.id.clone(), context.cancel.clone());
+        let shared = Arc::clone(&self.shared);
+        calls.start(Call {
+            id,
+            cancel,
+            sender,
+            work: Box::new(move || shared.dispatcher.answer(&request, context)),
+        });
+    }
+}
