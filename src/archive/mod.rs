@@ -1,19 +1,19 @@
 //! What travels: base64 tar.gz outside, plain tar to and from the engine. Bytes only: it opens no file and no
 //! socket, and never unpacks to a disk.
 //!
-//! In: `base64` → `gunzip` → `reader` → `pack` (judges each entry with `name`, `ledger` and `tally`) → `writer`.
+//! In: `base64` → `gunzip` → `reader` → `pack` (judges each entry with `name`, `seen_names` and `limit_counter`) → `writer`.
 //! Out: `reader` → `collect` → `writer`. No archive is ever held decoded.
 
 mod base64;
 mod collect;
 mod error;
 mod gunzip;
-mod ledger;
+mod limit_counter;
 mod name;
 mod pack;
 mod pax;
 mod reader;
-mod tally;
+mod seen_names;
 mod writer;
 
 pub use base64::{decode_base64, encode_base64};

@@ -5,9 +5,9 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::gunzip::Gunzip;
-use super::ledger::{Ledger, Node};
+use super::limit_counter::LimitCounter;
 use super::reader::{BUFFER, Entry, Kind, TarReader};
-use super::tally::Tally;
+use super::seen_names::{Node, SeenNames};
 use super::writer::{Head, TarWriter};
 use super::{Error, Limits, Summary, UidGid, name};
 
@@ -45,7 +45,7 @@ pub fn check_targz_stripped(
 pub struct Packer<W: Write> {
     tar: TarWriter<BufWriter<W>>,
     owner: UidGid,
-    ledger: Ledger,
+    seen: SeenNames,
     /// The time given to what has none of its own.
     now: u64,
 }
@@ -78,7 +78,7 @@ impl<W: Write> Packer<W> {
         Self {
             tar: TarWriter::new(BufWriter::with_capacity(BUFFER, writer)),
             owner,
-            ledger: Ledger::new(),
+            seen: SeenNames::new(),
             now: now.map_or(0, |time| time.as_secs()),
         }
     }
@@ -142,21 +142,21 @@ impl<W: Write> Packer<W> {
         let stream = BufReader::with_capacity(BUFFER, Gunzip::open(base64)?);
         let mut source = TarReader::new(stream, limits.unpacked_bytes);
         self.enter(&place.below, Node::Directory, &place.below)?;
-        let names_before = self.ledger.len();
-        let mut tally = Tally::new(limits);
+        let names_before = self.seen.len();
+        let mut counter = LimitCounter::new(limits);
         while let Some(entry) = source.next_entry()? {
             let spelled =
                 name::normalise(&entry.name).map_err(|rule| Error::entry(&entry.name, rule))?;
-            tally.count(&entry, &spelled)?;
+            counter.count(&entry, &spelled)?;
             let node = node(&entry)?;
             if let Some(name) = place.name_of(&spelled) {
                 let target = self.target(&entry, place)?;
                 self.enter(&name, node, &entry.name)?;
-                tally.bound_names(self.ledger.len() - names_before)?;
+                counter.bound_names(self.seen.len() - names_before)?;
                 self.copy_entry(&mut source, &entry, (&name, &target))?;
             }
         }
-        Ok(tally.summary())
+        Ok(counter.summary())
     }
 
     fn copy_entry(
@@ -190,7 +190,7 @@ impl<W: Write> Packer<W> {
             |rule: &str| Error::entry(&entry.name, format!("is a hard link whose target {rule}"));
         let spelled = name::normalise(&entry.target).map_err(refuse)?;
         let target = place.name_of(&spelled).unwrap_or_default();
-        match self.ledger.get(&target) {
+        match self.seen.get(&target) {
             Some(Node::File) => Ok(target),
             Some(Node::Symlink) => Err(refuse("is a symbolic link")),
             Some(Node::Directory | Node::Implied) => Err(refuse("is a directory")),
@@ -201,7 +201,7 @@ impl<W: Write> Packer<W> {
     /// Enters a name, known to the sender as `known_as`, and writes the directories that it implies.
     fn enter(&mut self, name: &[u8], node: Node, known_as: &[u8]) -> Result<(), Error> {
         let implied = self
-            .ledger
+            .seen
             .enter(name, node)
             .map_err(|rule| Error::entry(known_as, rule))?;
         implied

@@ -1,7 +1,7 @@
 //! One call of the engine before it is made: method, path, body, and how long it may take. No I/O.
 use super::Error;
+use super::client::CALL_TIMEOUT;
 use super::error::printable;
-use super::request::CALL_TIMEOUT;
 use serde::Serialize;
 use std::io::{self, Read};
 use std::time::Duration;
@@ -13,12 +13,12 @@ pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a call may take.
 #[derive(Clone, Copy)]
-pub(super) enum Limits {
+pub(super) enum Timeouts {
     /// From connecting to the last byte of the answer.
     Total(Duration),
     /// Each step to the head of the answer gets [`CALL_TIMEOUT`]; the body may take for ever.
     Head,
-    /// As [`Limits::Head`], and no single read may take longer than this.
+    /// As [`Timeouts::Head`], and no single read may take longer than this.
     Paced(Duration),
     /// Only connecting and sending are bounded.
     Patient,
@@ -26,7 +26,7 @@ pub(super) enum Limits {
     Stall,
 }
 
-impl Limits {
+impl Timeouts {
     pub(super) fn timeout(self) -> Duration {
         match self {
             Self::Total(timeout) => timeout,
@@ -111,7 +111,7 @@ pub(super) struct Call<'a> {
     pub(super) query: String,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) payload: Payload<'a>,
-    pub(super) limits: Limits,
+    pub(super) timeouts: Timeouts,
     pub(super) connection: Connection,
     pub(super) versioned: bool,
 }
@@ -126,7 +126,7 @@ impl<'a> Call<'a> {
             query: String::new(),
             headers: Vec::new(),
             payload: Payload::None,
-            limits: Limits::Total(CALL_TIMEOUT),
+            timeouts: Timeouts::Total(CALL_TIMEOUT),
             connection: Connection::Pooled,
             versioned: true,
         }
@@ -164,8 +164,8 @@ impl<'a> Call<'a> {
         self.once()
     }
 
-    pub(super) fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+    pub(super) fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
         self
     }
 

@@ -1,9 +1,10 @@
 //! `/containers` endpoints.
-use super::answer::{Answer, EngineStream, unless_missing};
-use super::call::{Call, Limits, label_filter, path};
+use super::call::{Call, Timeouts, label_filter, path};
+use super::response::{EngineStream, Response, ignore_not_found};
 pub use super::stdin::{Stdin, StdinInterrupt};
 use super::{
-    Client, ContainerCreate, ContainerCreated, ContainerInspect, ContainerSummary, Error, WaitExit,
+    Client, ContainerCreate, ContainerCreateResponse, ContainerInspect, ContainerSummary,
+    ContainerWaitResponse, Error,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -19,11 +20,11 @@ pub struct Attached {
 }
 
 /// A `wait` whose headers have arrived, so that the engine is watching; [`PendingWait::finish`] blocks for the exit.
-pub struct PendingWait(Answer);
+pub struct PendingWait(Response);
 
 impl PendingWait {
     /// Blocks until the container exits, without a deadline (something else kills it).
-    pub fn finish(self) -> Result<WaitExit, Error> {
+    pub fn finish(self) -> Result<ContainerWaitResponse, Error> {
         self.0.json()
     }
 }
@@ -51,7 +52,7 @@ impl Client {
         name: Option<&str>,
         platform: Option<&str>,
         config: &ContainerCreate,
-    ) -> Result<ContainerCreated, Error> {
+    ) -> Result<ContainerCreateResponse, Error> {
         let mut call = Call::new(
             "container_create",
             Method::POST,
@@ -80,7 +81,7 @@ impl Client {
             .query("stdout", "1")
             .query("stderr", "1");
         Ok(Attached::from(
-            self.send(call.limits(Limits::Head))?.stream(),
+            self.send(call.timeouts(Timeouts::Head))?.stream(),
         ))
     }
 
@@ -103,7 +104,7 @@ impl Client {
             .query("stderr", "1")
             .query("follow", if follow { "1" } else { "0" });
         Ok(Attached::from(
-            self.send(call.limits(Limits::Head))?.stream(),
+            self.send(call.timeouts(Timeouts::Head))?.stream(),
         ))
     }
 
@@ -112,11 +113,11 @@ impl Client {
     pub fn container_wait_next_exit(&self, id: &str) -> Result<PendingWait, Error> {
         let call = container("container_wait_next_exit", Method::POST, id, "/wait")?
             .query("condition", "next-exit");
-        self.send(call.limits(Limits::Head)).map(PendingWait)
+        self.send(call.timeouts(Timeouts::Head)).map(PendingWait)
     }
 
     /// `GET /containers/{id}/logs?follow=1&timestamps=1`: one frame per log message, from the first one the engine kept.
-    /// Read it with [`super::stdcopy::messages`].
+    /// Read it with [`super::stdcopy::demultiplex_frames`].
     pub fn container_log_messages(&self, id: &str) -> Result<Attached, Error> {
         let call = container("container_log_messages", Method::GET, id, "/logs")?
             .query("stdout", "1")
@@ -124,7 +125,7 @@ impl Client {
             .query("timestamps", "1")
             .query("follow", "1");
         Ok(Attached::from(
-            self.send(call.limits(Limits::Head))?.stream(),
+            self.send(call.timeouts(Timeouts::Head))?.stream(),
         ))
     }
 
@@ -132,7 +133,7 @@ impl Client {
     pub fn container_wait_stopped(&self, id: &str) -> Result<PendingWait, Error> {
         let call = container("container_wait_stopped", Method::POST, id, "/wait")?
             .query("condition", "not-running");
-        self.send(call.limits(Limits::Patient)).map(PendingWait)
+        self.send(call.timeouts(Timeouts::Patient)).map(PendingWait)
     }
 
     /// `POST /containers/{id}/rename?name=`
@@ -156,7 +157,7 @@ impl Client {
     /// `DELETE /containers/{id}?force=1&v=1`; not found is Ok, a removal in progress is a 409.
     pub fn container_remove(&self, id: &str) -> Result<(), Error> {
         let call = container("container_remove", Method::DELETE, id, "")?;
-        unless_missing(self.send(call.query("force", "1").query("v", "1")))
+        ignore_not_found(self.send(call.query("force", "1").query("v", "1")))
     }
 
     /// `GET /containers/json?all=1&filters={"label":[…]}`; a container must carry all of `labels` (`key` or `key=value`).
@@ -175,13 +176,15 @@ impl Client {
         tar: &mut (dyn Read + Send),
     ) -> Result<(), Error> {
         let call = container("archive_put", Method::PUT, id, "/archive")?.query("path", path);
-        self.send(call.tar(tar).limits(Limits::Stall))?.done()
+        self.send(call.tar(tar).timeouts(Timeouts::Stall))?.done()
     }
 
     /// `GET /containers/{id}/archive?path=`: an uncompressed tar whose entries start with the path's base name.
     pub fn archive_get(&self, id: &str, path: &str) -> Result<Box<dyn Read + Send>, Error> {
         let call = container("archive_get", Method::GET, id, "/archive")?.query("path", path);
-        Ok(Box::new(self.send(call.limits(Limits::Stall))?.stream()))
+        Ok(Box::new(
+            self.send(call.timeouts(Timeouts::Stall))?.stream(),
+        ))
     }
 
     /// `HEAD /containers/{id}/archive?path=`; None where the path does not exist.

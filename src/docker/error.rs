@@ -136,7 +136,7 @@ impl Context<'_> {
     /// A call that got no answer.
     pub(super) fn failed(self, error: ureq::Error) -> Error {
         if let Some(error) = transport::dial_error(&error) {
-            return self.undialled(error);
+            return self.dial_failed(error);
         }
         match error {
             ureq::Error::Timeout(_) => self.timed_out(),
@@ -159,7 +159,7 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn undialled(self, error: &DialError) -> Error {
+    pub(super) fn dial_failed(self, error: &DialError) -> Error {
         let host = self.host;
         self.unreachable(match error {
             DialError::Resolve(error) => {
@@ -332,7 +332,7 @@ mod tests {
                 timeout: Duration::from_millis(1500),
             };
             let text = context
-                .undialled(&DialError::Connect(kind.into()))
+                .dial_failed(&DialError::Connect(kind.into()))
                 .to_string();
             assert!(
                 text.starts_with("version: ") && text.contains(words),

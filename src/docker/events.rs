@@ -1,7 +1,7 @@
 //! How one container ends: told by `GET /events`, and by `wait` where events do not come.
-use super::answer::EngineStream;
-use super::call::{Call, Limits};
+use super::call::{Call, Timeouts};
 use super::container::PendingWait;
+use super::response::EngineStream;
 use super::{Client, Error};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -21,15 +21,15 @@ const ENOUGH_MISSED: u32 = 2;
 
 /// How a container ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct ContainerExit {
     /// The exit code; 128 + signal where a signal ended it.
     pub exit_code: i64,
     /// Whether the engine told, before the end, that a process was killed for want of memory. It may still come to know.
     pub oom_killed: bool,
 }
 
-/// A container's end, watched since before its start; [`PendingEnd::finish`] blocks for it.
-pub struct PendingEnd {
+/// A container's end, watched since before its start; [`PendingExit::finish`] blocks for it.
+pub struct PendingExit {
     client: Client,
     container: String,
     source: Source,
@@ -58,8 +58,8 @@ struct Actor {
 impl Client {
     /// `GET /events?filters={"container":[id],"event":["die","oom"]}`, to be issued before start. The event comes before
     /// the engine takes the container's network down, which `wait` waits for: 50 to 100 ms sooner on a bridge.
-    pub fn container_end(&self, id: &str) -> Result<PendingEnd, Error> {
-        let pending = |source| PendingEnd {
+    pub fn container_end(&self, id: &str) -> Result<PendingExit, Error> {
+        let pending = |source| PendingExit {
             client: self.clone(),
             container: id.to_owned(),
             source,
@@ -72,7 +72,7 @@ impl Client {
             // Whatever the clocks say: nothing is lost between the head of the answer and the subscription.
             .query("since", "1")
             .query("filters", &filters.to_string());
-        let source = match self.send(call.limits(Limits::Paced(PATIENCE))) {
+        let source = match self.send(call.timeouts(Timeouts::Paced(PATIENCE))) {
             Ok(answer) => Source::Events(BufReader::new(answer.stream())),
             Err(error) => {
                 log::debug!("no events, so wait has to tell: {error}");
@@ -83,8 +83,8 @@ impl Client {
     }
 
     /// The end of a container that has been started, as `wait` tells it: at once if it has ended.
-    pub fn container_ended(&self, id: &str) -> Result<End, Error> {
-        Ok(End {
+    pub fn container_ended(&self, id: &str) -> Result<ContainerExit, Error> {
+        Ok(ContainerExit {
             exit_code: self.container_wait_stopped(id)?.finish()?.status_code,
             oom_killed: self.container_oom_killed(id)?,
         })
@@ -100,7 +100,7 @@ impl Client {
         }
     }
 
-    fn end_without_event(&self, id: &str, missed: &Missed) -> Result<End, Error> {
+    fn end_without_event(&self, id: &str, missed: &Missed) -> Result<ContainerExit, Error> {
         log::debug!("no event of the end of {id}: {}", missed.reason);
         let inspected = self.container_inspect(id);
         if missed.is_untold && inspected.is_ok_and(|found| !found.state.running) {
@@ -112,14 +112,14 @@ impl Client {
     }
 }
 
-impl PendingEnd {
+impl PendingExit {
     /// Blocks until the container has ended, without a deadline (something else kills it). To be called when its output
     /// has ended, soon after which the event is due.
-    pub fn finish(self) -> Result<End, Error> {
+    pub fn finish(self) -> Result<ContainerExit, Error> {
         let events = match self.source {
             Source::Events(events) => events,
             Source::Wait(wait) => {
-                return Ok(End {
+                return Ok(ContainerExit {
                     exit_code: wait.finish()?.status_code,
                     oom_killed: self.client.container_oom_killed(&self.container)?,
                 });
@@ -144,7 +144,7 @@ struct Missed {
     is_untold: bool,
 }
 
-fn end(source: impl Read) -> Result<End, Missed> {
+fn end(source: impl Read) -> Result<ContainerExit, Missed> {
     let mut oom_killed = false;
     for event in serde_json::Deserializer::from_reader(source).into_iter::<Event>() {
         let missed = |reason: String, is_untold| Missed {
@@ -162,7 +162,7 @@ fn end(source: impl Read) -> Result<End, Missed> {
                 let code = event.actor.attributes.get("exitCode");
                 let exit_code = code.and_then(|code| code.parse().ok());
                 let exit_code = exit_code.ok_or_else(|| missed("no exit code".into(), true))?;
-                return Ok(End {
+                return Ok(ContainerExit {
                     exit_code,
                     oom_killed,
                 });
@@ -186,7 +186,7 @@ mod tests {
         let oom = r#"{"status":"oom","id":"x","Type":"container","Action":"oom","Actor":{"ID":"x","Attributes":{}}}"#;
         let die = r#"{"Type":"container","Action":"die","Actor":{"ID":"x","Attributes":{"exitCode":"137","image":"i"}},"time":1}"#;
         let told = |exit_code, oom_killed| {
-            Ok(End {
+            Ok(ContainerExit {
                 exit_code,
                 oom_killed,
             })

@@ -1,7 +1,7 @@
 //! `/images` endpoints.
-use super::answer::unless_missing;
-use super::call::{Call, Limits, path};
+use super::call::{Call, Timeouts, path};
 use super::messages::Messages;
+use super::response::ignore_not_found;
 use super::{AuthConfig, Client, Error, ImageInspect, ImageSummary, PullProgress, registry_auth};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use std::io::Read;
@@ -94,7 +94,7 @@ impl Client {
         for change in changes {
             call = call.query("changes", change);
         }
-        let answer = self.send(call.tar(tar).limits(Limits::Stall))?;
+        let answer = self.send(call.tar(tar).timeouts(Timeouts::Stall))?;
         let mut messages = Messages::new("image_import", answer.stream());
         let mut last = String::new();
         while let Some(message) = messages.next()? {
@@ -112,7 +112,7 @@ impl Client {
     /// `DELETE /images/{name}`; not found is Ok.
     pub fn image_remove(&self, name: &str) -> Result<(), Error> {
         let name = path("image_remove", "/images", name, "")?;
-        unless_missing(self.send(Call::new("image_remove", Method::DELETE, name)))
+        ignore_not_found(self.send(Call::new("image_remove", Method::DELETE, name)))
     }
 }
 
@@ -126,7 +126,7 @@ fn pull_call(reference: &str, platform: Option<&str>, auth: Option<&AuthConfig>)
     let mut call = Call::new("image_pull", Method::POST, "/images/create".into())
         .query("fromImage", image)
         .query("tag", tag)
-        .limits(Limits::Patient);
+        .timeouts(Timeouts::Patient);
     if let Some(platform) = platform {
         call = call.query("platform", platform);
     }

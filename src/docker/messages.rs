@@ -1,7 +1,7 @@
 //! The stream of JSON objects that pulls and imports answer with, read one by one.
-use super::answer::EngineStream;
 use super::call::STALL_TIMEOUT;
 use super::error::printable;
+use super::response::EngineStream;
 use super::{Error, PullProgress, null_as_default};
 use serde::Deserialize;
 use std::io::Read;

@@ -4,8 +4,8 @@
 //! `ureq::unversioned`, `request` is the only place where a failed call becomes an [`Error`]. Nothing here knows
 //! what a run is.
 
-mod answer;
 mod call;
+mod client;
 pub mod container;
 mod error;
 pub mod events;
@@ -13,7 +13,7 @@ pub mod host;
 pub mod image;
 mod messages;
 pub mod registry_auth;
-mod request;
+mod response;
 mod socket;
 pub mod stdcopy;
 mod stdin;
@@ -23,7 +23,7 @@ mod transport;
 pub mod types;
 pub mod volume;
 
+pub use client::Client;
 pub use error::Error;
 pub use host::Host;
-pub use request::Client;
 pub use types::*;

@@ -38,7 +38,7 @@ pub fn demultiplex(
 
 /// As [`demultiplex`], frame by frame: what the engine wrote in one piece arrives in one piece. For logs, whose messages
 /// are of at most 16 KiB.
-pub fn messages(
+pub fn demultiplex_frames(
     source: &mut dyn Read,
     sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {

@@ -1,9 +1,9 @@
 //! A container's stdin: an attach request written by hand on a socket of its own, because its write half must be
 //! closed while the connection stays, which no HTTP client offers.
 use super::Error;
-use super::answer::refusal;
+use super::client::{CALL_TIMEOUT, authority};
 use super::error::Context;
-use super::request::{CALL_TIMEOUT, authority};
+use super::response::refusal;
 use super::socket::{Endpoint, Stream};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
@@ -51,7 +51,7 @@ impl Stdin {
         let connected = endpoint
             .dial(deadline)
             .and_then(|socket| endpoint.secure(socket, deadline));
-        let mut stream = connected.map_err(|error| context.undialled(&error))?;
+        let mut stream = connected.map_err(|error| context.dial_failed(&error))?;
         stream.socket().set_read_deadline(Some(deadline));
         stream.socket().set_write_deadline(Some(deadline));
         let mut head = ask(&mut stream, target, authority(endpoint.host())).map_err(|error| {

@@ -1,5 +1,5 @@
 //! `/_ping` and `/version`, and which version of the API is spoken.
-use super::call::{Call, Limits};
+use super::call::{Call, Timeouts};
 use super::{Client, Error, Version};
 use std::time::Duration;
 use ureq::http::Method;
@@ -12,7 +12,7 @@ impl Client {
     /// `GET /version` within `timeout`, whatever state the engine is in.
     pub fn version(&self, timeout: Duration) -> Result<Version, Error> {
         let call = Call::new("version", Method::GET, "/version".into());
-        self.send(call.unversioned().limits(Limits::Total(timeout)))?
+        self.send(call.unversioned().timeouts(Timeouts::Total(timeout)))?
             .json()
     }
 

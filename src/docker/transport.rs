@@ -70,7 +70,7 @@ impl Connector for EngineConnector {
     ) -> Result<Option<Self::Out>, Error> {
         let failed = |error: DialError| Error::Other(Box::new(error));
         let deadline = deadline(details.timeout)
-            .unwrap_or_else(|| Instant::now() + super::request::CALL_TIMEOUT);
+            .unwrap_or_else(|| Instant::now() + super::client::CALL_TIMEOUT);
         let socket = self.0.dial(deadline).map_err(failed)?;
         let interrupt = Arc::new(Interrupt(Arc::downgrade(socket.descriptor())));
         let handle = Arc::downgrade(&interrupt);

@@ -112,17 +112,17 @@ pub struct DriverConfig {
     pub options: BTreeMap<String, String>,
 }
 
-/// Answer of `POST /containers/create`.
+/// Response of `POST /containers/create`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
-pub struct ContainerCreated {
+pub struct ContainerCreateResponse {
     pub id: String,
     #[serde(deserialize_with = "null_as_default")]
     pub warnings: Vec<String>,
 }
 
-/// Answer of `GET /containers/{id}/json`.
+/// Response of `GET /containers/{id}/json`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
@@ -197,7 +197,7 @@ pub struct ContainerSummary {
     pub created: i64,
 }
 
-/// Answer of `GET /images/{name}/json`.
+/// Response of `GET /images/{name}/json`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
@@ -259,7 +259,7 @@ pub struct Volume {
     pub created_at: String,
 }
 
-/// Answer of `GET /version`.
+/// Response of `GET /version`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
@@ -327,13 +327,13 @@ impl std::fmt::Debug for AuthConfig {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
-pub struct WaitExit {
+pub struct ContainerWaitResponse {
     pub status_code: i64,
     /// Why waiting ended otherwise than by an exit.
     pub error: Option<WaitError>,
 }
 
-/// `Error` of a [`WaitExit`].
+/// `Error` of a [`ContainerWaitResponse`].
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names

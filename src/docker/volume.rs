@@ -1,6 +1,6 @@
 //! `/volumes` endpoints.
-use super::answer::unless_missing;
 use super::call::{Call, label_filter, path};
+use super::response::ignore_not_found;
 use super::{Client, Error, Volume, VolumeCreate, null_as_default};
 use serde::Deserialize;
 use ureq::http::Method;
@@ -31,7 +31,7 @@ impl Client {
     /// `DELETE /volumes/{name}`; not found is Ok, in use is a 409.
     pub fn volume_remove(&self, name: &str) -> Result<(), Error> {
         let name = path("volume_remove", "/volumes", name, "")?;
-        unless_missing(self.send(Call::new("volume_remove", Method::DELETE, name)))
+        ignore_not_found(self.send(Call::new("volume_remove", Method::DELETE, name)))
     }
 }
 

@@ -48,8 +48,8 @@ impl Counter {
     }
 }
 
-/// Counters told apart by labels.
-pub struct Counters<const N: usize> {
+/// CounterVec told apart by labels.
+pub struct CounterVec<const N: usize> {
     name: &'static str,
     help: &'static str,
     labels: [&'static str; N],
@@ -57,7 +57,7 @@ pub struct Counters<const N: usize> {
     series: Mutex<BTreeMap<[Label; N], u64>>,
 }
 
-impl<const N: usize> Counters<N> {
+impl<const N: usize> CounterVec<N> {
     pub(super) const fn new(
         name: &'static str,
         help: &'static str,
@@ -73,7 +73,7 @@ impl<const N: usize> Counters<N> {
     }
 
     /// Shows these as 0 from the start, so that their first increase is one.
-    pub(super) const fn starting_with(mut self, known: &'static [[Label; N]]) -> Self {
+    pub(super) const fn with_initial(mut self, known: &'static [[Label; N]]) -> Self {
         self.known = known;
         self
     }
@@ -101,8 +101,8 @@ impl<const N: usize> Counters<N> {
     }
 }
 
-/// Histograms of durations, told apart by labels.
-pub struct Histograms<const N: usize> {
+/// HistogramVec of durations, told apart by labels.
+pub struct HistogramVec<const N: usize> {
     name: &'static str,
     help: &'static str,
     labels: [&'static str; N],
@@ -119,7 +119,7 @@ struct Histogram {
     sum_secs: f64,
 }
 
-impl<const N: usize> Histograms<N> {
+impl<const N: usize> HistogramVec<N> {
     pub(super) const fn new(
         name: &'static str,
         help: &'static str,
@@ -137,7 +137,7 @@ impl<const N: usize> Histograms<N> {
     }
 
     /// Shows these as empty from the start.
-    pub(super) const fn starting_with(mut self, known: &'static [[Label; N]]) -> Self {
+    pub(super) const fn with_initial(mut self, known: &'static [[Label; N]]) -> Self {
         self.known = known;
         self
     }
@@ -220,8 +220,8 @@ mod tests {
 
     #[test]
     fn counters_are_written_in_order_and_known_ones_from_the_start() {
-        let counters = Counters::new("c_total", "Help.", ["call", "status"])
-            .starting_with(&[[Word("b"), Number(200)]]);
+        let counters = CounterVec::new("c_total", "Help.", ["call", "status"])
+            .with_initial(&[[Word("b"), Number(200)]]);
         counters.add([Word("a"), Number(404)]);
         counters.add([Word("a"), Number(404)]);
         let mut text = String::new();
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
-        let histograms = Histograms::new("h_seconds", "Help.", ["phase"], &[0.5, 1.0]);
+        let histograms = HistogramVec::new("h_seconds", "Help.", ["phase"], &[0.5, 1.0]);
         for millis in [500, 501, 2000] {
             histograms.observe([Word("run")], Duration::from_millis(millis));
         }

@@ -4,7 +4,7 @@
 mod kinds;
 mod process;
 
-pub use kinds::{Counter, Counters, Histograms, Label, sample};
+pub use kinds::{Counter, CounterVec, HistogramVec, Label, sample};
 
 use kinds::Label::Word;
 
@@ -14,12 +14,12 @@ const PHASE_BOUNDS: &[f64] = &[
 ];
 
 /// Runs that ended.
-pub static RUNS: Counters<1> = Counters::new(
+pub static RUNS: CounterVec<1> = CounterVec::new(
     "oneoff_runs_total",
     "Runs that ended, by reason; failed: without a result, refused: the queue was full.",
     ["reason"],
 )
-.starting_with(&[
+.with_initial(&[
     [Word("exited")],
     [Word("signalled")],
     [Word("timeout")],
@@ -30,13 +30,13 @@ pub static RUNS: Counters<1> = Counters::new(
 ]);
 
 /// Time spent in each phase of runs.
-pub static PHASES: Histograms<1> = Histograms::new(
+pub static PHASES: HistogramVec<1> = HistogramVec::new(
     "oneoff_run_phase_seconds",
     "Time that runs spent in each phase.",
     ["phase"],
     PHASE_BOUNDS,
 )
-.starting_with(&[
+.with_initial(&[
     [Word("queue")],
     [Word("pull")],
     [Word("create")],
@@ -48,21 +48,21 @@ pub static PHASES: Histograms<1> = Histograms::new(
 ]);
 
 /// Calls of the engine that failed.
-pub static ENGINE_ERRORS: Counters<2> = Counters::new(
+pub static ENGINE_ERRORS: CounterVec<2> = CounterVec::new(
     "oneoff_engine_errors_total",
     "Engine calls that failed, by call and by status or kind of failure.",
     ["call", "error"],
 );
 
 /// Requests that were answered.
-pub static HTTP_REQUESTS: Counters<3> = Counters::new(
+pub static HTTP_REQUESTS: CounterVec<3> = CounterVec::new(
     "oneoff_http_requests_total",
     "HTTP requests, by method, route and status; 499: the client left before an answer.",
     ["method", "route", "status"],
 );
 
 /// How long requests took.
-pub static HTTP_DURATION: Histograms<1> = Histograms::new(
+pub static HTTP_DURATION: HistogramVec<1> = HistogramVec::new(
     "oneoff_http_request_duration_seconds",
     "Time from a connection's first byte to the end of its answer, by route.",
     ["route"],
@@ -70,13 +70,13 @@ pub static HTTP_DURATION: Histograms<1> = Histograms::new(
 );
 
 /// Bytes that clients sent.
-pub static BYTES_IN: Counter = Counter::new(
+pub static HTTP_RECEIVED_BYTES: Counter = Counter::new(
     "oneoff_http_received_bytes_total",
     "Bytes received from clients.",
 );
 
 /// Bytes that clients were sent.
-pub static BYTES_OUT: Counter =
+pub static HTTP_SENT_BYTES: Counter =
     Counter::new("oneoff_http_sent_bytes_total", "Bytes sent to clients.");
 
 /// Everything above and the process itself, in Prometheus' text format 0.0.4; `more` is appended.
@@ -87,8 +87,8 @@ pub fn render(more: &str) -> String {
     ENGINE_ERRORS.render(&mut text);
     HTTP_REQUESTS.render(&mut text);
     HTTP_DURATION.render(&mut text);
-    BYTES_IN.render(&mut text);
-    BYTES_OUT.render(&mut text);
+    HTTP_RECEIVED_BYTES.render(&mut text);
+    HTTP_SENT_BYTES.render(&mut text);
     process::render(&mut text);
     text + more
 }

@@ -6,7 +6,7 @@ use crate::runner::Runner;
 
 /// How busy MCP is, for those who know it to tell.
 #[derive(Clone, Copy, Debug)]
-pub struct McpOccupancy {
+pub struct McpCounts {
     /// Open sessions, over any transport.
     pub sessions: usize,
     /// Calls of tools that go on.
@@ -14,7 +14,7 @@ pub struct McpOccupancy {
 }
 
 /// Everything that is counted.
-pub fn get(runner: &Runner, mcp: McpOccupancy) -> Reply {
+pub fn get(runner: &Runner, mcp: McpCounts) -> Reply {
     let text = render(&occupancy(runner, mcp));
     Reply::bytes(
         200,
@@ -23,7 +23,7 @@ pub fn get(runner: &Runner, mcp: McpOccupancy) -> Reply {
     )
 }
 
-fn occupancy(runner: &Runner, mcp: McpOccupancy) -> String {
+fn occupancy(runner: &Runner, mcp: McpCounts) -> String {
     let now = runner.occupancy();
     let gauges = [
         ("oneoff_slots", "Runs that may go on at once.", now.slots),

@@ -28,9 +28,9 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
             Err(error) => problems::reply(&error),
         };
     }
-    match runs::Wish::of(&request) {
+    match runs::Preferences::from_request(&request) {
         Err(error) => return problems::reply(&error),
-        Ok(Some(wish)) => return runs::submit(runner, request, value, &wish),
+        Ok(Some(preferences)) => return runs::submit(runner, request, value, &preferences),
         Ok(None) => {}
     }
     let mut spec = match runner.check(value, FRONT) {

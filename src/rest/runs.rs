@@ -56,9 +56,9 @@ impl<'a> RunBody<'a> {
 }
 
 /// A state that is written as its [`RunBody`].
-struct Standing(RunState);
+struct RunStateBody(RunState);
 
-impl Serialize for Standing {
+impl Serialize for RunStateBody {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         RunBody::of(&self.0).serialize(serializer)
     }
@@ -83,7 +83,7 @@ fn plain(outcome: Arc<Outcome>) -> Reply {
 
 /// What a request says about when it wants its answer.
 #[derive(Debug, Default)]
-pub(super) struct Wish {
+pub(super) struct Preferences {
     /// `Prefer: respond-async`.
     respond_async: bool,
     /// `Prefer: wait=`.
@@ -92,19 +92,19 @@ pub(super) struct Wish {
     key: Option<String>,
 }
 
-impl Wish {
+impl Preferences {
     /// `None`: the answer, on this connection, as soon as it is there.
-    pub(super) fn of(request: &Request) -> Result<Option<Self>, Error> {
-        let mut wish = Self::default();
-        let preferences = request.headers.iter().filter(|(name, _)| name == "prefer");
-        for preference in preferences.flat_map(|(_, value)| value.split([',', ';'])) {
+    pub(super) fn from_request(request: &Request) -> Result<Option<Self>, Error> {
+        let mut preferences = Self::default();
+        let fields = request.headers.iter().filter(|(name, _)| name == "prefer");
+        for preference in fields.flat_map(|(_, value)| value.split([',', ';'])) {
             let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
             match name.trim().to_ascii_lowercase().as_str() {
-                "respond-async" => wish.respond_async = true,
+                "respond-async" => preferences.respond_async = true,
                 // What is not understood is ignored (RFC 7240 §2).
                 "wait" => {
                     let secs = value.trim().trim_matches('"').parse().ok();
-                    wish.wait = secs.map(Duration::from_secs);
+                    preferences.wait = secs.map(Duration::from_secs);
                 }
                 _ => {}
             }
@@ -114,10 +114,11 @@ impl Wish {
                 let msg = "expected 1 to 255 characters";
                 return Err(Error::invalid(&["header", "Idempotency-Key"], msg));
             }
-            wish.key = Some(key.to_owned());
+            preferences.key = Some(key.to_owned());
         }
-        let is_plain = !wish.respond_async && wish.wait.is_none() && wish.key.is_none();
-        Ok((!is_plain).then_some(wish))
+        let is_plain =
+            !preferences.respond_async && preferences.wait.is_none() && preferences.key.is_none();
+        Ok((!is_plain).then_some(preferences))
     }
 
     /// How long to wait for the answer; `None`: until it is there.
@@ -141,8 +142,13 @@ impl Wish {
 }
 
 /// Accepts a run; answers with its outcome if that is there in time, else with how it stands.
-pub(super) fn submit(runner: &Runner, mut request: Request, body: Value, wish: &Wish) -> Reply {
-    let submitted = runner.submit(body, FRONT, wish.key.as_deref());
+pub(super) fn submit(
+    runner: &Runner,
+    mut request: Request,
+    body: Value,
+    preferences: &Preferences,
+) -> Reply {
+    let submitted = runner.submit(body, FRONT, preferences.key.as_deref());
     let state = match submitted {
         Ok(state) => state,
         Err(error) => return problems::reply(&error),
@@ -150,19 +156,21 @@ pub(super) fn submit(runner: &Runner, mut request: Request, body: Value, wish: &
     // From here on the engine has what was in the body.
     drop(request.take_room());
     let delivery = Delivery::wanted(request.header("accept"));
-    if wish.patience().is_none() && delivery != Delivery::Json {
+    if preferences.patience().is_none() && delivery != Delivery::Json {
         return events(runner, &state.id, &request);
     }
-    let waited = runner.run_wait(&state.id, wish.patience(), &request.cancel);
+    let waited = runner.run_wait(&state.id, preferences.patience(), &request.cancel);
     // It may have been cancelled and forgotten by somebody else.
     let state = waited.unwrap_or(state);
     let reply = match &state.outcome {
         // Who asked for an answer later gets the same every time.
-        Some(outcome) if wish.wait.is_some() || !wish.respond_async => plain(outcome.clone()),
+        Some(outcome) if preferences.wait.is_some() || !preferences.respond_async => {
+            plain(outcome.clone())
+        }
         _ => Reply::json(202, &RunBody::of(&state)),
     };
     let reply = reply.with_header("Location", format!("/runs/{}", state.id));
-    match wish.applied(state.outcome.is_some()) {
+    match preferences.applied(state.outcome.is_some()) {
         Some(applied) => reply.with_header("Preference-Applied", applied),
         None => reply,
     }
@@ -200,14 +208,14 @@ fn invalid(parameter: &str, msg: String) -> Reply {
 /// How a run stands.
 pub fn get(runner: &Runner, id: &str) -> Reply {
     match runner.run_state(id) {
-        Ok(state) => Reply::large_json(200, Standing(state)),
+        Ok(state) => Reply::large_json(200, RunStateBody(state)),
         Err(error) => problems::reply(&error),
     }
 }
 
 /// Cancels a run, or forgets one that has finished.
 pub fn delete(runner: &Runner, id: &str) -> Reply {
-    let reply = |status, state| Reply::large_json(status, Standing(state));
+    let reply = |status, state| Reply::large_json(status, RunStateBody(state));
     match runner.run_forget(id) {
         Ok(Some(state)) => reply(200, state),
         Ok(None) => match runner.run_cancel(id) {

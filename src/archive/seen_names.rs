@@ -25,13 +25,13 @@ impl Node {
 }
 
 /// Names of one archive. Spelled as [`super::name::normalise`] spells them; the root is the empty name.
-pub(super) struct Ledger {
+pub(super) struct SeenNames {
     nodes: HashMap<u64, Node>,
     root: Node,
     seed: RandomState,
 }
 
-impl Ledger {
+impl SeenNames {
     pub(super) fn new() -> Self {
         Self {
             nodes: HashMap::new(),
@@ -148,12 +148,12 @@ mod tests {
 
     #[test]
     fn a_name_is_used_once_unless_it_is_a_directory() {
-        let mut ledger = Ledger::new();
+        let mut seen = SeenNames::new();
         for name in ["d", "d/e", "d"] {
-            ledger.enter(name.as_bytes(), Node::Directory).unwrap();
+            seen.enter(name.as_bytes(), Node::Directory).unwrap();
         }
-        ledger.enter(b"f", Node::File).unwrap();
-        ledger.enter(b"l", Node::Symlink).unwrap();
+        seen.enter(b"f", Node::File).unwrap();
+        seen.enter(b"l", Node::Symlink).unwrap();
         let cases: [(&[u8], Node, &str); 8] = [
             (b"f", Node::File, "appears twice"),
             (b"f", Node::Directory, "appears twice"),
@@ -165,34 +165,33 @@ mod tests {
             (b"l/x/y", Node::Directory, "through a symbolic link"),
         ];
         for (name, node, rule) in cases {
-            let refused = ledger.enter(name, node).unwrap_err();
+            let refused = seen.enter(name, node).unwrap_err();
             assert!(refused.contains(rule), "{}: {refused}", name.escape_ascii());
         }
-        assert_eq!(ledger.len(), 4);
+        assert_eq!(seen.len(), 4);
     }
 
     #[test]
     fn implied_directories_are_written_below_written_ones_only() {
-        let mut ledger = Ledger::new();
-        assert!(ledger.enter(b"usr/local/x", Node::File).unwrap().is_empty());
-        assert_eq!(ledger.get(b"usr/local"), Some(Node::Implied));
-        ledger.enter(b"usr/local/top", Node::Directory).unwrap();
-        let implied = ledger.enter(b"usr/local/top/a/b/c", Node::File).unwrap();
+        let mut seen = SeenNames::new();
+        assert!(seen.enter(b"usr/local/x", Node::File).unwrap().is_empty());
+        assert_eq!(seen.get(b"usr/local"), Some(Node::Implied));
+        seen.enter(b"usr/local/top", Node::Directory).unwrap();
+        let implied = seen.enter(b"usr/local/top/a/b/c", Node::File).unwrap();
         assert_eq!(implied, [&b"usr/local/top/a"[..], b"usr/local/top/a/b"]);
         assert!(
-            ledger
-                .enter(b"usr/local/top/a/b/d", Node::File)
+            seen.enter(b"usr/local/top/a/b/d", Node::File)
                 .unwrap()
                 .is_empty()
         );
-        assert_eq!(ledger.get(b"usr/local/top/a"), Some(Node::Directory));
-        assert_eq!(ledger.get(b"usr/local/to"), None);
+        assert_eq!(seen.get(b"usr/local/top/a"), Some(Node::Directory));
+        assert_eq!(seen.get(b"usr/local/to"), None);
     }
 
     #[test]
     fn the_root_can_be_written_too() {
-        let mut ledger = Ledger::new();
-        ledger.enter(b"", Node::Directory).unwrap();
-        assert_eq!(ledger.enter(b"a/b", Node::File).unwrap(), [b"a"]);
+        let mut seen = SeenNames::new();
+        seen.enter(b"", Node::Directory).unwrap();
+        assert_eq!(seen.enter(b"a/b", Node::File).unwrap(), [b"a"]);
     }
 }

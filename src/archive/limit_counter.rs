@@ -4,7 +4,7 @@ use super::reader::{Entry, Kind};
 use super::{Error, Limits, Summary, name};
 
 /// The running account of one archive.
-pub(super) struct Tally {
+pub(super) struct LimitCounter {
     limits: Limits,
     entries: u64,
     unpacked_bytes: u64,
@@ -18,7 +18,7 @@ enum Top {
     None,
 }
 
-impl Tally {
+impl LimitCounter {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,

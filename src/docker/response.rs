@@ -15,7 +15,7 @@ const ERROR_LIMIT: u64 = 64 << 10;
 const PLAIN_TO_TLS: &str = "Client sent an HTTP request to an HTTPS server";
 
 /// An answer whose head has arrived.
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) call: &'static str,
     pub(super) host: Host,
     pub(super) timeout: Duration,
@@ -23,7 +23,7 @@ pub(super) struct Answer {
     pub(super) body: Body,
 }
 
-impl Answer {
+impl Response {
     fn context(&self) -> Context<'_> {
         Context {
             call: self.call,
@@ -168,7 +168,7 @@ pub(super) fn refusal(context: Context<'_>, status: u16, content_type: &str, bod
 }
 
 /// For removals: what is not there needs no removing.
-pub(super) fn unless_missing(outcome: Result<Answer, Error>) -> Result<(), Error> {
+pub(super) fn ignore_not_found(outcome: Result<Response, Error>) -> Result<(), Error> {
     match outcome {
         Err(Error::Status { status: 404, .. }) => Ok(()),
         other => other?.done(),

@@ -1,13 +1,13 @@
 //! The one way to call the engine, and the one place where a failed call becomes an [`Error`].
-use super::answer::Answer;
 use super::call::{Call, Connection, Payload};
 use super::error::{Context, is_disconnect};
+use super::response::Response;
 use super::socket::Endpoint;
 use super::{Error, Host, system, transport};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use ureq::http::{Method, Request, Response, header};
+use ureq::http::{self, Method, header};
 use ureq::{Agent, Body, SendBody};
 
 /// What an ordinary call gets, from connecting to the last byte of the answer.
@@ -91,7 +91,7 @@ impl Client {
     }
 
     /// Makes the call; an answer of 400 and more is an error, and so is a redirect.
-    pub(super) fn send(&self, mut call: Call<'_>) -> Result<Answer, Error> {
+    pub(super) fn send(&self, mut call: Call<'_>) -> Result<Response, Error> {
         let outcome = self.attempt(&mut call);
         let outcome = match outcome {
             // The engine was replaced by one of another version; it refused before doing anything.
@@ -115,7 +115,7 @@ impl Client {
         self.agreed().take().is_some()
     }
 
-    fn attempt(&self, call: &mut Call<'_>) -> Result<Answer, Error> {
+    fn attempt(&self, call: &mut Call<'_>) -> Result<Response, Error> {
         let version = match call.versioned {
             true => format!("/v{}", self.api_version(call.name)?),
             false => String::new(),
@@ -145,7 +145,7 @@ impl Client {
             });
         }
         let (parts, body) = outcome.map_err(|error| context.failed(error))?.into_parts();
-        let answer = Answer {
+        let answer = Response {
             call: call.name,
             host: self.shared.endpoint.host().clone(),
             timeout: context.timeout,
@@ -159,7 +159,7 @@ impl Client {
         Context {
             call: call.name,
             host: self.shared.endpoint.host(),
-            timeout: call.limits.timeout(),
+            timeout: call.timeouts.timeout(),
         }
     }
 
@@ -168,32 +168,34 @@ impl Client {
         agent: &Agent,
         call: &mut Call<'_>,
         version: &str,
-    ) -> Result<Response<Body>, ureq::Error> {
+    ) -> Result<http::Response<Body>, ureq::Error> {
         let uri = format!(
             "http://{}{version}{}{}",
             authority(self.shared.endpoint.host()),
             call.path,
             call.query
         );
-        let mut request = Request::builder().method(call.method.clone()).uri(uri);
+        let mut request = http::Request::builder()
+            .method(call.method.clone())
+            .uri(uri);
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        let limits = call.limits;
+        let timeouts = call.timeouts;
         match &mut call.payload {
             // Without a length, ureq would send an empty chunked body, and the engine refuses a start with a body.
             Payload::None if call.method == Method::POST => {
                 let nothing: &[u8] = &[];
-                agent.run(limits.apply(agent, request.body(nothing)?))
+                agent.run(timeouts.apply(agent, request.body(nothing)?))
             }
-            Payload::None => agent.run(limits.apply(agent, request.body(())?)),
+            Payload::None => agent.run(timeouts.apply(agent, request.body(())?)),
             Payload::Json(json) => {
                 let request = request.header(header::CONTENT_TYPE, "application/json");
-                agent.run(limits.apply(agent, request.body(json.as_slice())?))
+                agent.run(timeouts.apply(agent, request.body(json.as_slice())?))
             }
             Payload::Tar(source) => {
                 let request = request.header(header::CONTENT_TYPE, "application/x-tar");
-                agent.run(limits.apply(agent, request.body(SendBody::from_reader(source))?))
+                agent.run(timeouts.apply(agent, request.body(SendBody::from_reader(source))?))
             }
         }
     }
