@@ -1,4 +1,5 @@
-//! Engine API objects, with only the fields that are used. Names and shapes are the Engine API's.
+//! JSON objects of the Engine API, reduced to the fields that are used. Names and shapes are the Engine API's; sizes are in
+//! bytes.
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -244,7 +245,7 @@ pub struct VolumeCreate {
     pub labels: Labels,
 }
 
-/// A volume, as the engine reports it.
+/// Response of `GET /volumes/{name}` and of `POST /volumes/create`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
@@ -272,32 +273,32 @@ pub struct Version {
     pub arch: String,
 }
 
-/// What a pull reports, one JSON object after another.
+/// One progress message of `POST /images/create`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct PullProgress {
     /// Such as `Downloading`.
     pub status: String,
-    /// Layer id, or the tag.
+    /// Layer id or tag.
     pub id: String,
-    /// Bytes, where known.
+    /// Progress in bytes; zeros if the message has none.
     #[serde(rename = "progressDetail", deserialize_with = "null_as_default")]
     pub progress_detail: ProgressDetail,
 }
 
-/// Bytes of a [`PullProgress`].
+/// `progressDetail` of a [`PullProgress`].
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct ProgressDetail {
     /// Bytes so far.
     #[serde(deserialize_with = "negative_as_zero")]
     pub current: u64,
-    /// Bytes in all; 0: unknown.
+    /// Total bytes; 0 if unknown.
     #[serde(deserialize_with = "negative_as_zero")]
     pub total: u64,
 }
 
-/// Credentials for one registry (`AuthConfig` of the Engine API); `Debug` shows no secret.
+/// Credentials for one registry. `Debug` shows the address only.
 #[derive(Clone, Default, Serialize)]
 #[allow(missing_docs)] // the Engine API's own names
 pub struct AuthConfig {
@@ -323,25 +324,15 @@ impl std::fmt::Debug for AuthConfig {
     }
 }
 
-/// How a container ended (`POST /containers/{id}/wait`).
+/// Response of `POST /containers/{id}/wait`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
 pub struct ContainerWaitResponse {
     pub status_code: i64,
-    /// Why waiting ended otherwise than by an exit.
-    pub error: Option<WaitError>,
 }
 
-/// `Error` of a [`ContainerWaitResponse`].
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-#[allow(missing_docs)] // the Engine API's own names
-pub struct WaitError {
-    pub message: String,
-}
-
-/// The engine writes `null` for an empty list or map.
+/// Reads `null` as the default value, because the engine writes it for an empty list or map.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -350,7 +341,7 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The engine writes -1 for a size it does not know.
+/// Reads a negative number as 0, because the engine writes -1 for an unknown size.
 fn negative_as_zero<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     Ok(u64::try_from(i64::deserialize(deserializer)?).unwrap_or(0))
 }
