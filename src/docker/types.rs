@@ -145,11 +145,7 @@ pub struct ContainerState {
     pub running: bool,
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
-    pub dead: bool,
     pub exit_code: i64,
-    pub error: String,
-    pub started_at: String,
-    pub finished_at: String,
 }
 
 /// `Config` of a container or image.
@@ -162,11 +158,6 @@ pub struct ContainerConfig {
     pub labels: Labels,
     #[serde(deserialize_with = "null_as_default")]
     pub env: Vec<String>,
-    #[serde(deserialize_with = "null_as_default")]
-    pub cmd: Vec<String>,
-    #[serde(deserialize_with = "null_as_default")]
-    pub entrypoint: Vec<String>,
-    pub working_dir: String,
 }
 
 /// `Mounts[]` of an inspected container.
@@ -174,13 +165,9 @@ pub struct ContainerConfig {
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
 pub struct MountPoint {
-    #[serde(rename = "Type")]
-    pub kind: String,
     pub name: String,
     pub source: String,
     pub destination: String,
-    #[serde(rename = "RW")]
-    pub rw: bool,
 }
 
 /// Element of `GET /containers/json`.
@@ -205,8 +192,6 @@ pub struct ContainerSummary {
 pub struct ImageInspect {
     pub id: String,
     #[serde(deserialize_with = "null_as_default")]
-    pub repo_tags: Vec<String>,
-    #[serde(deserialize_with = "null_as_default")]
     pub repo_digests: Vec<String>,
     #[serde(deserialize_with = "null_as_default")]
     pub config: ContainerConfig,
@@ -230,8 +215,6 @@ pub struct ImageSummary {
     pub created: i64,
     /// Bytes.
     pub size: i64,
-    #[serde(deserialize_with = "null_as_default")]
-    pub labels: Labels,
 }
 
 /// Body of `POST /volumes/create`.
@@ -251,13 +234,9 @@ pub struct VolumeCreate {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct Volume {
     pub name: String,
-    pub driver: String,
     pub mountpoint: String,
     #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
-    #[serde(deserialize_with = "null_as_default")]
-    pub options: BTreeMap<String, String>,
-    pub created_at: String,
 }
 
 /// Response of `GET /version`.
@@ -267,10 +246,7 @@ pub struct Volume {
 pub struct Version {
     pub version: String,
     pub api_version: String,
-    #[serde(rename = "MinAPIVersion")]
-    pub min_api_version: String,
     pub os: String,
-    pub arch: String,
 }
 
 /// One progress message of `POST /images/create`.
