@@ -1,12 +1,12 @@
 //! What the service counts: every metric stands here, once per process. Any room may count; nothing here knows any room.
 //! Labels are words of the program and status codes, never a caller's text: no secret and no flood of series.
 
-mod kinds;
+mod metric_types;
 mod process;
 
-pub use kinds::{Counter, CounterVec, HistogramVec, Label, sample};
+pub use metric_types::{Counter, CounterVec, HistogramVec, Label, sample};
 
-use kinds::Label::Word;
+use metric_types::Label::Word;
 
 /// Seconds; a run's phases take from a millisecond to an hour.
 const PHASE_BOUNDS: &[f64] = &[

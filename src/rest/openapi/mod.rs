@@ -1,13 +1,13 @@
 //! `GET /openapi.json`: OpenAPI 3.1 of everything that is served, its schemas derived from the Rust types that requests
-//! are read into and answers are written from. `operations` says which endpoints there are.
+//! are read into and answers are written from. `endpoints` says which endpoints there are.
 
-mod describe;
+mod endpoints;
 mod examples;
-mod operations;
+mod operation;
 mod problems;
 
 use crate::http::Reply;
-use describe::{Operation, Schemas};
+use operation::{Operation, Schemas};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
@@ -21,7 +21,7 @@ pub fn get() -> Reply {
 /// The document, built anew.
 pub fn document() -> Value {
     let mut schemas = Schemas::default();
-    let operations = operations::all(&mut schemas);
+    let operations = endpoints::all(&mut schemas);
     let responses = problems::responses(&mut schemas);
     json!({
         "openapi": "3.1.0",

@@ -1,6 +1,6 @@
 //! The error answers, one shared description per status.
 
-use super::describe::Schemas;
+use super::operation::Schemas;
 use crate::problem::{Fault, PROBLEM_JSON, Problem, reason_phrase};
 use serde_json::{Map, Value, json};
 

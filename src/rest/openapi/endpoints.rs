@@ -1,7 +1,7 @@
 //! Every endpoint in OpenAPI's terms. To add one, describe it here and route it in `app`; a test compares the two.
 
-use super::describe::{Content, Operation, Schemas, in_header, in_path, in_query};
 use super::examples;
+use super::operation::{Content, Operation, Schemas, in_header, in_path, in_query};
 use crate::rest::policy::PolicyAnswer;
 use crate::rest::runs::{RunBody, RunList};
 use crate::rest::volume::{VolumeContent, VolumeCreated};
