@@ -357,7 +357,7 @@ fn advice(tool: &str, error: &Error) -> String {
 
 fn hint(error: &Error) -> &'static str {
     match error {
-        Error::QueueFull { .. } | Error::ShuttingDown => "",
+        Error::QueueFull { .. } => "",
         Error::ImageNotFound(_) => {
             "\nCheck the image's name and tag; list_images shows what runs without a pull."
         }
