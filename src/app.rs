@@ -262,9 +262,9 @@ fn not_routed(path: &str) -> Reply {
     Reply::problem(&Problem::new(405, "method_not_allowed", detail)).with_header("Allow", allow)
 }
 
-fn mcp_occupancy(mcp: &Mcp) -> rest::metrics::McpOccupancy {
+fn mcp_occupancy(mcp: &Mcp) -> rest::metrics::McpCounts {
     let counts = mcp.counts();
-    rest::metrics::McpOccupancy {
+    rest::metrics::McpCounts {
         sessions: counts.sse_sessions + counts.http_sessions,
         calls: counts.calls,
     }

@@ -1,17 +1,18 @@
-//! Base64 text, both ways. Reading takes the standard and the URL-safe alphabet, padding or none, and white space
-//! anywhere, and decodes block by block, so that a large archive is never held decoded.
+//! Base64 encoding and decoding. Decoding accepts the standard and the URL-safe alphabet, with or without padding, and white
+//! space anywhere. It works block by block, so that a large archive is never held decoded.
 
 use std::io::{self, BufRead, Read};
 
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::{STANDARD, STANDARD_PAD_INDIFFERENT};
 
-use super::Error;
+use super::error::Error;
 
 /// Symbols decoded at a time; a multiple of four, so that a block ends between two groups.
 const BLOCK_SYMBOLS: usize = 64 * 1024;
 
-/// What a byte of the text stands for: itself in the standard alphabet, or nothing when it is white space.
+/// For each byte of the text, its symbol in the standard alphabet, or [`WHITE_SPACE`]. Bytes outside the alphabet map to
+/// themselves.
 const SYMBOLS: [u8; 256] = symbols();
 const WHITE_SPACE: u8 = 0;
 
@@ -23,7 +24,7 @@ const fn symbols() -> [u8; 256] {
             b' ' | b'\t' | b'\r' | b'\n' | 0x0b | 0x0c => WHITE_SPACE,
             b'-' => b'+',
             b'_' => b'/',
-            // a NUL in the text must not pass for white space
+            // A NUL in the text must not be taken for WHITE_SPACE.
             0 => b'!',
             other => other,
         };
@@ -44,16 +45,16 @@ pub fn encode_base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The bytes that a base64 text stands for, as a reader.
+/// Reads the bytes that a base64 text encodes.
 pub(super) struct Base64Reader<'a> {
     text: &'a [u8],
-    /// How much of the text was taken.
+    /// Bytes of the text that have been consumed.
     taken: usize,
     symbols: Box<[u8]>,
     decoded: Box<[u8]>,
-    /// The part of `decoded` not yet read.
+    /// The part of `decoded` that has not been read.
     unread: std::ops::Range<usize>,
-    /// Padding was seen: nothing but white space may follow.
+    /// Whether padding has been seen; only white space may follow it.
     padded: bool,
 }
 
@@ -70,7 +71,7 @@ impl<'a> Base64Reader<'a> {
         }
     }
 
-    /// Decodes the next block. At the end of the text nothing is unread afterwards.
+    /// Decodes the next block. At the end of the text, leaves `unread` empty.
     fn decode_block(&mut self) -> Result<(), Error> {
         if self.decode_plain() {
             return Ok(());
@@ -91,8 +92,8 @@ impl<'a> Base64Reader<'a> {
         Ok(())
     }
 
-    /// Decodes a block straight from the text, three times as fast, if it is in the standard alphabet without white
-    /// space. Elsewhere this fails within a line, so trying costs nothing.
+    /// Decodes a block directly from the text if it is in the standard alphabet without white space, which is three times
+    /// as fast. Returns false otherwise, within the first line of a wrapped text, so that trying is cheap.
     fn decode_plain(&mut self) -> bool {
         let rest = &self.text[self.taken..];
         let block = &rest[..rest.len().min(self.symbols.len())];
@@ -108,7 +109,7 @@ impl<'a> Base64Reader<'a> {
         true
     }
 
-    /// Moves symbols from the text, without its white space, until the block is full or the text ends.
+    /// Copies symbols without white space from the text until the block is full or the text ends; returns their number.
     fn gather(&mut self) -> usize {
         let mut count = 0;
         while count < self.symbols.len() && self.taken < self.text.len() {
@@ -124,7 +125,7 @@ impl<'a> Base64Reader<'a> {
         count
     }
 
-    /// Says where the block that begins at `begin` is wrong, without repeating any of it.
+    /// The error for the block that begins at `begin`: names the position of the fault, does not quote the text.
     fn fault(&self, begin: usize, count: usize) -> Error {
         let stray = self.text[begin..self.taken].iter().position(|&byte| {
             let symbol = SYMBOLS[usize::from(byte)];
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_spelling_of_the_same_bytes_is_read() {
+    fn both_alphabets_white_space_and_missing_padding_are_accepted() {
         let bytes = [0xfb, 0xef, 0xff, 0x00];
         for text in [
             "++//AA==",
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_name_the_place_but_not_the_text() {
+    fn errors_name_the_position_but_do_not_quote_the_text() {
         let cases = [
             ("QUJD\nsecret!", "character 12 is not"),
             ("data:x;base64,QUJD", "character 5 is not"),
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_meet_without_a_seam() {
+    fn texts_longer_than_a_block_are_decoded() {
         let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
         let text = encode_base64(&bytes);
         assert_eq!(decode_base64(&text).unwrap(), bytes);

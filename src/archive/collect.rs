@@ -1,5 +1,6 @@
-//! What a container leaves behind, on its way out: the engine's tar of a path becomes a file's bytes or a tar.gz that
-//! can be sent in again. Names and targets are the container's and pass through as bytes; no list of them is kept.
+//! Converts the engine's tar of a path into a file's bytes or into a base64 tar.gz that can be posted again. Names and link
+//! targets come from the container and are copied as bytes; memory does not grow with their number, but for hashes of
+//! names that are not regular files.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -10,16 +11,18 @@ use ::base64::write::EncoderStringWriter;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::reader::{BUFFER, Entry, Kind, TarReader};
-use super::writer::{Head, TarWriter};
-use super::{Error, MAX_ENTRIES, UidGid, name};
+use super::error::Error;
+use super::limit_counter::MAX_ENTRIES;
+use super::name;
+use super::reader::{BUFFER, Entry, EntryKind, TarReader};
+use super::writer::{EntryHeader, TarWriter, UidGid};
 
 /// Most entries named in [`CollectedDirectory::skipped`].
 const MAX_SKIPPED_NAMES: usize = 50;
-/// Most bytes taken at once for a file of a stated size.
+/// Most bytes allocated in advance for a file, whatever its header says.
 const MAX_RESERVE: u64 = 64 << 20;
 
-/// A directory that a container left.
+/// A directory read from a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CollectedDirectory {
     /// Base64 of the tar.gz.
@@ -28,26 +31,27 @@ pub struct CollectedDirectory {
     pub entries: u64,
     /// Sum of file sizes, in bytes.
     pub unpacked_bytes: u64,
-    /// What is not in it, and why: devices, FIFOs and the like, named for people. The last one counts those that are
-    /// not named.
+    /// Entries that were left out (devices, FIFOs and the like) and why, as texts. If there are more than 50, the last text
+    /// counts the rest.
     pub skipped: Vec<String>,
 }
 
-/// What an engine tar of a single path turned out to be.
+/// The content of an engine tar of a single path.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Collected {
     /// A regular file's bytes.
     File(Vec<u8>),
-    /// Something else: `directory`, `symbolic link`, `fifo`, …
+    /// Not a regular file, but this: `directory`, `symbolic link`, `fifo`, …
     Other(&'static str),
 }
 
-/// Takes the single file out of an engine tar. Of anything else than a file no content is read.
+/// Reads the single file of an engine tar. If the path is not a file, reads no content. Error: [`Error::TooLarge`] beyond
+/// `limit_bytes`.
 pub fn collect_file(engine_tar: &mut dyn Read, limit_bytes: u64) -> Result<Collected, Error> {
     let mut source = reader(engine_tar, limit_bytes);
     let entry = first_entry(&mut source)?;
-    if entry.kind != Kind::File {
-        return Ok(Collected::Other(word(entry.kind)));
+    if entry.kind != EntryKind::File {
+        return Ok(Collected::Other(kind_name(entry.kind)));
     }
     if entry.size > limit_bytes {
         return Err(Error::TooLarge(format!(
@@ -64,27 +68,27 @@ pub fn collect_file(engine_tar: &mut dyn Read, limit_bytes: u64) -> Result<Colle
     }
 }
 
-/// Re-packs a directory as the engine gives it (`GET archive`, entries `base/…`) as base64 tar.gz with entries `./…`,
-/// postable again. `limit_bytes` bounds the sum of unpacked sizes and [`MAX_ENTRIES`] their number: beyond them
-/// `Error::TooLarge`. Something else than a directory is `Error::Entry`.
+/// Converts the engine's tar of a directory (`GET archive`, entries `base/…`) into a base64 tar.gz with entries `./…`,
+/// which can be posted again. Errors: [`Error::TooLarge`] if file sizes add up to more than `limit_bytes` or there are
+/// more than [`MAX_ENTRIES`] entries; [`Error::Entry`] if the path is not a directory.
 pub fn collect_directory(
     engine_tar: &mut dyn Read,
     limit_bytes: u64,
 ) -> Result<CollectedDirectory, Error> {
     let mut source = reader(engine_tar, limit_bytes);
     let first = first_entry(&mut source)?;
-    if first.kind != Kind::Directory {
+    if first.kind != EntryKind::Directory {
         return Err(Error::entry(
             &first.name,
-            format!("is a {}, not a directory", word(first.kind)),
+            format!("is a {}, not a directory", kind_name(first.kind)),
         ));
     }
-    let base =
-        name::normalise(rooted(&first.name)).map_err(|rule| Error::entry(&first.name, rule))?;
+    let base = name::normalise(without_root(&first.name))
+        .map_err(|rule| Error::entry(&first.name, rule))?;
     let mut collector = Collector::new(base, limit_bytes);
     let mut next = Some(first);
     while let Some(entry) = next {
-        collector.take(&mut source, &entry)?;
+        collector.add(&mut source, &entry)?;
         next = source.next_entry()?;
     }
     collector.finish()
@@ -104,37 +108,44 @@ fn first_entry(source: &mut Source<'_>) -> Result<Entry, Error> {
         .ok_or_else(|| Error::Tar("the engine sent no entry".to_owned()))
 }
 
-/// What an entry is called in answers; the engine's API has a FIFO in small letters, too.
-fn word(kind: Kind) -> &'static str {
+/// Name of an entry's kind in answers.
+fn kind_name(kind: EntryKind) -> &'static str {
     match kind {
-        Kind::File => "file",
-        Kind::Directory => "directory",
-        Kind::Symlink => "symbolic link",
-        Kind::Hardlink => "hard link",
-        Kind::Other("FIFO") => "fifo",
-        Kind::Other(what) => what,
+        EntryKind::File => "file",
+        EntryKind::Directory => "directory",
+        EntryKind::Symlink => "symbolic link",
+        EntryKind::Hardlink => "hard link",
+        EntryKind::Other("FIFO") => "fifo",
+        EntryKind::Other(what) => what,
     }
 }
 
-/// The engine's names of a path `/` begin with the slash.
-fn rooted(name: &[u8]) -> &[u8] {
+/// Drops leading slashes, which the engine's names have if the path is `/`.
+fn without_root(name: &[u8]) -> &[u8] {
     match name.iter().position(|&byte| byte != b'/') {
         Some(start) => &name[start..],
         None => b".",
     }
 }
 
-/// A directory in the making.
+/// Builds a [`CollectedDirectory`].
 struct Collector {
     tar: TarWriter<Sink>,
-    /// The name of the directory in the engine's tar, spelled.
+    /// Normalised name of the directory in the engine's tar.
     base: Vec<u8>,
     limit_bytes: u64,
     collected: CollectedDirectory,
     skipped: u64,
-    /// Hashes of the names that a hard link must not point to: the way in refuses those.
+    /// Hashes of the names of entries that are not regular files. An incoming archive may not have hard links to those, so
+    /// such links are left out.
     unlinkable: HashSet<u64>,
     seed: RandomState,
+}
+
+/// An entry's name and link target in the new archive.
+struct EntryPaths {
+    name: Vec<u8>,
+    target: Vec<u8>,
 }
 
 impl Collector {
@@ -151,11 +162,11 @@ impl Collector {
         }
     }
 
-    /// Takes an entry over, or notes why not.
-    fn take(&mut self, source: &mut Source<'_>, entry: &Entry) -> Result<(), Error> {
-        self.count(entry)?;
-        match self.plan(entry) {
-            Ok((name, target)) => self.write(source, entry, (&name, &target)),
+    /// Copies an entry, or notes why it is left out.
+    fn add(&mut self, source: &mut Source<'_>, entry: &Entry) -> Result<(), Error> {
+        self.check_limits(entry)?;
+        match self.renamed(entry) {
+            Ok(paths) => self.write(source, entry, &paths),
             Err(why) => {
                 self.skip(&entry.name, &why);
                 Ok(())
@@ -163,40 +174,45 @@ impl Collector {
         }
     }
 
-    /// The names that an entry and its target get; or why it is left out.
-    fn plan(&mut self, entry: &Entry) -> Result<(Vec<u8>, Vec<u8>), String> {
-        let inside = self.inside(&entry.name)?;
-        if !matches!(entry.kind, Kind::File | Kind::Directory) {
-            self.unlinkable.insert(self.seed.hash_one(&inside));
+    /// An entry's name and link target in the new archive, or why it is left out.
+    fn renamed(&mut self, entry: &Entry) -> Result<EntryPaths, String> {
+        let relative = self.relative(&entry.name)?;
+        if !matches!(entry.kind, EntryKind::File | EntryKind::Directory) {
+            self.unlinkable.insert(self.seed.hash_one(&relative));
         }
-        let mut name = [b"./", inside.as_slice()].concat();
+        let mut name = [b"./", relative.as_slice()].concat();
         match entry.kind {
-            Kind::Other(_) => Err(format!("is a {}", word(entry.kind))),
-            Kind::Hardlink => {
+            EntryKind::Other(_) => Err(format!("is a {}", kind_name(entry.kind))),
+            EntryKind::Hardlink => {
                 let target = self
-                    .inside(&entry.target)
+                    .relative(&entry.target)
                     .map_err(|why| format!("is a hard link that {why}"))?;
                 if self.unlinkable.contains(&self.seed.hash_one(&target)) {
                     return Err("is a hard link to something that is no file".to_owned());
                 }
-                self.unlinkable.remove(&self.seed.hash_one(&inside));
-                Ok((name, [b"./", target.as_slice()].concat()))
+                self.unlinkable.remove(&self.seed.hash_one(&relative));
+                let target = [b"./", target.as_slice()].concat();
+                Ok(EntryPaths { name, target })
             }
-            Kind::Directory if !inside.is_empty() => {
+            EntryKind::Directory if !relative.is_empty() => {
                 name.push(b'/');
-                Ok((name, Vec::new()))
+                let target = Vec::new();
+                Ok(EntryPaths { name, target })
             }
-            _ => Ok((name, entry.target.clone())),
+            _ => Ok(EntryPaths {
+                name,
+                target: entry.target.clone(),
+            }),
         }
     }
 
-    /// A name of the engine's tar, relative to the collected directory.
-    fn inside(&self, engine_name: &[u8]) -> Result<Vec<u8>, String> {
-        let spelled = name::normalise(rooted(engine_name)).map_err(str::to_owned)?;
+    /// A name of the engine's tar, normalised and relative to the collected directory.
+    fn relative(&self, engine_name: &[u8]) -> Result<Vec<u8>, String> {
+        let normalised = name::normalise(without_root(engine_name)).map_err(str::to_owned)?;
         if self.base.is_empty() {
-            return Ok(spelled);
+            return Ok(normalised);
         }
-        match spelled.strip_prefix(self.base.as_slice()) {
+        match normalised.strip_prefix(self.base.as_slice()) {
             Some([]) => Ok(Vec::new()),
             Some([b'/', rest @ ..]) => Ok(rest.to_vec()),
             _ => Err("lies outside the directory".to_owned()),
@@ -207,31 +223,29 @@ impl Collector {
         &mut self,
         source: &mut Source<'_>,
         entry: &Entry,
-        (name, target): (&[u8], &[u8]),
+        paths: &EntryPaths,
     ) -> Result<(), Error> {
-        let owner = UidGid {
-            uid: entry.uid,
-            gid: entry.gid,
-        };
-        let (kind, mode, mtime, size) = (entry.kind, entry.mode, entry.mtime, entry.size);
-        self.tar.head(&Head {
-            name,
-            kind,
-            target,
-            mode,
-            owner,
-            mtime,
-            size,
+        self.tar.write_header(&EntryHeader {
+            name: &paths.name,
+            kind: entry.kind,
+            target: &paths.target,
+            mode: entry.mode,
+            uid_gid: UidGid {
+                uid: entry.uid,
+                gid: entry.gid,
+            },
+            mtime: entry.mtime,
+            size: entry.size,
         })?;
         source.copy_content(self.tar.content())?;
-        self.tar.end_content(size)?;
+        self.tar.pad_content(entry.size)?;
         self.collected.entries += 1;
-        self.collected.unpacked_bytes += size;
+        self.collected.unpacked_bytes += entry.size;
         Ok(())
     }
 
-    /// Stops at the limits, before anything of the entry is read.
-    fn count(&self, entry: &Entry) -> Result<(), Error> {
+    /// Checks the limits, before the entry's content is read.
+    fn check_limits(&self, entry: &Entry) -> Result<(), Error> {
         let bytes = self.collected.unpacked_bytes.saturating_add(entry.size);
         if bytes > self.limit_bytes {
             let limit = self.limit_bytes;
@@ -247,12 +261,13 @@ impl Collector {
         Ok(())
     }
 
+    /// Counts an entry that is left out, and records why for the first 50.
     fn skip(&mut self, engine_name: &[u8], why: &str) {
         self.skipped += 1;
         if self.collected.skipped.len() < MAX_SKIPPED_NAMES {
             self.collected
                 .skipped
-                .push(format!("`{}` {why}", name::shown(engine_name)));
+                .push(format!("`{}` {why}", name::for_display(engine_name)));
         }
     }
 

@@ -1,18 +1,20 @@
-//! Why content was refused. Texts name the entry and the rule, never the bytes, and are safe to log.
+//! Why an archive or a base64 text was refused. Texts name the entry and the rule, never quote content, and are safe to
+//! log.
 
 use std::fmt;
 use std::io;
 
 use super::name;
 
-/// Why content was refused; the text names the entry and the rule, never the bytes.
+/// Why an archive or a base64 text was refused.
 #[derive(Debug)]
 pub enum Error {
     /// Not base64.
     Base64(String),
-    /// Not gzip, cut, or trailing rubbish; says what it looks like instead (xz, zstd, plain tar, …).
+    /// Not gzip, cut short, damaged, or followed by other bytes. The text names the format if it is a known one (xz, zstd,
+    /// plain tar, …).
     Gzip(String),
-    /// Not a tar, or a broken one.
+    /// Not a tar, or a malformed one.
     Tar(String),
     /// An entry that is not allowed.
     Entry {
@@ -23,15 +25,15 @@ pub enum Error {
     },
     /// Larger than a limit.
     TooLarge(String),
-    /// Reading or writing on the other side failed.
+    /// The stream that is read from or written to failed.
     Io(io::Error),
 }
 
 impl Error {
-    /// A refusal of the entry called `name`, given as the archive has it.
+    /// An [`Error::Entry`]; `name` is the raw name from the archive.
     pub(super) fn entry(name: &[u8], rule: impl Into<String>) -> Self {
         Self::Entry {
-            name: name::shown(name),
+            name: name::for_display(name),
             rule: rule.into(),
         }
     }
@@ -59,7 +61,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// Our own refusals travel through `Read` as the inside of an `io::Error`; this takes them out again.
+/// Takes an [`Error`] that was passed through `Read` back out of its `io::Error`.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         match error.downcast::<Error>() {
@@ -69,7 +71,7 @@ impl From<io::Error> for Error {
     }
 }
 
-/// The way into `Read`; the other direction of the conversion above.
+/// Wraps an [`Error`] in an `io::Error`, to pass it through `Read`.
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         match error {

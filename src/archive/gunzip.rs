@@ -1,16 +1,16 @@
-//! The gzip layer of an incoming archive: one member or several, as `gzip -d` reads them. Zeros after the last member
-//! are padding; anything else there is refused, and so is every other format, by its name.
+//! The gzip layer of an incoming archive. Reads one member or several, as `gzip -d` does. Ignores zeros after the last
+//! member as padding and refuses anything else there. Refuses other formats, with the name of the format if it is known.
 
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
-use super::Error;
 use super::base64::Base64Reader;
+use super::error::Error;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// What else people send, and how it begins.
+/// Other formats that callers send, with their first bytes.
 const OTHER_FORMATS: [(&str, &[u8]); 10] = [
     ("xz", b"\xfd7zXZ\0"),
     ("zstd", b"\x28\xb5\x2f\xfd"),
@@ -24,17 +24,18 @@ const OTHER_FORMATS: [(&str, &[u8]); 10] = [
     ("base64 of base64", b"H4sI"),
 ];
 
-/// Where a tar header says that it is one.
-const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
+/// The magic bytes of a tar header, and where they are.
+const TAR_MAGIC: &[u8] = b"ustar";
+const TAR_MAGIC_OFFSET: usize = 257;
 
-/// The bytes inside a base64 gzip text. Every error of it is an [`Error`] in an `io::Error`.
+/// Reads the decompressed bytes of a base64 gzip text. Its errors are an [`Error`] wrapped in an `io::Error`.
 pub(super) struct Gunzip<'a> {
-    /// Absent once all members were read.
+    /// The current member; `None` once all members have been read.
     member: Option<GzDecoder<Base64Reader<'a>>>,
 }
 
 impl<'a> Gunzip<'a> {
-    /// Starts reading, after a look at the first bytes.
+    /// Opens the text. Error: it does not begin as gzip does.
     pub(super) fn open(base64: &'a str) -> Result<Self, Error> {
         let mut text = Base64Reader::new(base64);
         let begin = text.fill_buf()?;
@@ -46,7 +47,7 @@ impl<'a> Gunzip<'a> {
         })
     }
 
-    /// Goes on to what follows a member that has ended, its checksum proven.
+    /// Starts the next member after one that has ended with a valid checksum, or checks that only padding follows.
     fn next_member(&mut self) -> Result<(), Error> {
         let Some(ended) = self.member.take() else {
             return Ok(());
@@ -86,7 +87,7 @@ impl Read for Gunzip<'_> {
     }
 }
 
-/// Keeps our own errors and words flate2's.
+/// Keeps an [`Error`] of the base64 layer and words flate2's errors.
 fn gzip_fault(error: io::Error) -> Error {
     match Error::from(error) {
         Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -97,12 +98,13 @@ fn gzip_fault(error: io::Error) -> Error {
     }
 }
 
+/// The text of the refusal for bytes that are not gzip.
 fn not_gzip(begin: &[u8]) -> String {
     if begin.is_empty() {
         return "it is empty".to_owned();
     }
-    let (at, magic) = TAR_MAGIC;
-    let format = if begin.get(at..).is_some_and(|rest| rest.starts_with(magic)) {
+    let at_magic = begin.get(TAR_MAGIC_OFFSET..);
+    let format = if at_magic.is_some_and(|rest| rest.starts_with(TAR_MAGIC)) {
         Some("a plain tar")
     } else {
         let known = OTHER_FORMATS

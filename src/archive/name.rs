@@ -1,17 +1,17 @@
-//! Names inside archives: which are allowed, their one spelling, and how they are shown to people. Names are bytes,
-//! as they are on Linux.
+//! Names of archive entries: which are allowed, their normal form, and their display in messages. Names are bytes, as on
+//! Linux.
 
 /// Longest name, in bytes (`PATH_MAX`).
 const MAX_NAME: usize = 4096;
-/// Longest part of a name between two slashes, in bytes (`NAME_MAX`).
+/// Longest component of a name, in bytes (`NAME_MAX`).
 const MAX_COMPONENT: usize = 255;
-/// Most parts of a name.
+/// Most components of a name.
 const MAX_DEPTH: usize = 255;
 /// Most characters of a name in a message.
-const MAX_SHOWN: usize = 120;
+const MAX_DISPLAYED: usize = 120;
 
-/// A name's one spelling: no `.` parts, no empty parts, no slash at either end. The archive's own root is the empty
-/// name. Otherwise the rule that the name breaks.
+/// The normal form of a name: no `.` components, no empty components, no slash at either end. The archive's root is the
+/// empty name. Error: the rule that the name breaks, worded to follow the name.
 pub(super) fn normalise(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     if name.is_empty() {
         return Err("has an empty name");
@@ -25,7 +25,7 @@ pub(super) fn normalise(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     if name.starts_with(b"/") {
         return Err("has an absolute name");
     }
-    let mut spelled = Vec::with_capacity(name.len());
+    let mut normalised = Vec::with_capacity(name.len());
     let mut depth = 0;
     for component in name.split(|&byte| byte == b'/') {
         match component {
@@ -40,12 +40,12 @@ pub(super) fn normalise(name: &[u8]) -> Result<Vec<u8>, &'static str> {
         if depth > MAX_DEPTH {
             return Err("lies more than 255 directories deep");
         }
-        push(&mut spelled, component);
+        push(&mut normalised, component);
     }
-    Ok(spelled)
+    Ok(normalised)
 }
 
-/// Appends a spelled name to a directory's.
+/// Appends a normalised name to a directory's.
 pub(super) fn push(directory: &mut Vec<u8>, name: &[u8]) {
     if !directory.is_empty() && !name.is_empty() {
         directory.push(b'/');
@@ -53,7 +53,7 @@ pub(super) fn push(directory: &mut Vec<u8>, name: &[u8]) {
     directory.extend_from_slice(name);
 }
 
-/// Drops the first `count` parts of a spelled name; the empty name when there are no more.
+/// Drops the first `count` components of a normalised name; empty if it has no more.
 pub(super) fn strip(name: &[u8], count: usize) -> &[u8] {
     let mut rest = name;
     for _ in 0..count {
@@ -65,16 +65,17 @@ pub(super) fn strip(name: &[u8], count: usize) -> &[u8] {
     rest
 }
 
-/// The first part of a spelled name.
+/// The first component of a normalised name.
 pub(super) fn top(name: &[u8]) -> &[u8] {
     name.split(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
-/// Why a relative path is not allowed as the name of a file in an archive, worded to follow it; `None` when it is.
+/// Checks a relative path as the name of a file in an archive. `None` if it is allowed, else the rule that it breaks, worded
+/// to follow the path.
 pub fn file_name_fault(path: &str) -> Option<String> {
     match normalise(path.as_bytes()) {
         Err(rule) => Some(rule.to_owned()),
-        Ok(spelled) if spelled.is_empty() => Some("names no file".to_owned()),
+        Ok(normalised) if normalised.is_empty() => Some("names no file".to_owned()),
         Ok(_) if path.ends_with('/') || path.ends_with("/.") => {
             Some("names a directory, not a file".to_owned())
         }
@@ -82,11 +83,11 @@ pub fn file_name_fault(path: &str) -> Option<String> {
     }
 }
 
-/// A name for messages: shortened, and escaped so that no control character reaches a log or a terminal.
-pub(super) fn shown(name: &[u8]) -> String {
+/// A name for messages: shortened, with control characters and invalid UTF-8 escaped.
+pub(super) fn for_display(name: &[u8]) -> String {
     let mut text = String::new();
-    // every character takes four bytes at most
-    let enough = &name[..name.len().min(4 * MAX_SHOWN + 4)];
+    // A character takes at most four bytes.
+    let enough = &name[..name.len().min(4 * MAX_DISPLAYED + 4)];
     for chunk in enough.utf8_chunks() {
         chunk.valid().chars().for_each(|c| match c {
             '\'' | '"' => text.push(c),
@@ -96,7 +97,7 @@ pub(super) fn shown(name: &[u8]) -> String {
             text.push_str(&format!("\\x{byte:02x}"));
         }
     }
-    match text.char_indices().nth(MAX_SHOWN) {
+    match text.char_indices().nth(MAX_DISPLAYED) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_have_one_spelling() {
+    fn names_are_normalised() {
         let cases: [(&[u8], &[u8]); 9] = [
             (b"a", b"a"),
             (b"./a", b"a"),
@@ -120,10 +121,10 @@ mod tests {
             (b"a\\..\\b\n", b"a\\..\\b\n"),
             (b"\xff\xfe", b"\xff\xfe"),
         ];
-        for (name, spelled) in cases {
+        for (name, normalised) in cases {
             assert_eq!(
                 normalise(name),
-                Ok(spelled.to_vec()),
+                Ok(normalised.to_vec()),
                 "{}",
                 name.escape_ascii()
             );
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_names_are_told_by_their_rule() {
+    fn a_bad_name_is_refused_with_the_rule_it_breaks() {
         let long = "x".repeat(256);
         let longest = "x/".repeat(2049);
         let deep = "x/".repeat(256);
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_needs_a_name_of_its_own() {
+    fn a_directory_name_is_no_file_name() {
         assert_eq!(file_name_fault("dir/file.txt"), None);
         assert_eq!(file_name_fault("./a b"), None);
         for name in [".", "./", "dir/", "dir/."] {
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn leading_parts_are_dropped_and_nothing_is_left_of_short_names() {
+    fn strip_drops_leading_components_and_empties_short_names() {
         assert_eq!(strip(b"a/b/c", 0), b"a/b/c");
         assert_eq!(strip(b"a/b/c", 2), b"c");
         assert_eq!(strip(b"a/b", 2), b"");
@@ -177,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn shown_names_are_short_and_printable() {
-        assert_eq!(shown("ä'b".as_bytes()), "ä'b");
-        assert_eq!(shown(b"a\n\x1b[31m\xff"), "a\\n\\u{1b}[31m\\xff");
-        assert_eq!(shown("\u{202e}gpj".as_bytes()), "\\u{202e}gpj");
-        assert_eq!(shown(&[b'a'; 5000]), format!("{}…", "a".repeat(120)));
+    fn displayed_names_are_short_and_printable() {
+        assert_eq!(for_display("ä'b".as_bytes()), "ä'b");
+        assert_eq!(for_display(b"a\n\x1b[31m\xff"), "a\\n\\u{1b}[31m\\xff");
+        assert_eq!(for_display("\u{202e}gpj".as_bytes()), "\\u{202e}gpj");
+        assert_eq!(for_display(&[b'a'; 5000]), format!("{}…", "a".repeat(120)));
         assert_eq!(
-            shown("😀".repeat(300).as_bytes()),
+            for_display("😀".repeat(300).as_bytes()),
             format!("{}…", "😀".repeat(120))
         );
     }

@@ -1,116 +1,122 @@
-//! Content on its way into the engine: the one place where incoming archives are judged. Checking an archive is packing
-//! it to nowhere, so that what passes the check is exactly what can be packed.
+//! Builds the tars that go into the engine, and is the one place where incoming archives are checked. Checking an archive
+//! is packing it into a sink, so exactly the archives that pass the check can be packed.
 
 use std::io::{self, BufReader, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::error::Error;
 use super::gunzip::Gunzip;
-use super::ledger::{Ledger, Node};
-use super::reader::{BUFFER, Entry, Kind, TarReader};
-use super::tally::Tally;
-use super::writer::{Head, TarWriter};
-use super::{Error, Limits, Summary, UidGid, name};
+use super::limit_counter::{LimitCounter, Limits, Summary};
+use super::name;
+use super::reader::{BUFFER, Entry, EntryKind, TarReader};
+use super::seen_names::{Node, SeenNames};
+use super::writer::{EntryHeader, TarWriter, UidGid};
 
-/// Mode of a directory that an archive implies but does not have.
+/// Mode of a parent directory that has no entry in the archive.
 const IMPLIED_MODE: u32 = 0o755;
-/// Permissions and the sticky bit: setuid and setgid never come in.
+/// Permissions and the sticky bit. Setuid and setgid are dropped.
 const MODE_BITS: u32 = 0o1777;
 /// Longest target of a symbolic link (`PATH_MAX`).
 const MAX_TARGET: usize = 4096;
 
 type Source<'a> = TarReader<BufReader<Gunzip<'a>>>;
 
-/// Reads a base64 tar.gz through once, holding nothing, and applies every check that [`Packer::targz`] does.
+/// Reads a base64 tar.gz once, as a stream, and applies every check of [`Packer::targz`].
 pub fn check_targz(base64: &str, limits: Limits) -> Result<Summary, Error> {
     check_targz_stripped(base64, 0, limits)
 }
 
-/// As [`check_targz`], for an archive to be packed with `strip_components`: dropping the first parts of names can make
-/// two entries one, which is refused.
+/// As [`check_targz`], for an archive to be packed with `strip_components`. Two entries whose names become equal are
+/// refused.
 pub fn check_targz_stripped(
     base64: &str,
     strip_components: usize,
     limits: Limits,
 ) -> Result<Summary, Error> {
-    let mut nowhere = Packer::new(io::sink(), UidGid::default());
-    let place = Place {
-        below: Vec::new(),
-        strip: strip_components,
+    let destination = Destination {
+        directory: Vec::new(),
+        strip_components,
     };
-    nowhere.copy_targz(&place, base64, limits)
+    Packer::new(io::sink(), UidGid::default()).copy_targz(&destination, base64, limits)
 }
 
-/// Writes engine tars: items under chosen names, one after another, all owned by one owner. A name can be used once
-/// only, whether for an item or an archive's entry; directories may be repeated.
+/// Builds a plain tar for the engine out of directories, files and incoming archives, all with one owner. A name can be
+/// used only once, except for directories.
 pub struct Packer<W: Write> {
     tar: TarWriter<BufWriter<W>>,
-    owner: UidGid,
-    ledger: Ledger,
-    /// The time given to what has none of its own.
+    uid_gid: UidGid,
+    seen: SeenNames,
+    /// Modification time, in seconds since 1970, of entries that have none of their own.
     now: u64,
 }
 
-/// Where an archive's entries go.
-struct Place {
-    /// The directory, spelled.
-    below: Vec<u8>,
-    /// How many leading parts of each name are dropped.
-    strip: usize,
+/// Where an incoming archive is unpacked.
+struct Destination {
+    /// Normalised name of the directory.
+    directory: Vec<u8>,
+    /// Number of leading components that are dropped from each name.
+    strip_components: usize,
 }
 
-impl Place {
-    /// The name that a spelled name gets; `None` when nothing is left of it.
-    fn name_of(&self, spelled: &[u8]) -> Option<Vec<u8>> {
-        let rest = name::strip(spelled, self.strip);
+/// An entry's name and link target at the destination.
+struct EntryPaths {
+    name: Vec<u8>,
+    target: Vec<u8>,
+}
+
+impl Destination {
+    /// The name at the destination for a normalised name; `None` if all its components are dropped.
+    fn name_of(&self, normalised: &[u8]) -> Option<Vec<u8>> {
+        let rest = name::strip(normalised, self.strip_components);
         if rest.is_empty() {
             return None;
         }
-        let mut name = self.below.clone();
+        let mut name = self.directory.clone();
         name::push(&mut name, rest);
         Some(name)
     }
 }
 
 impl<W: Write> Packer<W> {
-    /// A packer that writes plain tar to `writer`.
-    pub fn new(writer: W, owner: UidGid) -> Self {
+    /// A packer that writes a plain tar to `writer`.
+    pub fn new(writer: W, uid_gid: UidGid) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             tar: TarWriter::new(BufWriter::with_capacity(BUFFER, writer)),
-            owner,
-            ledger: Ledger::new(),
+            uid_gid,
+            seen: SeenNames::new(),
             now: now.map_or(0, |time| time.as_secs()),
         }
     }
 
-    /// A directory entry; `.` is the top itself.
+    /// Writes a directory; `.` is the tar's root.
     pub fn directory(&mut self, name: &str, mode: u32) -> Result<(), Error> {
-        let spelled = spelled(name)?;
-        self.enter(&spelled, Node::Directory, name.as_bytes())?;
-        self.write_directory(&spelled, mode, self.now)
+        let normalised = normalised(name)?;
+        self.add_name(&normalised, Node::Directory, name.as_bytes())?;
+        self.write_directory(&normalised, mode, self.now)
     }
 
-    /// A file entry. Directories between it and one that was packed before are made along with it.
+    /// Writes a file. Missing parent directories are written too if they lie in a directory that was written before.
     pub fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<(), Error> {
         if let Some(rule) = name::file_name_fault(name) {
             return Err(Error::entry(name.as_bytes(), rule));
         }
-        let spelled = spelled(name)?;
-        self.enter(&spelled, Node::File, name.as_bytes())?;
+        let normalised = normalised(name)?;
+        self.add_name(&normalised, Node::File, name.as_bytes())?;
         let size = content.len() as u64;
-        let head = Head {
+        let header = EntryHeader {
             mode: mode & MODE_BITS,
             size,
-            ..self.head(&spelled, Kind::File)
+            ..self.header(&normalised, EntryKind::File)
         };
-        self.tar.head(&head).map_err(Error::Io)?;
+        self.tar.write_header(&header).map_err(Error::Io)?;
         self.tar.content().write_all(content).map_err(Error::Io)?;
-        self.tar.end_content(size).map_err(Error::Io)
+        self.tar.pad_content(size).map_err(Error::Io)
     }
 
-    /// Every entry of a base64 tar.gz below `name` (with the first `strip_components` of each name dropped), mode bits
-    /// kept without setuid/setgid, streamed: decoded, gunzipped, checked and written entry by entry. The directory
-    /// `name` itself is the caller's: neither it nor the archive's own root is written.
+    /// Writes every entry of a base64 tar.gz below the directory `name`, with the first `strip_components` of each name
+    /// dropped and modes without setuid and setgid. Streams: decodes, decompresses, checks and writes entry by entry.
+    /// Writes neither `name` itself, which the caller does, nor the archive's root.
     pub fn targz(
         &mut self,
         name: &str,
@@ -118,14 +124,14 @@ impl<W: Write> Packer<W> {
         strip_components: usize,
         limits: Limits,
     ) -> Result<(), Error> {
-        let place = Place {
-            below: spelled(name)?,
-            strip: strip_components,
+        let destination = Destination {
+            directory: normalised(name)?,
+            strip_components,
         };
-        self.copy_targz(&place, base64, limits).map(drop)
+        self.copy_targz(&destination, base64, limits).map(drop)
     }
 
-    /// Ends the archive.
+    /// Ends the tar and flushes it to the writer, which is returned.
     pub fn finish(self) -> Result<W, Error> {
         let buffer = self.tar.finish().map_err(Error::Io)?;
         buffer
@@ -135,62 +141,66 @@ impl<W: Write> Packer<W> {
 
     fn copy_targz(
         &mut self,
-        place: &Place,
+        destination: &Destination,
         base64: &str,
         limits: Limits,
     ) -> Result<Summary, Error> {
         let stream = BufReader::with_capacity(BUFFER, Gunzip::open(base64)?);
         let mut source = TarReader::new(stream, limits.unpacked_bytes);
-        self.enter(&place.below, Node::Directory, &place.below)?;
-        let names_before = self.ledger.len();
-        let mut tally = Tally::new(limits);
+        self.add_name(
+            &destination.directory,
+            Node::Directory,
+            &destination.directory,
+        )?;
+        let names_before = self.seen.len();
+        let mut counter = LimitCounter::new(limits);
         while let Some(entry) = source.next_entry()? {
-            let spelled =
+            let normalised =
                 name::normalise(&entry.name).map_err(|rule| Error::entry(&entry.name, rule))?;
-            tally.count(&entry, &spelled)?;
+            counter.count(&entry, &normalised)?;
             let node = node(&entry)?;
-            if let Some(name) = place.name_of(&spelled) {
-                let target = self.target(&entry, place)?;
-                self.enter(&name, node, &entry.name)?;
-                tally.bound_names(self.ledger.len() - names_before)?;
-                self.copy_entry(&mut source, &entry, (&name, &target))?;
+            if let Some(name) = destination.name_of(&normalised) {
+                let target = self.target(&entry, destination)?;
+                self.add_name(&name, node, &entry.name)?;
+                counter.check_name_count(self.seen.len() - names_before)?;
+                self.copy_entry(&mut source, &entry, &EntryPaths { name, target })?;
             }
         }
-        Ok(tally.summary())
+        Ok(counter.summary())
     }
 
     fn copy_entry(
         &mut self,
         source: &mut Source<'_>,
         entry: &Entry,
-        (name, target): (&[u8], &[u8]),
+        paths: &EntryPaths,
     ) -> Result<(), Error> {
-        if entry.kind == Kind::Directory {
-            return self.write_directory(name, entry.mode, entry.mtime);
+        if entry.kind == EntryKind::Directory {
+            return self.write_directory(&paths.name, entry.mode, entry.mtime);
         }
-        let head = Head {
-            target,
+        let header = EntryHeader {
+            target: &paths.target,
             mode: entry.mode & MODE_BITS,
             mtime: entry.mtime,
             size: entry.size,
-            ..self.head(name, entry.kind)
+            ..self.header(&paths.name, entry.kind)
         };
-        self.tar.head(&head).map_err(Error::Io)?;
+        self.tar.write_header(&header).map_err(Error::Io)?;
         source.copy_content(self.tar.content())?;
-        self.tar.end_content(entry.size).map_err(Error::Io)
+        self.tar.pad_content(entry.size).map_err(Error::Io)
     }
 
-    /// A link's target as it is written. That of a symbolic link is its own affair; that of a hard link has to be an
-    /// earlier regular file of the same archive.
-    fn target(&self, entry: &Entry, place: &Place) -> Result<Vec<u8>, Error> {
-        if entry.kind != Kind::Hardlink {
+    /// The link target to write. A symbolic link's is unchanged. A hard link's must be an earlier regular file of the same
+    /// archive, and is renamed as that was.
+    fn target(&self, entry: &Entry, destination: &Destination) -> Result<Vec<u8>, Error> {
+        if entry.kind != EntryKind::Hardlink {
             return Ok(entry.target.clone());
         }
         let refuse =
             |rule: &str| Error::entry(&entry.name, format!("is a hard link whose target {rule}"));
-        let spelled = name::normalise(&entry.target).map_err(refuse)?;
-        let target = place.name_of(&spelled).unwrap_or_default();
-        match self.ledger.get(&target) {
+        let normalised = name::normalise(&entry.target).map_err(refuse)?;
+        let target = destination.name_of(&normalised).unwrap_or_default();
+        match self.seen.get(&target) {
             Some(Node::File) => Ok(target),
             Some(Node::Symlink) => Err(refuse("is a symbolic link")),
             Some(Node::Directory | Node::Implied) => Err(refuse("is a directory")),
@@ -198,55 +208,57 @@ impl<W: Write> Packer<W> {
         }
     }
 
-    /// Enters a name, known to the sender as `known_as`, and writes the directories that it implies.
-    fn enter(&mut self, name: &[u8], node: Node, known_as: &[u8]) -> Result<(), Error> {
-        let implied = self
-            .ledger
-            .enter(name, node)
-            .map_err(|rule| Error::entry(known_as, rule))?;
-        implied
+    /// Records a name and writes its missing parent directories. Errors name the entry as `sent_name`, the name that the
+    /// caller sent.
+    fn add_name(&mut self, name: &[u8], node: Node, sent_name: &[u8]) -> Result<(), Error> {
+        let parents = self
+            .seen
+            .add(name, node)
+            .map_err(|rule| Error::entry(sent_name, rule))?;
+        parents
             .into_iter()
-            .try_for_each(|above| self.write_directory(above, IMPLIED_MODE, self.now))
+            .try_for_each(|parent| self.write_directory(parent, IMPLIED_MODE, self.now))
     }
 
     fn write_directory(&mut self, name: &[u8], mode: u32, mtime: u64) -> Result<(), Error> {
-        let slashed = [if name.is_empty() { b"." } else { name }, b"/"].concat();
-        let head = Head {
+        let with_slash = [if name.is_empty() { b"." } else { name }, b"/"].concat();
+        let header = EntryHeader {
             mode: mode & MODE_BITS,
             mtime,
-            ..self.head(&slashed, Kind::Directory)
+            ..self.header(&with_slash, EntryKind::Directory)
         };
-        self.tar.head(&head).map_err(Error::Io)
+        self.tar.write_header(&header).map_err(Error::Io)
     }
 
-    fn head<'n>(&self, name: &'n [u8], kind: Kind) -> Head<'n> {
-        Head {
+    /// A header with this packer's owner and time, and with mode and size 0.
+    fn header<'n>(&self, name: &'n [u8], kind: EntryKind) -> EntryHeader<'n> {
+        EntryHeader {
             name,
             kind,
             target: &[],
             mode: 0,
-            owner: self.owner,
+            uid_gid: self.uid_gid,
             mtime: self.now,
             size: 0,
         }
     }
 }
 
-/// A name given by our own side; empty, too, is the top.
-fn spelled(name: &str) -> Result<Vec<u8>, Error> {
+/// Normalises a name that this program chose; an empty one is the root.
+fn normalised(name: &str) -> Result<Vec<u8>, Error> {
     if name.is_empty() {
         return Ok(Vec::new());
     }
     name::normalise(name.as_bytes()).map_err(|rule| Error::entry(name.as_bytes(), rule))
 }
 
-/// What an entry will be, if its kind is allowed and its link target one.
+/// The node that an entry creates. Error: its kind, or its symbolic link's target, is not allowed.
 fn node(entry: &Entry) -> Result<Node, Error> {
     let refuse = |rule: &str| Err(Error::entry(&entry.name, rule));
     match entry.kind {
-        Kind::Directory => Ok(Node::Directory),
-        Kind::File | Kind::Hardlink => Ok(Node::File),
-        Kind::Symlink => match entry.target.as_slice() {
+        EntryKind::Directory => Ok(Node::Directory),
+        EntryKind::File | EntryKind::Hardlink => Ok(Node::File),
+        EntryKind::Symlink => match entry.target.as_slice() {
             b"" => refuse("is a symbolic link without a target"),
             target if target.len() > MAX_TARGET => {
                 refuse("is a symbolic link with a target longer than 4096 bytes")
@@ -256,7 +268,7 @@ fn node(entry: &Entry) -> Result<Node, Error> {
             }
             _ => Ok(Node::Symlink),
         },
-        Kind::Other(what) => Err(Error::entry(
+        EntryKind::Other(what) => Err(Error::entry(
             &entry.name,
             format!("is a {what}, which is not allowed"),
         )),

@@ -1,7 +1,8 @@
-//! PAX extended header records (POSIX.1-2017, pax, "Extended Header"): `length key=value\n`, by length, so that values
-//! may hold newlines. Everything not named here (extended attributes, ACLs, user names) is dropped.
+//! Parses the records of a PAX extended header (POSIX.1-2017, pax, "Extended Header"): `length key=value\n`. Splits them by
+//! length, because values may contain newlines. Drops all keys that are not listed here (extended attributes, ACLs, user
+//! names).
 
-/// What extended headers may change about the entry they describe.
+/// The fields of an entry that its extended header replaces.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Overrides {
     pub(super) path: Option<Vec<u8>>,
@@ -15,29 +16,40 @@ pub(super) struct Overrides {
 }
 
 impl Overrides {
-    /// Whether any of them changes what the entry is, rather than how it is described.
-    pub(super) fn change_meaning(&self) -> bool {
+    /// Whether any of them changes the entry's name, target or content.
+    pub(super) fn rename_or_resize(&self) -> bool {
         self.path.is_some() || self.linkpath.is_some() || self.size.is_some() || self.sparse
     }
 }
 
-/// Reads all records; `None` when one is malformed. A later record wins, and an empty value takes an earlier one back.
+/// Parses all records; `None` if one is malformed. A later record replaces an earlier one; an empty value removes it.
 pub(super) fn parse(mut records: &[u8]) -> Option<Overrides> {
     let mut overrides = Overrides::default();
     while !records.is_empty() {
-        let (key, value, rest) = record(records)?;
-        apply(&mut overrides, key, value)?;
-        records = rest;
+        let record = first_record(records)?;
+        apply(&mut overrides, record.key, record.value)?;
+        records = record.rest;
     }
     Some(overrides)
 }
 
-fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+/// One record, and the bytes after it.
+struct Record<'r> {
+    key: &'r [u8],
+    value: &'r [u8],
+    rest: &'r [u8],
+}
+
+fn first_record(records: &[u8]) -> Option<Record<'_>> {
     let space = records.iter().position(|&byte| byte == b' ')?;
     let length = usize::try_from(number(&records[..space])?).ok()?;
     let body = records.get(space + 1..length)?.strip_suffix(b"\n")?;
     let equals = body.iter().position(|&byte| byte == b'=')?;
-    Some((&body[..equals], &body[equals + 1..], &records[length..]))
+    Some(Record {
+        key: &body[..equals],
+        value: &body[equals + 1..],
+        rest: &records[length..],
+    })
 }
 
 fn apply(overrides: &mut Overrides, key: &[u8], value: &[u8]) -> Option<()> {
@@ -54,7 +66,7 @@ fn apply(overrides: &mut Overrides, key: &[u8], value: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Nothing for an empty value; nothing of that at all for a malformed one.
+/// `Some(None)` for an empty value, `None` for a malformed one.
 fn optional(value: &[u8], read: fn(&[u8]) -> Option<u64>) -> Option<Option<u64>> {
     if value.is_empty() {
         Some(None)
@@ -63,7 +75,7 @@ fn optional(value: &[u8], read: fn(&[u8]) -> Option<u64>) -> Option<Option<u64>>
     }
 }
 
-/// Digits only: no sign, no space.
+/// Parses digits; no sign and no space.
 fn number(digits: &[u8]) -> Option<u64> {
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -71,7 +83,7 @@ fn number(digits: &[u8]) -> Option<u64> {
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// A time in whole seconds; before 1970 is 1970.
+/// Parses a time, rounded down to seconds; a time before 1970 is 0.
 fn seconds(value: &[u8]) -> Option<u64> {
     let whole = value.split(|&byte| byte == b'.').next()?;
     match whole.strip_prefix(b"-") {
@@ -93,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn values_may_hold_newlines_and_equals_signs_and_may_be_taken_back() {
+    fn values_may_contain_newlines_and_equals_signs_and_may_be_removed() {
         assert_eq!(parse(b"13 path=a\n=b\n").unwrap().path.unwrap(), b"a\n=b");
         assert_eq!(
             parse(b"10 path=a\n8 path=\n").unwrap_or_default().path,
@@ -106,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_dropped_but_sparse_is_noticed() {
+    fn unknown_keys_are_dropped_but_sparse_files_are_detected() {
         assert_eq!(
             parse(b"30 SCHILY.xattr.user.x=\x00\x01\n\xff12\n"),
             Some(Overrides::default())
@@ -115,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_records_are_no_records() {
+    fn malformed_records_are_refused() {
         let cases: [&[u8]; 10] = [
             b"x",
             b"10",

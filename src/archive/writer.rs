@@ -1,32 +1,41 @@
-//! Plain tar, written one entry after another in the GNU format, which Go's archive/tar reads as GNU tar does: names of
-//! any length and bytes, sizes and owners of any magnitude.
+//! Writes plain tar, entry by entry, in the GNU format, which Go's archive/tar reads. It allows names of any length and
+//! bytes, and sizes and ids of any magnitude.
 
 use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-use super::UidGid;
-use super::reader::Kind;
+use super::reader::EntryKind;
 
 const BLOCK: usize = 512;
-/// What fits in a header's own name and link fields.
-const SHORT: usize = 100;
-/// What GNU tar calls the entry that holds the name of the next one.
-const LONG: &[u8] = b"././@LongLink";
+/// Length of a header's own name and link fields.
+const SHORT_NAME: usize = 100;
+/// Name that GNU tar gives to the entry that holds a long name of the next one.
+const LONG_LINK: &[u8] = b"././@LongLink";
 
-/// What is written before an entry's content.
+/// Numeric owner of the entries that are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UidGid {
+    /// Numeric user.
+    pub uid: u64,
+    /// Numeric group.
+    pub gid: u64,
+}
+
+/// The fields of an entry's header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head<'a> {
+pub(super) struct EntryHeader<'a> {
     pub(super) name: &'a [u8],
-    pub(super) kind: Kind,
+    pub(super) kind: EntryKind,
     pub(super) target: &'a [u8],
     pub(super) mode: u32,
-    pub(super) owner: UidGid,
+    pub(super) uid_gid: UidGid,
     pub(super) mtime: u64,
     pub(super) size: u64,
 }
 
-/// Writes a tar. It keeps no account of content: `head` is followed by exactly its `size` bytes, then `end_content`.
+/// Writes a tar. Does not check content: after `write_header` the caller writes exactly `size` bytes to `content`, then
+/// calls `pad_content`.
 pub(super) struct TarWriter<W> {
     stream: W,
 }
@@ -36,49 +45,49 @@ impl<W: Write> TarWriter<W> {
         Self { stream }
     }
 
-    /// Where content goes.
+    /// The stream to write an entry's content to.
     pub(super) fn content(&mut self) -> &mut W {
         &mut self.stream
     }
 
-    /// Writes an entry up to its content.
-    pub(super) fn head(&mut self, head: &Head<'_>) -> io::Result<()> {
+    /// Writes an entry's header, preceded by entries for a long name or target.
+    pub(super) fn write_header(&mut self, entry: &EntryHeader<'_>) -> io::Result<()> {
         let mut header = Header::new_gnu();
-        header.set_entry_type(entry_type(head.kind));
-        header.set_mode(head.mode);
-        header.set_uid(head.owner.uid);
-        header.set_gid(head.owner.gid);
-        header.set_mtime(head.mtime);
-        header.set_size(head.size);
-        if head.target.len() > SHORT {
-            self.long_text(EntryType::GNULongLink, head.target)?;
+        header.set_entry_type(entry_type(entry.kind));
+        header.set_mode(entry.mode);
+        header.set_uid(entry.uid_gid.uid);
+        header.set_gid(entry.uid_gid.gid);
+        header.set_mtime(entry.mtime);
+        header.set_size(entry.size);
+        if entry.target.len() > SHORT_NAME {
+            self.write_long_name(EntryType::GNULongLink, entry.target)?;
         }
-        if head.name.len() > SHORT {
-            self.long_text(EntryType::GNULongName, head.name)?;
+        if entry.name.len() > SHORT_NAME {
+            self.write_long_name(EntryType::GNULongName, entry.name)?;
         }
         let fields = header.as_old_mut();
-        copy_start(&mut fields.name, head.name);
-        copy_start(&mut fields.linkname, head.target);
+        copy_prefix(&mut fields.name, entry.name);
+        copy_prefix(&mut fields.linkname, entry.target);
         header.set_cksum();
         self.stream.write_all(header.as_bytes())
     }
 
-    /// Pads the content that was written.
-    pub(super) fn end_content(&mut self, size: u64) -> io::Result<()> {
+    /// Pads content of `size` bytes to a full block.
+    pub(super) fn pad_content(&mut self, size: u64) -> io::Result<()> {
         let padding = size.wrapping_neg() % BLOCK as u64;
         self.stream.write_all(&[0; BLOCK][..padding as usize])
     }
 
-    /// Writes the end mark.
+    /// Writes the end-of-archive marker.
     pub(super) fn finish(mut self) -> io::Result<W> {
         self.stream.write_all(&[0; 2 * BLOCK])?;
         Ok(self.stream)
     }
 
-    fn long_text(&mut self, entry_type: EntryType, text: &[u8]) -> io::Result<()> {
+    fn write_long_name(&mut self, entry_type: EntryType, text: &[u8]) -> io::Result<()> {
         let mut header = Header::new_gnu();
         let size = text.len() as u64 + 1;
-        copy_start(&mut header.as_old_mut().name, LONG);
+        copy_prefix(&mut header.as_old_mut().name, LONG_LINK);
         header.set_entry_type(entry_type);
         header.set_mode(0o644);
         header.set_uid(0);
@@ -89,20 +98,20 @@ impl<W: Write> TarWriter<W> {
         self.stream.write_all(header.as_bytes())?;
         self.stream.write_all(text)?;
         self.stream.write_all(&[0])?;
-        self.end_content(size)
+        self.pad_content(size)
     }
 }
 
-fn copy_start(field: &mut [u8], text: &[u8]) {
+fn copy_prefix(field: &mut [u8], text: &[u8]) {
     let length = text.len().min(field.len());
     field[..length].copy_from_slice(&text[..length]);
 }
 
-fn entry_type(kind: Kind) -> EntryType {
+fn entry_type(kind: EntryKind) -> EntryType {
     match kind {
-        Kind::Directory => EntryType::Directory,
-        Kind::Symlink => EntryType::Symlink,
-        Kind::Hardlink => EntryType::Link,
-        Kind::File | Kind::Other(_) => EntryType::Regular,
+        EntryKind::Directory => EntryType::Directory,
+        EntryKind::Symlink => EntryType::Symlink,
+        EntryKind::Hardlink => EntryType::Link,
+        EntryKind::File | EntryKind::Other(_) => EntryType::Regular,
     }
 }

@@ -1,37 +1,38 @@
-//! One call of the engine before it is made: method, path, body, and how long it may take. No I/O.
-use super::Error;
-use super::error::printable;
-use super::request::CALL_TIMEOUT;
+//! One call of the engine before it is sent: method, path, body, timeouts and choice of connection. No I/O.
+use super::error::{Error, printable};
 use serde::Serialize;
 use std::io::{self, Read};
 use std::time::Duration;
 use ureq::Agent;
 use ureq::http::{Method, Request};
 
-/// How long an archive may stand still.
+/// Time limit of an ordinary call, from connecting to the last byte of the response.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time without progress while an archive is sent or received.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a call may take.
+/// Which parts of a call have a time limit.
 #[derive(Clone, Copy)]
-pub(super) enum Limits {
-    /// From connecting to the last byte of the answer.
+pub(super) enum Timeouts {
+    /// The whole call, from connecting to the last byte of the response.
     Total(Duration),
-    /// Each step to the head of the answer gets [`CALL_TIMEOUT`]; the body may take for ever.
-    Head,
-    /// As [`Limits::Head`], and no single read may take longer than this.
-    Paced(Duration),
-    /// Only connecting and sending are bounded.
-    Patient,
-    /// No single read or write may stand still for longer than [`STALL_TIMEOUT`].
-    Stall,
+    /// [`CALL_TIMEOUT`] for each step up to the head of the response; no limit for the body.
+    UntilHead,
+    /// As [`Timeouts::UntilHead`], and this limit for each read of the body.
+    UntilHeadThenPerRead(Duration),
+    /// [`CALL_TIMEOUT`] for connecting and for sending; no limit for the response.
+    UntilSent,
+    /// [`STALL_TIMEOUT`] for each read and each write; no limit for the whole.
+    PerReadAndWrite,
 }
 
-impl Limits {
+impl Timeouts {
+    /// The limit to report when one of them passes.
     pub(super) fn timeout(self) -> Duration {
         match self {
             Self::Total(timeout) => timeout,
-            Self::Head | Self::Paced(_) | Self::Patient => CALL_TIMEOUT,
-            Self::Stall => STALL_TIMEOUT,
+            Self::UntilHead | Self::UntilHeadThenPerRead(_) | Self::UntilSent => CALL_TIMEOUT,
+            Self::PerReadAndWrite => STALL_TIMEOUT,
         }
     }
 
@@ -44,22 +45,22 @@ impl Limits {
         let config = agent.configure_request(request);
         match self {
             Self::Total(_) => config.timeout_global(limit),
-            Self::Head => config
+            Self::UntilHead => config
                 .timeout_connect(limit)
                 .timeout_send_request(limit)
                 .timeout_send_body(limit)
                 .timeout_recv_response(limit),
-            Self::Paced(read_limit) => config
+            Self::UntilHeadThenPerRead(read_limit) => config
                 .timeout_connect(limit)
                 .timeout_send_request(limit)
                 .timeout_send_body(limit)
                 .timeout_recv_response(limit)
                 .timeout_per_read(Some(read_limit)),
-            Self::Patient => config
+            Self::UntilSent => config
                 .timeout_connect(limit)
                 .timeout_send_request(limit)
                 .timeout_send_body(limit),
-            Self::Stall => config
+            Self::PerReadAndWrite => config
                 .timeout_connect(Some(CALL_TIMEOUT))
                 .timeout_per_read(limit)
                 .timeout_per_write(limit),
@@ -68,27 +69,31 @@ impl Limits {
     }
 }
 
+/// Which connection a call uses.
 pub(super) enum Connection {
-    /// One from the pool; should it turn out to be closed, once more on a new one. For calls that may be repeated.
+    /// One from the pool. If the engine has closed it meanwhile, the call is repeated once on a new one; so this is for
+    /// idempotent calls.
     Pooled,
-    /// A new one, and one attempt.
+    /// A new one; the call is never repeated.
     Fresh,
+    /// A new one of this agent, so that shutting the agent down ends this call alone; never repeated.
     Separate(Agent),
 }
 
+/// The request's body.
 pub(super) enum Payload<'a> {
     None,
     Json(Vec<u8>),
-    Tar(Source<'a>),
+    Tar(TarSource<'a>),
 }
 
-/// Remembers the source's own error, which ureq would not tell from the connection's.
-pub(super) struct Source<'a> {
+/// A reader that keeps its own error, because ureq reports errors of the body and of the connection alike.
+pub(super) struct TarSource<'a> {
     inner: &'a mut (dyn Read + Send),
     failure: Option<String>,
 }
 
-impl Read for Source<'_> {
+impl Read for TarSource<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.inner.read(buffer) {
@@ -103,7 +108,7 @@ impl Read for Source<'_> {
     }
 }
 
-/// One call: what to send, over which connection, and how long it may take.
+/// One call: what to send, over which connection, with which timeouts.
 pub(super) struct Call<'a> {
     pub(super) name: &'static str,
     pub(super) method: Method,
@@ -111,13 +116,14 @@ pub(super) struct Call<'a> {
     pub(super) query: String,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) payload: Payload<'a>,
-    pub(super) limits: Limits,
+    pub(super) timeouts: Timeouts,
     pub(super) connection: Connection,
     pub(super) versioned: bool,
 }
 
 impl<'a> Call<'a> {
-    /// A call that may be repeated; `name` is the method's name.
+    /// An idempotent call without a body, with [`CALL_TIMEOUT`] in total. `name` is the method's name, as errors and
+    /// metrics report it.
     pub(super) fn new(name: &'static str, method: Method, path: String) -> Self {
         Self {
             name,
@@ -126,12 +132,13 @@ impl<'a> Call<'a> {
             query: String::new(),
             headers: Vec::new(),
             payload: Payload::None,
-            limits: Limits::Total(CALL_TIMEOUT),
+            timeouts: Timeouts::Total(CALL_TIMEOUT),
             connection: Connection::Pooled,
             versioned: true,
         }
     }
 
+    /// Appends a query parameter; `value` is percent-encoded.
     pub(super) fn query(mut self, key: &str, value: &str) -> Self {
         self.query
             .push(if self.query.is_empty() { '?' } else { '&' });
@@ -155,41 +162,44 @@ impl<'a> Call<'a> {
         Ok(self)
     }
 
-    /// A body that can be read only once.
+    /// Sets a tar as the body. It can be read only once, so the call is never repeated.
     pub(super) fn tar(mut self, source: &'a mut (dyn Read + Send)) -> Self {
-        self.payload = Payload::Tar(Source {
+        self.payload = Payload::Tar(TarSource {
             inner: source,
             failure: None,
         });
-        self.once()
+        self.not_idempotent()
     }
 
-    pub(super) fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
+    pub(super) fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
         self
     }
 
-    /// Never repeated by itself, because doing it twice is not the same as doing it once.
-    pub(super) fn once(mut self) -> Self {
+    /// Never repeated on a connection failure, because the engine may have acted on it already.
+    pub(super) fn not_idempotent(mut self) -> Self {
         self.connection = Connection::Fresh;
         self
     }
 
-    pub(super) fn separate(mut self, agent: Agent) -> Self {
+    pub(super) fn with_agent(mut self, agent: Agent) -> Self {
         self.connection = Connection::Separate(agent);
         self
     }
 
+    /// Sends the path without the `/v1.41` prefix.
     pub(super) fn unversioned(mut self) -> Self {
         self.versioned = false;
         self
     }
 
+    /// Whether the body can be sent a second time.
     pub(super) fn is_replayable(&self) -> bool {
         !matches!(self.payload, Payload::Tar(_))
     }
 
-    pub(super) fn source_failure(&mut self) -> Option<String> {
+    /// Takes the error that reading the tar failed with, if it did.
+    pub(super) fn take_source_failure(&mut self) -> Option<String> {
         match &mut self.payload {
             Payload::Tar(source) => source.failure.take(),
             _ => None,
@@ -197,7 +207,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// `{prefix}/{name}{suffix}` with the name made safe: dots that would climb out of the prefix are refused here.
+/// `{prefix}/{name}{suffix}` with the name percent-encoded. A name with an empty, `.` or `..` segment, which could leave
+/// the prefix, is refused as a 400.
 pub(super) fn path(
     call: &'static str,
     prefix: &str,
@@ -214,12 +225,12 @@ pub(super) fn path(
     Ok(format!("{prefix}/{}{suffix}", encode(name, b"/:@")))
 }
 
-/// The value of `filters` that asks for all of `labels`.
+/// Value of the query parameter `filters` for objects that carry all of `labels`.
 pub(super) fn label_filter(labels: &[String]) -> String {
     serde_json::json!({ "label": labels }).to_string()
 }
 
-/// Percent-encodes all but unreserved characters and `keep`.
+/// Percent-encodes everything but unreserved characters (RFC 3986 §2.3) and `keep`.
 fn encode(text: &str, keep: &[u8]) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

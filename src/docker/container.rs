@@ -1,9 +1,12 @@
-//! `/containers` endpoints.
-use super::answer::{Answer, EngineStream, unless_missing};
-use super::call::{Call, Limits, label_filter, path};
+//! Endpoints below `/containers`.
+use super::call::{Call, Timeouts, label_filter, path};
+use super::client::Client;
+use super::error::Error;
+use super::response::{BodyStream, Response, ignore_not_found};
 pub use super::stdin::{Stdin, StdinInterrupt};
-use super::{
-    Client, ContainerCreate, ContainerCreated, ContainerInspect, ContainerSummary, Error, WaitExit,
+use super::types::{
+    ContainerCreate, ContainerCreateResponse, ContainerInspect, ContainerSummary,
+    ContainerWaitResponse,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -11,53 +14,53 @@ use serde::Deserialize;
 use std::io::Read;
 use ureq::http::Method;
 
-/// A container's output: the multiplexed stream of `attach` or `logs`. Read it with [`super::stdcopy`]; dropping it
-/// closes the connection.
+/// A container's output: the multiplexed stream of `attach` or `logs`. Read it with [`super::stdcopy`]; reading blocks
+/// without a time limit. Dropping it closes the connection.
 pub struct Attached {
-    /// the raw stream
+    /// The raw stream.
     pub stream: Box<dyn Read + Send>,
 }
 
-/// A `wait` whose headers have arrived, so that the engine is watching; [`PendingWait::finish`] blocks for the exit.
-pub struct PendingWait(Answer);
+/// A `wait` that the engine has accepted; [`PendingWait::finish`] blocks for the exit.
+pub struct PendingWait(Response);
 
 impl PendingWait {
-    /// Blocks until the container exits, without a deadline (something else kills it).
-    pub fn finish(self) -> Result<WaitExit, Error> {
+    /// Blocks until the container exits, without a time limit: the caller kills the container at its own.
+    pub fn finish(self) -> Result<ContainerWaitResponse, Error> {
         self.0.json()
     }
 }
 
-/// What `HEAD /containers/{id}/archive` says of a path (`X-Docker-Container-Path-Stat`).
+/// `X-Docker-Container-Path-Stat` of `HEAD /containers/{id}/archive`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PathStat {
-    /// base name
+    /// Base name.
     pub name: String,
-    /// bytes
+    /// Bytes.
     pub size: i64,
-    /// Go `os.FileMode` bits: 1<<31 directory, 1<<27 symlink
+    /// Go `os.FileMode` bits: 1<<31 directory, 1<<27 symlink.
     pub mode: u32,
-    /// where a symlink leads, in the container
+    /// Target of a symlink, in the container.
     #[serde(default)]
     pub link_target: String,
 }
 
 impl Client {
-    /// `POST /containers/create`. Never repeated: a connection that breaks may or may not have made a container,
-    /// which its labels then find.
+    /// `POST /containers/create`. Never repeated. If the connection breaks, the container may exist all the same; the
+    /// caller finds it by its labels.
     pub fn container_create(
         &self,
         name: Option<&str>,
         platform: Option<&str>,
         config: &ContainerCreate,
-    ) -> Result<ContainerCreated, Error> {
+    ) -> Result<ContainerCreateResponse, Error> {
         let mut call = Call::new(
             "container_create",
             Method::POST,
             "/containers/create".into(),
         )
-        .once();
+        .not_idempotent();
         if let Some(name) = name {
             call = call.query("name", name);
         }
@@ -67,24 +70,25 @@ impl Client {
         self.send(call.json(config)?)?.json()
     }
 
-    /// `POST /containers/{id}/start`; one that runs already is Ok. Never repeated: a quick container would run twice.
+    /// `POST /containers/{id}/start`; Ok if it runs already. Never repeated, because a container that has exited
+    /// meanwhile would run twice.
     pub fn container_start(&self, id: &str) -> Result<(), Error> {
-        self.send(container("container_start", Method::POST, id, "/start")?.once())?
-            .done()
+        self.send(container("container_start", Method::POST, id, "/start")?.not_idempotent())?
+            .discard_body()
     }
 
-    /// `POST /containers/{id}/attach?stream=1&stdout=1&stderr=1`, before start; no read deadline.
+    /// `POST /containers/{id}/attach?stream=1&stdout=1&stderr=1`. Call it before start, or early output is lost.
     pub fn container_attach(&self, id: &str) -> Result<Attached, Error> {
         let call = container("container_attach", Method::POST, id, "/attach")?
             .query("stream", "1")
             .query("stdout", "1")
             .query("stderr", "1");
         Ok(Attached::from(
-            self.send(call.limits(Limits::Head))?.stream(),
+            self.send(call.timeouts(Timeouts::UntilHead))?.into_stream(),
         ))
     }
 
-    /// `POST /containers/{id}/attach?stream=1&stdin=1` on a raw socket, before start.
+    /// `POST /containers/{id}/attach?stream=1&stdin=1` on a socket of its own. Call it before start.
     pub fn container_attach_stdin(&self, id: &str) -> Result<Stdin, Error> {
         let path = path(
             "container_attach_stdin",
@@ -96,27 +100,17 @@ impl Client {
         Stdin::attach(self.endpoint(), &format!("/v{version}{path}"))
     }
 
-    /// `GET /containers/{id}/logs`
-    pub fn container_logs(&self, id: &str, follow: bool) -> Result<Attached, Error> {
-        let call = container("container_logs", Method::GET, id, "/logs")?
-            .query("stdout", "1")
-            .query("stderr", "1")
-            .query("follow", if follow { "1" } else { "0" });
-        Ok(Attached::from(
-            self.send(call.limits(Limits::Head))?.stream(),
-        ))
-    }
-
-    /// `POST /containers/{id}/wait?condition=next-exit`, to be issued before start: returns as soon as the engine
-    /// watches, and after the exit it would wait for another.
+    /// `POST /containers/{id}/wait?condition=next-exit`. Call it before start: it returns as soon as the engine watches,
+    /// and an exit before that is missed.
     pub fn container_wait_next_exit(&self, id: &str) -> Result<PendingWait, Error> {
         let call = container("container_wait_next_exit", Method::POST, id, "/wait")?
             .query("condition", "next-exit");
-        self.send(call.limits(Limits::Head)).map(PendingWait)
+        self.send(call.timeouts(Timeouts::UntilHead))
+            .map(PendingWait)
     }
 
-    /// `GET /containers/{id}/logs?follow=1&timestamps=1`: one frame per log message, from the first one the engine kept.
-    /// Read it with [`super::stdcopy::messages`].
+    /// `GET /containers/{id}/logs?follow=1&timestamps=1`: one frame per log message, from the first that the engine has
+    /// kept to the container's exit. Read it with [`super::stdcopy::demultiplex_frames`].
     pub fn container_log_messages(&self, id: &str) -> Result<Attached, Error> {
         let call = container("container_log_messages", Method::GET, id, "/logs")?
             .query("stdout", "1")
@@ -124,27 +118,30 @@ impl Client {
             .query("timestamps", "1")
             .query("follow", "1");
         Ok(Attached::from(
-            self.send(call.limits(Limits::Head))?.stream(),
+            self.send(call.timeouts(Timeouts::UntilHead))?.into_stream(),
         ))
     }
 
-    /// `POST /containers/{id}/wait`: for one that has been started; answers at once if it has ended.
+    /// `POST /containers/{id}/wait?condition=not-running`, for a container that has been started; returns at once if it has
+    /// exited. The engine may take as long as the container to send the head of its response.
     pub fn container_wait_stopped(&self, id: &str) -> Result<PendingWait, Error> {
         let call = container("container_wait_stopped", Method::POST, id, "/wait")?
             .query("condition", "not-running");
-        self.send(call.limits(Limits::Patient)).map(PendingWait)
+        self.send(call.timeouts(Timeouts::UntilSent))
+            .map(PendingWait)
     }
 
     /// `POST /containers/{id}/rename?name=`
     pub fn container_rename(&self, id: &str, name: &str) -> Result<(), Error> {
         let call = container("container_rename", Method::POST, id, "/rename")?;
-        self.send(call.query("name", name).once())?.done()
+        self.send(call.query("name", name).not_idempotent())?
+            .discard_body()
     }
 
-    /// `POST /containers/{id}/kill?signal=`; one that does not run is a 409.
+    /// `POST /containers/{id}/kill?signal=`; 409 if it does not run.
     pub fn container_kill(&self, id: &str, signal: &str) -> Result<(), Error> {
         let call = container("container_kill", Method::POST, id, "/kill")?;
-        self.send(call.query("signal", signal))?.done()
+        self.send(call.query("signal", signal))?.discard_body()
     }
 
     /// `GET /containers/{id}/json`
@@ -153,13 +150,13 @@ impl Client {
             .json()
     }
 
-    /// `DELETE /containers/{id}?force=1&v=1`; not found is Ok, a removal in progress is a 409.
+    /// `DELETE /containers/{id}?force=1&v=1`; Ok if it does not exist, 409 while another removal is in progress.
     pub fn container_remove(&self, id: &str) -> Result<(), Error> {
         let call = container("container_remove", Method::DELETE, id, "")?;
-        unless_missing(self.send(call.query("force", "1").query("v", "1")))
+        ignore_not_found(self.send(call.query("force", "1").query("v", "1")))
     }
 
-    /// `GET /containers/json?all=1&filters={"label":[…]}`; a container must carry all of `labels` (`key` or `key=value`).
+    /// `GET /containers/json?all=1&filters={"label":[…]}`: containers that carry all of `labels` (`key` or `key=value`).
     pub fn container_list(&self, labels: &[String]) -> Result<Vec<ContainerSummary>, Error> {
         let call = Call::new("container_list", Method::GET, "/containers/json".into())
             .query("all", "1")
@@ -167,7 +164,8 @@ impl Client {
         self.send(call)?.json()
     }
 
-    /// `PUT /containers/{id}/archive?path=`: `tar` is an uncompressed tar, streamed. It may take long, but not stand still.
+    /// `PUT /containers/{id}/archive?path=`: streams `tar`, which is not compressed. No limit in total; times out after
+    /// 60 s without progress.
     pub fn archive_put(
         &self,
         id: &str,
@@ -175,26 +173,31 @@ impl Client {
         tar: &mut (dyn Read + Send),
     ) -> Result<(), Error> {
         let call = container("archive_put", Method::PUT, id, "/archive")?.query("path", path);
-        self.send(call.tar(tar).limits(Limits::Stall))?.done()
+        self.send(call.tar(tar).timeouts(Timeouts::PerReadAndWrite))?
+            .discard_body()
     }
 
-    /// `GET /containers/{id}/archive?path=`: an uncompressed tar whose entries start with the path's base name.
+    /// `GET /containers/{id}/archive?path=`: an uncompressed tar whose entries start with the path's base name. Reading
+    /// times out after 60 s without progress.
     pub fn archive_get(&self, id: &str, path: &str) -> Result<Box<dyn Read + Send>, Error> {
         let call = container("archive_get", Method::GET, id, "/archive")?.query("path", path);
-        Ok(Box::new(self.send(call.limits(Limits::Stall))?.stream()))
+        Ok(Box::new(
+            self.send(call.timeouts(Timeouts::PerReadAndWrite))?
+                .into_stream(),
+        ))
     }
 
-    /// `HEAD /containers/{id}/archive?path=`; None where the path does not exist.
+    /// `HEAD /containers/{id}/archive?path=`; None if the path does not exist.
     pub fn archive_stat(&self, id: &str, path: &str) -> Result<Option<PathStat>, Error> {
         let call = container("archive_stat", Method::HEAD, id, "/archive")?;
-        let answer = match self.send(call.query("path", path)) {
-            // Without a body a missing container looks the same.
+        let response = match self.send(call.query("path", path)) {
+            // A response to HEAD has no message, so ask whether it is the container that is missing.
             Err(Error::Status { status: 404, .. }) => {
                 return self.container_inspect(id).map(|_| None);
             }
             other => other?,
         };
-        let stat = answer.header("x-docker-container-path-stat");
+        let stat = response.header("x-docker-container-path-stat");
         let json = stat.and_then(|value| BASE64_STANDARD.decode(value).ok());
         let stat = json.and_then(|json| serde_json::from_slice(&json).ok());
         stat.map(Some).ok_or(Error::Malformed {
@@ -204,6 +207,7 @@ impl Client {
     }
 }
 
+/// A call of an endpoint below `/containers/{id}`.
 fn container<'a>(
     call: &'static str,
     method: Method,
@@ -217,8 +221,8 @@ fn container<'a>(
     ))
 }
 
-impl From<EngineStream> for Attached {
-    fn from(stream: EngineStream) -> Self {
+impl From<BodyStream> for Attached {
+    fn from(stream: BodyStream) -> Self {
         Self {
             stream: Box::new(stream),
         }

@@ -1,6 +1,6 @@
-//! Why a call of the engine failed, in words that say what to do about it.
+//! Why a call of the engine failed, with advice in the text.
+use super::host::Host;
 use super::socket::DialError;
-use super::{Host, transport};
 use crate::metrics::ENGINE_ERRORS;
 use crate::metrics::Label::{Number, Word};
 use rustls::{AlertDescription, CertificateError};
@@ -8,24 +8,24 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-/// Why an engine call failed. `call` is the method's name, such as `container_create`.
+/// Why a call of the engine failed. `call` is the name of the [`super::Client`] method, such as `container_create`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// The engine cannot be reached; `detail` says why and gives advice.
+    /// The engine cannot be reached.
     Unreachable {
         /// method name
         call: &'static str,
         /// reason and advice
         detail: String,
     },
-    /// The engine did not answer within the call's deadline.
+    /// The engine did not answer within the call's timeout.
     TimedOut {
         /// method name
         call: &'static str,
         /// seconds
         timeout_secs: u64,
     },
-    /// The engine answered with an error status.
+    /// The engine answered with an error status, or reported an error within a stream.
     Status {
         /// method name
         call: &'static str,
@@ -34,14 +34,14 @@ pub enum Error {
         /// the engine's `message`
         message: String,
     },
-    /// The answer was cut or is not what the Engine API promises.
+    /// The response was cut or is not what the Engine API specifies.
     Malformed {
         /// method name
         call: &'static str,
         /// what was wrong
         detail: String,
     },
-    /// What the caller wanted sent could not be read, or the caller gave up (its fault, not the engine's).
+    /// The caller's side ended the call: the body to be sent could not be read, or the caller cancelled.
     Source {
         /// method name
         call: &'static str,
@@ -51,13 +51,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the engine says that it does not have an image, in Docker's words or Podman's.
+    /// Whether this is a 404 whose message says that the image does not exist (Docker's or Podman's wording).
     pub fn is_no_such_image(&self) -> bool {
         matches!(self, Self::Status { status: 404, message, .. }
             if message.to_ascii_lowercase().contains("no such image"))
     }
 
-    /// Counts it. A refusal may be an answer that was expected, such as 404 for an image that is to be pulled.
+    /// Counts the failure in the metrics, expected ones included, such as the 404 for an image that is then pulled.
     pub(super) fn count(&self) {
         let (call, kind) = match self {
             Self::Unreachable { call, .. } => (call, Word("unreachable")),
@@ -102,7 +102,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Who was called, and how long it was given; what an error needs to say beside the cause.
+/// What an error reports besides its cause.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) call: &'static str,
@@ -133,14 +133,14 @@ impl Context<'_> {
         }
     }
 
-    /// A call that got no answer.
-    pub(super) fn failed(self, error: ureq::Error) -> Error {
-        if let Some(error) = transport::dial_error(&error) {
-            return self.undialled(error);
+    /// The error for a call that got no response.
+    pub(super) fn no_response(self, error: ureq::Error) -> Error {
+        if let Some(error) = dial_error(&error) {
+            return self.dial_failed(error);
         }
         match error {
             ureq::Error::Timeout(_) => self.timed_out(),
-            ureq::Error::Io(error) => self.broken(&error),
+            ureq::Error::Io(error) => self.connection_broke(&error),
             ureq::Error::Protocol(_)
             | ureq::Error::Http(_)
             | ureq::Error::LargeResponseHeader(..) => self.malformed(format!(
@@ -151,7 +151,7 @@ impl Context<'_> {
         }
     }
 
-    /// An answer whose body broke off.
+    /// The error for a response whose body broke off.
     pub(super) fn body_failed(self, error: io::Error) -> Error {
         match ureq::Error::from(error) {
             ureq::Error::Timeout(_) => self.timed_out(),
@@ -159,7 +159,8 @@ impl Context<'_> {
         }
     }
 
-    pub(super) fn undialled(self, error: &DialError) -> Error {
+    /// The error for a connection that could not be opened.
+    pub(super) fn dial_failed(self, error: &DialError) -> Error {
         let host = self.host;
         self.unreachable(match error {
             DialError::Resolve(error) => {
@@ -170,8 +171,8 @@ impl Context<'_> {
         })
     }
 
-    /// A connection that broke before the answer.
-    pub(super) fn broken(self, error: &io::Error) -> Error {
+    /// The error for a connection that broke before the response.
+    pub(super) fn connection_broke(self, error: &io::Error) -> Error {
         let host = self.host;
         if error.kind() == ErrorKind::TimedOut {
             self.timed_out()
@@ -191,7 +192,15 @@ impl Context<'_> {
     }
 }
 
-/// The other side is gone; on a pooled connection that may be old news.
+/// The connector's own error, if connecting is what failed.
+fn dial_error(error: &ureq::Error) -> Option<&DialError> {
+    match error {
+        ureq::Error::Other(inner) => inner.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Whether the peer closed the connection. On a pooled connection it may have done so before this call.
 pub(super) fn is_disconnect(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -279,7 +288,8 @@ fn is_about_our_certificate(alert: AlertDescription) -> bool {
 
 const PRINTABLE_LIMIT: usize = 2000;
 
-/// Words of somebody else, fit for a log line or an error: no control characters, no flood.
+/// Makes foreign text safe for a log line or an error: one line, no control characters, at most [`PRINTABLE_LIMIT`]
+/// characters.
 pub(super) fn printable(words: &str) -> String {
     let one_line = words.split(|letter: char| letter.is_control() || letter.is_whitespace());
     let mut text = String::new();
@@ -304,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn foreign_words_become_one_bounded_line() {
+    fn printable_gives_one_bounded_line() {
         assert_eq!(printable("a\r\n\x1b[31mb\u{85} \tc"), "a [31mb c");
         assert_eq!(printable("\0"), "");
         let flood = printable(&"é".repeat(100_000));
@@ -312,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn every_failed_connection_comes_with_advice() {
+    fn connection_errors_carry_advice() {
         let unix = Host::Unix("/run/d.sock".into());
         let tcp = Host::Tcp {
             authority: "h:1".into(),
@@ -332,14 +342,14 @@ mod tests {
                 timeout: Duration::from_millis(1500),
             };
             let text = context
-                .undialled(&DialError::Connect(kind.into()))
+                .dial_failed(&DialError::Connect(kind.into()))
                 .to_string();
             assert!(
                 text.starts_with("version: ") && text.contains(words),
                 "{text}"
             );
             assert_eq!(
-                context.broken(&ErrorKind::TimedOut.into()),
+                context.connection_broke(&ErrorKind::TimedOut.into()),
                 Error::TimedOut {
                     call: "version",
                     timeout_secs: 2

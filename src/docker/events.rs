@@ -1,8 +1,9 @@
-//! How one container ends: told by `GET /events`, and by `wait` where events do not come.
-use super::answer::EngineStream;
-use super::call::{Call, Limits};
+//! How a container exited, from `GET /events`, or from `wait` where no event comes.
+use super::call::{Call, Timeouts};
+use super::client::Client;
 use super::container::PendingWait;
-use super::{Client, Error};
+use super::error::Error;
+use super::response::BodyStream;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::{BufReader, ErrorKind, Read};
@@ -11,33 +12,33 @@ use std::time::Duration;
 use ureq::http::Method;
 
 const CALL: &str = "container_end";
-/// How long an event may be late once the container's output has ended. Later, `wait` is asked: the container may have
-/// closed its output and live on, or this engine (or a proxy before it) tells no such events.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for an event before asking `wait`: the container may have closed its output and still run, or this
+/// engine (or a proxy in front of it) may send no such events.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// After so many ends in a row without an event this engine is taken to tell none (Podman does not), and only `wait` is
-/// asked.
-const ENOUGH_MISSED: u32 = 2;
+/// After this many exits in a row without an event, only `wait` is used: this engine sends no events (as Podman).
+const MAX_MISSED_EVENTS: u32 = 2;
 
-/// How a container ended.
+/// How a container exited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The exit code; 128 + signal where a signal ended it.
+pub struct ContainerExit {
+    /// The exit code; 128 + signal if a signal ended the main process.
     pub exit_code: i64,
-    /// Whether the engine told, before the end, that a process was killed for want of memory. It may still come to know.
+    /// Whether the engine had reported an out-of-memory kill before the exit. False is not final: the engine may notice
+    /// the kill only later, so ask [`Client::container_oom_killed`] where it matters.
     pub oom_killed: bool,
 }
 
-/// A container's end, watched since before its start; [`PendingEnd::finish`] blocks for it.
-pub struct PendingEnd {
+/// Watches for a container's exit from before its start; [`PendingExit::finish`] blocks for it.
+pub struct PendingExit {
     client: Client,
     container: String,
     source: Source,
 }
 
 enum Source {
-    Events(BufReader<EngineStream>),
-    /// The engine does not let us listen.
+    Events(BufReader<BodyStream>),
+    /// `GET /events` failed, or this engine sends no events.
     Wait(PendingWait),
 }
 
@@ -56,24 +57,29 @@ struct Actor {
 }
 
 impl Client {
-    /// `GET /events?filters={"container":[id],"event":["die","oom"]}`, to be issued before start. The event comes before
-    /// the engine takes the container's network down, which `wait` waits for: 50 to 100 ms sooner on a bridge.
-    pub fn container_end(&self, id: &str) -> Result<PendingEnd, Error> {
-        let pending = |source| PendingEnd {
+    /// `GET /events?filters={"container":[id],"event":["die","oom"]}`. Call it before start. Returns once the engine
+    /// sends events.
+    ///
+    /// The engine sends `die` before it takes down the container's network and answers `wait` after that, which is 50 to
+    /// 100 ms later on a bridge.
+    pub fn container_end(&self, id: &str) -> Result<PendingExit, Error> {
+        let pending = |source| PendingExit {
             client: self.clone(),
             container: id.to_owned(),
             source,
         };
-        if self.missed_ends().load(Relaxed) >= ENOUGH_MISSED {
+        if self.missed_exit_events().load(Relaxed) >= MAX_MISSED_EVENTS {
             return Ok(pending(Source::Wait(self.container_wait_next_exit(id)?)));
         }
         let filters = serde_json::json!({ "container": [id], "event": ["die", "oom"] });
         let call = Call::new(CALL, Method::GET, "/events".into())
-            // Whatever the clocks say: nothing is lost between the head of the answer and the subscription.
+            // An event between the head of the response and the engine's subscription is then replayed. Any past time
+            // will do, since the filter names this container; 1 needs no agreement of clocks.
             .query("since", "1")
             .query("filters", &filters.to_string());
-        let source = match self.send(call.limits(Limits::Paced(PATIENCE))) {
-            Ok(answer) => Source::Events(BufReader::new(answer.stream())),
+        let timeouts = Timeouts::UntilHeadThenPerRead(EVENT_TIMEOUT);
+        let source = match self.send(call.timeouts(timeouts)) {
+            Ok(response) => Source::Events(BufReader::new(response.into_stream())),
             Err(error) => {
                 log::debug!("no events, so wait has to tell: {error}");
                 Source::Wait(self.container_wait_next_exit(id)?)
@@ -82,16 +88,16 @@ impl Client {
         Ok(pending(source))
     }
 
-    /// The end of a container that has been started, as `wait` tells it: at once if it has ended.
-    pub fn container_ended(&self, id: &str) -> Result<End, Error> {
-        Ok(End {
+    /// The exit of a container that has been started, from `wait`. Blocks until it has exited, without a time limit.
+    pub fn container_ended(&self, id: &str) -> Result<ContainerExit, Error> {
+        Ok(ContainerExit {
             exit_code: self.container_wait_stopped(id)?.finish()?.status_code,
             oom_killed: self.container_oom_killed(id)?,
         })
     }
 
-    /// What `GET /containers/{id}/json` says of it; the answer waits until the end has been dealt with. One that somebody
-    /// removed was not.
+    /// `State.OOMKilled` of `GET /containers/{id}/json`; false if the container has been removed. After an exit, the
+    /// engine answers only once it has finished handling that exit.
     pub fn container_oom_killed(&self, id: &str) -> Result<bool, Error> {
         match self.container_inspect(id) {
             Ok(inspected) => Ok(inspected.state.oom_killed),
@@ -100,57 +106,59 @@ impl Client {
         }
     }
 
-    fn end_without_event(&self, id: &str, missed: &Missed) -> Result<End, Error> {
+    fn exit_without_event(&self, id: &str, missed: &MissedEvent) -> Result<ContainerExit, Error> {
         log::debug!("no event of the end of {id}: {}", missed.reason);
         let inspected = self.container_inspect(id);
-        if missed.is_untold && inspected.is_ok_and(|found| !found.state.running) {
-            self.missed_ends().fetch_add(1, Relaxed);
+        if missed.is_engine_silent && inspected.is_ok_and(|found| !found.state.running) {
+            self.missed_exit_events().fetch_add(1, Relaxed);
         }
-        let mut end = self.container_ended(id)?;
-        end.oom_killed |= missed.oom_killed;
-        Ok(end)
+        let mut exit = self.container_ended(id)?;
+        exit.oom_killed |= missed.oom_killed;
+        Ok(exit)
     }
 }
 
-impl PendingEnd {
-    /// Blocks until the container has ended, without a deadline (something else kills it). To be called when its output
-    /// has ended, soon after which the event is due.
-    pub fn finish(self) -> Result<End, Error> {
+impl PendingExit {
+    /// Blocks until the container has exited, without a time limit: the caller kills the container at its own. Call it
+    /// when the container's output has ended, because the event follows soon after that.
+    pub fn finish(self) -> Result<ContainerExit, Error> {
         let events = match self.source {
             Source::Events(events) => events,
             Source::Wait(wait) => {
-                return Ok(End {
+                return Ok(ContainerExit {
                     exit_code: wait.finish()?.status_code,
                     oom_killed: self.client.container_oom_killed(&self.container)?,
                 });
             }
         };
-        match end(events) {
-            Ok(end) => {
-                self.client.missed_ends().store(0, Relaxed);
-                Ok(end)
+        match read_exit(events) {
+            Ok(exit) => {
+                self.client.missed_exit_events().store(0, Relaxed);
+                Ok(exit)
             }
-            Err(missed) => self.client.end_without_event(&self.container, &missed),
+            Err(missed) => self.client.exit_without_event(&self.container, &missed),
         }
     }
 }
 
-/// The events ended, or made no sense, before they told of the end.
+/// The stream of events ended, or could not be parsed, before a `die` event.
 #[derive(Debug, PartialEq, Eq)]
-struct Missed {
+struct MissedEvent {
+    /// Whether an `oom` event had come.
     oom_killed: bool,
     reason: String,
-    /// The connection stood: it is the engine that says nothing.
-    is_untold: bool,
+    /// The connection did not break: the engine sent no usable `die` event.
+    is_engine_silent: bool,
 }
 
-fn end(source: impl Read) -> Result<End, Missed> {
+/// Reads events up to the first `die`.
+fn read_exit(source: impl Read) -> Result<ContainerExit, MissedEvent> {
     let mut oom_killed = false;
     for event in serde_json::Deserializer::from_reader(source).into_iter::<Event>() {
-        let missed = |reason: String, is_untold| Missed {
+        let missed = |reason: String, is_engine_silent| MissedEvent {
             oom_killed,
             reason,
-            is_untold,
+            is_engine_silent,
         };
         let event = event.map_err(|error| {
             let is_late = error.io_error_kind() == Some(ErrorKind::TimedOut);
@@ -162,7 +170,7 @@ fn end(source: impl Read) -> Result<End, Missed> {
                 let code = event.actor.attributes.get("exitCode");
                 let exit_code = code.and_then(|code| code.parse().ok());
                 let exit_code = exit_code.ok_or_else(|| missed("no exit code".into(), true))?;
-                return Ok(End {
+                return Ok(ContainerExit {
                     exit_code,
                     oom_killed,
                 });
@@ -170,10 +178,10 @@ fn end(source: impl Read) -> Result<End, Missed> {
             _ => {}
         }
     }
-    Err(Missed {
+    Err(MissedEvent {
         oom_killed,
         reason: "the events ended".into(),
-        is_untold: false,
+        is_engine_silent: false,
     })
 }
 
@@ -182,19 +190,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_told_by_the_first_die_event() {
+    fn the_first_die_event_gives_the_exit() {
         let oom = r#"{"status":"oom","id":"x","Type":"container","Action":"oom","Actor":{"ID":"x","Attributes":{}}}"#;
         let die = r#"{"Type":"container","Action":"die","Actor":{"ID":"x","Attributes":{"exitCode":"137","image":"i"}},"time":1}"#;
-        let told = |exit_code, oom_killed| {
-            Ok(End {
+        let exit = |exit_code, oom_killed| {
+            Ok(ContainerExit {
                 exit_code,
                 oom_killed,
             })
         };
-        assert_eq!(end(format!("{die}\n").as_bytes()), told(137, false));
+        assert_eq!(read_exit(format!("{die}\n").as_bytes()), exit(137, false));
         assert_eq!(
-            end(format!("{oom}\n{oom}\n{die}\n{{").as_bytes()),
-            told(137, true)
+            read_exit(format!("{oom}\n{oom}\n{die}\n{{").as_bytes()),
+            exit(137, true)
         );
         for (broken, oom_killed) in [
             ("", false),
@@ -203,7 +211,7 @@ mod tests {
             ("[]", false),
             (r#"{"Action":"die"}"#, false),
         ] {
-            let missed = end(broken.as_bytes()).map_err(|missed| missed.oom_killed);
+            let missed = read_exit(broken.as_bytes()).map_err(|missed| missed.oom_killed);
             assert_eq!(missed, Err(oom_killed), "{broken}");
         }
     }

@@ -1,8 +1,8 @@
-//! Where the engine is, from `DOCKER_HOST` and its relatives. Parsing only: nothing is opened or resolved here.
+//! Address of the engine, from `DOCKER_HOST` and related variables. Parsing only: opens and resolves nothing.
 use std::fmt;
 use std::path::PathBuf;
 
-/// Address of an engine, with what is needed to reach it.
+/// Address of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
     /// `unix:///path`
@@ -16,9 +16,9 @@ pub enum Host {
     Tls {
         /// `host:port`
         authority: String,
-        /// Directory of the PEM files
+        /// Directory of the PEM files.
         cert_path: PathBuf,
-        /// Whether the engine's certificate is verified
+        /// Whether the engine's certificate is verified.
         verify: bool,
     },
 }
@@ -30,8 +30,8 @@ const TLS_PORT: u16 = 2376;
 impl Host {
     /// Parses `DOCKER_HOST` (empty: `unix:///var/run/docker.sock`), `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH`.
     ///
-    /// As Docker's SDKs do, a certificate directory or a non-empty `DOCKER_TLS_VERIFY` turns TLS on, and only the
-    /// latter turns verification on.
+    /// As in Docker's SDKs, a certificate directory or a non-empty `DOCKER_TLS_VERIFY` enables TLS, and only the latter
+    /// enables verification. Errors are texts that do not repeat the value.
     pub fn parse(
         docker_host: &str,
         tls_verify: Option<&str>,
@@ -65,6 +65,16 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Value of the HTTP `Host` field. The URL given to ureq is always `http://`, because TLS happens below it.
+    pub(super) fn http_authority(&self) -> &str {
+        match self {
+            Self::Unix(_) => "docker",
+            Self::Tcp { authority } | Self::Tls { authority, .. } => authority,
+        }
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -74,12 +84,12 @@ impl fmt::Display for Host {
     }
 }
 
-// The value itself is not repeated: it may carry a password.
+// Does not repeat the value, which may contain a password.
 fn unsupported() -> String {
     "must be unix:///path, tcp://host:port, http://host:port or https://host:port".into()
 }
 
-/// `host[:port]`, with the port filled in; the host is a name, an IPv4 address or a bracketed IPv6 address.
+/// Parses `host[:port]` and fills in the port. The host is a name, an IPv4 address or an IPv6 address in brackets.
 fn authority(rest: &str, default_port: u16) -> Result<String, String> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains('@') {
@@ -134,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_understood_as_docker_understands_them() {
+    fn addresses_are_parsed_as_docker_does() {
         let cases: &[(&str, Option<&str>, Option<&str>, Host)] = &[
             ("", None, None, Host::Unix("/var/run/docker.sock".into())),
             (
@@ -173,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_reached_is_refused_without_repeating_it() {
+    fn unsupported_addresses_are_refused_without_repeating_them() {
         let cases = [
             "docker.sock",
             "/var/run/docker.sock",

@@ -1,16 +1,18 @@
-//! `/images` endpoints.
-use super::answer::unless_missing;
-use super::call::{Call, Limits, path};
+//! Endpoints below `/images`.
+use super::call::{Call, Timeouts, path};
+use super::client::Client;
+use super::error::Error;
 use super::messages::Messages;
-use super::{AuthConfig, Client, Error, ImageInspect, ImageSummary, PullProgress, registry_auth};
+use super::registry_auth;
+use super::types::{AuthConfig, ImageInspect, ImageSummary, PullProgress};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use std::io::Read;
 use std::time::Duration;
 use ureq::http::Method;
 
-/// How often a silent pull asks whether to go on.
+/// Interval of the calls of `progress` while no message arrives.
 const PULL_TICK: Duration = Duration::from_secs(1);
-/// Messages that may wait for a slow `progress`.
+/// Messages that are buffered while `progress` is busy.
 const PULL_BACKLOG: usize = 64;
 
 impl Client {
@@ -27,13 +29,14 @@ impl Client {
             .json()
     }
 
-    /// `POST /images/create?fromImage=&tag=&platform=` with `X-Registry-Auth`; `progress` sees every message and ends
-    /// the pull by returning false: the connection is dropped, and the outcome is an `Error::Source`. An error that
-    /// the engine reports within the stream becomes `Error::Status` too.
+    /// `POST /images/create?fromImage=&tag=&platform=` with `X-Registry-Auth`. Blocks until the pull has ended.
     ///
-    /// There is no deadline, and an engine can be silent for minutes, its answer's head included. So while nothing
-    /// arrives `progress` is called once a second with an empty message, and deadlines are its business. An engine
-    /// cancels what was dropped, but not at once: 20.10 goes on while it waits for a registry's manifest.
+    /// `progress` gets every message. If it returns false, the connection is dropped and the outcome is
+    /// [`Error::Source`]. An error that the engine reports within the stream is [`Error::Status`].
+    ///
+    /// There is no time limit, and the engine can be silent for minutes, even before the head of its response. While
+    /// nothing arrives, `progress` is called once a second with an empty message, so that it can enforce a limit. The
+    /// engine cancels a pull whose connection is dropped, but not at once: 20.10 first waits for the registry's manifest.
     pub fn image_pull(
         &self,
         reference: &str,
@@ -42,10 +45,11 @@ impl Client {
         progress: &mut dyn FnMut(PullProgress) -> bool,
     ) -> Result<(), Error> {
         let agent = self.separate_agent();
-        let call = pull_call(reference, platform, auth).separate(agent.clone());
+        let call = pull_call(reference, platform, auth).with_agent(agent.clone());
         let (sender, events) = bounded(PULL_BACKLOG);
         let client = self.clone();
-        // A thread, because nothing else can wait for the engine and for the caller at once. It ends with the call.
+        // On a thread of its own, so that this one can call `progress` while the engine is silent. The thread ends with
+        // the call.
         let thread = std::thread::Builder::new().name("pull".into());
         let spawned = thread.spawn(move || {
             let outcome = client.pull(call, &sender);
@@ -69,9 +73,9 @@ impl Client {
     }
 
     fn pull(&self, call: Call<'static>, events: &Sender<PullEvent>) -> Result<(), Error> {
-        let mut messages = Messages::new("image_pull", self.send(call)?.stream());
+        let mut messages = Messages::new("image_pull", self.send(call)?.into_stream());
         while let Some(message) = messages.next()? {
-            // Nobody listens any more: leave, which closes the connection.
+            // The receiver is gone: the pull was cancelled. Returning closes the connection.
             if events.send(PullEvent::Progress(message)).is_err() {
                 break;
             }
@@ -79,7 +83,8 @@ impl Client {
         Ok(())
     }
 
-    /// `POST /images/create?fromSrc=-&repo=&tag=&changes=`: imports a plain tar as an image; returns its id.
+    /// `POST /images/create?fromSrc=-&repo=&tag=&changes=`: imports an uncompressed tar as an image and returns the
+    /// image's id. `changes` are Dockerfile instructions.
     pub fn image_import(
         &self,
         repo: &str,
@@ -94,8 +99,8 @@ impl Client {
         for change in changes {
             call = call.query("changes", change);
         }
-        let answer = self.send(call.tar(tar).limits(Limits::Stall))?;
-        let mut messages = Messages::new("image_import", answer.stream());
+        let response = self.send(call.tar(tar).timeouts(Timeouts::PerReadAndWrite))?;
+        let mut messages = Messages::new("image_import", response.into_stream());
         let mut last = String::new();
         while let Some(message) = messages.next()? {
             last = message.status;
@@ -107,12 +112,6 @@ impl Client {
             call: "image_import",
             detail: "no image id in the answer".into(),
         })
-    }
-
-    /// `DELETE /images/{name}`; not found is Ok.
-    pub fn image_remove(&self, name: &str) -> Result<(), Error> {
-        let name = path("image_remove", "/images", name, "")?;
-        unless_missing(self.send(Call::new("image_remove", Method::DELETE, name)))
     }
 }
 
@@ -126,7 +125,7 @@ fn pull_call(reference: &str, platform: Option<&str>, auth: Option<&AuthConfig>)
     let mut call = Call::new("image_pull", Method::POST, "/images/create".into())
         .query("fromImage", image)
         .query("tag", tag)
-        .limits(Limits::Patient);
+        .timeouts(Timeouts::UntilSent);
     if let Some(platform) = platform {
         call = call.query("platform", platform);
     }
@@ -136,8 +135,8 @@ fn pull_call(reference: &str, platform: Option<&str>, auth: Option<&AuthConfig>)
     call
 }
 
-/// Repository, and tag or digest; without either `latest`, since an empty tag would pull them all. A tag beside a
-/// digest says nothing more.
+/// Splits a reference into repository and tag or digest. Without either the tag is `latest`, because an empty one would
+/// pull all tags. A digest wins over a tag.
 fn split_reference(reference: &str) -> (&str, &str) {
     let (named, digest) = match reference.split_once('@') {
         Some((named, digest)) => (named, Some(digest)),

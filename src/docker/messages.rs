@@ -1,20 +1,20 @@
-//! The stream of JSON objects that pulls and imports answer with, read one by one.
-use super::answer::EngineStream;
+//! Reads the JSON messages that `POST /images/create` streams (moby's `jsonmessage`).
 use super::call::STALL_TIMEOUT;
-use super::error::printable;
-use super::{Error, PullProgress, null_as_default};
+use super::error::{Error, printable};
+use super::response::BodyStream;
+use super::types::{PullProgress, null_as_default};
 use serde::Deserialize;
 use std::io::Read;
 
-/// Longer than any message of an engine.
+/// Longest message, in bytes; far longer than any that an engine sends.
 const MESSAGE_LIMIT: usize = 1 << 20;
 const PIECE: usize = 16 * 1024;
 
-/// Reads messages; one that reports an error ends the stream as `Error::Status`.
-pub(super) struct Messages<R = EngineStream> {
+/// Reads messages one by one. A message that reports an error ends the stream with [`Error::Status`].
+pub(super) struct Messages<R = BodyStream> {
     call: &'static str,
     source: R,
-    // What has arrived and is not yet a whole message.
+    // Bytes that have arrived and are not yet a complete message.
     pending: Vec<u8>,
 }
 
@@ -44,11 +44,11 @@ impl<R: Read> Messages<R> {
         }
     }
 
-    /// The next message, or None at the end.
+    /// Blocks for the next message; None at the end of the stream.
     pub(super) fn next(&mut self) -> Result<Option<PullProgress>, Error> {
         loop {
-            if let Some(message) = self.take()? {
-                return self.judge(message).map(Some);
+            if let Some(message) = self.take_pending()? {
+                return self.progress_or_error(message).map(Some);
             }
             if !self.fill()? {
                 return match self.pending.trim_ascii() {
@@ -59,8 +59,8 @@ impl<R: Read> Messages<R> {
         }
     }
 
-    /// A whole message out of what is pending, if there is one.
-    fn take(&mut self) -> Result<Option<Message>, Error> {
+    /// Takes the first message from `pending`, if it is complete.
+    fn take_pending(&mut self) -> Result<Option<Message>, Error> {
         let mut values = serde_json::Deserializer::from_slice(&self.pending).into_iter::<Message>();
         let parsed = values.next();
         let used = values.byte_offset();
@@ -77,33 +77,34 @@ impl<R: Read> Messages<R> {
         }
     }
 
+    /// Reads more bytes; false at the end of the stream.
     fn fill(&mut self) -> Result<bool, Error> {
         let mut piece = [0; PIECE];
         let count = self
             .source
             .read(&mut piece)
-            .map_err(|error| self.broken(&error))?;
+            .map_err(|error| self.read_error(&error))?;
         self.pending.extend_from_slice(&piece[..count]);
         Ok(count > 0)
     }
 
-    fn judge(&self, message: Message) -> Result<PullProgress, Error> {
+    fn progress_or_error(&self, message: Message) -> Result<PullProgress, Error> {
         let detail = message.error_detail;
         match detail.message.or(message.error) {
             None => Ok(message.progress),
-            Some(words) => Err(Error::Status {
+            Some(text) => Err(Error::Status {
                 call: self.call,
-                // The head said 200 before the engine knew.
+                // The response's own status is 200, sent before the error happened.
                 status: detail
                     .code
                     .filter(|code| (400..600).contains(code))
                     .unwrap_or(500),
-                message: printable(&words),
+                message: printable(&text),
             }),
         }
     }
 
-    fn broken(&self, error: &std::io::Error) -> Error {
+    fn read_error(&self, error: &std::io::Error) -> Error {
         match error.kind() {
             std::io::ErrorKind::TimedOut => Error::TimedOut {
                 call: self.call,
@@ -126,7 +127,7 @@ impl<R: Read> Messages<R> {
 mod tests {
     use super::*;
 
-    /// Hands out a few bytes at a time.
+    /// Yields at most a given number of bytes per read.
     struct Drip<'a>(&'a [u8], u64);
 
     impl Read for Drip<'_> {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_read_one_by_one_however_they_arrive() {
+    fn messages_are_split_correctly_for_any_read_size() {
         let wire = "{\"status\":\"Pulling\",\"id\":\"3\"}\r\n{\"status\":\"é\",\"progressDetail\":{\"current\":1,\"total\":2},\"x\":null}\n{\"status\":\"Done\"}\r\n";
         for step in [1, 2, 7, 1000] {
             let (seen, error) = read(wire.as_bytes(), step);
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_message_is_given_up() {
+    fn a_message_over_the_limit_is_an_error() {
         let wire = format!("{{\"status\":\"{}", "x".repeat(2 * MESSAGE_LIMIT));
         let (_, error) = read(wire.as_bytes(), 100_000);
         assert!(error.unwrap().to_string().contains("too long"));

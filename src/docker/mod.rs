@@ -1,11 +1,19 @@
-//! The Docker Engine API, as much of it as a run needs: one method per endpoint, named after it.
+//! Client of the Docker Engine API: only the endpoints that a run needs, one method per endpoint, named after it. Knows
+//! nothing of runs.
 //!
-//! `host` knows where the engine is, `socket` gets bytes there and back, `transport` is the only file that touches
-//! `ureq::unversioned`, `request` is the only place where a failed call becomes an [`Error`]. Nothing here knows
-//! what a run is.
+//! | layer, from the endpoints down | what it does |
+//! |---|---|
+//! | [`container`], [`image`], [`volume`], [`system`], [`events`] | the endpoints, as methods of [`Client`] |
+//! | `stdin`, [`stdcopy`], `messages`, [`registry_auth`] | formats of streams and headers |
+//! | `client` | sends a `call`, negotiates the version (`api_version`), turns every failure into an [`Error`] |
+//! | `call`, `response` | one request before it is sent; one response after its head has arrived |
+//! | `transport` | runs ureq over our socket; the only user of `ureq::unversioned` |
+//! | `socket`, `tls`, [`host`] | byte streams with deadlines; TLS settings; `DOCKER_HOST` |
+//! | [`types`] | the JSON objects |
 
-mod answer;
+mod api_version;
 mod call;
+mod client;
 pub mod container;
 mod error;
 pub mod events;
@@ -13,7 +21,7 @@ pub mod host;
 pub mod image;
 mod messages;
 pub mod registry_auth;
-mod request;
+mod response;
 mod socket;
 pub mod stdcopy;
 mod stdin;
@@ -23,7 +31,7 @@ mod transport;
 pub mod types;
 pub mod volume;
 
+pub use client::Client;
 pub use error::Error;
 pub use host::Host;
-pub use request::Client;
 pub use types::*;

@@ -1,26 +1,26 @@
-//! `X-Registry-Auth`: base64url JSON of an [`super::AuthConfig`]. No registry is contacted here.
+//! Value of the `X-Registry-Auth` header. Contacts no registry.
 //!
 //! [Authentication](https://docs.docker.com/reference/api/engine/version/v1.41/#section/Authentication)
-use super::AuthConfig;
+use super::types::AuthConfig;
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE};
 
-/// Google's registries: the user name that says "the password is a service account's key file".
+/// User name of Google's registries for a password that is a service account's key file.
 const KEY_FILE_USER: &str = "_json_key";
 
-/// The header's value: padded base64url of the JSON object.
+/// The JSON of `auth` in padded base64url.
 pub fn header_value(auth: &AuthConfig) -> String {
     let mut auth = auth.clone();
     if auth.username == KEY_FILE_USER {
         auth.password = key_file(&auth.password);
     }
-    // Seven strings always serialise; an empty object is what "anonymous" looks like.
+    // Serialising strings cannot fail. `{}` would mean anonymous.
     let json = serde_json::to_vec(&auth).unwrap_or_else(|_| b"{}".to_vec());
     BASE64_URL_SAFE.encode(json)
 }
 
-/// The registry wants the JSON itself; people send it in base64, because it is awkward to quote. Anything that is
-/// not base64 of a JSON object passes untouched.
+/// The registry expects the key file's JSON. Callers often send it in base64, because JSON is awkward to quote: that is
+/// decoded. A password that is not base64 of a JSON object is returned unchanged.
 fn key_file(password: &str) -> String {
     let standard = |letter: char| match letter {
         '-' => '+',
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_given_is_sent() {
+    fn fields_that_are_not_set_are_left_out() {
         assert_eq!(
             decoded("u", "p?>~"),
             serde_json::json!({"username": "u", "password": "p?>~", "serveraddress": "https://gcr.io"})
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_file_in_base64_is_unpacked_only_for_json_key() {
+    fn a_base64_key_file_is_decoded_only_for_the_user_json_key() {
         let key = "{\"type\": \"service_account\"}\n";
         let packed = BASE64_STANDARD.encode(key);
         let wrapped = format!("{}\n{}\n", &packed[..8], &packed[8..]);

@@ -1,6 +1,7 @@
-//! Byte streams to the engine: a Unix or TCP socket, with TLS or without, whose reads and writes obey deadlines.
-//! Knows nothing of HTTP; both the HTTP transport and the raw stdin stream are built on it.
-use super::{Host, tls};
+//! Byte streams to the engine: Unix or TCP sockets, with or without TLS, with deadlines for reads and writes. Knows nothing
+//! of HTTP; both `transport` and `stdin` use it.
+use super::host::Host;
+use super::tls;
 use crossbeam_channel::bounded;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, sockopt};
 use rustls::ClientConnection;
@@ -12,25 +13,28 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-// A remote engine whose machine vanishes must not leave a reader of its output waiting for ever.
+// TCP keepalive, so that a reader does not block for ever after the engine's machine has disappeared.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// Where and how to connect.
+/// Address of the engine, with its TLS settings loaded.
 #[derive(Clone)]
 pub(super) struct Endpoint {
     host: Host,
-    tls: Option<(
-        Arc<rustls::ClientConfig>,
-        rustls::pki_types::ServerName<'static>,
-    )>,
+    tls: Option<TlsSettings>,
 }
 
-/// Why there is no connection.
+#[derive(Clone)]
+struct TlsSettings {
+    config: Arc<rustls::ClientConfig>,
+    server_name: rustls::pki_types::ServerName<'static>,
+}
+
+/// Which step of connecting failed.
 #[derive(Debug)]
 pub(super) enum DialError {
-    /// The host name leads nowhere.
+    /// The host name cannot be resolved.
     Resolve(io::Error),
     /// The socket did not connect.
     Connect(io::Error),
@@ -49,7 +53,7 @@ impl fmt::Display for DialError {
 impl std::error::Error for DialError {}
 
 impl Endpoint {
-    /// Reads the PEM files, if any; opens nothing else.
+    /// Reads the PEM files for TLS. Does not connect.
     pub(super) fn new(host: Host) -> Result<Self, String> {
         let tls = match &host {
             Host::Unix(_) | Host::Tcp { .. } => None,
@@ -57,10 +61,10 @@ impl Endpoint {
                 authority,
                 cert_path,
                 verify,
-            } => Some((
-                tls::client_config(cert_path, *verify)?,
-                tls::server_name(authority)?,
-            )),
+            } => Some(TlsSettings {
+                config: tls::client_config(cert_path, *verify)?,
+                server_name: tls::server_name(authority)?,
+            }),
         };
         Ok(Self { host, tls })
     }
@@ -69,7 +73,7 @@ impl Endpoint {
         &self.host
     }
 
-    /// Connects the bare socket.
+    /// Connects the socket, without TLS. Blocks until `deadline` at most.
     pub(super) fn dial(&self, deadline: Instant) -> Result<Socket, DialError> {
         let fd = match &self.host {
             Host::Unix(path) => dial_unix(path, deadline).map_err(DialError::Connect)?,
@@ -81,16 +85,20 @@ impl Endpoint {
         Ok(Socket::new(fd))
     }
 
-    /// Does the TLS handshake, where the address asks for one.
-    pub(super) fn secure(
+    /// Does the TLS handshake if this endpoint uses TLS. Blocks until `deadline` at most.
+    pub(super) fn handshake(
         &self,
         mut socket: Socket,
         deadline: Instant,
     ) -> Result<Stream, DialError> {
-        let Some((config, name)) = &self.tls else {
+        let Some(TlsSettings {
+            config,
+            server_name,
+        }) = &self.tls
+        else {
             return Ok(Stream::Plain(socket));
         };
-        let mut session = ClientConnection::new(Arc::clone(config), name.clone())
+        let mut session = ClientConnection::new(Arc::clone(config), server_name.clone())
             .map_err(|error| DialError::Tls(io::Error::new(ErrorKind::InvalidData, error)))?;
         socket.set_read_deadline(Some(deadline));
         socket.set_write_deadline(Some(deadline));
@@ -110,7 +118,7 @@ fn dial_unix(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
         SocketFlags::CLOEXEC,
         None,
     )?;
-    // An engine that hangs stops accepting; once its backlog is full, connect would block for ever.
+    // The send timeout also bounds connect, which blocks while the backlog of an engine that hangs is full.
     sockopt::set_socket_timeout(&fd, sockopt::Timeout::Send, Some(remaining(deadline)?))?;
     loop {
         match connect(&fd, &address) {
@@ -125,7 +133,7 @@ fn dial_unix(path: &Path, deadline: Instant) -> io::Result<OwnedFd> {
     }
 }
 
-/// Name lookups have no deadline of their own, so one that is late is left to its thread.
+/// Looks a host name up. The system's lookup has no timeout, so it runs on a thread that is abandoned at the deadline.
 fn resolve(authority: &str, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = authority.parse() {
         return Ok(vec![address]);
@@ -145,7 +153,7 @@ fn resolve(authority: &str, deadline: Instant) -> io::Result<Vec<SocketAddr>> {
 fn dial_tcp(addresses: &[SocketAddr], deadline: Instant) -> io::Result<OwnedFd> {
     let mut failure = io::Error::from(ErrorKind::NotFound);
     for (index, address) in addresses.iter().enumerate() {
-        // What is left of the time is shared among the addresses not yet tried.
+        // The remaining time is divided among the addresses not yet tried.
         let share = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
         match TcpStream::connect_timeout(address, remaining(deadline)? / share) {
             Ok(stream) => {
@@ -162,35 +170,37 @@ fn dial_tcp(addresses: &[SocketAddr], deadline: Instant) -> io::Result<OwnedFd> 
     Err(failure)
 }
 
+/// Time until the deadline; `TimedOut` if it has passed.
 fn remaining(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(ErrorKind::TimedOut.into());
     }
-    // The kernel counts in microseconds, and takes nought for "for ever".
+    // The kernel rounds down to microseconds and takes 0 as "no timeout".
     Ok(left.max(Duration::from_micros(1)))
 }
 
-/// A connected socket. A read or write that passes its deadline fails with `TimedOut`.
+/// A connected socket. A read or write that is not done by its deadline fails with `TimedOut`.
 pub(super) struct Socket {
     fd: Arc<OwnedFd>,
-    read: Bound,
-    write: Bound,
+    read: SocketTimeout,
+    write: SocketTimeout,
 }
 
 #[derive(Default)]
-struct Bound {
+struct SocketTimeout {
     deadline: Option<Instant>,
-    // Whether the socket has a timeout that must be lifted once there is no deadline.
-    armed: bool,
+    // Whether the socket has a timeout set, which must be removed when there is no deadline any more.
+    is_set: bool,
 }
 
-impl Bound {
-    fn arm(&mut self, fd: &OwnedFd, which: sockopt::Timeout) -> io::Result<()> {
+impl SocketTimeout {
+    /// Sets the socket's timeout to the time that is left until the deadline.
+    fn apply(&mut self, fd: &OwnedFd, which: sockopt::Timeout) -> io::Result<()> {
         let timeout = self.deadline.map(remaining).transpose()?;
-        if timeout.is_some() || self.armed {
+        if timeout.is_some() || self.is_set {
             sockopt::set_socket_timeout(fd, which, timeout)?;
-            self.armed = timeout.is_some();
+            self.is_set = timeout.is_some();
         }
         Ok(())
     }
@@ -200,8 +210,8 @@ impl Socket {
     fn new(fd: OwnedFd) -> Self {
         Self {
             fd: Arc::new(fd),
-            read: Bound::default(),
-            write: Bound::default(),
+            read: SocketTimeout::default(),
+            write: SocketTimeout::default(),
         }
     }
 
@@ -217,7 +227,7 @@ impl Socket {
         &self.fd
     }
 
-    /// Connected, and nothing has arrived that nobody asked for.
+    /// Whether it is connected and has nothing to read.
     fn is_idle(&self) -> bool {
         let mut byte = [0; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -229,7 +239,7 @@ impl Socket {
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            self.read.arm(&self.fd, sockopt::Timeout::Recv)?;
+            self.read.apply(&self.fd, sockopt::Timeout::Recv)?;
             match rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::empty()) {
                 Ok((count, _)) => return Ok(count),
                 Err(rustix::io::Errno::INTR) => {}
@@ -242,7 +252,7 @@ impl Read for Socket {
 impl Write for Socket {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         loop {
-            self.write.arm(&self.fd, sockopt::Timeout::Send)?;
+            self.write.apply(&self.fd, sockopt::Timeout::Send)?;
             match rustix::net::send(&self.fd, buffer, SendFlags::NOSIGNAL) {
                 Ok(count) => return Ok(count),
                 Err(rustix::io::Errno::INTR) => {}
@@ -263,7 +273,7 @@ fn timed_out(error: rustix::io::Errno) -> io::Error {
     }
 }
 
-/// A socket ready for HTTP.
+/// A connected socket, after the TLS handshake if there is one.
 pub(super) enum Stream {
     Plain(Socket),
     Tls(Box<ClientConnection>, Socket),
@@ -283,13 +293,13 @@ impl Stream {
         }
     }
 
-    /// Fit for another request: the engine has neither closed it nor sent anything unasked.
+    /// Whether the connection can be used for another request: not closed by the engine, and nothing to read.
     pub(super) fn is_idle(&mut self) -> bool {
-        // Over TLS what is unread may be a session ticket; giving such a connection up costs one handshake.
+        // Over TLS, unread bytes may be a session ticket. Not reusing such a connection costs one handshake.
         self.socket().is_idle()
     }
 
-    /// Tells the engine that nothing more will be written; reading goes on.
+    /// Closes the write half; reading stays possible.
     pub(super) fn close_write(&mut self) -> io::Result<()> {
         if let Self::Tls(session, socket) = self {
             session.send_close_notify();
@@ -325,7 +335,8 @@ impl Write for Stream {
     }
 }
 
-/// Unlike `rustls::Stream`, reads on when writing has failed: an engine that refuses an upload answers and closes.
+/// Unlike `rustls::Stream`, continues to read after a write has failed, because an engine that refuses an upload responds
+/// and closes.
 fn read_tls(
     session: &mut ClientConnection,
     socket: &mut Socket,
@@ -338,7 +349,7 @@ fn read_tls(
         }
         session.read_tls(socket)?;
         let processed = session.process_new_packets();
-        // An alert or a key update; if it cannot be sent, what was read still counts.
+        // May be an alert or a key update. If it cannot be sent, the bytes that were read are still valid.
         let _ = flush_tls(session, socket);
         processed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
     }

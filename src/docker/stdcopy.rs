@@ -1,9 +1,10 @@
-//! Demultiplexes a container's output (`application/vnd.docker.raw-stream`, 8-byte frame heads).
+//! Demultiplexes a container's output: frames with an 8-byte header (`application/vnd.docker.raw-stream`), as moby's
+//! `stdcopy` does.
 //!
 //! [Stream format](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach)
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
-/// Which stream a piece came from.
+/// The output stream that bytes were written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Stream {
@@ -12,23 +13,24 @@ pub enum Stream {
 }
 
 const PIECE: usize = 32 * 1024;
-const HEAD: usize = 8;
+const HEADER: usize = 8;
 const ENGINE_ERROR_LIMIT: u64 = 4096;
 
-/// Reads frames to the end of the stream; `sink` gets each piece as it arrives (a frame may come in several
-/// pieces; nothing larger than 32 KiB is held). A cut frame, an unknown stream id or an engine error frame is an error.
+/// Reads frames to the end of the stream and calls `sink` for each piece as it arrives. A frame may come in several
+/// pieces, each of at most 32 KiB. Errors: a cut frame, an unknown stream id, an error frame of the engine, and whatever
+/// `sink` returns.
 pub fn demultiplex(
     source: &mut dyn Read,
     sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut source = BufReader::with_capacity(PIECE, source);
-    while let Some(head) = read_head(&mut source)? {
-        let [id, padding @ .., a, b, c, d] = head;
+    while let Some(header) = read_header(&mut source)? {
+        let [id, padding @ .., a, b, c, d] = header;
         let length = u32::from_be_bytes([a, b, c, d]);
         match (id, padding) {
-            // The engine documents 0 (stdin) as written to stdout.
-            (0 | 1, [0, 0, 0]) => pass_on(&mut source, length, Stream::Stdout, sink)?,
-            (2, [0, 0, 0]) => pass_on(&mut source, length, Stream::Stderr, sink)?,
+            // By the Engine API, frames of stream 0 (stdin) are written to stdout.
+            (0 | 1, [0, 0, 0]) => forward(&mut source, length, Stream::Stdout, sink)?,
+            (2, [0, 0, 0]) => forward(&mut source, length, Stream::Stderr, sink)?,
             (3, [0, 0, 0]) => return Err(engine_error(&mut source, length)),
             _ => return Err(malformed("not a frame of a multiplexed stream")),
         }
@@ -36,15 +38,14 @@ pub fn demultiplex(
     Ok(())
 }
 
-/// As [`demultiplex`], frame by frame: what the engine wrote in one piece arrives in one piece. For logs, whose messages
-/// are of at most 16 KiB.
-pub fn messages(
+/// As [`demultiplex`], but calls `sink` once per frame. For logs: there a frame is one message, of at most 16 KiB.
+pub fn demultiplex_frames(
     source: &mut dyn Read,
     sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    const LONGEST: u32 = 1 << 20;
+    const MAX_FRAME: u32 = 1 << 20;
     let mut source = BufReader::with_capacity(PIECE, source);
-    while let Some([id, _, _, _, a, b, c, d]) = read_head(&mut source)? {
+    while let Some([id, _, _, _, a, b, c, d]) = read_header(&mut source)? {
         let length = u32::from_be_bytes([a, b, c, d]);
         let stream = match id {
             0 | 1 => Stream::Stdout,
@@ -52,7 +53,7 @@ pub fn messages(
             3 => return Err(engine_error(&mut source, length)),
             _ => return Err(malformed("not a frame of a multiplexed stream")),
         };
-        if length > LONGEST {
+        if length > MAX_FRAME {
             return Err(malformed("a frame too long for a log's message"));
         }
         let mut message = vec![0; length as usize];
@@ -62,12 +63,12 @@ pub fn messages(
     Ok(())
 }
 
-/// None at a clean end, between two frames.
-fn read_head(source: &mut impl Read) -> io::Result<Option<[u8; HEAD]>> {
-    let mut head = [0; HEAD];
+/// Reads a frame's header; None if the stream ends before it.
+fn read_header(source: &mut impl Read) -> io::Result<Option<[u8; HEADER]>> {
+    let mut header = [0; HEADER];
     let mut filled = 0;
-    while filled < HEAD {
-        match source.read(&mut head[filled..]) {
+    while filled < HEADER {
+        match source.read(&mut header[filled..]) {
             Ok(0) if filled == 0 => return Ok(None),
             Ok(0) => return Err(cut()),
             Ok(count) => filled += count,
@@ -75,10 +76,10 @@ fn read_head(source: &mut impl Read) -> io::Result<Option<[u8; HEAD]>> {
             Err(error) => return Err(error),
         }
     }
-    Ok(Some(head))
+    Ok(Some(header))
 }
 
-fn pass_on(
+fn forward(
     source: &mut impl BufRead,
     length: u32,
     stream: Stream,
@@ -135,7 +136,7 @@ mod tests {
         bytes
     }
 
-    /// Hands out a few bytes at a time, with an interruption before each.
+    /// Yields at most a given number of bytes per read, and `Interrupted` before each.
     struct Drip<'a>(&'a [u8], usize, bool);
 
     impl Read for Drip<'_> {
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_reach_their_streams_however_they_are_split() {
+    fn frames_are_demultiplexed_for_any_read_size() {
         let wire = [
             frame(1, b"out"),
             frame(2, b""),
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_frame_passes_in_small_pieces() {
+    fn a_large_frame_comes_in_small_pieces() {
         let payload = vec![b'x'; 5_000_000];
         let (stdout, _, outcome) = collect(&mut &frame(1, &payload)[..]);
         outcome.unwrap();
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_apart_and_what_came_before_is_kept() {
+    fn each_fault_has_its_error_and_earlier_frames_are_delivered() {
         let whole = frame(1, b"before");
         let cases: &[(&[u8], ErrorKind, &str)] = &[
             (&[1, 0, 0], ErrorKind::UnexpectedEof, "cut"),
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_sink_ends_the_stream() {
+    fn an_error_of_the_sink_is_returned() {
         let wire = frame(1, b"x");
         let full = |_: Stream, _: &[u8]| Err(io::Error::from(ErrorKind::StorageFull));
         let error = demultiplex(&mut &wire[..], &mut { full }).unwrap_err();

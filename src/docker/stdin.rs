@@ -1,9 +1,8 @@
-//! A container's stdin: an attach request written by hand on a socket of its own, because its write half must be
-//! closed while the connection stays, which no HTTP client offers.
-use super::Error;
-use super::answer::refusal;
-use super::error::Context;
-use super::request::{CALL_TIMEOUT, authority};
+//! A container's stdin: `attach` written by hand on a socket of its own, because ending stdin means closing the write half
+//! of the connection, which no HTTP client offers.
+use super::call::CALL_TIMEOUT;
+use super::error::{Context, Error};
+use super::response::status_error;
 use super::socket::{Endpoint, Stream};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
@@ -15,31 +14,31 @@ const HEAD_LIMIT: usize = 16 * 1024;
 const BODY_LIMIT: u64 = 64 * 1024;
 const MAX_HEADERS: usize = 64;
 
-/// The write half of a container's stdin; dropping it (or [`Stdin::close`]) gives the process end-of-file.
+/// Writes to a container's stdin. [`Stdin::close`] or dropping it gives the process end-of-file.
 ///
-/// Writing blocks while the process does not read, without a deadline, and an engine (20.10) does not end it when the
-/// container exits: whoever sees the exit must call [`StdinInterrupt::interrupt`].
+/// A write blocks, without a time limit, while the process does not read. Docker 20.10 does not end such a write when the
+/// container exits, so the caller must then call [`StdinInterrupt::interrupt`].
 pub struct Stdin {
     stream: Stream,
     closed: bool,
 }
 
-/// Ends a [`Stdin`] from another thread.
+/// Ends the writes of a [`Stdin`] from another thread.
 #[derive(Clone)]
 pub struct StdinInterrupt(Weak<OwnedFd>);
 
 impl StdinInterrupt {
-    /// Ends a write that waits, and refuses any further one. What the process has not read yet may be lost.
+    /// Makes a blocked write and all later ones fail. Bytes that the process has not read yet may be lost.
     pub fn interrupt(&self) {
         if let Some(fd) = self.0.upgrade() {
-            // An error means that it is closed already.
+            // Fails only if it is closed already.
             let _ = rustix::net::shutdown(&fd, rustix::net::Shutdown::Both);
         }
     }
 }
 
 impl Stdin {
-    /// Connects and attaches; `target` is path and query.
+    /// Connects and attaches, within [`CALL_TIMEOUT`]. `target` is path and query.
     pub(super) fn attach(endpoint: &Endpoint, target: &str) -> Result<Self, Error> {
         let deadline = Instant::now() + CALL_TIMEOUT;
         let context = Context {
@@ -50,19 +49,19 @@ impl Stdin {
         log::debug!("POST {target}");
         let connected = endpoint
             .dial(deadline)
-            .and_then(|socket| endpoint.secure(socket, deadline));
-        let mut stream = connected.map_err(|error| context.undialled(&error))?;
+            .and_then(|socket| endpoint.handshake(socket, deadline));
+        let mut stream = connected.map_err(|error| context.dial_failed(&error))?;
         stream.socket().set_read_deadline(Some(deadline));
         stream.socket().set_write_deadline(Some(deadline));
-        let mut head = ask(&mut stream, target, authority(endpoint.host())).map_err(|error| {
-            match error.get_ref() {
+        let mut head = send_attach(&mut stream, target, endpoint.host().http_authority()).map_err(
+            |error| match error.get_ref() {
                 Some(inner) if inner.is::<NotHttp>() => context.malformed(error.to_string()),
-                _ => context.broken(&error),
-            }
-        })?;
+                _ => context.connection_broke(&error),
+            },
+        )?;
         if head.status != 200 {
             head.read_rest(&mut stream);
-            return Err(refusal(
+            return Err(status_error(
                 context,
                 head.status,
                 &head.content_type,
@@ -77,12 +76,12 @@ impl Stdin {
         })
     }
 
-    /// For whoever sees the container exit while another thread writes.
+    /// A handle for the thread that waits for the container's exit.
     pub fn interrupt_handle(&self) -> StdinInterrupt {
         StdinInterrupt(Arc::downgrade(self.stream.descriptor()))
     }
 
-    /// Half-closes.
+    /// Closes the write half of the connection.
     pub fn close(mut self) -> io::Result<()> {
         self.closed = true;
         self.stream.close_write()
@@ -92,7 +91,7 @@ impl Stdin {
 impl Drop for Stdin {
     fn drop(&mut self) {
         if !self.closed {
-            // If the engine is gone, so is the process.
+            // Fails only if the connection is gone, and then stdin has ended too.
             let _ = self.stream.close_write();
         }
     }
@@ -108,15 +107,16 @@ impl Write for Stdin {
     }
 }
 
-struct Head {
+struct ResponseHead {
     status: u16,
     content_type: String,
     content_length: u64,
+    /// Bytes of the body that came with the head.
     body: Vec<u8>,
 }
 
-impl Head {
-    /// The body of a refusal, as far as it can be had.
+impl ResponseHead {
+    /// Reads the rest of an error response's body, as far as it arrives.
     fn read_rest(&mut self, stream: &mut Stream) {
         let left = self
             .content_length
@@ -141,14 +141,14 @@ fn not_http(why: &'static str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, NotHttp(why))
 }
 
-fn ask(stream: &mut Stream, target: &str, host: &str) -> io::Result<Head> {
-    // Without an upgrade to another protocol: the engine takes over the connection after its 200 just the same.
+fn send_attach(stream: &mut Stream, target: &str, host: &str) -> io::Result<ResponseHead> {
+    // No `Upgrade` field: without one the engine answers 200 and hands over the connection just the same.
     let request = format!("POST {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(request.as_bytes())?;
     read_head(stream)
 }
 
-fn read_head(stream: &mut impl Read) -> io::Result<Head> {
+fn read_head(stream: &mut impl Read) -> io::Result<ResponseHead> {
     let mut received = Vec::new();
     loop {
         if let Some(head) = parse_head(&received)? {
@@ -166,7 +166,7 @@ fn read_head(stream: &mut impl Read) -> io::Result<Head> {
 }
 
 /// None while the head is incomplete.
-fn parse_head(received: &[u8]) -> io::Result<Option<Head>> {
+fn parse_head(received: &[u8]) -> io::Result<Option<ResponseHead>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut response = httparse::Response::new(&mut headers);
     let Ok(parsed) = response.parse(received) else {
@@ -184,7 +184,7 @@ fn parse_head(received: &[u8]) -> io::Result<Option<Head>> {
             .find(|header| header.name.eq_ignore_ascii_case(name));
         found.and_then(|header| std::str::from_utf8(header.value).ok())
     };
-    Ok(Some(Head {
+    Ok(Some(ResponseHead {
         status: response.code.unwrap_or_default(),
         content_type: value("content-type").unwrap_or_default().to_owned(),
         content_length: value("content-length")
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_are_read_to_their_end_and_no_further() {
+    fn a_head_is_split_from_the_body_and_a_cut_one_is_an_error() {
         let wire = b"HTTP/1.1 404 Not Found\r\ncontent-TYPE: application/json\r\nContent-Length: 4\r\n\r\n{}";
         let head = read_head(&mut &wire[..]).unwrap();
         assert_eq!(
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_http_is_said_so() {
+    fn a_response_that_is_not_http_is_invalid_data() {
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(2 * HEAD_LIMIT));
         for wire in [
             &b"\x15\x03\x01\x00\x02\x02\x46"[..],

@@ -1,5 +1,5 @@
-//! TLS settings for a remote engine from the three PEM files that Docker's tools use. Rustls with ring; the only
-//! roots are those of `ca.pem`.
+//! TLS settings for a remote engine, from the three PEM files that Docker's own tools use. Rustls with ring. Trusts only
+//! the roots in `ca.pem`, not those of the system.
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -11,7 +11,7 @@ use rustls::{
 use std::path::Path;
 use std::sync::Arc;
 
-/// Reads `ca.pem` and, where there is a client certificate, `cert.pem` and `key.pem`.
+/// Reads `ca.pem` (with `verify`) and, if either exists, the client certificate `cert.pem` and `key.pem`.
 pub(super) fn client_config(cert_path: &Path, verify: bool) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -34,7 +34,7 @@ pub(super) fn client_config(cert_path: &Path, verify: bool) -> Result<Arc<Client
     Ok(Arc::new(config))
 }
 
-/// The name that the engine's certificate must carry: the host of `host:port`, a DNS name or an IP address.
+/// The name that the engine's certificate must be valid for: the host of `host:port`, a DNS name or an IP address.
 pub(super) fn server_name(authority: &str) -> Result<ServerName<'static>, String> {
     let host = authority
         .rsplit_once(':')
@@ -86,7 +86,7 @@ fn unreadable(path: &Path, error: &rustls::pki_types::pem::Error) -> String {
     )
 }
 
-/// Accepts every certificate, but still checks that the engine holds its key.
+/// Accepts every certificate, but still checks that the engine holds the certificate's key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

@@ -1,5 +1,6 @@
-//! Carries ureq's HTTP over the engine's socket. The only file that touches `ureq::unversioned`, whose names may
-//! change in a minor version.
+//! Runs ureq's HTTP over our own sockets. The only file that uses `ureq::unversioned`, whose API may change in a minor
+//! version.
+use super::call::CALL_TIMEOUT;
 use super::socket::{DialError, Endpoint, Stream};
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -14,11 +15,11 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 const BUFFER: usize = 64 * 1024;
-// Less than the buffer, in which a head must fit.
+// Less than BUFFER, because a head must fit into the buffer.
 const MAX_HEAD: usize = 32 * 1024;
 const MAX_IDLE_AGE: Duration = Duration::from_secs(15);
 
-/// An agent for one engine that keeps up to `idle` unused connections.
+/// An agent for one engine that keeps at most `idle` unused connections.
 pub(super) fn agent(endpoint: &Endpoint, idle: usize) -> Agent {
     let config = Agent::config_builder()
         .proxy(None)
@@ -35,15 +36,7 @@ pub(super) fn agent(endpoint: &Endpoint, idle: usize) -> Agent {
     Agent::with_parts(config, EngineConnector(endpoint.clone()), NoLookup)
 }
 
-/// The connector's own error, where connecting is what failed.
-pub(super) fn dial_error(error: &Error) -> Option<&DialError> {
-    match error {
-        Error::Other(inner) => inner.downcast_ref(),
-        _ => None,
-    }
-}
-
-/// The endpoint finds its own address; a Unix socket has none to look up.
+/// Resolves nothing: [`Endpoint`] does its own lookups, and a Unix socket needs none.
 #[derive(Debug)]
 struct NoLookup;
 
@@ -69,14 +62,13 @@ impl Connector for EngineConnector {
         _: Option<()>,
     ) -> Result<Option<Self::Out>, Error> {
         let failed = |error: DialError| Error::Other(Box::new(error));
-        let deadline = deadline(details.timeout)
-            .unwrap_or_else(|| Instant::now() + super::request::CALL_TIMEOUT);
+        let deadline = deadline(details.timeout).unwrap_or_else(|| Instant::now() + CALL_TIMEOUT);
         let socket = self.0.dial(deadline).map_err(failed)?;
         let interrupt = Arc::new(Interrupt(Arc::downgrade(socket.descriptor())));
         let handle = Arc::downgrade(&interrupt);
         (details.register_shutdown)(handle)?;
         Ok(Some(EngineTransport {
-            stream: self.0.secure(socket, deadline).map_err(failed)?,
+            stream: self.0.handshake(socket, deadline).map_err(failed)?,
             buffers: LazyBuffers::new(BUFFER, BUFFER),
             refused: false,
             _interrupt: interrupt,
@@ -92,13 +84,13 @@ impl fmt::Debug for EngineConnector {
     }
 }
 
-/// Lets `Agent::shutdown` end a call that waits for the engine.
+/// Lets `Agent::shutdown` end a call that blocks on the engine.
 struct Interrupt(Weak<OwnedFd>);
 
 impl ShutdownHandle for Interrupt {
     fn shutdown(&self) {
         if let Some(fd) = self.0.upgrade() {
-            // An error means that it is closed already.
+            // Fails only if it is closed already.
             let _ = rustix::net::shutdown(&fd, rustix::net::Shutdown::Both);
         }
     }
@@ -107,7 +99,7 @@ impl ShutdownHandle for Interrupt {
 struct EngineTransport {
     stream: Stream,
     buffers: LazyBuffers,
-    // The engine no longer reads.
+    // The engine has stopped reading the request.
     refused: bool,
     _interrupt: Arc<Interrupt>,
 }
@@ -131,8 +123,8 @@ impl Transport for EngineTransport {
         self.stream.socket().set_write_deadline(deadline(timeout));
         match self.stream.write_all(&self.buffers.output()[..amount]) {
             Ok(()) => Ok(()),
-            // An engine that refuses an upload answers and closes without reading it all. Its answer says more
-            // than a broken pipe does, so go on to read that; if there is none, reading fails.
+            // An engine that refuses an upload responds and closes without reading the rest. The response says more
+            // than a broken pipe, so it is read next; if there is none, that read fails.
             Err(error) if is_closed(error.kind()) => {
                 self.refused = true;
                 Ok(())

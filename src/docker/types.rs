@@ -1,4 +1,5 @@
-//! Engine API objects, with only the fields that are used. Names and shapes are the Engine API's.
+//! JSON objects of the Engine API, reduced to the fields that are used. Names and shapes are the Engine API's; sizes are in
+//! bytes.
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -112,17 +113,17 @@ pub struct DriverConfig {
     pub options: BTreeMap<String, String>,
 }
 
-/// Answer of `POST /containers/create`.
+/// Response of `POST /containers/create`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
-pub struct ContainerCreated {
+pub struct ContainerCreateResponse {
     pub id: String,
     #[serde(deserialize_with = "null_as_default")]
     pub warnings: Vec<String>,
 }
 
-/// Answer of `GET /containers/{id}/json`.
+/// Response of `GET /containers/{id}/json`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
@@ -144,11 +145,7 @@ pub struct ContainerState {
     pub running: bool,
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
-    pub dead: bool,
     pub exit_code: i64,
-    pub error: String,
-    pub started_at: String,
-    pub finished_at: String,
 }
 
 /// `Config` of a container or image.
@@ -161,11 +158,6 @@ pub struct ContainerConfig {
     pub labels: Labels,
     #[serde(deserialize_with = "null_as_default")]
     pub env: Vec<String>,
-    #[serde(deserialize_with = "null_as_default")]
-    pub cmd: Vec<String>,
-    #[serde(deserialize_with = "null_as_default")]
-    pub entrypoint: Vec<String>,
-    pub working_dir: String,
 }
 
 /// `Mounts[]` of an inspected container.
@@ -173,13 +165,9 @@ pub struct ContainerConfig {
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
 pub struct MountPoint {
-    #[serde(rename = "Type")]
-    pub kind: String,
     pub name: String,
     pub source: String,
     pub destination: String,
-    #[serde(rename = "RW")]
-    pub rw: bool,
 }
 
 /// Element of `GET /containers/json`.
@@ -197,14 +185,12 @@ pub struct ContainerSummary {
     pub created: i64,
 }
 
-/// Answer of `GET /images/{name}/json`.
+/// Response of `GET /images/{name}/json`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
 pub struct ImageInspect {
     pub id: String,
-    #[serde(deserialize_with = "null_as_default")]
-    pub repo_tags: Vec<String>,
     #[serde(deserialize_with = "null_as_default")]
     pub repo_digests: Vec<String>,
     #[serde(deserialize_with = "null_as_default")]
@@ -229,8 +215,6 @@ pub struct ImageSummary {
     pub created: i64,
     /// Bytes.
     pub size: i64,
-    #[serde(deserialize_with = "null_as_default")]
-    pub labels: Labels,
 }
 
 /// Body of `POST /volumes/create`.
@@ -244,60 +228,53 @@ pub struct VolumeCreate {
     pub labels: Labels,
 }
 
-/// A volume, as the engine reports it.
+/// Response of `GET /volumes/{name}` and of `POST /volumes/create`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
 pub struct Volume {
     pub name: String,
-    pub driver: String,
     pub mountpoint: String,
     #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
-    #[serde(deserialize_with = "null_as_default")]
-    pub options: BTreeMap<String, String>,
-    pub created_at: String,
 }
 
-/// Answer of `GET /version`.
+/// Response of `GET /version`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
 pub struct Version {
     pub version: String,
     pub api_version: String,
-    #[serde(rename = "MinAPIVersion")]
-    pub min_api_version: String,
     pub os: String,
-    pub arch: String,
 }
 
-/// What a pull reports, one JSON object after another.
+/// One progress message of `POST /images/create`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct PullProgress {
     /// Such as `Downloading`.
     pub status: String,
-    /// Layer id, or the tag.
+    /// Layer id or tag.
     pub id: String,
-    /// Bytes, where known.
+    /// Progress in bytes; zeros if the message has none.
     #[serde(rename = "progressDetail", deserialize_with = "null_as_default")]
     pub progress_detail: ProgressDetail,
 }
 
-/// Bytes of a [`PullProgress`].
+/// `progressDetail` of a [`PullProgress`].
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub struct ProgressDetail {
     /// Bytes so far.
     #[serde(deserialize_with = "negative_as_zero")]
     pub current: u64,
-    /// Bytes in all; 0: unknown.
+    /// Total bytes; 0 if unknown.
     #[serde(deserialize_with = "negative_as_zero")]
     pub total: u64,
 }
 
-/// Credentials for one registry (`AuthConfig` of the Engine API); `Debug` shows no secret.
+/// Credentials for one registry. `Debug` shows the address only.
 #[derive(Clone, Default, Serialize)]
 #[allow(missing_docs)] // the Engine API's own names
 pub struct AuthConfig {
@@ -323,25 +300,15 @@ impl std::fmt::Debug for AuthConfig {
     }
 }
 
-/// How a container ended (`POST /containers/{id}/wait`).
+/// Response of `POST /containers/{id}/wait`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
-pub struct WaitExit {
+pub struct ContainerWaitResponse {
     pub status_code: i64,
-    /// Why waiting ended otherwise than by an exit.
-    pub error: Option<WaitError>,
 }
 
-/// `Error` of a [`WaitExit`].
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-#[allow(missing_docs)] // the Engine API's own names
-pub struct WaitError {
-    pub message: String,
-}
-
-/// The engine writes `null` for an empty list or map.
+/// Reads `null` as the default value, because the engine writes it for an empty list or map.
 pub(crate) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: serde::Deserializer<'de>,
@@ -350,7 +317,7 @@ where
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The engine writes -1 for a size it does not know.
+/// Reads a negative number as 0, because the engine writes -1 for an unknown size.
 fn negative_as_zero<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     Ok(u64::try_from(i64::deserialize(deserializer)?).unwrap_or(0))
 }

@@ -1,12 +1,14 @@
-//! `/volumes` endpoints.
-use super::answer::unless_missing;
+//! Endpoints below `/volumes`.
 use super::call::{Call, label_filter, path};
-use super::{Client, Error, Volume, VolumeCreate, null_as_default};
+use super::client::Client;
+use super::error::Error;
+use super::response::ignore_not_found;
+use super::types::{Volume, VolumeCreate, null_as_default};
 use serde::Deserialize;
 use ureq::http::Method;
 
 impl Client {
-    /// `POST /volumes/create`; a volume of that name which exists already is returned as it is.
+    /// `POST /volumes/create`; if a volume of that name exists, it is returned unchanged.
     pub fn volume_create(&self, config: &VolumeCreate) -> Result<Volume, Error> {
         let call = Call::new("volume_create", Method::POST, "/volumes/create".into());
         self.send(call.json(config)?)?.json()
@@ -19,25 +21,26 @@ impl Client {
             .json()
     }
 
-    /// `GET /volumes?filters={"label":[…]}`; a volume must carry all of `labels` (`key` or `key=value`).
+    /// `GET /volumes?filters={"label":[…]}`: volumes that carry all of `labels` (`key` or `key=value`).
     pub fn volume_list(&self, labels: &[String]) -> Result<Vec<Volume>, Error> {
         let call = Call::new("volume_list", Method::GET, "/volumes".into());
-        let listed: Listed = self
+        let listed: VolumeListResponse = self
             .send(call.query("filters", &label_filter(labels)))?
             .json()?;
         Ok(listed.volumes)
     }
 
-    /// `DELETE /volumes/{name}`; not found is Ok, in use is a 409.
+    /// `DELETE /volumes/{name}`; Ok if it does not exist, 409 while a container uses it.
     pub fn volume_remove(&self, name: &str) -> Result<(), Error> {
         let name = path("volume_remove", "/volumes", name, "")?;
-        unless_missing(self.send(Call::new("volume_remove", Method::DELETE, name)))
+        ignore_not_found(self.send(Call::new("volume_remove", Method::DELETE, name)))
     }
 }
 
+/// `VolumeListResponse` of the Engine API.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
+struct VolumeListResponse {
     #[serde(default, deserialize_with = "null_as_default")]
     volumes: Vec<Volume>,
 }

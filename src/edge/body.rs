@@ -175,7 +175,7 @@ impl Read for Upload {
         let timed_out = |_| io::Error::from(BodyFault::TimedOut);
         match self.client.socket().read(into) {
             Ok(count) => {
-                crate::metrics::BYTES_IN.add(count);
+                crate::metrics::HTTP_RECEIVED_BYTES.add(count);
                 self.pace
                     .note(count, started.elapsed())
                     .map_err(timed_out)?;

@@ -98,7 +98,7 @@ impl Client {
             match (&self.socket).write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
-                    crate::metrics::BYTES_OUT.add(count);
+                    crate::metrics::HTTP_SENT_BYTES.add(count);
                     bytes = &bytes[count..];
                     pace.note(count, started.elapsed())?;
                 }

@@ -115,7 +115,7 @@ pub(super) fn read(
         received.truncate(checked + *count.as_ref().unwrap_or(&0));
         match count {
             Ok(0) => return Err(HeadFault::Silent),
-            Ok(count) => crate::metrics::BYTES_IN.add(count),
+            Ok(count) => crate::metrics::HTTP_RECEIVED_BYTES.add(count),
             Err(e) if is_passing(e.kind()) => continue,
             Err(_) => return Err(HeadFault::Silent),
         }

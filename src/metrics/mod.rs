@@ -1,25 +1,28 @@
-//! What the service counts: every metric stands here, once per process. Any room may count; nothing here knows any room.
-//! Labels are words of the program and status codes, never a caller's text: no secret and no flood of series.
+//! The metrics of this process, as statics that any module may update. `metric_types` defines their types; `process` reads
+//! `/proc`. Imports no other module.
+//!
+//! Label values are constants of the program and status codes, never text from a caller, so that they contain no secret and
+//! the number of time series is bounded.
 
-mod kinds;
+mod metric_types;
 mod process;
 
-pub use kinds::{Counter, Counters, Histograms, Label, sample};
+pub use metric_types::{Counter, CounterVec, HistogramVec, Label, Sample};
 
-use kinds::Label::Word;
+use metric_types::Label::Word;
 
-/// Seconds; a run's phases take from a millisecond to an hour.
+/// Upper bounds of histogram buckets, in seconds: from a few milliseconds to an hour.
 const PHASE_BOUNDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
 ];
 
-/// Runs that ended.
-pub static RUNS: Counters<1> = Counters::new(
+/// Runs that ended, by reason.
+pub static RUNS: CounterVec<1> = CounterVec::new(
     "oneoff_runs_total",
     "Runs that ended, by reason; failed: without a result, refused: the queue was full.",
     ["reason"],
 )
-.starting_with(&[
+.with_initial(&[
     [Word("exited")],
     [Word("signalled")],
     [Word("timeout")],
@@ -29,14 +32,14 @@ pub static RUNS: Counters<1> = Counters::new(
     [Word("refused")],
 ]);
 
-/// Time spent in each phase of runs.
-pub static PHASES: Histograms<1> = Histograms::new(
+/// Duration of each phase of a run.
+pub static PHASES: HistogramVec<1> = HistogramVec::new(
     "oneoff_run_phase_seconds",
     "Time that runs spent in each phase.",
     ["phase"],
     PHASE_BOUNDS,
 )
-.starting_with(&[
+.with_initial(&[
     [Word("queue")],
     [Word("pull")],
     [Word("create")],
@@ -47,48 +50,49 @@ pub static PHASES: Histograms<1> = Histograms::new(
     [Word("remove")],
 ]);
 
-/// Calls of the engine that failed.
-pub static ENGINE_ERRORS: Counters<2> = Counters::new(
+/// Failed calls of the engine, by call and by status or kind of failure.
+pub static ENGINE_ERRORS: CounterVec<2> = CounterVec::new(
     "oneoff_engine_errors_total",
     "Engine calls that failed, by call and by status or kind of failure.",
     ["call", "error"],
 );
 
-/// Requests that were answered.
-pub static HTTP_REQUESTS: Counters<3> = Counters::new(
+/// HTTP requests, by method, route and status.
+pub static HTTP_REQUESTS: CounterVec<3> = CounterVec::new(
     "oneoff_http_requests_total",
     "HTTP requests, by method, route and status; 499: the client left before an answer.",
     ["method", "route", "status"],
 );
 
-/// How long requests took.
-pub static HTTP_DURATION: Histograms<1> = Histograms::new(
+/// Duration of HTTP requests, by route.
+pub static HTTP_DURATION: HistogramVec<1> = HistogramVec::new(
     "oneoff_http_request_duration_seconds",
     "Time from a connection's first byte to the end of its answer, by route.",
     ["route"],
     PHASE_BOUNDS,
 );
 
-/// Bytes that clients sent.
-pub static BYTES_IN: Counter = Counter::new(
+/// Bytes received from clients.
+pub static HTTP_RECEIVED_BYTES: Counter = Counter::new(
     "oneoff_http_received_bytes_total",
     "Bytes received from clients.",
 );
 
-/// Bytes that clients were sent.
-pub static BYTES_OUT: Counter =
+/// Bytes sent to clients.
+pub static HTTP_SENT_BYTES: Counter =
     Counter::new("oneoff_http_sent_bytes_total", "Bytes sent to clients.");
 
-/// Everything above and the process itself, in Prometheus' text format 0.0.4; `more` is appended.
-pub fn render(more: &str) -> String {
+/// All metrics above and those of the process, in Prometheus' text format 0.0.4. Appends `additional`, which is in the same
+/// format.
+pub fn render(additional: &str) -> String {
     let mut text = String::new();
     RUNS.render(&mut text);
     PHASES.render(&mut text);
     ENGINE_ERRORS.render(&mut text);
     HTTP_REQUESTS.render(&mut text);
     HTTP_DURATION.render(&mut text);
-    BYTES_IN.render(&mut text);
-    BYTES_OUT.render(&mut text);
+    HTTP_RECEIVED_BYTES.render(&mut text);
+    HTTP_SENT_BYTES.render(&mut text);
     process::render(&mut text);
-    text + more
+    text + additional
 }

@@ -1,6 +1,6 @@
-//! This process as `/proc` shows it; what cannot be read is left out.
+//! Gauges of this process, from `/proc`. A value that cannot be read is left out.
 
-use super::sample;
+use super::metric_types::Sample;
 
 pub(super) fn render(text: &mut String) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -28,28 +28,35 @@ pub(super) fn render(text: &mut String) {
         (
             "process_max_fds",
             "Most file descriptors that may be open.",
-            most_descriptors(),
+            max_descriptors(),
         ),
     ];
     for (name, help, value) in gauges {
         if let Some(value) = value {
-            sample(text, "gauge", name, help, value);
+            let sample = Sample {
+                metric_type: "gauge",
+                name,
+                help,
+                value,
+            };
+            sample.render(text);
         }
     }
 }
 
+/// The number after `field` in `/proc/self/status`.
 fn number(status: &str, field: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Without the one that is needed to look.
+/// Number of open descriptors, without the one that reading the directory takes.
 fn open_descriptors() -> Option<f64> {
     let open = std::fs::read_dir("/proc/self/fd").ok()?;
     Some(open.count().saturating_sub(1) as f64)
 }
 
-fn most_descriptors() -> Option<f64> {
+fn max_descriptors() -> Option<f64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.map(|limit| limit as f64)
 }

@@ -4,11 +4,11 @@ use super::problems;
 use crate::http::Reply;
 use crate::runner::Runner;
 
-/// Whether the engine answers, and which it is.
+/// 200 with the engine's version, or 503 if the engine does not answer. Blocks for 2 s at most.
 pub fn get(runner: &Runner) -> Reply {
     match runner.health() {
         Ok(health) => Reply::json(200, &health),
-        // Whatever ails the engine, this service cannot serve just now.
+        // Any failure of the engine means that this service is unavailable, so the status is 503 whatever the error.
         Err(error) => {
             let mut problem = problems::problem(&error);
             problem.status = 503;

@@ -1,21 +1,21 @@
 //! `GET /metrics`, for Prometheus.
 
 use crate::http::Reply;
-use crate::metrics::{render, sample};
+use crate::metrics::{Sample, render};
 use crate::runner::Runner;
 
-/// How busy MCP is, for those who know it to tell.
+/// Counts of the MCP side, which the caller provides because this module does not import `mcp`.
 #[derive(Clone, Copy, Debug)]
-pub struct McpOccupancy {
+pub struct McpCounts {
     /// Open sessions, over any transport.
     pub sessions: usize,
-    /// Calls of tools that go on.
+    /// Tool calls in progress.
     pub calls: usize,
 }
 
-/// Everything that is counted.
-pub fn get(runner: &Runner, mcp: McpOccupancy) -> Reply {
-    let text = render(&occupancy(runner, mcp));
+/// All metrics of this process.
+pub fn get(runner: &Runner, mcp: McpCounts) -> Reply {
+    let text = render(&current_values(runner, mcp));
     Reply::bytes(
         200,
         "text/plain; version=0.0.4; charset=utf-8",
@@ -23,7 +23,8 @@ pub fn get(runner: &Runner, mcp: McpOccupancy) -> Reply {
     )
 }
 
-fn occupancy(runner: &Runner, mcp: McpOccupancy) -> String {
+/// The metrics whose values are read now: gauges, and the reaper's counter.
+fn current_values(runner: &Runner, mcp: McpCounts) -> String {
     let now = runner.occupancy();
     let gauges = [
         ("oneoff_slots", "Runs that may go on at once.", now.slots),
@@ -56,15 +57,20 @@ fn occupancy(runner: &Runner, mcp: McpOccupancy) -> String {
     ];
     let mut text = String::new();
     for (name, help, value) in gauges {
-        sample(&mut text, "gauge", name, help, value as f64);
+        let gauge = Sample {
+            metric_type: "gauge",
+            name,
+            help,
+            value: value as f64,
+        };
+        gauge.render(&mut text);
     }
-    let help = "Leftovers that the reaper found and removed.";
-    sample(
-        &mut text,
-        "counter",
-        "oneoff_reaped_objects_total",
-        help,
-        now.reaped as f64,
-    );
+    let reaped = Sample {
+        metric_type: "counter",
+        name: "oneoff_reaped_objects_total",
+        help: "Leftovers that the reaper found and removed.",
+        value: now.reaped as f64,
+    };
+    reaped.render(&mut text);
     text
 }

@@ -1,6 +1,7 @@
 //! The REST resources: JSON in, a call of the runner, JSON out. One file per resource; every error becomes a
 //! problem in `problems`, and nowhere else.
 
+mod api_profile;
 mod body;
 pub mod docs;
 pub mod health;

@@ -1,4 +1,4 @@
-//! `GET /policy`: what this server's owner lets callers do, before they try.
+//! `GET /policy`: the server's defaults, maxima and allowlists, so that callers can read them before a request.
 
 use crate::http::Reply;
 use crate::runner::{Globs, Runner};
@@ -71,7 +71,7 @@ pub struct Allowed {
     pub runtimes: Vec<String>,
 }
 
-/// What applies to callers of this server.
+/// The policy. `body_bytes` is the limit of a request's body, which the runner does not know.
 pub fn get(runner: &Runner, body_bytes: u64) -> Reply {
     let policy = runner.policy();
     let occupancy = runner.occupancy();

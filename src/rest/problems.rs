@@ -1,10 +1,10 @@
-//! The one place where a runner's error becomes an HTTP answer.
+//! Conversion of a runner's [`Error`] to an HTTP problem; the only place that assigns a status and a code.
 
 use crate::http::Reply;
 use crate::problem::{Fault, Problem};
 use crate::runner::Error;
 
-/// The reply for an error, with its status, code and headers.
+/// The reply for an error: the problem, and `Retry-After` where it applies.
 pub(super) fn reply(error: &Error) -> Reply {
     let reply = Reply::problem(&problem(error));
     match error {
@@ -28,7 +28,6 @@ pub fn problem(error: &Error) -> Problem {
         }
         Error::Forbidden { code, .. } => (403, *code),
         Error::QueueFull { .. } => (429, "queue_full"),
-        Error::ShuttingDown => (503, "shutting_down"),
         Error::ImageNotFound(_) => (404, "image_not_found"),
         Error::RegistryDenied(_) => (403, "registry_denied"),
         Error::RegistryUnreachable(_) => (502, "registry_unreachable"),
@@ -44,6 +43,7 @@ pub fn problem(error: &Error) -> Problem {
     Problem::new(status, code, error.to_string())
 }
 
+/// A 422 that lists all faults in `errors` and the first five in `detail`.
 fn invalid(faults: &[Fault]) -> Problem {
     const SHOWN: usize = 5;
     let mut lines: Vec<String> = faults

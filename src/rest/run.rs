@@ -1,18 +1,14 @@
-//! `POST /run`, and what it would do.
+//! `POST /run`, with its query parameter `dry_run`.
 
+use super::api_profile::API_PROFILE;
 use super::stream::{self, Delivery};
 use super::{body, problems, runs};
 use crate::http::{Reply, Request};
-use crate::runner::{ApiProfile, Error, PullPolicy, Runner, Silent};
+use crate::runner::{Error, Runner, Silent};
 
-/// How REST requests differ from MCP's.
-pub(super) const FRONT: ApiProfile = ApiProfile {
-    root: "body",
-    pull_policy: PullPolicy::Always,
-};
-
-/// Runs a container once and answers with its result: in one piece, as a stream of events, or later. With `?dry_run=1`,
-/// only with what that would do.
+/// Runs a container once. Replies with its result as JSON, or with a stream of events (`Accept`), or with 202 and the
+/// state of an asynchronous run (`Prefer`, `Idempotency-Key`). With `?dry_run=1` checks the request and replies with the
+/// plan.
 pub fn post(runner: &Runner, mut request: Request) -> Reply {
     let is_dry = match is_dry_run(&request.query) {
         Ok(is_dry) => is_dry,
@@ -23,17 +19,17 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
         Err(reply) => return *reply,
     };
     if is_dry {
-        return match runner.check(value, FRONT) {
+        return match runner.check(value, API_PROFILE) {
             Ok(spec) => Reply::json(200, &runner.plan(&spec)),
             Err(error) => problems::reply(&error),
         };
     }
-    match runs::Wish::of(&request) {
+    match runs::Preferences::from_request(&request) {
         Err(error) => return problems::reply(&error),
-        Ok(Some(wish)) => return runs::submit(runner, request, value, &wish),
+        Ok(Some(preferences)) => return runs::submit(runner, request, value, &preferences),
         Ok(None) => {}
     }
-    let mut spec = match runner.check(value, FRONT) {
+    let mut spec = match runner.check(value, API_PROFILE) {
         Ok(spec) => spec,
         Err(error) => return problems::reply(&error),
     };
@@ -47,7 +43,8 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
     }
 }
 
-/// A parameter that nobody knows is refused: it may be a misspelt `dry_run`, and then nothing must be run.
+/// The value of `dry_run`. An unknown parameter is an error, because it may be a misspelt `dry_run`, and then running the
+/// container would be wrong.
 fn is_dry_run(query: &[(String, String)]) -> Result<bool, Error> {
     let mut is_dry = false;
     for (name, value) in query {

@@ -1,8 +1,9 @@
-//! `/runs`: asynchronous runs, how they stand and what they tell. They begin at `POST /run` (RFC 7240 `Prefer`).
+//! `/runs`: the state, the events and the cancellation of asynchronous runs; and the part of `POST /run` that creates them
+//! (`Prefer`, RFC 7240, and `Idempotency-Key`).
 
-use super::run::FRONT;
+use super::api_profile::API_PROFILE;
+use super::problems::{self, problem};
 use super::stream::{Delivery, KEEP_ALIVE_INTERVAL, WireEvent};
-use super::{problem, problems};
 use crate::cancel::Cancel;
 use crate::http::{Reply, Request, StreamWriter};
 use crate::problem::Problem;
@@ -55,35 +56,35 @@ impl<'a> RunBody<'a> {
     }
 }
 
-/// A state that is written as its [`RunBody`].
-struct Standing(RunState);
+/// Serializes an owned state as its [`RunBody`].
+struct RunStateBody(RunState);
 
-impl Serialize for Standing {
+impl Serialize for RunStateBody {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         RunBody::of(&self.0).serialize(serializer)
     }
 }
 
-/// A result that others share.
-struct Shared(Arc<Outcome>);
+/// Serializes the result of a shared outcome without copying it.
+struct SharedResult(Arc<Outcome>);
 
-impl Serialize for Shared {
+impl Serialize for SharedResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.as_ref().as_ref().ok().serialize(serializer)
     }
 }
 
-/// An outcome in one piece.
-fn plain(outcome: Arc<Outcome>) -> Reply {
+/// The reply that a synchronous run with this outcome would have.
+fn outcome_reply(outcome: Arc<Outcome>) -> Reply {
     match outcome.as_ref() {
-        Ok(_) => Reply::large_json(200, Shared(outcome)),
+        Ok(_) => Reply::large_json(200, SharedResult(outcome)),
         Err(error) => problems::reply(error),
     }
 }
 
-/// What a request says about when it wants its answer.
+/// The header fields of `POST /run` that select an asynchronous run.
 #[derive(Debug, Default)]
-pub(super) struct Wish {
+pub(super) struct Preferences {
     /// `Prefer: respond-async`.
     respond_async: bool,
     /// `Prefer: wait=`.
@@ -92,19 +93,20 @@ pub(super) struct Wish {
     key: Option<String>,
 }
 
-impl Wish {
-    /// `None`: the answer, on this connection, as soon as it is there.
-    pub(super) fn of(request: &Request) -> Result<Option<Self>, Error> {
-        let mut wish = Self::default();
-        let preferences = request.headers.iter().filter(|(name, _)| name == "prefer");
-        for preference in preferences.flat_map(|(_, value)| value.split([',', ';'])) {
+impl Preferences {
+    /// Parses the fields. `None` if the request has none of them: the run is then synchronous. Error: an
+    /// `Idempotency-Key` that is empty or too long.
+    pub(super) fn from_request(request: &Request) -> Result<Option<Self>, Error> {
+        let mut preferences = Self::default();
+        let fields = request.headers.iter().filter(|(name, _)| name == "prefer");
+        for preference in fields.flat_map(|(_, value)| value.split([',', ';'])) {
             let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
             match name.trim().to_ascii_lowercase().as_str() {
-                "respond-async" => wish.respond_async = true,
-                // What is not understood is ignored (RFC 7240 §2).
+                "respond-async" => preferences.respond_async = true,
+                // A value that cannot be parsed is ignored, as unknown preferences are (RFC 7240 §2).
                 "wait" => {
                     let secs = value.trim().trim_matches('"').parse().ok();
-                    wish.wait = secs.map(Duration::from_secs);
+                    preferences.wait = secs.map(Duration::from_secs);
                 }
                 _ => {}
             }
@@ -114,14 +116,15 @@ impl Wish {
                 let msg = "expected 1 to 255 characters";
                 return Err(Error::invalid(&["header", "Idempotency-Key"], msg));
             }
-            wish.key = Some(key.to_owned());
+            preferences.key = Some(key.to_owned());
         }
-        let is_plain = !wish.respond_async && wish.wait.is_none() && wish.key.is_none();
-        Ok((!is_plain).then_some(wish))
+        let is_plain =
+            !preferences.respond_async && preferences.wait.is_none() && preferences.key.is_none();
+        Ok((!is_plain).then_some(preferences))
     }
 
-    /// How long to wait for the answer; `None`: until it is there.
-    fn patience(&self) -> Option<Duration> {
+    /// How long to wait for the outcome before a 202; `None` for no limit.
+    fn wait_limit(&self) -> Option<Duration> {
         match (self.wait, self.respond_async) {
             (Some(wait), _) => Some(wait),
             (None, true) => Some(Duration::ZERO),
@@ -129,8 +132,8 @@ impl Wish {
         }
     }
 
-    /// What was done of it (RFC 7240 §3).
-    fn applied(&self, is_finished: bool) -> Option<String> {
+    /// Value of `Preference-Applied` (RFC 7240 §3).
+    fn preference_applied(&self, is_finished: bool) -> Option<String> {
         match self.wait {
             Some(wait) if is_finished || !self.respond_async => {
                 Some(format!("wait={}", wait.as_secs()))
@@ -140,38 +143,46 @@ impl Wish {
     }
 }
 
-/// Accepts a run; answers with its outcome if that is there in time, else with how it stands.
-pub(super) fn submit(runner: &Runner, mut request: Request, body: Value, wish: &Wish) -> Reply {
-    let submitted = runner.submit(body, FRONT, wish.key.as_deref());
+/// Submits an asynchronous run. Waits as long as `preferences` say, then replies with the outcome if there is one, else
+/// with 202 and the run's state.
+pub(super) fn submit(
+    runner: &Runner,
+    mut request: Request,
+    body: Value,
+    preferences: &Preferences,
+) -> Reply {
+    let submitted = runner.submit(body, API_PROFILE, preferences.key.as_deref());
     let state = match submitted {
         Ok(state) => state,
         Err(error) => return problems::reply(&error),
     };
-    // From here on the engine has what was in the body.
+    // The engine has stored the request, so the body's memory can be given back.
     drop(request.take_room());
     let delivery = Delivery::wanted(request.header("accept"));
-    if wish.patience().is_none() && delivery != Delivery::Json {
+    if preferences.wait_limit().is_none() && delivery != Delivery::Json {
         return events(runner, &state.id, &request);
     }
-    let waited = runner.run_wait(&state.id, wish.patience(), &request.cancel);
-    // It may have been cancelled and forgotten by somebody else.
+    let waited = runner.run_wait(&state.id, preferences.wait_limit(), &request.cancel);
+    // An error means that another request has deleted the run meanwhile.
     let state = waited.unwrap_or(state);
     let reply = match &state.outcome {
-        // Who asked for an answer later gets the same every time.
-        Some(outcome) if wish.wait.is_some() || !wish.respond_async => plain(outcome.clone()),
+        // With `respond-async` alone the reply is always 202, even if the run has finished already.
+        Some(outcome) if preferences.wait.is_some() || !preferences.respond_async => {
+            outcome_reply(outcome.clone())
+        }
         _ => Reply::json(202, &RunBody::of(&state)),
     };
     let reply = reply.with_header("Location", format!("/runs/{}", state.id));
-    match wish.applied(state.outcome.is_some()) {
+    match preferences.preference_applied(state.outcome.is_some()) {
         Some(applied) => reply.with_header("Preference-Applied", applied),
         None => reply,
     }
 }
 
-/// Runs, newest first.
+/// Lists runs, newest first, filtered by `state` and at most `limit` of them.
 pub fn list(runner: &Runner, request: &Request) -> Reply {
-    const USUAL: usize = 100;
-    const MOST: usize = 1000;
+    const DEFAULT_LIMIT: usize = 100;
+    const MAX_LIMIT: usize = 1000;
     let phase = match request.query("state") {
         None | Some("") => None,
         Some(wanted) => match Phase::from_word(wanted) {
@@ -180,9 +191,9 @@ pub fn list(runner: &Runner, request: &Request) -> Reply {
         },
     };
     let limit = match request.query("limit").map(str::parse::<usize>) {
-        None => USUAL,
-        Some(Ok(limit)) if (1..=MOST).contains(&limit) => limit,
-        Some(_) => return invalid("limit", format!("expected a number from 1 to {MOST}")),
+        None => DEFAULT_LIMIT,
+        Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
+        Some(_) => return invalid("limit", format!("expected a number from 1 to {MAX_LIMIT}")),
     };
     let states = runner.run_list(phase, limit);
     let brief = |state| RunBody {
@@ -193,21 +204,22 @@ pub fn list(runner: &Runner, request: &Request) -> Reply {
     Reply::json(200, &RunList { runs })
 }
 
+/// A 422 for a query parameter.
 fn invalid(parameter: &str, msg: String) -> Reply {
     problems::reply(&Error::invalid(&["query", parameter], msg))
 }
 
-/// How a run stands.
+/// The state of a run, and its result or error once it has finished.
 pub fn get(runner: &Runner, id: &str) -> Reply {
     match runner.run_state(id) {
-        Ok(state) => Reply::large_json(200, Standing(state)),
+        Ok(state) => Reply::large_json(200, RunStateBody(state)),
         Err(error) => problems::reply(&error),
     }
 }
 
-/// Cancels a run, or forgets one that has finished.
+/// Deletes a run that has finished (200), or cancels one that has not (202).
 pub fn delete(runner: &Runner, id: &str) -> Reply {
-    let reply = |status, state| Reply::large_json(status, Standing(state));
+    let reply = |status, state| Reply::large_json(status, RunStateBody(state));
     match runner.run_forget(id) {
         Ok(Some(state)) => reply(200, state),
         Ok(None) => match runner.run_cancel(id) {
@@ -218,7 +230,8 @@ pub fn delete(runner: &Runner, id: &str) -> Reply {
     }
 }
 
-/// What a run told, from the start or after `Last-Event-ID`, and then live, to its end.
+/// Streams the events of a run, from the first or after `Last-Event-ID`, and then live until the run has finished. As
+/// server-sent events unless `Accept` prefers NDJSON.
 pub fn events(runner: &Runner, id: &str, request: &Request) -> Reply {
     let delivery = match Delivery::wanted(request.header("accept")) {
         Delivery::Json => Delivery::Sse,
@@ -229,10 +242,11 @@ pub fn events(runner: &Runner, id: &str, request: &Request) -> Reply {
         Err(error) => return problems::reply(&error),
     };
     let stops = [request.cancel.clone(), request.draining.clone()];
-    delivery.reply(move |writer| tell(events, delivery, &[&stops[0], &stops[1]], writer))
+    delivery.reply(move |writer| write_events(events, delivery, &[&stops[0], &stops[1]], writer))
 }
 
-fn tell(
+/// Writes events until the run has finished or one of `stops` fires. Error: the client has left.
+fn write_events(
     mut events: RunEvents,
     delivery: Delivery,
     stops: &[&Cancel],

@@ -1,6 +1,6 @@
 //! `POST /volume`, `GET /volume/{name}`, `DELETE /volume/{name}`.
 
-use super::run::FRONT;
+use super::api_profile::API_PROFILE;
 use super::{body, problems};
 use crate::http::{Reply, Request};
 use crate::runner::Runner;
@@ -27,13 +27,13 @@ pub struct VolumeContent {
     pub content: String,
 }
 
-/// Creates and fills a named volume, or writes over one of ours.
+/// Creates and fills a named volume, or overwrites one that this service created.
 pub fn post(runner: &Runner, mut request: Request) -> Reply {
     let value = match body::json(&mut request) {
         Ok(value) => value,
         Err(reply) => return *reply,
     };
-    match runner.volume_create(value, FRONT) {
+    match runner.volume_create(value, API_PROFILE) {
         Ok(detail) => Reply::json(
             200,
             &VolumeCreated {
@@ -45,7 +45,7 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
     }
 }
 
-/// The content of a volume of ours.
+/// The content of a volume that this service created.
 pub fn get(runner: &Runner, name: &str) -> Reply {
     match runner.volume_read(name) {
         Ok(content) => Reply::large_json(
@@ -60,7 +60,7 @@ pub fn get(runner: &Runner, name: &str) -> Reply {
     }
 }
 
-/// Removes a volume of ours.
+/// Removes a volume that this service created.
 pub fn delete(runner: &Runner, name: &str) -> Reply {
     match runner.volume_delete(name) {
         Ok(()) => Reply::empty(204),

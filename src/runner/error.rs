@@ -22,8 +22,6 @@ pub enum Error {
         /// When to try again, in seconds.
         retry_after_secs: u64,
     },
-    /// The server is stopping.
-    ShuttingDown,
     /// The engine cannot parse the image reference.
     InvalidReference(String),
     /// The engine does not have the image and may not pull it, or the registry does not have it.
@@ -93,7 +91,6 @@ impl fmt::Display for Error {
                     "every slot is busy and the queue is full; try again in {retry_after_secs} s"
                 )
             }
-            Self::ShuttingDown => f.write_str("the server is shutting down"),
             Self::PullTimeout { timeout_secs } => {
                 write!(f, "the image was not pulled within {timeout_secs} s")
             }

@@ -38,7 +38,7 @@ fn advice(subject: &str, error: &Error) -> String {
 /// A hint for a model, on a line of its own; empty where the error says enough.
 fn hint(error: &Error) -> &'static str {
     match error {
-        Error::QueueFull { .. } | Error::ShuttingDown => "",
+        Error::QueueFull { .. } => "",
         Error::ImageNotFound(_) => {
             "\nCheck the image's name and tag; list_images shows what runs without a pull."
         }

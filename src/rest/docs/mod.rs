@@ -1,4 +1,5 @@
-//! `/docs`: Swagger UI over `/openapi.json`, all of it from this binary. It may load nothing from anywhere else.
+//! `/docs`: Swagger UI for `/openapi.json`. All files are in this binary, and the page's Content-Security-Policy forbids
+//! loading any other.
 
 use crate::http::{Reply, Request};
 use crate::problem::Problem;
@@ -7,11 +8,11 @@ use std::io::Read;
 
 const PAGE: &[u8] = include_bytes!("page.html");
 
-/// What the page's own markup and Swagger UI need, and no other origin.
+/// Allows what the page and Swagger UI need, from this origin only.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A file of the page.
+/// A file that the page loads.
 struct Asset {
     name: &'static str,
     media_type: &'static str,
@@ -52,16 +53,16 @@ const ASSETS: &[Asset] = &[
 /// The page.
 pub fn get() -> Reply {
     let page = Reply::bytes(200, "text/html; charset=utf-8", PAGE.to_vec());
-    guarded(page).with_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+    with_security_headers(page).with_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
 }
 
-/// `/`: whoever comes without a path is a person.
+/// `GET /`: redirects to the page, because a request without a path comes from a browser.
 pub fn redirect() -> Reply {
-    // Relative, so that it holds behind a proxy that serves us below a path.
+    // Relative, so that it works behind a proxy that adds a path prefix.
     Reply::empty(307).with_header("Location", "docs")
 }
 
-/// A file that the page loads.
+/// `GET /docs/{name}`: a file that the page loads; gzip-compressed, as it is stored, if the client accepts that.
 pub fn asset(name: &str, request: &Request) -> Reply {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
         let problem = Problem::new(404, "not_found", "the page has no such file");
@@ -78,18 +79,18 @@ pub fn asset(name: &str, request: &Request) -> Reply {
             Err(error) => return Reply::problem(&Problem::new(500, "internal", error.to_string())),
         },
     };
-    guarded(reply)
+    with_security_headers(reply)
         .with_header("Vary", "Accept-Encoding")
         .with_header("Cache-Control", "max-age=600")
 }
 
-fn guarded(reply: Reply) -> Reply {
+fn with_security_headers(reply: Reply) -> Reply {
     reply
         .with_header("X-Content-Type-Options", "nosniff")
         .with_header("Referrer-Policy", "no-referrer")
 }
 
-/// Whether the client names gzip (or anything) and not with a weight of zero (RFC 9110 §12.5.3).
+/// Whether `Accept-Encoding` has `gzip`, or else `*`, with a weight above zero (RFC 9110 §12.5.3).
 fn accepts_gzip(request: &Request) -> bool {
     let accepted = request.header("accept-encoding").unwrap_or_default();
     let weight_of = |wanted: &str| {

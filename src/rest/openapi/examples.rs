@@ -1,14 +1,14 @@
-//! Examples of requests and answers. A test sends every request.
+//! Examples of request and response bodies. A test sends every request.
 
 use serde_json::{Value, json};
 
 /// Base64 of a tar.gz that holds `./test.txt` with `Hello, World!`.
 const DIRECTORY: &str = "H4sIAAAAAAACA+3SQQrCMBBG4Vl7inEvaZQkvYI3cC3YXSCQTsHjG7osukxB+r7NP/s3bpDufDPGuG6z3S938uEmGmUHy2zPqioH5QabZnP2tr79Uwi/+1/Tpn/7llHU07+7+5Rzueij1Pw6nwQAAAAAAAAAAAAAAADAH/kAvpZOUAAoAAA=";
 
-/// An id of a run.
+/// Example of a run's id.
 pub(super) const RUN_ID: &str = "5f2b6c0d9e8a4f7bb1c3d5e7f9a0b2c4";
 
-/// Streams of events, by media type.
+/// Event streams of `POST /run` and `GET /runs/{id}/events`, by media type.
 pub(super) const STREAMS: [(&str, &str); 2] = [
     (
         "text/event-stream",
@@ -20,12 +20,12 @@ pub(super) const STREAMS: [(&str, &str); 2] = [
     ),
 ];
 
-/// How asynchronous runs stand.
+/// Responses with the state of an asynchronous run.
 pub(super) fn run_states() -> Value {
     json!({"running": {"value": run_state()}})
 }
 
-/// Answers of `GET /runs`.
+/// Responses of `GET /runs`.
 pub(super) fn run_list() -> Value {
     json!({"runs": {"value": {"runs": [run_state()]}}})
 }
@@ -37,7 +37,7 @@ fn run_state() -> Value {
     })
 }
 
-/// Answers of `GET /metrics`.
+/// Responses of `GET /metrics`.
 pub(super) const METRICS: &str = "\
 # HELP oneoff_slots Runs that may go on at once.
 # TYPE oneoff_slots gauge
@@ -91,7 +91,7 @@ pub(super) fn run_requests() -> Value {
     })
 }
 
-/// Answers of `POST /run`.
+/// Responses of `POST /run`.
 pub(super) fn run_results() -> Value {
     let timings = json!({
         "queue_ms": 0, "pull_ms": 0, "create_ms": 7, "stage_ms": 48, "start_ms": 114, "run_ms": 20, "collect_ms": 49,
@@ -126,7 +126,7 @@ fn run_plan() -> Value {
     })
 }
 
-/// Answers of `GET /policy`.
+/// Responses of `GET /policy`.
 pub(super) fn policy() -> Value {
     json!({"defaults": {"value": {
         "defaults": {
@@ -158,22 +158,22 @@ pub(super) fn volume_requests() -> Value {
     })
 }
 
-/// Answers of `POST /volume`.
+/// Responses of `POST /volume`.
 pub(super) fn volume_created() -> Value {
     json!({"created": {"value": {"status": "success", "detail": "volume inputs created and filled"}}})
 }
 
-/// Answers of `GET /volume/{name}`.
+/// Responses of `GET /volume/{name}`.
 pub(super) fn volume_content() -> Value {
     json!({"content": {"value": {"name": "inputs", "type": "directory", "content": DIRECTORY}}})
 }
 
-/// Answers of `GET /health`.
+/// Responses of `GET /health`.
 pub(super) fn health() -> Value {
     json!({"ok": {"value": {"status": "ok", "docker_version": "28.2.2", "api_version": "1.50"}}})
 }
 
-/// Answers of `GET /openapi.json`.
+/// Responses of `GET /openapi.json`.
 pub(super) fn openapi() -> Value {
     let head = json!({"title": "oneoff-docker-runner", "version": env!("CARGO_PKG_VERSION")});
     json!({"document": {"value": {"openapi": "3.1.0", "info": head, "paths": {}}}})

@@ -1,27 +1,29 @@
-//! `GET /openapi.json`: OpenAPI 3.1 of everything that is served, its schemas derived from the Rust types that requests
-//! are read into and answers are written from. `operations` says which endpoints there are.
+//! `GET /openapi.json`: an OpenAPI 3.1 document of all endpoints. `endpoints` lists them, with `examples` and `problems`, and
+//! builds each as an `operation`; `schemas` derives the schemas from the Rust types of requests and answers.
 
-mod describe;
+mod endpoints;
 mod examples;
-mod operations;
+mod operation;
 mod problems;
+mod schemas;
 
 use crate::http::Reply;
-use describe::{Operation, Schemas};
+use operation::Operation;
+use schemas::Schemas;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
-/// The document.
+/// The document, built once per process.
 pub fn get() -> Reply {
     static DOCUMENT: OnceLock<Vec<u8>> = OnceLock::new();
     let bytes = DOCUMENT.get_or_init(|| document().to_string().into_bytes());
     Reply::bytes(200, "application/json", bytes.clone())
 }
 
-/// The document, built anew.
+/// Builds the document.
 pub fn document() -> Value {
     let mut schemas = Schemas::default();
-    let operations = operations::all(&mut schemas);
+    let operations = endpoints::all(&mut schemas);
     let responses = problems::responses(&mut schemas);
     json!({
         "openapi": "3.1.0",

@@ -1,100 +1,114 @@
-//! The error answers, one shared description per status.
+//! The problem responses, one shared Response Object per status.
 
-use super::describe::Schemas;
+use super::schemas::Schemas;
 use crate::problem::{Fault, PROBLEM_JSON, Problem, reason_phrase};
 use serde_json::{Map, Value, json};
 
-/// Status, when it is answered, and the code and detail of an example.
-const PROBLEMS: &[(u16, &str, &str, &str)] = &[
-    (
-        400,
-        "The request cannot be understood.",
-        "bad_json",
-        "the body is not JSON: expected value at line 1 column 2",
-    ),
-    (
-        401,
-        "No bearer token, or not the right one.",
-        "unauthorized",
-        "a bearer token is required: `Authorization: Bearer …`",
-    ),
-    (
-        403,
-        "The server's policy does not allow it, or the registry refuses.",
-        "image_not_allowed",
-        "this image is not allowed here; allowed: alpine:*",
-    ),
-    (
-        404,
-        "There is no such thing.",
-        "image_not_found",
-        "No such image: alpine:nothing",
-    ),
-    (
-        408,
-        "The body did not arrive in time.",
-        "body_timeout",
-        "the body did not arrive in time",
-    ),
-    (
-        409,
-        "It is in use, or not this service's.",
-        "volume_in_use",
-        "a container uses this volume",
-    ),
-    (
-        413,
-        "The body, or what was asked for, is too large.",
-        "body_too_large",
-        "the request body is larger than the limit of 536870912 bytes (RUNNER_MAX_BODY_BYTES)",
-    ),
-    (
-        415,
-        "The body is not JSON by its type.",
-        "unsupported_media_type",
-        "expected Content-Type: application/json (curl: -H 'Content-Type: application/json')",
-    ),
-    (
-        422,
-        "The request breaks the rules, every fault named; or the container cannot start as asked.",
-        "invalid_request",
-        "body.image: required: an image reference such as \"alpine:latest\"",
-    ),
-    (
-        429,
-        "Every slot is busy and the queue is full.",
-        "queue_full",
-        "every slot is busy and the queue is full; try again in 1 s",
-    ),
-    (
-        502,
-        "The engine or a registry failed.",
-        "engine_error",
-        "the engine answered container_create with 500: no space left on device",
-    ),
-    (
-        503,
-        "The engine cannot be reached, or this service is short of something or stopping.",
-        "engine_unreachable",
-        "the engine does not answer at unix:///var/run/docker.sock",
-    ),
-    (
-        504,
-        "The image was not pulled in time.",
-        "pull_timeout",
-        "the image was not pulled within 600 s",
-    ),
+/// One status, and an example of a problem with it.
+struct ProblemExample {
+    status: u16,
+    /// When this status is sent.
+    when: &'static str,
+    code: &'static str,
+    detail: &'static str,
+}
+
+const PROBLEMS: &[ProblemExample] = &[
+    ProblemExample {
+        status: 400,
+        when: "The request cannot be understood.",
+        code: "bad_json",
+        detail: "the body is not JSON: expected value at line 1 column 2",
+    },
+    ProblemExample {
+        status: 401,
+        when: "No bearer token, or not the right one.",
+        code: "unauthorized",
+        detail: "a bearer token is required: `Authorization: Bearer …`",
+    },
+    ProblemExample {
+        status: 403,
+        when: "The server's policy does not allow it, or the registry refuses.",
+        code: "image_not_allowed",
+        detail: "this image is not allowed here; allowed: alpine:*",
+    },
+    ProblemExample {
+        status: 404,
+        when: "There is no such thing.",
+        code: "image_not_found",
+        detail: "No such image: alpine:nothing",
+    },
+    ProblemExample {
+        status: 408,
+        when: "The body did not arrive in time.",
+        code: "body_timeout",
+        detail: "the body did not arrive in time",
+    },
+    ProblemExample {
+        status: 409,
+        when: "It is in use, or not this service's.",
+        code: "volume_in_use",
+        detail: "a container uses this volume",
+    },
+    ProblemExample {
+        status: 413,
+        when: "The body, or what was asked for, is too large.",
+        code: "body_too_large",
+        detail: "the request body is larger than the limit of 536870912 bytes (RUNNER_MAX_BODY_BYTES)",
+    },
+    ProblemExample {
+        status: 415,
+        when: "The body is not JSON by its type.",
+        code: "unsupported_media_type",
+        detail: "expected Content-Type: application/json (curl: -H 'Content-Type: application/json')",
+    },
+    ProblemExample {
+        status: 422,
+        when: "The request breaks the rules, every fault named; or the container cannot start as asked.",
+        code: "invalid_request",
+        detail: "body.image: required: an image reference such as \"alpine:latest\"",
+    },
+    ProblemExample {
+        status: 429,
+        when: "Every slot is busy and the queue is full.",
+        code: "queue_full",
+        detail: "every slot is busy and the queue is full; try again in 1 s",
+    },
+    ProblemExample {
+        status: 502,
+        when: "The engine or a registry failed.",
+        code: "engine_error",
+        detail: "the engine answered container_create with 500: no space left on device",
+    },
+    ProblemExample {
+        status: 503,
+        when: "The engine cannot be reached, or this service is short of something or stopping.",
+        code: "engine_unreachable",
+        detail: "the engine does not answer at unix:///var/run/docker.sock",
+    },
+    ProblemExample {
+        status: 504,
+        when: "The image was not pulled in time.",
+        code: "pull_timeout",
+        detail: "the image was not pulled within 600 s",
+    },
 ];
 
-/// A reference to the shared description of this status.
+/// A reference to the shared Response Object of this status.
 pub(super) fn reference(status: u16) -> Value {
     json!({"$ref": format!("#/components/responses/Problem{status}")})
 }
 
 /// `components/responses`.
 pub(super) fn responses(schemas: &mut Schemas) -> Value {
-    let schema = schemas.answer::<Problem>();
-    let response = |&(status, when, code, detail): &(u16, &str, &str, &str)| {
+    let schema = schemas.response::<Problem>();
+    let response = |example: &ProblemExample| {
+        let &ProblemExample {
+            status,
+            when,
+            code,
+            detail,
+        } = example;
         let mut problem = Problem::new(status, code, detail);
         if status == 422 {
             problem.errors = vec![Fault {

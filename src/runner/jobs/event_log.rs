@@ -195,12 +195,12 @@ mod tests {
                     .collect::<Vec<_>>()
             });
             log.push(Event::Stdout(b"b".to_vec()));
-            log.finish(Arc::new(Err(Error::ShuttingDown)));
+            log.finish(Arc::new(Err(Error::Engine("x".to_owned()))));
             let read = reader.join().unwrap_or_default();
             assert_eq!(read[..2], ["a", "b"]);
             assert_eq!(
                 read[2..],
-                ["Outcome(Err(ShuttingDown))".to_owned(), "Over".to_owned()]
+                [r#"Outcome(Err(Engine("x")))"#.to_owned(), "Over".to_owned()]
             );
         });
         assert_eq!(text(log.read(&mut 1, SOON, &[])), "b");

@@ -2,8 +2,8 @@
 
 use crate::cancel::Cancel;
 use crate::docker::container::{Attached, Stdin, StdinInterrupt};
-use crate::docker::events::{End, PendingEnd};
-use crate::docker::stdcopy::{Stream, demultiplex, messages};
+use crate::docker::events::{ContainerExit, PendingExit};
+use crate::docker::stdcopy::{Stream, demultiplex, demultiplex_frames};
 use crate::docker::{self, Client};
 use crate::runner::clock::Moment;
 use crate::runner::run::output::{Capture, Captured};
@@ -29,7 +29,7 @@ pub(crate) struct Ending {
 struct Prepared {
     output: Attached,
     stdin: Option<Stdin>,
-    end: PendingEnd,
+    end: PendingExit,
 }
 
 /// Runs a created container to its end: its own, its time limit's, or the caller's.
@@ -119,7 +119,7 @@ pub(crate) fn follow(
 /// Puts a log's messages together as they were printed.
 fn read_log(mut log: Attached, streams: &mut (Tap, Tap), sink: &dyn Sink) -> Result<(), Error> {
     let mut lines = (LogLines::default(), LogLines::default());
-    let outcome = messages(&mut log.stream, &mut |stream, message| {
+    let outcome = demultiplex_frames(&mut log.stream, &mut |stream, message| {
         let (tap, lines) = match stream {
             Stream::Stdout => (&mut streams.0, &mut lines.0),
             Stream::Stderr => (&mut streams.1, &mut lines.1),
@@ -295,7 +295,7 @@ impl Tap {
 const KILLED: i64 = 137;
 
 /// A container that ended by itself just before the signal came did not end by it.
-fn reason(killed: Option<Reason>, end: End) -> Reason {
+fn reason(killed: Option<Reason>, end: ContainerExit) -> Reason {
     killed
         .filter(|_| end.exit_code == KILLED)
         .unwrap_or_else(|| natural_reason(end.exit_code, end.oom_killed))

@@ -1,4 +1,5 @@
-//! The kinds of metrics, and how each is written (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
+//! Counters and histograms with fixed label names, and their text format 0.0.4
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
@@ -6,10 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The value of a label. There is no way to make one of a caller's text.
+/// The value of a label. Cannot be made from a caller's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
-    /// A word of the program, without quotes, backslashes or line breaks.
+    /// A constant of the program, without quotes, backslashes or line breaks, which would need escaping.
     Word(&'static str),
     /// A status code.
     Number(u16),
@@ -24,7 +25,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// A number that only grows.
+/// A counter without labels.
 pub struct Counter {
     name: &'static str,
     help: &'static str,
@@ -37,27 +38,33 @@ impl Counter {
         Self { name, help, value }
     }
 
-    /// Counts so many more.
+    /// Increases the counter by `count`.
     pub fn add(&self, count: usize) {
         self.value.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub(super) fn render(&self, text: &mut String) {
         let value = self.value.load(Ordering::Relaxed);
-        sample(text, "counter", self.name, self.help, value as f64);
+        let sample = Sample {
+            metric_type: "counter",
+            name: self.name,
+            help: self.help,
+            value: value as f64,
+        };
+        sample.render(text);
     }
 }
 
-/// Counters told apart by labels.
-pub struct Counters<const N: usize> {
+/// Counters of one metric, one per combination of label values.
+pub struct CounterVec<const N: usize> {
     name: &'static str,
     help: &'static str,
     labels: [&'static str; N],
-    known: &'static [[Label; N]],
+    initial: &'static [[Label; N]],
     series: Mutex<BTreeMap<[Label; N], u64>>,
 }
 
-impl<const N: usize> Counters<N> {
+impl<const N: usize> CounterVec<N> {
     pub(super) const fn new(
         name: &'static str,
         help: &'static str,
@@ -67,18 +74,18 @@ impl<const N: usize> Counters<N> {
             name,
             help,
             labels,
-            known: &[],
+            initial: &[],
             series: Mutex::new(BTreeMap::new()),
         }
     }
 
-    /// Shows these as 0 from the start, so that their first increase is one.
-    pub(super) const fn starting_with(mut self, known: &'static [[Label; N]]) -> Self {
-        self.known = known;
+    /// Reports these label values as 0 from the start, so that `rate()` sees their first increase.
+    pub(super) const fn with_initial(mut self, initial: &'static [[Label; N]]) -> Self {
+        self.initial = initial;
         self
     }
 
-    /// Counts one more.
+    /// Increases the counter with these label values by one.
     pub fn add(&self, labels: [Label; N]) {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         *series.entry(labels).or_default() += 1;
@@ -90,36 +97,36 @@ impl<const N: usize> Counters<N> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        for known in self.known {
-            series.entry(*known).or_default();
+        for labels in self.initial {
+            series.entry(*labels).or_default();
         }
-        head(text, "counter", self.name, self.help);
+        metadata(text, "counter", self.name, self.help);
         for (values, count) in series {
-            let pairs = pairs(&self.labels, &values);
+            let pairs = label_pairs(&self.labels, &values);
             line(text, format_args!("{}{{{pairs}}} {count}", self.name));
         }
     }
 }
 
-/// Histograms of durations, told apart by labels.
-pub struct Histograms<const N: usize> {
+/// Histograms of durations in seconds, one per combination of label values.
+pub struct HistogramVec<const N: usize> {
     name: &'static str,
     help: &'static str,
     labels: [&'static str; N],
-    /// Upper bounds of the buckets but the last, in seconds, ascending.
+    /// Upper bounds of the buckets in seconds, ascending, without `+Inf`.
     bounds: &'static [f64],
-    known: &'static [[Label; N]],
+    initial: &'static [[Label; N]],
     series: Mutex<BTreeMap<[Label; N], Histogram>>,
 }
 
 #[derive(Clone, Default)]
 struct Histogram {
-    /// How many fell into each bucket; one more than there are bounds.
+    /// Number of observations per bucket, not cumulative; the last is for `+Inf`.
     buckets: Vec<u64>,
     sum_secs: f64,
 }
 
-impl<const N: usize> Histograms<N> {
+impl<const N: usize> HistogramVec<N> {
     pub(super) const fn new(
         name: &'static str,
         help: &'static str,
@@ -131,18 +138,18 @@ impl<const N: usize> Histograms<N> {
             help,
             labels,
             bounds,
-            known: &[],
+            initial: &[],
             series: Mutex::new(BTreeMap::new()),
         }
     }
 
-    /// Shows these as empty from the start.
-    pub(super) const fn starting_with(mut self, known: &'static [[Label; N]]) -> Self {
-        self.known = known;
+    /// Reports these label values as empty histograms from the start.
+    pub(super) const fn with_initial(mut self, initial: &'static [[Label; N]]) -> Self {
+        self.initial = initial;
         self
     }
 
-    /// Takes in one duration.
+    /// Adds one duration.
     pub fn observe(&self, labels: [Label; N], duration: Duration) {
         let secs = duration.as_secs_f64();
         let bucket = self.bounds.partition_point(|bound| *bound < secs);
@@ -159,13 +166,13 @@ impl<const N: usize> Histograms<N> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        for known in self.known {
-            series.entry(*known).or_default();
+        for labels in self.initial {
+            series.entry(*labels).or_default();
         }
-        head(text, "histogram", self.name, self.help);
+        metadata(text, "histogram", self.name, self.help);
         for (values, mut histogram) in series {
             histogram.buckets.resize(self.bounds.len() + 1, 0);
-            self.render_one(text, &pairs(&self.labels, &values), &histogram);
+            self.render_one(text, &label_pairs(&self.labels, &values), &histogram);
         }
     }
 
@@ -189,18 +196,34 @@ impl<const N: usize> Histograms<N> {
     }
 }
 
-/// Writes a metric of one number; `kind` is `counter` or `gauge`.
-pub fn sample(text: &mut String, kind: &str, name: &str, help: &str, value: f64) {
-    head(text, kind, name, help);
-    line(text, format_args!("{name} {value}"));
+/// A metric without labels, with its value at this moment.
+pub struct Sample {
+    /// `counter` or `gauge`.
+    pub metric_type: &'static str,
+    /// Metric name.
+    pub name: &'static str,
+    /// Help text.
+    pub help: &'static str,
+    /// Current value.
+    pub value: f64,
 }
 
-fn head(text: &mut String, kind: &str, name: &str, help: &str) {
+impl Sample {
+    /// Appends the metric to `text`.
+    pub fn render(&self, text: &mut String) {
+        metadata(text, self.metric_type, self.name, self.help);
+        line(text, format_args!("{} {}", self.name, self.value));
+    }
+}
+
+/// Appends the HELP and TYPE lines.
+fn metadata(text: &mut String, metric_type: &str, name: &str, help: &str) {
     line(text, format_args!("# HELP {name} {help}"));
-    line(text, format_args!("# TYPE {name} {kind}"));
+    line(text, format_args!("# TYPE {name} {metric_type}"));
 }
 
-fn pairs<const N: usize>(names: &[&str; N], values: &[Label; N]) -> String {
+/// `name="value"` pairs, separated by commas.
+fn label_pairs<const N: usize>(names: &[&str; N], values: &[Label; N]) -> String {
     let pairs = names.iter().zip(values);
     let pairs: Vec<String> = pairs
         .map(|(name, value)| format!("{name}=\"{value}\""))
@@ -209,7 +232,7 @@ fn pairs<const N: usize>(names: &[&str; N], values: &[Label; N]) -> String {
 }
 
 fn line(text: &mut String, line: fmt::Arguments<'_>) {
-    // Writing to a string cannot fail.
+    // Writing to a String cannot fail.
     let _ = writeln!(text, "{line}");
 }
 
@@ -219,9 +242,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_written_in_order_and_known_ones_from_the_start() {
-        let counters = Counters::new("c_total", "Help.", ["call", "status"])
-            .starting_with(&[[Word("b"), Number(200)]]);
+    fn counters_are_written_in_order_and_initial_ones_as_zero() {
+        let counters = CounterVec::new("c_total", "Help.", ["call", "status"])
+            .with_initial(&[[Word("b"), Number(200)]]);
         counters.add([Word("a"), Number(404)]);
         counters.add([Word("a"), Number(404)]);
         let mut text = String::new();
@@ -232,8 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_falls_into_the_bucket_whose_bound_it_does_not_exceed() {
-        let histograms = Histograms::new("h_seconds", "Help.", ["phase"], &[0.5, 1.0]);
+    fn bucket_bounds_are_inclusive() {
+        let histograms = HistogramVec::new("h_seconds", "Help.", ["phase"], &[0.5, 1.0]);
         for millis in [500, 501, 2000] {
             histograms.observe([Word("run")], Duration::from_millis(millis));
         }

@@ -1,14 +1,15 @@
-//! Every endpoint in OpenAPI's terms. To add one, describe it here and route it in `app`; a test compares the two.
+//! The OpenAPI operation of every endpoint. To add one, describe it here and route it in `app`; a test compares the two.
 
-use super::describe::{Content, Operation, Schemas, in_header, in_path, in_query};
 use super::examples;
+use super::operation::{Content, Operation, header_parameter, path_parameter, query_parameter};
+use super::schemas::Schemas;
 use crate::rest::policy::PolicyAnswer;
 use crate::rest::runs::{RunBody, RunList};
 use crate::rest::volume::{VolumeContent, VolumeCreated};
 use crate::runner::{Health, RunPlan, RunRequest, RunResult, VolumeRequest};
 use serde_json::{Value, json};
 
-/// All of them, in the order in which they are shown.
+/// All operations, in the order in which the documentation shows them.
 pub(super) fn all(schemas: &mut Schemas) -> Vec<Operation> {
     let mut operations = vec![run(schemas)];
     operations.extend(runs(schemas));
@@ -21,39 +22,39 @@ pub(super) fn all(schemas: &mut Schemas) -> Vec<Operation> {
 fn run(schemas: &mut Schemas) -> Operation {
     Operation::new("POST", "/run", "run", "Run a container once")
         .tag("runs")
-        .details(
+        .description(
             "Runs the image with these files, variables and limits, waits for its end, and answers with its output, its \
              exit code and the volumes that were asked back. A client that hangs up cancels its run.",
         )
-        .parameter(in_header(
+        .parameter(header_parameter(
             "Prefer",
             "`respond-async`: 202 at once; `wait=N`: the answer if it is there within N seconds, else 202 (RFC 7240).",
             json!({"type": "string", "examples": ["respond-async", "wait=1"]}),
         ))
-        .parameter(in_header(
+        .parameter(header_parameter(
             "Idempotency-Key",
             "The same key with the same request is the same asynchronous run; with another request: 422.",
             json!({"type": "string", "minLength": 1, "maxLength": 255}),
         ))
-        .parameter(in_query(
+        .parameter(query_parameter(
             "dry_run",
             "With `1`: check the request and answer with what it would do, and do nothing.",
             json!({"enum": ["0", "1", "false", "true"]}),
         ))
-        .takes(schemas.request::<RunRequest>(), examples::run_requests())
-        .answers(
+        .request_body(schemas.request::<RunRequest>(), examples::run_requests())
+        .response(
             200,
             "The container ended, whatever its exit code; or what a dry run would do.",
             Content::json(
-                json!({"anyOf": [schemas.answer::<RunResult>(), schemas.answer::<RunPlan>()]}),
+                json!({"anyOf": [schemas.response::<RunResult>(), schemas.response::<RunPlan>()]}),
                 examples::run_results(),
             ),
         )
-        .or_streamed(200)
-        .answers(
+        .or_event_stream(200)
+        .response(
             202,
             "The run goes on; it stands at `Location`.",
-            Content::json(schemas.answer::<RunBody>(), examples::run_states()),
+            Content::json(schemas.response::<RunBody>(), examples::run_states()),
         )
         .headers(202, accepted_headers())
         .links(202, run_links())
@@ -73,7 +74,7 @@ fn run_links() -> Value {
 }
 
 fn run_id() -> Value {
-    in_path(
+    path_parameter(
         "id",
         "The run's id.",
         json!({"type": "string", "minLength": 1}),
@@ -82,25 +83,26 @@ fn run_id() -> Value {
 }
 
 fn runs(schemas: &mut Schemas) -> [Operation; 4] {
-    let state =
-        |schemas: &mut Schemas| Content::json(schemas.answer::<RunBody>(), examples::run_states());
+    let state = |schemas: &mut Schemas| {
+        Content::json(schemas.response::<RunBody>(), examples::run_states())
+    };
     [
         Operation::new("GET", "/runs", "listRuns", "List asynchronous runs")
             .tag("runs")
-            .parameter(in_query(
+            .parameter(query_parameter(
                 "state",
                 "Only runs in this state.",
                 json!({"enum": ["queued", "pulling", "running", "finished"]}),
             ))
-            .parameter(in_query(
+            .parameter(query_parameter(
                 "limit",
                 "How many at most; 100 unless said otherwise.",
                 json!({"type": "integer", "minimum": 1, "maximum": 1000}),
             ))
-            .answers(
+            .response(
                 200,
                 "Newest first, without their results.",
-                Content::json(schemas.answer::<RunList>(), examples::run_list()),
+                Content::json(schemas.response::<RunList>(), examples::run_list()),
             )
             .problems(&[422]),
         Operation::new(
@@ -111,7 +113,7 @@ fn runs(schemas: &mut Schemas) -> [Operation; 4] {
         )
         .tag("runs")
         .parameter(run_id())
-        .answers(
+        .response(
             200,
             "How it stands, and its result once it has one.",
             state(schemas),
@@ -125,8 +127,8 @@ fn runs(schemas: &mut Schemas) -> [Operation; 4] {
         )
         .tag("runs")
         .parameter(run_id())
-        .answers(200, "It had finished, and is forgotten.", state(schemas))
-        .answers(202, "It is being cancelled.", state(schemas))
+        .response(200, "It had finished, and is forgotten.", state(schemas))
+        .response(202, "It is being cancelled.", state(schemas))
         .problems(&[404]),
         Operation::new(
             "GET",
@@ -135,17 +137,17 @@ fn runs(schemas: &mut Schemas) -> [Operation; 4] {
             "Watch an asynchronous run",
         )
         .tag("runs")
-        .details(
+        .description(
             "What it told from the start, or after `Last-Event-ID`, and then live, to its end.",
         )
         .parameter(run_id())
-        .parameter(in_header(
+        .parameter(header_parameter(
             "Last-Event-ID",
             "The id of the last event that was received.",
             json!({"type": "string"}),
         ))
-        .response(200, json!({"description": "Events.", "content": {}}))
-        .or_streamed(200)
+        .response_object(200, json!({"description": "Events.", "content": {}}))
+        .or_event_stream(200)
         .problems(&[404, 422]),
     ]
 }
@@ -154,31 +156,31 @@ fn volumes(schemas: &mut Schemas) -> [Operation; 3] {
     [
         Operation::new("POST", "/volume", "writeVolume", "Create and fill a named volume")
             .tag("volumes")
-            .details(
+            .description(
                 "Creates a volume, or writes over one that this service created. A volume that could not be filled is \
                  removed again.",
             )
-            .takes(schemas.request::<VolumeRequest>(), examples::volume_requests())
-            .answers(
+            .request_body(schemas.request::<VolumeRequest>(), examples::volume_requests())
+            .response(
                 200,
                 "The volume holds what was sent.",
-                Content::json(schemas.answer::<VolumeCreated>(), examples::volume_created()),
+                Content::json(schemas.response::<VolumeCreated>(), examples::volume_created()),
             )
             .links(200, volume_links())
             .problems(&[409, 429, 502]),
         Operation::new("GET", "/volume/{name}", "readVolume", "Read a named volume")
             .tag("volumes")
             .parameter(volume_name())
-            .answers(
+            .response(
                 200,
                 "Its content, as a directory that can be posted again.",
-                Content::json(schemas.answer::<VolumeContent>(), examples::volume_content()),
+                Content::json(schemas.response::<VolumeContent>(), examples::volume_content()),
             )
             .problems(&[404, 413, 422, 502]),
         Operation::new("DELETE", "/volume/{name}", "removeVolume", "Remove a named volume")
             .tag("volumes")
             .parameter(volume_name())
-            .response(204, json!({"description": "It is gone."}))
+            .response_object(204, json!({"description": "It is gone."}))
             .problems(&[404, 409, 422, 502]),
     ]
 }
@@ -189,7 +191,7 @@ fn volume_links() -> Value {
 }
 
 fn volume_name() -> Value {
-    in_path(
+    path_parameter(
         "name",
         "The volume's name. Only volumes that this service created are reached.",
         json!({"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"}),
@@ -207,18 +209,18 @@ fn pages() -> [Operation; 3] {
     [
         Operation::new("GET", "/docs", "docs", "Read and try this API in a browser")
             .tag("service")
-            .open()
-            .answers(200, "A page.", Content::text("text/html", "<!doctype html>…")),
+            .without_authentication()
+            .response(200, "A page.", Content::text("text/html", "<!doctype html>…")),
         Operation::new("GET", "/docs/{file}", "docsFile", "What the page loads")
             .tag("service")
-            .open()
-            .parameter(in_path(
+            .without_authentication()
+            .parameter(path_parameter(
                 "file",
                 "Its name.",
                 json!({"enum": ["swagger-ui-bundle.js", "swagger-ui.css", "start.js"]}),
                 "start.js",
             ))
-            .response(
+            .response_object(
                 200,
                 json!({"description": "The file.", "content": {
                     "text/javascript": {"schema": {"type": "string"}, "examples": {"script": {"value": "…"}}},
@@ -228,8 +230,8 @@ fn pages() -> [Operation; 3] {
             .problems(&[404]),
         Operation::new("GET", "/", "root", "Find the documentation")
             .tag("service")
-            .open()
-            .response(307, redirect),
+            .without_authentication()
+            .response_object(307, redirect),
     ]
 }
 
@@ -237,32 +239,32 @@ fn service(schemas: &mut Schemas) -> Vec<Operation> {
     vec![
         Operation::new("GET", "/health", "health", "Ask whether the engine answers")
             .tag("service")
-            .details("Answers within 2 s, whatever the load.")
-            .open()
-            .answers(
+            .description("Answers within 2 s, whatever the load.")
+            .without_authentication()
+            .response(
                 200,
                 "It does.",
-                Content::json(schemas.answer::<Health>(), examples::health()),
+                Content::json(schemas.response::<Health>(), examples::health()),
             ),
         Operation::new("GET", "/policy", "policy", "Read what callers may ask for")
             .tag("service")
-            .answers(
+            .response(
                 200,
                 "Defaults, maxima and what may be named.",
-                Content::json(schemas.answer::<PolicyAnswer>(), examples::policy()),
+                Content::json(schemas.response::<PolicyAnswer>(), examples::policy()),
             ),
         Operation::new("GET", "/metrics", "metrics", "Read what the service counts")
             .tag("service")
-            .details("In Prometheus' text format.")
-            .answers(
+            .description("In Prometheus' text format.")
+            .response(
                 200,
                 "Every metric.",
                 Content::text("text/plain", examples::METRICS),
             ),
         Operation::new("GET", "/openapi.json", "openapi", "Read this document")
             .tag("service")
-            .open()
-            .answers(
+            .without_authentication()
+            .response(
                 200,
                 "OpenAPI 3.1.",
                 Content::json(json!({"type": "object"}), examples::openapi()),

@@ -1,18 +1,21 @@
-//! The names an archive has used so far, so that no entry is written twice, through a symbolic link, or below a file.
-//! It keeps a keyed hash of each name instead of the name: a million names of 4 KiB must not cost 4 GiB. Two names of
-//! one hash (once in ten million archives of a million entries, and nobody can aim at it) end in a refusal.
+//! The names that an archive has used so far. Refuses a name that was used before, that leads through a symbolic link of
+//! the archive, or that lies below one of its files.
+//!
+//! Stores a keyed hash of each name instead of the name, because a million names of 4 KiB would take 4 GiB. If two names
+//! have the same hash, the archive is refused: expected once in ten million archives of a million entries, and not
+//! predictable for a caller, because the key is random.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-/// What a name stands for.
+/// What kind of node a name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Node {
-    /// A directory that something else was written below of, and that is not ours to describe.
+    /// A parent directory that has no entry and is assumed to exist at the destination.
     Implied,
-    /// A directory that was written, or whose owner said that it is theirs.
+    /// A directory that has been written, or the destination itself.
     Directory,
-    /// A regular file, or another name of one.
+    /// A regular file, or a hard link to one.
     File,
     /// A symbolic link.
     Symlink,
@@ -24,14 +27,14 @@ impl Node {
     }
 }
 
-/// Names of one archive. Spelled as [`super::name::normalise`] spells them; the root is the empty name.
-pub(super) struct Ledger {
+/// The names of one archive, as [`super::name::normalise`] returns them. The root is the empty name.
+pub(super) struct SeenNames {
     nodes: HashMap<u64, Node>,
     root: Node,
     seed: RandomState,
 }
 
-impl Ledger {
+impl SeenNames {
     pub(super) fn new() -> Self {
         Self {
             nodes: HashMap::new(),
@@ -45,28 +48,28 @@ impl Ledger {
         self.nodes.len() as u64
     }
 
-    /// Enters a name. Answers with the directories above it that are new and lie in a written one, outermost first:
-    /// they have to be written before it. Otherwise the rule that the name breaks.
-    pub(super) fn enter<'n>(
+    /// Adds a name. Returns its parent directories that are new and lie in a written directory, outermost first: the
+    /// caller must write them before the entry. Error: the rule that the name breaks.
+    pub(super) fn add<'n>(
         &mut self,
         name: &'n [u8],
         node: Node,
     ) -> Result<Vec<&'n [u8]>, &'static str> {
         let path = self.path(name);
-        let Some((own, above)) = path.split_last() else {
+        let Some((own, parents)) = path.split_last() else {
             self.root = node;
             return Ok(Vec::new());
         };
         if let Some(&known) = self.nodes.get(&own.key) {
-            self.repeat(own.key, known, node)?;
+            self.check_repeated(own.key, known, node)?;
             return Ok(Vec::new());
         }
-        let made = self.enter_above(above)?;
+        let new_parents = self.add_parents(parents)?;
         self.nodes.insert(own.key, node);
-        Ok(made.into_iter().map(|end| &name[..end]).collect())
+        Ok(new_parents.into_iter().map(|end| &name[..end]).collect())
     }
 
-    /// What a name stands for, if it is known.
+    /// The node of a name, if the name has been added.
     pub(super) fn get(&self, name: &[u8]) -> Option<Node> {
         match self.path(name).last() {
             Some(own) => self.nodes.get(&own.key).copied(),
@@ -74,7 +77,8 @@ impl Ledger {
         }
     }
 
-    fn repeat(&mut self, key: u64, known: Node, node: Node) -> Result<(), &'static str> {
+    /// Only a directory may be added again, and only as a directory.
+    fn check_repeated(&mut self, key: u64, known: Node, node: Node) -> Result<(), &'static str> {
         match (known, node) {
             (known, Node::Directory) if known.is_directory() => {
                 self.nodes.insert(key, node);
@@ -85,15 +89,15 @@ impl Ledger {
         }
     }
 
-    /// Enters the directories above a new name and returns where the names of those to be written end.
-    fn enter_above(&mut self, above: &[Step]) -> Result<Vec<usize>, &'static str> {
-        let known = above
+    /// Adds the parents of a new name. Returns, for each one that has to be written, where its name ends.
+    fn add_parents(&mut self, parents: &[Prefix]) -> Result<Vec<usize>, &'static str> {
+        let known = parents
             .iter()
-            .rposition(|step| self.nodes.contains_key(&step.key));
+            .rposition(|prefix| self.nodes.contains_key(&prefix.key));
         let nearest = match known {
             Some(index) => self
                 .nodes
-                .get(&above[index].key)
+                .get(&parents[index].key)
                 .copied()
                 .unwrap_or(self.root),
             None => self.root,
@@ -103,17 +107,17 @@ impl Ledger {
             Node::Symlink => return Err("is written through a symbolic link of the archive"),
             Node::Implied | Node::Directory => {}
         }
-        let fresh = &above[known.map_or(0, |index| index + 1)..];
+        let new = &parents[known.map_or(0, |index| index + 1)..];
         self.nodes
-            .extend(fresh.iter().map(|step| (step.key, nearest)));
+            .extend(new.iter().map(|prefix| (prefix.key, nearest)));
         match nearest {
-            Node::Directory => Ok(fresh.iter().map(|step| step.end).collect()),
+            Node::Directory => Ok(new.iter().map(|prefix| prefix.end).collect()),
             _ => Ok(Vec::new()),
         }
     }
 
-    /// The name and all that lie above it, outermost first.
-    fn path(&self, name: &[u8]) -> Vec<Step> {
+    /// The prefixes of a name that are its parents, outermost first, and last the name itself.
+    fn path(&self, name: &[u8]) -> Vec<Prefix> {
         let mut path = Vec::new();
         let mut hasher = self.seed.build_hasher();
         let mut begin = 0;
@@ -124,7 +128,7 @@ impl Ledger {
             hasher.write(component);
             hasher.write_u8(b'/');
             let end = begin + component.len();
-            path.push(Step {
+            path.push(Prefix {
                 end,
                 key: hasher.clone().finish(),
             });
@@ -134,10 +138,11 @@ impl Ledger {
     }
 }
 
-/// One of the names on the way to a name.
-struct Step {
-    /// Where it ends in the whole name.
+/// A prefix of a name, ending at a component.
+struct Prefix {
+    /// Length of the prefix in bytes.
     end: usize,
+    /// Keyed hash of the prefix.
     key: u64,
 }
 
@@ -147,13 +152,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_used_once_unless_it_is_a_directory() {
-        let mut ledger = Ledger::new();
+    fn only_directories_may_be_repeated() {
+        let mut seen = SeenNames::new();
         for name in ["d", "d/e", "d"] {
-            ledger.enter(name.as_bytes(), Node::Directory).unwrap();
+            seen.add(name.as_bytes(), Node::Directory).unwrap();
         }
-        ledger.enter(b"f", Node::File).unwrap();
-        ledger.enter(b"l", Node::Symlink).unwrap();
+        seen.add(b"f", Node::File).unwrap();
+        seen.add(b"l", Node::Symlink).unwrap();
         let cases: [(&[u8], Node, &str); 8] = [
             (b"f", Node::File, "appears twice"),
             (b"f", Node::Directory, "appears twice"),
@@ -165,34 +170,33 @@ mod tests {
             (b"l/x/y", Node::Directory, "through a symbolic link"),
         ];
         for (name, node, rule) in cases {
-            let refused = ledger.enter(name, node).unwrap_err();
+            let refused = seen.add(name, node).unwrap_err();
             assert!(refused.contains(rule), "{}: {refused}", name.escape_ascii());
         }
-        assert_eq!(ledger.len(), 4);
+        assert_eq!(seen.len(), 4);
     }
 
     #[test]
-    fn implied_directories_are_written_below_written_ones_only() {
-        let mut ledger = Ledger::new();
-        assert!(ledger.enter(b"usr/local/x", Node::File).unwrap().is_empty());
-        assert_eq!(ledger.get(b"usr/local"), Some(Node::Implied));
-        ledger.enter(b"usr/local/top", Node::Directory).unwrap();
-        let implied = ledger.enter(b"usr/local/top/a/b/c", Node::File).unwrap();
+    fn missing_parents_are_written_only_below_a_written_directory() {
+        let mut seen = SeenNames::new();
+        assert!(seen.add(b"usr/local/x", Node::File).unwrap().is_empty());
+        assert_eq!(seen.get(b"usr/local"), Some(Node::Implied));
+        seen.add(b"usr/local/top", Node::Directory).unwrap();
+        let implied = seen.add(b"usr/local/top/a/b/c", Node::File).unwrap();
         assert_eq!(implied, [&b"usr/local/top/a"[..], b"usr/local/top/a/b"]);
         assert!(
-            ledger
-                .enter(b"usr/local/top/a/b/d", Node::File)
+            seen.add(b"usr/local/top/a/b/d", Node::File)
                 .unwrap()
                 .is_empty()
         );
-        assert_eq!(ledger.get(b"usr/local/top/a"), Some(Node::Directory));
-        assert_eq!(ledger.get(b"usr/local/to"), None);
+        assert_eq!(seen.get(b"usr/local/top/a"), Some(Node::Directory));
+        assert_eq!(seen.get(b"usr/local/to"), None);
     }
 
     #[test]
-    fn the_root_can_be_written_too() {
-        let mut ledger = Ledger::new();
-        ledger.enter(b"", Node::Directory).unwrap();
-        assert_eq!(ledger.enter(b"a/b", Node::File).unwrap(), [b"a"]);
+    fn parents_directly_below_a_written_root_are_written() {
+        let mut seen = SeenNames::new();
+        seen.add(b"", Node::Directory).unwrap();
+        assert_eq!(seen.add(b"a/b", Node::File).unwrap(), [b"a"]);
     }
 }

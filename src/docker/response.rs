@@ -1,6 +1,6 @@
-//! What the engine answered: judged by its status, read with limits, decoded.
-use super::error::{Context, printable};
-use super::{Error, Host};
+//! One HTTP response of the engine: status check, size limits, JSON decoding, streaming.
+use super::error::{Context, Error, printable};
+use super::host::Host;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, ErrorKind, Read};
@@ -9,13 +9,15 @@ use ureq::http::response::Parts;
 use ureq::http::{StatusCode, header};
 use ureq::{Body, BodyReader};
 
-const ANSWER_LIMIT: u64 = 64 << 20;
-const ERROR_LIMIT: u64 = 64 << 10;
-/// What Go's HTTP server says to a client that speaks no TLS.
+/// Most bytes of a response that is read whole.
+const BODY_LIMIT: u64 = 64 << 20;
+/// Most bytes of an error response that are read.
+const ERROR_BODY_LIMIT: u64 = 64 << 10;
+/// Body of the 400 that Go's HTTPS server sends to a client that speaks plain HTTP.
 const PLAIN_TO_TLS: &str = "Client sent an HTTP request to an HTTPS server";
 
-/// An answer whose head has arrived.
-pub(super) struct Answer {
+/// A response whose head has arrived; the body is still on the connection.
+pub(super) struct Response {
     pub(super) call: &'static str,
     pub(super) host: Host,
     pub(super) timeout: Duration,
@@ -23,7 +25,7 @@ pub(super) struct Answer {
     pub(super) body: Body,
 }
 
-impl Answer {
+impl Response {
     fn context(&self) -> Context<'_> {
         Context {
             call: self.call,
@@ -32,23 +34,24 @@ impl Answer {
         }
     }
 
-    /// Ok for 2xx, and for 304 ("it is so already").
-    pub(super) fn checked(mut self) -> Result<Self, Error> {
+    /// Ok for 2xx and for 304, which the engine sends when there is nothing to change. Any other status is
+    /// [`Error::Status`] with the engine's message.
+    pub(super) fn error_for_status(mut self) -> Result<Self, Error> {
         let status = self.parts.status;
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
             return Ok(self);
         }
-        // The status alone is worth reporting, should its explanation be cut.
         let mut body = Vec::new();
+        // If the body breaks off, the status is reported with what arrived.
         let _ = self
             .body
             .as_reader()
-            .take(ERROR_LIMIT)
+            .take(ERROR_BODY_LIMIT)
             .read_to_end(&mut body);
         let content_type = self
             .header(header::CONTENT_TYPE.as_str())
             .unwrap_or_default();
-        Err(refusal(
+        Err(status_error(
             self.context(),
             status.as_u16(),
             content_type,
@@ -60,36 +63,13 @@ impl Answer {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
-    /// Reads the whole body, which frees the connection for the next call.
-    pub(super) fn bytes(mut self) -> Result<Vec<u8>, Error> {
-        let mut body = Vec::new();
-        let outcome = self
-            .body
-            .as_reader()
-            .take(ANSWER_LIMIT + 1)
-            .read_to_end(&mut body);
-        let failed = match outcome {
-            Err(error) => self.context().body_failed(error),
-            Ok(_) if body.len() as u64 > ANSWER_LIMIT => {
-                self.context().malformed("the answer is too long")
-            }
-            Ok(_) => return Ok(body),
-        };
-        failed.count();
-        Err(failed)
-    }
-
-    pub(super) fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let content_type = printable(self.header(header::CONTENT_TYPE.as_str()).unwrap_or("none"));
-        let (call, host, timeout) = (self.call, self.host.clone(), self.timeout);
-        let body = self.bytes()?;
+    /// Reads the whole body as JSON, which returns the connection to the pool.
+    pub(super) fn json<T: DeserializeOwned>(mut self) -> Result<T, Error> {
+        let body = self.read_body()?;
         serde_json::from_slice(&body).map_err(|error| {
-            let context = Context {
-                call,
-                host: &host,
-                timeout,
-            };
-            let malformed = context.malformed(format!(
+            let content_type =
+                printable(self.header(header::CONTENT_TYPE.as_str()).unwrap_or("none"));
+            let malformed = self.context().malformed(format!(
                 "not the JSON expected ({error}; content type {content_type})"
             ));
             malformed.count();
@@ -97,33 +77,51 @@ impl Answer {
         })
     }
 
-    /// For answers without content.
-    pub(super) fn done(self) -> Result<(), Error> {
-        self.bytes().map(drop)
+    /// Reads and drops the body, which returns the connection to the pool.
+    pub(super) fn discard_body(mut self) -> Result<(), Error> {
+        self.read_body().map(drop)
     }
 
-    /// The body as it arrives; dropping the stream before its end closes the connection.
-    pub(super) fn stream(self) -> EngineStream {
-        EngineStream(self.body.into_reader())
+    fn read_body(&mut self) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        let outcome = self
+            .body
+            .as_reader()
+            .take(BODY_LIMIT + 1)
+            .read_to_end(&mut body);
+        let error = match outcome {
+            Err(error) => self.context().body_failed(error),
+            Ok(_) if body.len() as u64 > BODY_LIMIT => {
+                self.context().malformed("the answer is too long")
+            }
+            Ok(_) => return Ok(body),
+        };
+        error.count();
+        Err(error)
+    }
+
+    /// The body as it arrives. Dropping the stream before its end closes the connection.
+    pub(super) fn into_stream(self) -> BodyStream {
+        BodyStream(self.body.into_reader())
     }
 }
 
-/// A streamed body, whose errors are fit to be shown. A stall is `TimedOut`.
-pub(super) struct EngineStream(BodyReader<'static>);
+/// A streamed body. Its errors have texts that can be shown to a caller; a read timeout is `TimedOut`.
+pub(super) struct BodyStream(BodyReader<'static>);
 
-impl Read for EngineStream {
+impl Read for BodyStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.0.read(buffer) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(explain(error)),
+                Err(error) => return Err(stream_error(error)),
                 outcome => return outcome,
             }
         }
     }
 }
 
-fn explain(error: io::Error) -> io::Error {
+fn stream_error(error: io::Error) -> io::Error {
     match ureq::Error::from(error) {
         ureq::Error::Timeout(_) => io::Error::new(ErrorKind::TimedOut, "the engine stands still"),
         ureq::Error::Io(error) => io::Error::new(
@@ -137,13 +135,20 @@ fn explain(error: io::Error) -> io::Error {
     }
 }
 
+/// `ErrorResponse` of the Engine API.
 #[derive(Deserialize)]
-struct EngineMessage {
+struct ErrorResponse {
     message: String,
 }
 
-/// An error status, with the engine's own words where the body holds them.
-pub(super) fn refusal(context: Context<'_>, status: u16, content_type: &str, body: &[u8]) -> Error {
+/// The [`Error`] for a response with an error status: with the engine's `message` if the body is its JSON or plain
+/// text, else with the start of the body, which probably comes from a proxy.
+pub(super) fn status_error(
+    context: Context<'_>,
+    status: u16,
+    content_type: &str,
+    body: &[u8],
+) -> Error {
     let text = String::from_utf8_lossy(body);
     if status == 400 && text.contains(PLAIN_TO_TLS) {
         return context.unreachable(format!(
@@ -151,8 +156,8 @@ pub(super) fn refusal(context: Context<'_>, status: u16, content_type: &str, bod
             context.host
         ));
     }
-    let message = match serde_json::from_slice::<EngineMessage>(body) {
-        Ok(answer) => printable(&answer.message),
+    let message = match serde_json::from_slice::<ErrorResponse>(body) {
+        Ok(response) => printable(&response.message),
         Err(_) if content_type.starts_with("text/plain") || body.is_empty() => printable(&text),
         Err(_) => format!(
             "not the engine's own words, so perhaps a proxy's ({}): {}",
@@ -167,10 +172,10 @@ pub(super) fn refusal(context: Context<'_>, status: u16, content_type: &str, bod
     }
 }
 
-/// For removals: what is not there needs no removing.
-pub(super) fn unless_missing(outcome: Result<Answer, Error>) -> Result<(), Error> {
+/// Turns a 404 into Ok, for removals: the object is gone either way.
+pub(super) fn ignore_not_found(outcome: Result<Response, Error>) -> Result<(), Error> {
     match outcome {
         Err(Error::Status { status: 404, .. }) => Ok(()),
-        other => other?.done(),
+        other => other?.discard_body(),
     }
 }

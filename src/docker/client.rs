@@ -1,20 +1,18 @@
-//! The one way to call the engine, and the one place where a failed call becomes an [`Error`].
-use super::answer::Answer;
+//! The client: sends every call, retries where that is safe, and turns every failure into an [`Error`].
 use super::call::{Call, Connection, Payload};
-use super::error::{Context, is_disconnect};
+use super::error::{Context, Error, is_disconnect};
+use super::host::Host;
+use super::response::Response;
 use super::socket::Endpoint;
-use super::{Error, Host, system, transport};
+use super::{api_version, transport};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use ureq::http::{Method, Request, Response, header};
+use ureq::http::{self, Method, header};
 use ureq::{Agent, Body, SendBody};
 
-/// What an ordinary call gets, from connecting to the last byte of the answer.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const POOLED_CONNECTIONS: usize = 16;
 
-/// A client of one engine. Clones share connections.
+/// A client of one engine. Cheap to clone; clones share connections and the negotiated version.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -23,23 +21,25 @@ pub struct Client {
 struct Shared {
     endpoint: Endpoint,
     pooled: Agent,
+    /// Keeps no connection: each call opens its own.
     fresh: Agent,
-    version: Mutex<Option<String>>,
-    pinned: Option<String>,
-    missed_ends: AtomicU32,
+    negotiated_version: Mutex<Option<String>>,
+    pinned_version: Option<String>,
+    missed_exit_events: AtomicU32,
 }
 
 impl Client {
-    /// Prepares a client; no call is made yet. `api_version` overrides negotiation. Errors: unreadable PEM files.
+    /// Creates a client without connecting. `api_version` replaces negotiation. Errors ([`Error::Unreachable`]): PEM files
+    /// that cannot be read, an `api_version` that is not a version.
     pub fn new(host: Host, api_version: Option<String>) -> Result<Self, Error> {
         let unusable = |detail| Error::Unreachable {
             call: "new",
             detail,
         };
         let endpoint = Endpoint::new(host).map_err(unusable)?;
-        let pinned = api_version
+        let pinned_version = api_version
             .filter(|version| !version.is_empty())
-            .map(|version| system::pinned_version(&version))
+            .map(|version| api_version::pinned(&version))
             .transpose()
             .map_err(unusable)?;
         Ok(Self {
@@ -47,54 +47,65 @@ impl Client {
                 pooled: transport::agent(&endpoint, POOLED_CONNECTIONS),
                 fresh: transport::agent(&endpoint, 0),
                 endpoint,
-                version: Mutex::new(None),
-                pinned,
-                missed_ends: AtomicU32::new(0),
+                negotiated_version: Mutex::new(None),
+                pinned_version,
+                missed_exit_events: AtomicU32::new(0),
             }),
         })
     }
 
-    /// How many ends of containers in a row were not told by an event.
-    pub(super) fn missed_ends(&self) -> &AtomicU32 {
-        &self.shared.missed_ends
+    /// Number of containers in a row whose exit the engine reported no event for.
+    pub(super) fn missed_exit_events(&self) -> &AtomicU32 {
+        &self.shared.missed_exit_events
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.shared.endpoint
     }
 
-    /// An agent of its own for one call, so that shutting it down ends that call and no other.
+    /// A new agent for one call, so that `Agent::shutdown` ends that call and no other.
     pub(super) fn separate_agent(&self) -> Agent {
         transport::agent(&self.shared.endpoint, 0)
     }
 
-    /// The version for the next call, such as `1.41`: the pinned one, or what was agreed with the engine.
+    /// API version for the next call, such as `1.41`: the pinned one or the negotiated one. Blocks for a `/_ping` when
+    /// none has been negotiated yet.
     pub(super) fn api_version(&self, call: &'static str) -> Result<String, Error> {
-        if let Some(version) = &self.shared.pinned {
+        if let Some(version) = &self.shared.pinned_version {
             return Ok(version.clone());
         }
-        if let Some(version) = self.agreed().clone() {
+        if let Some(version) = self.negotiated_version().clone() {
             return Ok(version);
         }
-        // Not under the lock: a slow engine must not queue callers whose deadlines run.
+        // Not under the lock, so that a slow engine does not make other calls wait past their timeouts.
         let version = self.negotiate(call)?;
         log::debug!("engine API version {version}");
-        *self.agreed() = Some(version.clone());
+        *self.negotiated_version() = Some(version.clone());
         Ok(version)
     }
 
-    fn agreed(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn negotiate(&self, call: &'static str) -> Result<String, Error> {
+        let ping = Call::new(call, Method::GET, "/_ping".into()).unversioned();
+        let response = self.send(ping)?;
+        let newest = response.header("api-version").map(str::to_owned);
+        response.discard_body()?;
+        api_version::negotiated(call, newest.as_deref())
+    }
+
+    fn negotiated_version(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.shared
-            .version
+            .negotiated_version
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the call; an answer of 400 and more is an error, and so is a redirect.
-    pub(super) fn send(&self, mut call: Call<'_>) -> Result<Answer, Error> {
+    /// Sends the call and blocks until the head of the response has arrived. Any status but 2xx and 304 is an error. If
+    /// the engine refuses the API version, negotiates anew and sends the call once more. Failures are counted in the
+    /// metrics.
+    pub(super) fn send(&self, mut call: Call<'_>) -> Result<Response, Error> {
         let outcome = self.attempt(&mut call);
         let outcome = match outcome {
-            // The engine was replaced by one of another version; it refused before doing anything.
+            // The engine was replaced by one of another version. It refuses before it acts, so repeating is safe.
             Err(Error::Status {
                 status: 400,
                 ref message,
@@ -110,12 +121,12 @@ impl Client {
         outcome.inspect_err(Error::count)
     }
 
-    /// Whether there was an agreed version to forget.
+    /// Forgets the negotiated version; false if there was none.
     fn forget_version(&self) -> bool {
-        self.agreed().take().is_some()
+        self.negotiated_version().take().is_some()
     }
 
-    fn attempt(&self, call: &mut Call<'_>) -> Result<Answer, Error> {
+    fn attempt(&self, call: &mut Call<'_>) -> Result<Response, Error> {
         let version = match call.versioned {
             true => format!("/v{}", self.api_version(call.name)?),
             false => String::new(),
@@ -138,28 +149,30 @@ impl Client {
             outcome = self.exchange(&self.shared.fresh, call, &version);
         }
         let context = self.context(call);
-        if let Some(detail) = call.source_failure() {
+        if let Some(detail) = call.take_source_failure() {
             return Err(Error::Source {
                 call: call.name,
                 detail,
             });
         }
-        let (parts, body) = outcome.map_err(|error| context.failed(error))?.into_parts();
-        let answer = Answer {
+        let (parts, body) = outcome
+            .map_err(|error| context.no_response(error))?
+            .into_parts();
+        let answer = Response {
             call: call.name,
             host: self.shared.endpoint.host().clone(),
             timeout: context.timeout,
             parts,
             body,
         };
-        answer.checked()
+        answer.error_for_status()
     }
 
     fn context(&self, call: &Call<'_>) -> Context<'_> {
         Context {
             call: call.name,
             host: self.shared.endpoint.host(),
-            timeout: call.limits.timeout(),
+            timeout: call.timeouts.timeout(),
         }
     }
 
@@ -168,42 +181,37 @@ impl Client {
         agent: &Agent,
         call: &mut Call<'_>,
         version: &str,
-    ) -> Result<Response<Body>, ureq::Error> {
+    ) -> Result<http::Response<Body>, ureq::Error> {
         let uri = format!(
             "http://{}{version}{}{}",
-            authority(self.shared.endpoint.host()),
+            self.shared.endpoint.host().http_authority(),
             call.path,
             call.query
         );
-        let mut request = Request::builder().method(call.method.clone()).uri(uri);
+        let mut request = http::Request::builder()
+            .method(call.method.clone())
+            .uri(uri);
         for (name, value) in &call.headers {
             request = request.header(*name, value);
         }
-        let limits = call.limits;
+        let timeouts = call.timeouts;
         match &mut call.payload {
-            // Without a length, ureq would send an empty chunked body, and the engine refuses a start with a body.
+            // An empty slice gives `Content-Length: 0`. Without it ureq sends an empty chunked body, and the engine
+            // refuses a start with a body.
             Payload::None if call.method == Method::POST => {
-                let nothing: &[u8] = &[];
-                agent.run(limits.apply(agent, request.body(nothing)?))
+                let empty: &[u8] = &[];
+                agent.run(timeouts.apply(agent, request.body(empty)?))
             }
-            Payload::None => agent.run(limits.apply(agent, request.body(())?)),
+            Payload::None => agent.run(timeouts.apply(agent, request.body(())?)),
             Payload::Json(json) => {
                 let request = request.header(header::CONTENT_TYPE, "application/json");
-                agent.run(limits.apply(agent, request.body(json.as_slice())?))
+                agent.run(timeouts.apply(agent, request.body(json.as_slice())?))
             }
             Payload::Tar(source) => {
                 let request = request.header(header::CONTENT_TYPE, "application/x-tar");
-                agent.run(limits.apply(agent, request.body(SendBody::from_reader(source))?))
+                agent.run(timeouts.apply(agent, request.body(SendBody::from_reader(source))?))
             }
         }
-    }
-}
-
-/// TLS happens below ureq, whose URL is therefore always `http`; the host part only fills the `Host` field.
-pub(super) fn authority(host: &Host) -> &str {
-    match host {
-        Host::Unix(_) => "docker",
-        Host::Tcp { authority } | Host::Tls { authority, .. } => authority,
     }
 }
 

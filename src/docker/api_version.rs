@@ -1,0 +1,68 @@
+//! Choice of the Engine API version. Pure: [`super::client`] sends the `/_ping` whose header is read here.
+//!
+//! [Versioning](https://docs.docker.com/reference/api/engine/#api-version-matrix)
+use super::error::Error;
+
+/// The newest version that this client was written for (Engine 27).
+const NEWEST: Version = Version(1, 47);
+/// The oldest version that has every endpoint and field used here (Docker 19.03).
+const OLDEST: Version = Version(1, 40);
+
+/// Major and minor number, which compare as numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version(u32, u32);
+
+/// The version to use with an engine whose `/_ping` answered with this `Api-Version` header: the older of the engine's
+/// newest version and [`NEWEST`]. Errors: no header, not a version, or older than [`OLDEST`].
+pub(super) fn negotiated(call: &'static str, header: Option<&str>) -> Result<String, Error> {
+    let malformed = |detail: &str| Error::Malformed {
+        call,
+        detail: detail.into(),
+    };
+    let header = header.ok_or_else(|| {
+        malformed("no Api-Version in the answer to /_ping; is this a Docker engine?")
+    })?;
+    match parse(header) {
+        None => Err(malformed(
+            "the Api-Version in the answer to /_ping is not a version",
+        )),
+        Some(version) if version < OLDEST => Err(Error::Unreachable {
+            call,
+            detail: format!(
+                "the engine speaks API {}.{} only, too old; {}.{} (Docker 19.03) is needed",
+                version.0, version.1, OLDEST.0, OLDEST.1
+            ),
+        }),
+        Some(version) => {
+            let Version(major, minor) = version.min(NEWEST);
+            Ok(format!("{major}.{minor}"))
+        }
+    }
+}
+
+/// Checks a value of `DOCKER_API_VERSION`, because it becomes part of every path.
+pub(super) fn pinned(text: &str) -> Result<String, String> {
+    match parse(text.trim().trim_start_matches('v')) {
+        Some(Version(major, minor)) => Ok(format!("{major}.{minor}")),
+        None => Err("DOCKER_API_VERSION is not a version such as 1.41".into()),
+    }
+}
+
+fn parse(text: &str) -> Option<Version> {
+    let (major, minor) = text.split_once('.')?;
+    Some(Version(major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert!(parse("1.9") < parse("1.41"));
+        assert_eq!(pinned(" v1.41\n").as_deref(), Ok("1.41"));
+        for text in ["", "1", "1.x", "../", "1.41/..", "-1.2"] {
+            assert!(pinned(text).is_err(), "{text}");
+        }
+    }
+}
