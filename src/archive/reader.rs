@@ -35,6 +35,12 @@ pub(super) enum EntryKind {
     Other(&'static str),
 }
 
+impl EntryKind {
+    fn has_no_content(self) -> bool {
+        matches!(self, Self::Directory | Self::Symlink | Self::Hardlink)
+    }
+}
+
 /// An entry as it is in the archive. Names are not checked or normalised.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -313,16 +319,9 @@ fn build_entry(
         None => header.entry_size().map_err(|_| unreadable("size"))?,
     };
     // Tar readers disagree on whether content follows such a header, so content is an error.
-    if size > 0
-        && matches!(
-            kind,
-            EntryKind::Directory | EntryKind::Symlink | EntryKind::Hardlink
-        )
-    {
-        return Err(Error::entry(
-            &name,
-            "is a directory or a link, yet has content",
-        ));
+    if size > 0 && kind.has_no_content() {
+        let rule = "is a directory or a link, yet has content";
+        return Err(Error::entry(&name, rule));
     }
     let target = match kind {
         EntryKind::Symlink | EntryKind::Hardlink => {

@@ -142,10 +142,8 @@ impl Client {
             && matches!(call.connection, Connection::Pooled)
             && is_disconnect(error.kind())
         {
-            log::debug!(
-                "{}: the idle connection was closed; once more on a new one",
-                call.name
-            );
+            let name = call.name;
+            log::debug!("{name}: the idle connection was closed; once more on a new one");
             outcome = self.exchange(&self.shared.fresh, call, &version);
         }
         let context = self.context(call);
@@ -155,17 +153,16 @@ impl Client {
                 detail,
             });
         }
-        let (parts, body) = outcome
-            .map_err(|error| context.no_response(error))?
-            .into_parts();
-        let answer = Response {
+        let response = outcome.map_err(|error| context.no_response(error))?;
+        let (parts, body) = response.into_parts();
+        let response = Response {
             call: call.name,
             host: self.shared.endpoint.host().clone(),
             timeout: context.timeout,
             parts,
             body,
         };
-        answer.error_for_status()
+        response.error_for_status()
     }
 
     fn context(&self, call: &Call<'_>) -> Context<'_> {

@@ -209,6 +209,16 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// A gauge.
+    pub fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
+        Self {
+            metric_type: "gauge",
+            name,
+            help,
+            value,
+        }
+    }
+
     /// Appends the metric to `text`.
     pub fn render(&self, text: &mut String) {
         metadata(text, self.metric_type, self.name, self.help);

@@ -33,13 +33,7 @@ pub(super) fn render(text: &mut String) {
     ];
     for (name, help, value) in gauges {
         if let Some(value) = value {
-            let sample = Sample {
-                metric_type: "gauge",
-                name,
-                help,
-                value,
-            };
-            sample.render(text);
+            Sample::gauge(name, help, value).render(text);
         }
     }
 }

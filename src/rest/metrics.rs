@@ -57,13 +57,7 @@ fn current_values(runner: &Runner, mcp: McpCounts) -> String {
     ];
     let mut text = String::new();
     for (name, help, value) in gauges {
-        let gauge = Sample {
-            metric_type: "gauge",
-            name,
-            help,
-            value: value as f64,
-        };
-        gauge.render(&mut text);
+        Sample::gauge(name, help, value as f64).render(&mut text);
     }
     let reaped = Sample {
         metric_type: "counter",

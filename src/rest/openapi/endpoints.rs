@@ -54,7 +54,7 @@ fn run(schemas: &mut Schemas) -> Operation {
         .response(
             202,
             "The run goes on; it stands at `Location`.",
-            Content::json(schemas.response::<RunBody>(), examples::run_states()),
+            run_body(schemas),
         )
         .headers(202, accepted_headers())
         .links(202, run_links())
@@ -83,59 +83,59 @@ fn run_id() -> Value {
 }
 
 fn runs(schemas: &mut Schemas) -> [Operation; 4] {
-    let state = |schemas: &mut Schemas| {
-        Content::json(schemas.response::<RunBody>(), examples::run_states())
-    };
     [
-        Operation::new("GET", "/runs", "listRuns", "List asynchronous runs")
-            .tag("runs")
-            .parameter(query_parameter(
-                "state",
-                "Only runs in this state.",
-                json!({"enum": ["queued", "pulling", "running", "finished"]}),
-            ))
-            .parameter(query_parameter(
-                "limit",
-                "How many at most; 100 unless said otherwise.",
-                json!({"type": "integer", "minimum": 1, "maximum": 1000}),
-            ))
-            .response(
-                200,
-                "Newest first, without their results.",
-                Content::json(schemas.response::<RunList>(), examples::run_list()),
-            )
-            .problems(&[422]),
-        Operation::new(
-            "GET",
-            "/runs/{id}",
-            "runState",
-            "Read how an asynchronous run stands",
-        )
+        list_runs(schemas),
+        run_state(schemas),
+        cancel_run(schemas),
+        run_events(),
+    ]
+}
+
+fn list_runs(schemas: &mut Schemas) -> Operation {
+    Operation::new("GET", "/runs", "listRuns", "List asynchronous runs")
         .tag("runs")
-        .parameter(run_id())
+        .parameter(query_parameter(
+            "state",
+            "Only runs in this state.",
+            json!({"enum": ["queued", "pulling", "running", "finished"]}),
+        ))
+        .parameter(query_parameter(
+            "limit",
+            "How many at most; 100 unless said otherwise.",
+            json!({"type": "integer", "minimum": 1, "maximum": 1000}),
+        ))
         .response(
             200,
-            "How it stands, and its result once it has one.",
-            state(schemas),
+            "Newest first, without their results.",
+            Content::json(schemas.response::<RunList>(), examples::run_list()),
         )
-        .problems(&[404]),
-        Operation::new(
-            "DELETE",
-            "/runs/{id}",
-            "cancelRun",
-            "Cancel an asynchronous run",
-        )
+        .problems(&[422])
+}
+
+fn run_state(schemas: &mut Schemas) -> Operation {
+    let summary = "Read how an asynchronous run stands";
+    let description = "How it stands, and its result once it has one.";
+    Operation::new("GET", "/runs/{id}", "runState", summary)
         .tag("runs")
         .parameter(run_id())
-        .response(200, "It had finished, and is forgotten.", state(schemas))
-        .response(202, "It is being cancelled.", state(schemas))
-        .problems(&[404]),
-        Operation::new(
-            "GET",
-            "/runs/{id}/events",
-            "runEvents",
-            "Watch an asynchronous run",
-        )
+        .response(200, description, run_body(schemas))
+        .problems(&[404])
+}
+
+fn cancel_run(schemas: &mut Schemas) -> Operation {
+    let summary = "Cancel an asynchronous run";
+    let deleted = "It had finished, and is forgotten.";
+    Operation::new("DELETE", "/runs/{id}", "cancelRun", summary)
+        .tag("runs")
+        .parameter(run_id())
+        .response(200, deleted, run_body(schemas))
+        .response(202, "It is being cancelled.", run_body(schemas))
+        .problems(&[404])
+}
+
+fn run_events() -> Operation {
+    let summary = "Watch an asynchronous run";
+    Operation::new("GET", "/runs/{id}/events", "runEvents", summary)
         .tag("runs")
         .description(
             "What it told from the start, or after `Last-Event-ID`, and then live, to its end.",
@@ -148,8 +148,11 @@ fn runs(schemas: &mut Schemas) -> [Operation; 4] {
         ))
         .response_object(200, json!({"description": "Events.", "content": {}}))
         .or_event_stream(200)
-        .problems(&[404, 422]),
-    ]
+        .problems(&[404, 422])
+}
+
+fn run_body(schemas: &mut Schemas) -> Content {
+    Content::json(schemas.response::<RunBody>(), examples::run_states())
 }
 
 fn volumes(schemas: &mut Schemas) -> [Operation; 3] {
