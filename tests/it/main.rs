@@ -3,27 +3,29 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     missing_docs,
     unreachable_pub
 )]
 
-#[path = "../support/certificates.rs"]
-mod certificates;
-#[path = "../support/second_engine.rs"]
-mod second_engine;
 mod support;
 
 mod abuse;
 mod adoption;
+mod archive;
 mod async_runs;
 mod bad_input;
 mod crash;
 mod docs;
+mod edge;
+mod engine_client;
+mod engine_faults;
 mod image;
 mod kill_anywhere;
 mod lifecycle;
 mod load;
 mod map;
+mod mcp;
 mod metrics;
 mod mounts;
 mod openapi;

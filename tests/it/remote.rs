@@ -1,9 +1,7 @@
 //! Engines elsewhere, behind TLS or not; engines that are away, that end during a run, that hang.
 
 use super::support::quickstart::{expect_files, expect_hello, files, hello, without_network};
-use super::support::{Answer, IMAGE, Server, read_answer, tar_gz};
-use crate::certificates::Authority;
-use crate::second_engine::SecondEngine;
+use super::support::{Answer, Authority, IMAGE, SecondEngine, Server, read_answer, tar_gz};
 use serde_json::json;
 use std::time::{Duration, Instant};
 

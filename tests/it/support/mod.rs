@@ -2,6 +2,8 @@
 
 mod archive;
 mod browser;
+mod captured_log;
+mod certificates;
 mod cutting;
 mod directory;
 mod engine;
@@ -15,12 +17,15 @@ mod server;
 
 pub use archive::{Entry, tar_gz, untar};
 pub use browser::Browser;
+pub use captured_log::CapturedLog;
+pub use certificates::Authority;
 pub use cutting::{Cutting, Fate};
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
 pub use killing::{Dies, Killing};
 pub use live::Live;
 pub use readme::{commands, readme, shell_output, spawn_shell};
+pub use second_engine::SecondEngine;
 pub use server::{Answer, Server, ask, await_nothing_left, read_answer};
 
 /// The image every test can rely on: busybox, with a bash.

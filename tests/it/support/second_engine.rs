@@ -1,8 +1,11 @@
 //! What tests want of an engine of their own: images in it, a server that talks to it, a look at what is left in it.
 
+mod process;
+
+pub use process::SecondEngine;
+
 use super::engine::{leftovers_at, require_engine};
 use super::{IMAGE, Server};
-use crate::second_engine::SecondEngine;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
 //! Hostile and odd archives, built by hand where tools refuse to write them, against the checks of the archive room.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::io::{Read, Write};
 

@@ -1,7 +1,5 @@
 //! A real server with a handler that does as the path says, and raw clients to attack it with.
 
-#![allow(dead_code, unreachable_pub)]
-
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use oneoff_docker_runner::http::{Reply, Request, Server, ServerConfig};
 use oneoff_docker_runner::problem::Problem;
@@ -335,7 +333,7 @@ impl ServerProcess {
     /// Starts this test binary again as a server that may open so many descriptors.
     pub fn start(descriptors: u64) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_server_process_serves", "--nocapture"])
+            .args(["--exact", "edge::a_server_process_serves", "--nocapture"])
             .env("EDGE_TEST_DESCRIPTORS", descriptors.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

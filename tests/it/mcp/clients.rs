@@ -1,32 +1,13 @@
 //! The clients that people use, pinned, against the live server: each negotiates, lists, calls, gets errors, makes a
 //! call longer than its own idle timeout, and cancels. See `tests/mcp/client.py` and `tests/mcp/client.mjs`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    missing_docs,
-    dead_code,
-    unreachable_pub,
-    unused_imports
-)]
 
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "mcp/clients.rs"]
-mod clients;
-#[path = "support/second_engine.rs"]
-mod second_engine;
-#[path = "it/support/mod.rs"]
-mod support;
-
-use std::io::Read;
+use crate::support::{self, Server, docker};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use support::{Server, docker};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_oneoff-docker-runner");
 
@@ -43,7 +24,10 @@ fn succeed(mut client: Command, instance: &str) {
     let scratch = Scratch::new(instance);
     let output = client
         .env("RUNNER_INSTANCE", instance)
-        .env("MCP_SDK_DIR", clients::installed().join("typescript"))
+        .env(
+            "MCP_SDK_DIR",
+            super::installed::installed().join("typescript"),
+        )
         .env("MCP_REMOTE_CONFIG_DIR", &scratch.0)
         .current_dir(&scratch.0)
         .output()
@@ -91,7 +75,7 @@ fn nothing_of(instance: &str) -> Vec<String> {
 }
 
 fn python(sdk: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(clients::installed().join(sdk).join("bin/python"));
+    let mut command = Command::new(super::installed::installed().join(sdk).join("bin/python"));
     command
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mcp/client.py"))
         .args(arguments);
@@ -99,7 +83,7 @@ fn python(sdk: &str, arguments: &[&str]) -> Command {
 }
 
 fn node() -> PathBuf {
-    clients::installed().join("typescript/node_modules/.bin/node")
+    super::installed::installed().join("typescript/node_modules/.bin/node")
 }
 
 fn typescript(arguments: &[&str]) -> Command {
@@ -111,7 +95,7 @@ fn typescript(arguments: &[&str]) -> Command {
 }
 
 fn bridge(name: &str) -> String {
-    let path = clients::installed()
+    let path = super::installed::installed()
         .join("bridges/node_modules/.bin")
         .join(name);
     path.to_str().unwrap().to_owned()

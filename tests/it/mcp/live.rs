@@ -1,34 +1,13 @@
 //! MCP against the live server and a real engine: the quick start, every transport, limits, load, and that whatever
 //! ends a call removes its container.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    missing_docs,
-    dead_code,
-    unreachable_pub,
-    unused_imports
-)]
 
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "mcp/schema.rs"]
-mod schema;
-#[path = "support/second_engine.rs"]
-mod second_engine;
-#[path = "mcp/stream.rs"]
-mod stream;
-#[path = "it/support/mod.rs"]
-mod support;
-
-use schema::{REVISIONS, assert_valid};
+use super::schema::{REVISIONS, assert_valid};
+use super::stream::{BOTH, Stream, post, request, send};
+use crate::support::{self, Server, docker};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-use stream::{BOTH, Stream, post, request, send};
-use support::{Server, docker};
 
 const IMAGE: &str = "alpine:latest";
 const META_VERSION: &str = "io.modelcontextprotocol/protocolVersion";

@@ -1,18 +1,11 @@
 //! Attacks on the HTTP edge, from outside: raw sockets against a real server. Each test is a behaviour that must hold.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout
-)]
+mod rig;
 
-mod edge_support;
-
-use edge_support::*;
+use crate::support::CapturedLog;
+use rig::*;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1024 * 1024;
@@ -645,31 +638,11 @@ fn a_token_is_required_everywhere_but_on_open_paths() {
 
 // --- logs ------------------------------------------------------------------------------------------------------------
 
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-
-struct Recorder;
-
-impl log::Log for Recorder {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-    fn log(&self, record: &log::Record<'_>) {
-        LINES
-            .lock()
-            .unwrap()
-            .push(format!("{} {}", record.target(), record.args()));
-    }
-    fn flush(&self) {}
-}
-
-fn logged(id: &str) -> String {
+fn logged(log: &CapturedLog, id: &str) -> String {
     let mut found = None;
     eventually("an access log line", || {
-        let lines = LINES.lock().unwrap();
-        found = lines
-            .iter()
-            .find(|l| l.starts_with("access ") && l.ends_with(id))
-            .cloned();
+        let mut lines = log.lines().into_iter();
+        found = lines.find(|l| l.starts_with("access ") && l.ends_with(id));
         found.is_some()
     });
     found.unwrap()
@@ -677,15 +650,11 @@ fn logged(id: &str) -> String {
 
 #[test]
 fn the_access_log_has_one_harmless_line_per_request() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        log::set_logger(&Recorder).unwrap();
-        log::set_max_level(log::LevelFilter::Trace);
-    });
+    let log = CapturedLog::start();
     let rig = Rig::start();
     let ask = |request: &str| {
         let id = rig.ask(request).headers["x-request-id"].clone();
-        logged(&id)
+        logged(&log, &id)
     };
     let line = ask(
         "POST /echo%0d%0aforged%1b[31m?token=s3cret HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer s3cret\r\n\
@@ -697,7 +666,7 @@ fn the_access_log_has_one_harmless_line_per_request() {
     );
     assert!(ask("GET /health HTTP/1.1\r\nHost: h\r\n\r\n").contains("GET /health 200 "));
     assert!(ask("GET /\u{1b}[31m HTTP/1.1\r\nHost: h\r\n\r\n").contains(" - - 400 "));
-    let lines = LINES.lock().unwrap();
+    let lines = log.lines();
     assert!(!lines.iter().any(|line| line.contains("s3cret")));
     assert!(!lines.iter().any(|line| line.contains('\u{1b}')));
 }
@@ -846,7 +815,7 @@ fn nothing_is_left_behind() {
     let scratch = std::env::temp_dir().join(format!("edge-test-{}", std::process::id()));
     std::fs::create_dir(&scratch).unwrap();
     let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "nothing_is_left_behind"])
+        .args(["--exact", "edge::nothing_is_left_behind"])
         .env("EDGE_TEST_LEAVER", "1")
         .env("TMPDIR", &scratch)
         .stdout(std::process::Stdio::null())

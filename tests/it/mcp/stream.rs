@@ -13,8 +13,6 @@ pub const BOTH: (&str, &str) = ("Accept", "application/json, text/event-stream")
 pub struct Stream {
     lines: BufReader<Unchunked>,
     socket: TcpStream,
-    /// The response's head.
-    pub head: String,
 }
 
 /// Takes the chunked coding off a body.
@@ -88,7 +86,6 @@ impl Stream {
         Self {
             lines: BufReader::new(body),
             socket,
-            head,
         }
     }
 

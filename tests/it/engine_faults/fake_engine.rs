@@ -1,5 +1,4 @@
 //! A fake engine on a Unix socket, for what a real one cannot be made to do: broken answers, cut streams, silence.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 use oneoff_docker_runner::docker::{Client, Host};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,17 +10,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A request as it arrived.
-pub(crate) struct Request {
+pub struct Request {
     /// `GET /v1.41/images/json`
-    pub(crate) line: String,
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
+    pub line: String,
+    pub head: String,
+    pub body: Vec<u8>,
     /// 1 for the first on its connection.
-    pub(crate) nth: usize,
+    pub nth: usize,
 }
 
 /// What the fake does with a request.
-pub(crate) enum Reply {
+pub enum Reply {
     /// An answer with a length; the connection stays.
     Json(u16, &'static str),
     /// Bytes, then end of the connection.
@@ -34,7 +33,7 @@ pub(crate) enum Reply {
     Held(&'static [u8], Sender<()>),
 }
 
-pub(crate) struct FakeEngine {
+pub struct FakeEngine {
     path: PathBuf,
     stop: Arc<AtomicBool>,
     seen: Arc<Mutex<Vec<String>>>,
@@ -45,11 +44,11 @@ type Script = dyn Fn(&Request) -> Reply + Send + Sync;
 
 impl FakeEngine {
     /// Answers `/_ping` as an engine of API 1.41 would, and the rest by `script`.
-    pub(crate) fn new(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn new(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         Self::with_ping("1.41", script)
     }
 
-    pub(crate) fn with_ping(
+    pub fn with_ping(
         version: &str,
         script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
@@ -62,7 +61,7 @@ impl FakeEngine {
         })
     }
 
-    pub(crate) fn raw(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+    pub fn raw(script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("oneoff-fake-{}-{number}.sock", std::process::id());
@@ -70,10 +69,7 @@ impl FakeEngine {
     }
 
     /// At a path of one's choice, as an engine that comes back is.
-    pub(crate) fn at(
-        path: PathBuf,
-        script: impl Fn(&Request) -> Reply + Send + Sync + 'static,
-    ) -> Self {
+    pub fn at(path: PathBuf, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = UnixListener::bind(&path).unwrap();
         let fake = Self {
             path,
@@ -101,16 +97,16 @@ impl FakeEngine {
         fake
     }
 
-    pub(crate) fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         Client::new(Host::Unix(self.path.clone()), None).unwrap()
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.path.clone()
     }
 
     /// The request lines so far, pings left out.
-    pub(crate) fn seen(&self) -> Vec<String> {
+    pub fn seen(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
         seen.iter()
             .filter(|line| !line.ends_with("/_ping"))
@@ -118,7 +114,7 @@ impl FakeEngine {
             .collect()
     }
 
-    pub(crate) fn connections(&self) -> usize {
+    pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }

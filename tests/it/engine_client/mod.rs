@@ -1,20 +1,13 @@
 //! The client against real engines: the machine's own, and one of its own behind TLS.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[path = "support/busybox_image.rs"]
 mod busybox_image;
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/second_engine.rs"]
-mod second_engine;
 
-use certificates::Authority;
+use crate::support::{Authority, SecondEngine};
 use oneoff_docker_runner::docker::{
     Client, ContainerCreate, Error, Host, HostConfig, Labels, LogConfig, PullProgress,
     VolumeCreate,
     stdcopy::{self, Stream},
 };
-use second_engine::SecondEngine;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::channel;

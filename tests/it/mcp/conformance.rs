@@ -1,30 +1,11 @@
 //! The official conformance suite against the live server. What may fail stands in `tests/mcp/expected-failures-*.yml`,
 //! each with its reason; the suite itself fails on anything else, and on a line there that passes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    missing_docs,
-    dead_code,
-    unreachable_pub,
-    unused_imports
-)]
 
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "mcp/clients.rs"]
-mod clients;
-#[path = "support/second_engine.rs"]
-mod second_engine;
-#[path = "it/support/mod.rs"]
-mod support;
-
+use crate::support::Server;
 use std::process::Command;
-use support::Server;
 
 fn conformance(suite: &str, selection: [&str; 2], expected: &str) {
-    let home = clients::installed().join(suite);
+    let home = super::installed::installed().join(suite);
     let server = Server::with(&[("RUNNER_MCP_TEST_TOOLS", "1")]);
     let baseline = format!(
         "{}/tests/mcp/expected-failures-{expected}.yml",

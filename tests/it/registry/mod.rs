@@ -2,8 +2,8 @@
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
-use super::support::registry::{PASSWORD, Registry, USER};
-use super::support::{Answer, Directory, Live, Server, docker, read_answer};
+use crate::support::registry::{PASSWORD, Registry, USER};
+use crate::support::{Answer, Directory, Live, Server, docker, read_answer};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};

@@ -1,12 +1,8 @@
 //! What the client makes of engines that misbehave, and of things that are no engine at all.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "support/fake_engine.rs"]
 mod fake_engine;
 
-use certificates::Authority;
+use crate::support::{Authority, CapturedLog};
 use fake_engine::{FakeEngine, Reply};
 use oneoff_docker_runner::docker::{AuthConfig, Client, ContainerCreate, Error, Host, stdcopy};
 use rustls::pki_types::pem::PemObject;
@@ -524,26 +520,9 @@ fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
-/// Collects what every crate in this process logs.
-struct Recorder(Mutex<String>);
-
-impl log::Log for Recorder {
-    fn enabled(&self, _: &log::Metadata) -> bool {
-        true
-    }
-    fn log(&self, record: &log::Record) {
-        let mut text = self.0.lock().unwrap();
-        text.push_str(&format!("{} {}\n", record.target(), record.args()));
-    }
-    fn flush(&self) {}
-}
-
-static RECORDER: Recorder = Recorder(Mutex::new(String::new()));
-
 #[test]
 fn secrets_reach_the_engine_and_nothing_else() {
-    log::set_logger(&RECORDER).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
+    let captured = CapturedLog::start();
     let head = Arc::new(Mutex::new(String::new()));
     let heard = Arc::clone(&head);
     let engine = FakeEngine::new(move |request| {
@@ -567,7 +546,7 @@ fn secrets_reach_the_engine_and_nothing_else() {
     };
     let create = client.container_create(None, None, &config).unwrap_err();
     assert!(head.lock().unwrap().contains(&encoded));
-    let log = RECORDER.0.lock().unwrap().clone();
+    let log = captured.lines().join("\n");
     assert!(log.contains("/images/create"), "{log}");
     for text in [log, format!("{pull:?} {pull} {create:?} {create} {auth:?}")] {
         assert!(

@@ -1,5 +1,4 @@
 //! A certificate authority that lives as long as a test, and directories of PEM files as `DOCKER_CERT_PATH` wants.
-#![allow(clippy::unwrap_used, dead_code)]
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -7,10 +6,10 @@ use rcgen::{
 use std::fs;
 use std::path::Path;
 
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
@@ -22,16 +21,16 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    pub(crate) fn pem(&self) -> String {
+    pub fn pem(&self) -> String {
         self.0.pem()
     }
 
     /// Certificate and key for these names and addresses, for the wire's server end.
-    pub(crate) fn server(&self, names: &[&str]) -> (String, String) {
+    pub fn server(&self, names: &[&str]) -> (String, String) {
         self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, 4000)
     }
 
-    pub(crate) fn expired_server(&self, names: &[&str]) -> (String, String) {
+    pub fn expired_server(&self, names: &[&str]) -> (String, String) {
         self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, 2001)
     }
 
@@ -53,7 +52,7 @@ impl Authority {
     }
 
     /// Writes `ca.pem` of `trusted`, and `cert.pem` and `key.pem` of a client of ours.
-    pub(crate) fn write_client(&self, directory: &Path, trusted: &Authority) {
+    pub fn write_client(&self, directory: &Path, trusted: &Authority) {
         let (cert, key) = self.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth, 4000);
         fs::create_dir_all(directory).unwrap();
         fs::write(directory.join("ca.pem"), trusted.pem()).unwrap();

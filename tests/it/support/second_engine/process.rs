@@ -1,8 +1,6 @@
 //! A second engine: a real `dockerd` on a loopback port, with TLS or without, or on a socket of its own; it can be
 //! killed, frozen and started again, and is gone when its guard is dropped.
-//! The including test declares `mod certificates` beside it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
-use crate::certificates::Authority;
+use crate::support::Authority;
 use oneoff_docker_runner::docker::Host;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -19,7 +17,7 @@ const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 
 /// An engine of the test's own.
-pub(crate) struct SecondEngine {
+pub struct SecondEngine {
     directory: PathBuf,
     address: Address,
     options: Vec<String>,
@@ -40,7 +38,7 @@ struct Process {
 
 impl SecondEngine {
     /// With `--tlsverify`; [`SecondEngine::certificates`] is a `DOCKER_CERT_PATH` that fits.
-    pub(crate) fn start_tls(name: &str) -> Self {
+    pub fn start_tls(name: &str) -> Self {
         let directory = fresh_directory(name);
         let authority = Authority::new("oneoff test engine CA");
         authority.write_client(&directory.join("client"), &authority);
@@ -63,7 +61,7 @@ impl SecondEngine {
     }
 
     /// On plain TCP.
-    pub(crate) fn start_plain(name: &str) -> Self {
+    pub fn start_plain(name: &str) -> Self {
         Self::start_tcp(fresh_directory(name), vec!["--tls=false".into()])
     }
 
@@ -85,7 +83,7 @@ impl SecondEngine {
     }
 
     /// On a Unix socket, and not running yet.
-    pub(crate) fn unix(name: &str) -> Self {
+    pub fn unix(name: &str) -> Self {
         Self {
             directory: fresh_directory(name),
             address: Address::Unix,
@@ -95,7 +93,7 @@ impl SecondEngine {
     }
 
     /// Starts it, with whatever its directory holds from before.
-    pub(crate) fn start(&mut self) {
+    pub fn start(&mut self) {
         let file = |name: &str| self.directory.join(name).display().to_string();
         fs::write(self.directory.join("daemon.json"), "{}").unwrap();
         let mut command = match self.address {
@@ -131,7 +129,7 @@ impl SecondEngine {
     }
 
     /// `kill -9`: its containers go on without it.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.child.kill().unwrap();
             process.child.wait().unwrap();
@@ -151,18 +149,18 @@ impl SecondEngine {
     }
 
     /// SIGTERM, as a service manager would; waits for its end.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         if let Some(process) = self.process.take() {
             process.end();
         }
     }
 
     /// It accepts connections from now on, and does nothing.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
-    pub(crate) fn unfreeze(&self) {
+    pub fn unfreeze(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -172,7 +170,7 @@ impl SecondEngine {
     }
 
     /// `DOCKER_HOST`.
-    pub(crate) fn docker_host(&self) -> String {
+    pub fn docker_host(&self) -> String {
         match self.address {
             Address::Tcp(port) => format!("tcp://127.0.0.1:{port}"),
             Address::Unix => format!("unix://{}", self.directory.join("socket").display()),
@@ -180,27 +178,27 @@ impl SecondEngine {
     }
 
     /// `DOCKER_CERT_PATH` for a client that the engine lets in.
-    pub(crate) fn certificates(&self) -> PathBuf {
+    pub fn certificates(&self) -> PathBuf {
         self.directory.join("client")
     }
 
     /// A directory of the test's own, gone with the engine.
-    pub(crate) fn directory(&self) -> &Path {
+    pub fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// `127.0.0.1:port`
-    pub(crate) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         let host = self.docker_host();
         host.trim_start_matches("tcp://").to_owned()
     }
 
-    pub(crate) fn plain_host(&self) -> Host {
+    pub fn plain_host(&self) -> Host {
         Host::parse(&self.docker_host(), None, None).unwrap()
     }
 
     /// With verification, and the given `DOCKER_CERT_PATH`.
-    pub(crate) fn tls_host(&self, certificates: &Path) -> Host {
+    pub fn tls_host(&self, certificates: &Path) -> Host {
         Host::parse(&self.docker_host(), Some("1"), certificates.to_str()).unwrap()
     }
 }

@@ -1,10 +1,9 @@
 //! An image that needs no registry: the machine's static busybox and a few of its applets.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 use oneoff_docker_runner::docker::{Client, Error};
 
-pub(crate) const REPOSITORY: &str = "oneoff-test";
-pub(crate) const TAG: &str = "engine-client";
-pub(crate) const IMAGE: &str = "oneoff-test:engine-client";
+pub const REPOSITORY: &str = "oneoff-test";
+pub const TAG: &str = "engine-client";
+pub const IMAGE: &str = "oneoff-test:engine-client";
 
 const APPLETS: [&str; 12] = [
     "sh",
@@ -22,7 +21,7 @@ const APPLETS: [&str; 12] = [
 ];
 
 /// Imports the image unless the engine has it.
-pub(crate) fn ensure(client: &Client) {
+pub fn ensure(client: &Client) {
     match client.image_inspect(IMAGE) {
         Ok(_) => return,
         Err(Error::Status { status: 404, .. }) => {}
