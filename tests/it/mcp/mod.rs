@@ -1,8 +1,13 @@
 //! The MCP server as its clients see it: over every transport, with pinned clients, and under the conformance suite.
 
+mod calls;
 mod clients;
 mod conformance;
+mod detached;
 mod installed;
-mod live;
+mod messages;
 mod schema;
+mod sessions;
+mod stdio;
 mod stream;
+mod transports;
