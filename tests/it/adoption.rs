@@ -2,7 +2,7 @@
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
-use super::support::{Cutting, Fate, Live, Server, docker, leftovers};
+use super::support::{Cutting, Fate, Live, Request, Server, docker, leftovers};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +46,7 @@ impl Drop for Ledger {
 }
 
 fn events(server: &Server, path: &str) -> Live {
-    Live::new(server.begin(("GET", &format!("{path}/events")), "", ""))
+    Live::new(server.begin(&Request::new("GET", &format!("{path}/events"))))
 }
 
 const ONE: (&str, &str) = ("RUNNER_MAX_CONCURRENT_RUNS", "1");
@@ -140,7 +140,8 @@ fn what_waited_waits_again_in_order_and_is_known_by_its_key() {
     let instance = server.instance.clone();
     let first = submit(&server, &ledger.run("0", "sleep 3"));
     events(&server, &first).until("started");
-    let keyed = "Prefer: respond-async\r\nIdempotency-Key: k\r\n";
+    let keyed = Request::new("POST", "/run")
+        .fields(&[("Prefer", "respond-async"), ("Idempotency-Key", "k")]);
     let paths: Vec<String> = (1..6)
         .map(|n| {
             // One is too long for the engine's own memory.
@@ -153,7 +154,7 @@ fn what_waited_waits_again_in_order_and_is_known_by_its_key() {
             let mut request = ledger.run(&n.to_string(), &more);
             request["volumes"]["/f"] = json!({"type": "file", "text": filler});
             if n == 3 {
-                let answer = server.ask(("POST", "/run"), keyed, &request.to_string());
+                let answer = server.ask(&keyed.clone().body(&request.to_string()));
                 return answer.header("Location").unwrap();
             }
             submit(&server, &request)
@@ -172,7 +173,7 @@ fn what_waited_waits_again_in_order_and_is_known_by_its_key() {
     assert_eq!(queued, paths);
     let mut request = ledger.run("3", "cat /f | wc -c; #3");
     request["volumes"]["/f"] = json!({"type": "file", "text": ""});
-    let answer = heir.ask(("POST", "/run"), keyed, &request.to_string());
+    let answer = heir.ask(&keyed.body(&request.to_string()));
     assert_eq!(
         answer.header("Location").as_ref(),
         Some(&paths[2]),
@@ -386,9 +387,9 @@ fn an_answer_of_the_engine_that_is_lost_before_the_start_loses_no_run_and_runs_n
         let (ledger, cutting) = (Ledger::new("cut"), Cutting::new(words));
         let server = Server::with(&[("DOCKER_HOST", &cutting.docker_host())]);
         let answer = server.ask(
-            ("POST", "/run"),
-            "Prefer: respond-async\r\n",
-            &ledger.run("token", "echo done").to_string(),
+            &Request::new("POST", "/run")
+                .fields(&[("Prefer", "respond-async")])
+                .body(&ledger.run("token", "echo done").to_string()),
         );
         assert!(
             cutting.has_cut() || words == "/rename?",

@@ -1,10 +1,10 @@
 //! `/docs`: a browser that reaches nothing else opens it, and runs a container from it.
 
 use super::run::shell;
-use super::support::{Browser, Server};
+use super::support::{Answer, Browser, Request, Server};
 use flate2::read::GzDecoder;
 use serde_json::json;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 #[test]
@@ -100,13 +100,7 @@ fn the_page_and_its_files_come_from_the_binary_and_may_load_nothing_else() {
     server.stop();
 }
 
-fn fetch(server: &Server, file: &str, accepted: &str) -> super::support::Answer {
-    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-    write!(
-        stream,
-        "GET /docs/{file} HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: {accepted}\r\n\r\n",
-        server.address
-    )
-    .unwrap();
-    super::support::read_answer(&mut stream).unwrap()
+fn fetch(server: &Server, file: &str, accepted: &str) -> Answer {
+    let path = format!("/docs/{file}");
+    server.ask(&Request::new("GET", &path).fields(&[("Accept-Encoding", accepted)]))
 }

@@ -1,7 +1,7 @@
 //! The image, as the README says to start it: with nothing but the engine's socket.
 
 use super::support::quickstart::{expect_files, expect_hello, files, hello};
-use super::support::{Answer, Directory, ask, await_nothing_left, docker, require_engine};
+use super::support::{Answer, Directory, Request, ask, await_nothing_left, docker, require_engine};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::Path;
@@ -91,7 +91,7 @@ impl Container {
     fn await_answers(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         let answers = |answer: Answer| answer.status == 200;
-        while !ask(&self.address, "GET", "/health", "").is_some_and(answers) {
+        while !ask(&self.address, &Request::new("GET", "/health")).is_some_and(answers) {
             let ended = self.command.try_wait().unwrap();
             assert_eq!(ended, None, "the container ended before it answered");
             assert!(Instant::now() < deadline, "the container does not answer");
@@ -101,8 +101,11 @@ impl Container {
     }
 
     fn run(&self, request: &Value) -> Value {
-        let answer: Answer = ask(&self.address, "POST", "/run", &request.to_string())
-            .unwrap_or_else(|| panic!("no answer; {}", bridge()));
+        let answer: Answer = ask(
+            &self.address,
+            &Request::new("POST", "/run").body(&request.to_string()),
+        )
+        .unwrap_or_else(|| panic!("no answer; {}", bridge()));
         assert_eq!(answer.status, 200, "{}", answer.json());
         answer.json()
     }

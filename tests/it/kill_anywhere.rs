@@ -1,7 +1,7 @@
 //! `kill -9` at every engine call there is, one life after the other: what the next server makes of it.
 
 use super::run::shell;
-use super::support::{Dies, Killing, Server, docker, read_answer, untar};
+use super::support::{Dies, Killing, Request, Server, docker, read_answer, untar};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -49,7 +49,7 @@ fn one_life(dies: Dies, n: usize, story: &Story<'_>) -> Option<String> {
     let server = Server::with(&[("DOCKER_HOST", &killing.docker_host())]);
     killing.arm();
     let body = (story.request)(n).to_string();
-    let mut asked = server.begin(("POST", story.path), "", &body);
+    let mut asked = server.begin(&Request::new("POST", story.path).body(&body));
     let _ = read_answer(&mut asked);
     // What was made goes behind the answer.
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -211,7 +211,7 @@ fn unfinished(name: &str) -> String {
     let server = Server::with(&[("DOCKER_HOST", &filling.docker_host())]);
     filling.arm();
     let body = json!({"name": name, "files": files()}).to_string();
-    let _ = read_answer(&mut server.begin(("POST", "/volume"), "", &body));
+    let _ = read_answer(&mut server.begin(&Request::new("POST", "/volume").body(&body)));
     assert!(filling.disarm().is_some() && exists(name));
     server.kill()
 }

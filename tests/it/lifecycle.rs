@@ -1,7 +1,7 @@
 //! From start to stop: clients that leave, signals, settings.
 
 use super::run::shell;
-use super::support::{IMAGE, Live, Server, docker, read_answer};
+use super::support::{IMAGE, Live, Request, Server, docker, read_answer};
 use serde_json::json;
 use std::net::Shutdown;
 use std::process::Command;
@@ -32,8 +32,9 @@ fn a_client_that_leaves_the_queue_is_forgotten() {
     let running = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
     server.await_running();
     let request = shell("echo queued", json!({})).to_string();
-    let watched = "Accept: text/event-stream\r\n";
-    let mut queued = Live::new(server.begin(("POST", "/run"), watched, &request));
+    let watched = [("Accept", "text/event-stream")];
+    let mut queued =
+        Live::new(server.begin(&Request::new("POST", "/run").fields(&watched).body(&request)));
     queued.until("queued");
     let refused = server.post("/run", &shell("echo third", json!({})));
     assert_eq!(refused.status, 429);
@@ -60,7 +61,9 @@ fn sigterm_lets_runs_finish_within_the_grace_and_refuses_new_ones() {
         .json();
     assert_eq!(answer["stdout"], "finished\n");
     assert!(
-        server.open("GET", "/health", 0).is_err(),
+        Request::new("GET", "/health")
+            .send(&server.address)
+            .is_err(),
         "nobody new is let in"
     );
     server.stop_signalled();
@@ -292,7 +295,7 @@ fn without_threads_the_server_answers_503_and_recovers_and_nothing_is_left_behin
 
     limit(Some(1));
     // In one piece: who is turned away is not heard to the end.
-    let ask = || server.ask(("POST", "/run"), "", &request.to_string());
+    let ask = || server.post("/run", &request);
     let refused = ask();
     assert_eq!(
         (refused.status, &refused.json()["code"]),

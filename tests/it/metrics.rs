@@ -1,7 +1,7 @@
 //! `/metrics`, the access log, and request ids: what an operator sees.
 
 use super::run::shell;
-use super::support::{IMAGE, Server};
+use super::support::{IMAGE, Request, Server};
 use serde_json::json;
 use std::collections::HashMap;
 use std::io::Write;
@@ -154,14 +154,9 @@ fn nothing_that_a_caller_sends_becomes_a_label() {
         server.request(&format!("SECRET{number}"), &path, "");
         server.request("GET", &format!("/secret-{number}/x"), "");
     }
-    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer s3cret\r\n\r\n",
-        server.address
-    )
-    .unwrap();
-    let text = String::from_utf8(super::support::read_answer(&mut stream).unwrap().body).unwrap();
+    let token = [("Authorization", "Bearer s3cret")];
+    let answer = server.ask(&Request::new("GET", "/metrics").fields(&token));
+    let text = answer.text();
     assert!(!text.to_lowercase().contains("secret"), "{text}");
     assert!(
         text.contains("route=\"/volume/{name}\",status=\"401\"} 50\n"),
@@ -186,14 +181,8 @@ fn each_request_is_a_line_of_the_log_under_the_id_that_its_answer_carries() {
         .post("/run", &request)
         .header("X-Request-Id")
         .unwrap();
-    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-    write!(
-        stream,
-        "GET /volume/x?password=hunter2 HTTP/1.1\r\nHost: {}\r\nX-Request-Id: chosen-1\r\n\r\n",
-        server.address
-    )
-    .unwrap();
-    let answer = super::support::read_answer(&mut stream).unwrap();
+    let chosen = [("X-Request-Id", "chosen-1")];
+    let answer = server.ask(&Request::new("GET", "/volume/x?password=hunter2").fields(&chosen));
     assert_eq!(answer.header("X-Request-Id").as_deref(), Some("chosen-1"));
     server.stop();
     let written = std::fs::read_to_string(&log).unwrap();

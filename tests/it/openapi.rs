@@ -2,7 +2,7 @@
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
-use super::support::{Answer, Live, Server};
+use super::support::{Answer, Live, Request, Server};
 use oneoff_docker_runner::app::ENDPOINTS;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -88,7 +88,7 @@ fn each_path_takes_just_the_methods_that_it_names_when_asked_for_another() {
     for path in paths {
         let ask = |method: &str| {
             // Some answers do not end by themselves.
-            let head = Live::new(server.begin((method, &sample(path)), "", "")).head;
+            let head = Live::new(server.begin(&Request::new(method, &sample(path)))).head;
             Answer {
                 status: head[9..12].parse().unwrap(),
                 head,

@@ -8,12 +8,6 @@ use std::time::{Duration, Instant};
 /// How long whatever needs no engine may take.
 const SOON: Duration = Duration::from_secs(5);
 
-fn problem(answer: &Answer) -> (u16, String, String) {
-    let problem = answer.json();
-    let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
-    (answer.status, text("code"), text("detail"))
-}
-
 #[test]
 fn the_quick_starts_requests_work_on_an_engine_behind_tls() {
     let engine = SecondEngine::start_tls("quick-start");
@@ -70,7 +64,7 @@ fn an_engine_that_does_not_let_us_in_is_a_503_that_says_why() {
             server.post("/run", &without_network(hello())),
             server.get("/health"),
         ] {
-            let (status, code, detail) = problem(&answer);
+            let (status, code, detail) = answer.problem();
             assert_eq!(status, 503, "{settings:?}: {detail}");
             assert_eq!(code, "engine_unreachable", "{settings:?}: {detail}");
             assert!(detail.contains(advice), "{settings:?}: {detail}");
@@ -88,7 +82,7 @@ fn a_server_starts_without_its_engine_and_serves_once_it_comes() {
         server.post("/run", &without_network(hello())),
         server.get("/health"),
     ] {
-        let (status, code, detail) = problem(&answer);
+        let (status, code, detail) = answer.problem();
         assert_eq!((status, code.as_str()), (503, "engine_unreachable"));
         assert!(detail.contains("is the engine running"), "{detail}");
     }
@@ -103,7 +97,7 @@ fn a_server_starts_without_its_engine_and_serves_once_it_comes() {
 #[test]
 fn an_engine_killed_during_a_run_is_told_at_once_and_nothing_is_left_when_it_is_back() {
     let answer = an_engine_ends_during_a_run("killed", SecondEngine::kill);
-    let (status, code, detail) = problem(&answer);
+    let (status, code, detail) = answer.problem();
     assert!([502, 503].contains(&status), "{status} {code}: {detail}");
 }
 
@@ -179,7 +173,7 @@ fn expect_no_health(server: &Server) {
     let asked = Instant::now();
     let answer = server.get("/health");
     let took = asked.elapsed();
-    let (status, _, detail) = problem(&answer);
+    let (status, _, detail) = answer.problem();
     assert_eq!(status, 503, "{detail}");
     assert!(!detail.is_empty());
     assert!(took < Duration::from_millis(2500), "{took:?}");

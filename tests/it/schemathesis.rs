@@ -2,9 +2,11 @@
 //! and a real engine: examples, edge cases, made-up requests, and sequences of them.
 
 use super::async_runs::forget_all_with;
-use super::support::{IMAGE, Server, docker};
+use super::support::{IMAGE, Request, Server, docker};
 use std::path::Path;
 use std::process::Command;
+
+const TOKEN: (&str, &str) = ("Authorization", "Bearer s3cret");
 
 #[test]
 fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() {
@@ -66,7 +68,7 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
     );
     assert!(told.contains("Stateful (in"), "{told}");
     assert!(reached_the_engine(&server), "{told}");
-    forget_all_with(&server, "Authorization: Bearer s3cret\r\n");
+    forget_all_with(&server, &[TOKEN]);
     server.stop();
 }
 
@@ -87,13 +89,7 @@ fn remove_volumes(prefix: &str, before: &[String]) {
 
 /// Requests that are all refused would prove little.
 fn reached_the_engine(server: &Server) -> bool {
-    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-    let head = format!(
-        "GET /metrics HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer s3cret\r\n\r\n",
-        server.address
-    );
-    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
-    let answer = super::support::read_answer(&mut stream).unwrap();
+    let answer = server.ask(&Request::new("GET", "/metrics").fields(&[TOKEN]));
     let text = String::from_utf8(answer.body).unwrap();
     let count = |line: &str| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap();
     let runs = text

@@ -1,15 +1,21 @@
 //! Runs watched while they go on.
 
 use super::run::shell;
-use super::support::{IMAGE, Live, Server, commands, docker, shell_output};
+use super::support::{IMAGE, Live, Request, Server, commands, docker, shell_output};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-const SSE: &str = "Accept: text/event-stream\r\n";
-const NDJSON: &str = "Accept: application/x-ndjson\r\n";
+const SSE: [(&str, &str); 1] = [("Accept", "text/event-stream")];
+const NDJSON: [(&str, &str); 1] = [("Accept", "application/x-ndjson")];
 
 fn watch(server: &Server, request: &Value) -> Live {
-    let live = Live::new(server.begin(("POST", "/run"), SSE, &request.to_string()));
+    let live = Live::new(
+        server.begin(
+            &Request::new("POST", "/run")
+                .fields(&SSE)
+                .body(&request.to_string()),
+        ),
+    );
     assert!(live.head.starts_with("HTTP/1.1 200 "), "{}", live.head);
     live
 }
@@ -48,7 +54,13 @@ fn a_watched_run_tells_its_events_in_order_and_ends_with_the_plain_answer() {
     assert_eq!(events[0].1["id"], result["id"]);
     assert_eq!(timeless(result.clone()), timeless(plain.clone()));
 
-    let mut live = Live::new(server.begin(("POST", "/run"), NDJSON, &request.to_string()));
+    let mut live = Live::new(
+        server.begin(
+            &Request::new("POST", "/run")
+                .fields(&NDJSON)
+                .body(&request.to_string()),
+        ),
+    );
     assert!(live.head.contains("Content-Type: application/x-ndjson"));
     let lines: Vec<String> = std::iter::from_fn(|| live.line()).collect();
     assert!(lines.iter().all(|line| line.starts_with("{\"event\":\"")));
@@ -130,7 +142,11 @@ fn what_fails_before_there_is_anything_to_tell_is_a_plain_problem() {
         ),
     ];
     for (request, status, code) in cases {
-        let answer = server.ask(("POST", "/run"), SSE, &request.to_string());
+        let answer = server.ask(
+            &Request::new("POST", "/run")
+                .fields(&SSE)
+                .body(&request.to_string()),
+        );
         assert_eq!(
             (answer.status, &answer.json()["code"]),
             (status, &json!(code))
@@ -140,7 +156,7 @@ fn what_fails_before_there_is_anything_to_tell_is_a_plain_problem() {
             Some("application/problem+json")
         );
     }
-    let answer = server.ask(("POST", "/run"), SSE, "{");
+    let answer = server.ask(&Request::new("POST", "/run").fields(&SSE).body("{"));
     assert_eq!(answer.status, 400);
     server.stop();
 }
@@ -158,7 +174,11 @@ fn one_who_waits_hears_the_position_and_a_later_fault_is_an_event() {
     let broken = json!({"image": IMAGE, "pull_policy": "never", "command": ["/no/such/program"]});
     let mut third = watch(&server, &broken);
     assert_eq!(third.until("queued"), json!({"position": 1}));
-    let refused = server.ask(("POST", "/run"), SSE, &broken.to_string());
+    let refused = server.ask(
+        &Request::new("POST", "/run")
+            .fields(&SSE)
+            .body(&broken.to_string()),
+    );
     assert_eq!(refused.status, 429);
     drop(running);
     assert_eq!(second.until("result")["stdout"], "second\n");

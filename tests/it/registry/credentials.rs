@@ -1,10 +1,10 @@
 //! Passwords: refused, never repeated, never kept, never lent to another caller.
 
-use super::{problem, version_of};
+use super::version_of;
 use crate::async_runs::{finished, forget_all, submit};
 use crate::run::shell;
 use crate::support::registry::{PASSWORD, Registry, USER};
-use crate::support::{Directory, Live, Server, docker, read_answer};
+use crate::support::{Directory, Live, Request, Server, docker, read_answer};
 use serde_json::{Value, json};
 
 #[test]
@@ -23,7 +23,7 @@ fn wrong_and_missing_passwords_are_a_403_with_the_registrys_words() {
             let mut request = version_of(&registry, "team/secret:1", more.clone());
             request["pull_policy"] = json!(policy);
             let answer = server.post("/run", &request);
-            let (status, code, detail) = problem(&answer);
+            let (status, code, detail) = answer.problem();
             assert_eq!(
                 (status, code.as_str()),
                 (403, "registry_denied"),
@@ -101,7 +101,7 @@ fn a_restart_forgets_passwords_and_says_so_where_one_would_have_been_needed() {
     server.run(version_of(&registry, "team/there:1", with("always", "")));
     let endless = shell("echo begun; sleep 600", json!({"timeout_secs": 1000}));
     let blocker = submit(&server, &endless);
-    Live::new(server.begin(("GET", &format!("{blocker}/events")), "", "")).until("stdout");
+    Live::new(server.begin(&Request::new("GET", &format!("{blocker}/events")))).until("stdout");
     // What is long is kept elsewhere than what is short.
     let long = "#".repeat(100_000);
     let [short, long, there] = [
@@ -205,7 +205,7 @@ fn anothers_credentials_do_not_serve() {
     server.run(version_of(&registry, "team/private:1", with.clone()));
     assert!(registry.engine_has("team/private:1"));
     let without = version_of(&registry, "team/private:1", json!({}));
-    let (status, code, detail) = problem(&server.post("/run", &without));
+    let (status, code, detail) = server.post("/run", &without).problem();
     assert_eq!(
         (status, code.as_str()),
         (403, "registry_denied"),

@@ -5,7 +5,6 @@ mod references;
 mod shared_pulls;
 mod slow_pulls;
 
-use crate::support::Answer;
 use crate::support::registry::Registry;
 use serde_json::{Value, json};
 
@@ -19,10 +18,4 @@ fn version_of(registry: &Registry, name: &str, more: Value) -> Value {
     };
     request.as_object_mut().unwrap().extend(more);
     request
-}
-
-fn problem(answer: &Answer) -> (u16, String, String) {
-    let problem = answer.json();
-    let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
-    (answer.status, text("code"), text("detail"))
 }

@@ -1,6 +1,6 @@
 //! Tags, digests, pull policies, and images or registries that are not there.
 
-use super::{problem, version_of};
+use super::version_of;
 use crate::support::Server;
 use crate::support::registry::Registry;
 use serde_json::json;
@@ -52,7 +52,7 @@ fn what_the_registry_does_not_have_is_a_404() {
     for name in ["team/there:2", "team/nowhere:1", &absent] {
         let auth = json!({"auth_config": registry.credentials()});
         let answer = server.post("/run", &version_of(&registry, name, auth));
-        let (status, code, detail) = problem(&answer);
+        let (status, code, detail) = answer.problem();
         assert_eq!(
             (status, code.as_str()),
             (404, "image_not_found"),
@@ -73,7 +73,7 @@ fn a_registry_that_is_down_is_a_502_and_an_image_that_is_there_still_runs() {
     for policy in ["always", "missing"] {
         let mut request = version_of(&registry, "team/app:1", auth.clone());
         request["pull_policy"] = json!(policy);
-        let (status, code, detail) = problem(&server.post("/run", &request));
+        let (status, code, detail) = server.post("/run", &request).problem();
         assert_eq!(
             (status, code.as_str()),
             (502, "registry_unreachable"),

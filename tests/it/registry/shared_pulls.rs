@@ -2,7 +2,7 @@
 
 use super::version_of;
 use crate::support::registry::Registry;
-use crate::support::{Live, Server, read_answer};
+use crate::support::{Live, Request, Server, read_answer};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -93,11 +93,13 @@ fn watched_runs_that_share_a_pull_all_hear_of_its_layers() {
     let server = Server::start();
     let auth = json!({"auth_config": registry.credentials()});
     let request = version_of(&registry, "team/app:1", auth).to_string();
-    let accept = "Accept: text/event-stream\r\n";
+    let watched = Request::new("POST", "/run")
+        .fields(&[("Accept", "text/event-stream")])
+        .body(&request);
     registry.freeze();
     let mut watchers: Vec<Live> = Vec::new();
     for _ in 0..2 {
-        let mut watcher = Live::new(server.begin(("POST", "/run"), accept, &request));
+        let mut watcher = Live::new(server.begin(&watched));
         let begun = watcher.until("pull");
         assert_eq!(begun["status"], "Contacting the registry", "{begun}");
         watchers.push(watcher);

@@ -1,6 +1,5 @@
 //! Pulls from a registry that accepts connections and never answers.
 
-use super::problem;
 use crate::async_runs::{finished, forget_all, submit};
 use crate::support::Server;
 use serde_json::{Value, json};
@@ -58,7 +57,7 @@ fn a_pull_that_takes_too_long_is_a_504() {
     let server = Server::with(&[("RUNNER_PULL_TIMEOUT_SECS", "1")]);
     let threads = server.status_number("Threads");
     let began = Instant::now();
-    let (status, code, detail) = problem(&server.post("/run", &registry.run()));
+    let (status, code, detail) = server.post("/run", &registry.run()).problem();
     let took = began.elapsed();
     assert_eq!((status, code.as_str()), (504, "pull_timeout"), "{detail}");
     assert!(

@@ -1,5 +1,6 @@
 //! A live server of the built binary, and the engine seen independently of it, through the `docker` command.
 
+mod answer;
 mod archive;
 mod browser;
 mod captured_log;
@@ -7,6 +8,7 @@ mod certificates;
 mod cutting;
 mod directory;
 mod engine;
+mod http;
 mod killing;
 mod live;
 pub mod quickstart;
@@ -15,6 +17,7 @@ pub mod registry;
 mod second_engine;
 mod server;
 
+pub use answer::read_answer;
 pub use archive::{Entry, tar_gz, untar};
 pub use browser::Browser;
 pub use captured_log::CapturedLog;
@@ -22,11 +25,12 @@ pub use certificates::Authority;
 pub use cutting::{Cutting, Fate};
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
+pub(crate) use http::{Answer, Request};
 pub use killing::{Dies, Killing};
 pub use live::Live;
 pub use readme::{commands, readme, shell_output, spawn_shell};
 pub use second_engine::SecondEngine;
-pub use server::{Answer, Server, ask, await_nothing_left, read_answer};
+pub use server::{Server, ask, await_nothing_left};
 
 /// The image every test can rely on: busybox, with a bash.
 pub const IMAGE: &str = "oneoff-test:latest";
