@@ -14,6 +14,8 @@ mod engine;
 mod figures;
 mod first_line;
 mod floor;
+#[path = "../../tests/it/support/http.rs"]
+mod http;
 mod latency;
 mod process;
 mod server;

@@ -1,11 +1,12 @@
-//! The release binary as a process of its own, and the little HTTP that it takes to ask it.
+//! The release binary as a process of its own, and requests to it.
 
 use super::engine::{self, unique};
+use super::http::{Answer, Request};
 use super::{Outcome, engine::nothing_left};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -28,16 +29,15 @@ pub(crate) struct Server {
     pid: Pid,
     // Its end of the pipe stays open as long as the server lives.
     _banner: BufReader<ChildStdout>,
-    address: SocketAddr,
+    address: String,
     instance: String,
     /// When it was started.
     pub(crate) spawned: Instant,
 }
 
-/// An answer, and how long it took to the last byte.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+/// An answer, and the time from the request to the last byte.
+pub(crate) struct Timed {
+    pub(crate) answer: Answer,
     pub(crate) took: Duration,
 }
 
@@ -63,7 +63,7 @@ impl Server {
         let address = line
             .trim_end()
             .rsplit_once("http://")
-            .and_then(|(_, address)| address.parse().ok());
+            .map(|(_, address)| address.to_owned());
         let Some(address) = address else {
             let _ = child.kill();
             let _ = child.wait();
@@ -86,35 +86,32 @@ impl Server {
 
     /// `GET path`
     pub(crate) fn get(&self, path: &str) -> Outcome<Answer> {
-        self.bare("GET", path)
+        Ok(self.exchange(&Request::new("GET", path))?.answer)
     }
 
     /// `DELETE path`
     pub(crate) fn delete(&self, path: &str) -> Outcome<Answer> {
-        self.bare("DELETE", path)
+        Ok(self.exchange(&Request::new("DELETE", path))?.answer)
     }
 
-    fn bare(&self, method: &str, path: &str) -> Outcome<Answer> {
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
-        self.exchange(&head, b"")
-    }
-
-    /// `POST /run`; the answer is that of a run that succeeded.
+    /// `POST /run`, which must be answered with a run that succeeded.
     pub(crate) fn run(&self, request: &[u8]) -> Outcome<(Value, Duration)> {
-        let answer = self.exchange(&self.run_head("", request), request)?;
+        let timed = self.exchange(&Request::new("POST", "/run").body(request))?;
+        let answer = timed.answer;
         if answer.status != 200 {
             let words = String::from_utf8_lossy(&answer.body);
             return Err(format!("POST /run answered {}: {words}", answer.status).into());
         }
         let result: Value = serde_json::from_slice(&answer.body)?;
         succeeded(&result)?;
-        Ok((result, answer.took))
+        Ok((result, timed.took))
     }
 
-    /// `POST /run` for a caller who does not wait; gives the run's id.
+    /// `POST /run` as an asynchronous run. Returns its id.
     pub(crate) fn submit(&self, request: &[u8]) -> Outcome<String> {
-        let head = self.run_head("Prefer: respond-async\r\n", request);
-        let answer = self.exchange(&head, request)?;
+        let prefer = [("Prefer", "respond-async")];
+        let request = Request::new("POST", "/run").fields(&prefer).body(request);
+        let answer = self.exchange(&request)?.answer;
         let run: Value = serde_json::from_slice(&answer.body)?;
         match (answer.status, run["id"].as_str()) {
             (202, Some(id)) => Ok(id.to_owned()),
@@ -122,22 +119,15 @@ impl Server {
         }
     }
 
-    /// `POST /run` for a caller who watches; gives the socket from which the answer is to be read, head and all.
+    /// `POST /run` as an event stream. Returns the socket; the answer is unread, its head included.
     pub(crate) fn watch(&self, request: &[u8]) -> Outcome<TcpStream> {
-        let head = self.run_head("Accept: text/event-stream\r\n", request);
-        Ok(self.send(&head, request)?)
+        let accept = [("Accept", "text/event-stream")];
+        let request = Request::new("POST", "/run").fields(&accept).body(request);
+        Ok(request.send(&self.address)?)
     }
 
-    fn run_head(&self, fields: &str, request: &[u8]) -> String {
-        format!(
-            "POST /run HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{fields}\r\n",
-            self.address,
-            request.len()
-        )
-    }
-
-    fn exchange(&self, head: &str, body: &[u8]) -> Outcome<Answer> {
-        self.ask(head, body).map_err(|error| {
+    fn exchange(&self, request: &Request<'_>) -> Outcome<Timed> {
+        self.ask(request).map_err(|error| {
             let fate = match self.ended() {
                 Ok(None) => "the server, which goes on".to_owned(),
                 Ok(Some(status)) => format!("the server, which ended ({status})"),
@@ -154,32 +144,18 @@ impl Server {
             .try_wait()
     }
 
-    fn send(&self, head: &str, body: &[u8]) -> io::Result<TcpStream> {
-        let mut socket = TcpStream::connect(self.address)?;
-        socket.set_nodelay(true)?;
-        socket.write_all(head.as_bytes())?;
-        socket.write_all(body)?;
-        Ok(socket)
-    }
-
-    fn ask(&self, head: &str, body: &[u8]) -> Outcome<Answer> {
+    fn ask(&self, request: &Request<'_>) -> Outcome<Timed> {
         let begun = Instant::now();
-        let mut socket = self.send(head, body)?;
+        let mut socket = request.send(&self.address)?;
         // One request per connection: the server closes it.
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer)?;
+        let mut bytes = Vec::new();
+        socket.read_to_end(&mut bytes)?;
         let took = begun.elapsed();
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-        let end = end.ok_or("an answer without an end of its head")?;
-        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-        let status = status.ok_or("an answer without a status")?;
-        let body = answer.split_off(end + 4);
-        let length = format!("content-length: {}", body.len());
-        if !head.split("\r\n").any(|field| field == length) {
-            return Err("an answer that is not as long as it says".into());
+        let answer = Answer::parse(bytes).ok_or("an answer without an end of its head")?;
+        if answer.header("Content-Length") != Some(answer.body.len().to_string()) {
+            return Err(format!("not as long as it says: {}", answer.head).into());
         }
-        Ok(Answer { status, body, took })
+        Ok(Timed { answer, took })
     }
 
     /// Memory of the server in bytes: `VmRSS` (now) or `VmHWM` (its peak).

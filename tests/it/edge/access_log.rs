@@ -19,7 +19,7 @@ fn the_access_log_has_one_harmless_line_per_request() {
     let log = CapturedLog::start();
     let rig = Rig::start();
     let ask = |request: &str| {
-        let id = rig.ask(request).headers["x-request-id"].clone();
+        let id = rig.ask(request).header("x-request-id").unwrap();
         logged(&log, &id)
     };
     let line = ask(

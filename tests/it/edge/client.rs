@@ -1,7 +1,7 @@
 //! A client over a raw socket, which sends exactly the bytes of the test.
 
+use crate::support::Answer;
 use rustix::event::{PollFd, PollFlags, poll};
-use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -9,69 +9,30 @@ use std::time::{Duration, Instant};
 /// Far beyond anything that should happen: hitting it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HashMap<String, String>,
-    pub body: Vec<u8>,
-    pub raw: Vec<u8>,
+impl Answer {
+    /// The `code` of a problem.
+    pub fn code(&self) -> String {
+        let media_type = self.header("Content-Type");
+        assert_eq!(media_type.as_deref(), Some("application/problem+json"));
+        let (_, code, _) = self.problem();
+        assert_eq!(self.json()["status"], self.status);
+        code
+    }
 }
 
-impl Answer {
-    /// Reads until the server closes; `None` when it closed without a word.
-    pub fn read(socket: &mut TcpStream) -> Option<Self> {
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut raw = Vec::new();
-        let read = socket.read_to_end(&mut raw);
-        if raw.is_empty() {
-            return None;
-        }
-        read.expect("the answer ends with a close");
-        Some(Self::parse(raw))
+/// Reads until the server closes the connection; `None` if it closed it without an answer. Chunks stay as they were sent.
+pub fn read(socket: &mut TcpStream) -> Option<Answer> {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut raw = Vec::new();
+    let read = socket.read_to_end(&mut raw);
+    if raw.is_empty() {
+        return None;
     }
-
-    pub fn parse(raw: Vec<u8>) -> Self {
-        let end = raw
-            .windows(4)
-            .position(|w| w == b"\r\n\r\n")
-            .expect("a whole head");
-        let head = std::str::from_utf8(&raw[..end]).unwrap();
-        let mut lines = head.split("\r\n");
-        let status = lines
-            .next()
-            .unwrap()
-            .split(' ')
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap();
-        let headers = lines
-            .map(|line| line.split_once(": ").unwrap())
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
-        Self {
-            status,
-            headers,
-            body: raw[end + 4..].to_vec(),
-            raw,
-        }
-    }
-
-    pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    /// The `code` of a problem answer.
-    pub fn code(&self) -> String {
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        let problem = self.json();
-        assert_eq!(problem["status"], self.status);
-        problem["code"].as_str().unwrap().to_owned()
-    }
-
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
+    read.expect("the answer ends with a close");
+    let answer = Answer::parse(raw).expect("a whole head");
+    let mut fields = answer.head.split("\r\n").skip(1);
+    assert!(fields.all(|field| field.contains(": ")), "{}", answer.head);
+    Some(answer)
 }
 
 pub fn connect(addr: SocketAddr) -> TcpStream {
@@ -89,7 +50,7 @@ pub fn send(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
 }
 
 pub fn ask(addr: SocketAddr, bytes: &[u8]) -> Answer {
-    Answer::read(&mut send(addr, bytes)).expect("an answer")
+    read(&mut send(addr, bytes)).expect("an answer")
 }
 
 /// Closes with a RST instead of a FIN.

@@ -1,7 +1,7 @@
 //! Clients that disconnect, in every way and at every moment.
 
 use super::MIB;
-use super::client::{Answer, read_until, reset, send};
+use super::client::{read, read_until, reset, send};
 use super::rig::{Event, Rig};
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
@@ -12,7 +12,7 @@ fn a_client_that_leaves_cancels_its_request_however_it_leaves() {
     let leave: [fn(TcpStream); 3] = [drop, reset, |socket| {
         socket.shutdown(Shutdown::Write).unwrap();
         let mut socket = socket;
-        assert_eq!(Answer::read(&mut socket).unwrap().status, 204);
+        assert_eq!(read(&mut socket).unwrap().status, 204);
     }];
     for request in [
         "GET /wait HTTP/1.1\r\nHost: h\r\n\r\n",

@@ -1,6 +1,7 @@
 //! A server in this process whose handler does what the path says.
 
-use super::client::{Answer, PATIENCE, ask};
+use super::client::{PATIENCE, ask};
+use crate::support::Answer;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use oneoff_docker_runner::http::{Reply, Request, Server, ServerConfig};
 use oneoff_docker_runner::problem::Problem;

@@ -1,6 +1,6 @@
 //! Shutdown: what finishes, what is cancelled, who is refused.
 
-use super::client::{Answer, PATIENCE, connect, send};
+use super::client::{PATIENCE, connect, read, send};
 use super::rig::{Event, Rig};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -17,14 +17,14 @@ fn shutdown_refuses_new_clients_lets_requests_finish_and_ends_streams() {
     rig.server.take().unwrap().shutdown(PATIENCE);
     assert!(started.elapsed() < PATIENCE, "nobody had to be waited for");
     rig.expect(Event::Draining);
-    assert_eq!(Answer::read(&mut working).unwrap().text(), "finished");
+    assert_eq!(read(&mut working).unwrap().text(), "finished");
     assert!(
-        Answer::read(&mut stream)
+        read(&mut stream)
             .unwrap()
             .text()
             .ends_with("bye\n\n\r\n0\r\n\r\n")
     );
-    assert!(Answer::read(&mut idle).is_none());
+    assert!(read(&mut idle).is_none());
     assert!(TcpStream::connect(rig.addr).is_err());
 }
 
@@ -39,7 +39,7 @@ fn shutdown_cancels_what_does_not_finish_within_the_grace_period() {
         .shutdown(Duration::from_millis(50));
     rig.expect(Event::Cancelled);
     assert_eq!(
-        Answer::read(&mut waiting).unwrap().status,
+        read(&mut waiting).unwrap().status,
         204,
         "a cancelled request is still answered"
     );

@@ -1,6 +1,6 @@
 //! Clients that send or read too slowly.
 
-use super::client::{Answer, connect, hung_up_within, read_until, reset, send};
+use super::client::{connect, hung_up_within, read, read_until, reset, send};
 use super::rig::{Event, Rig};
 use std::io::Write;
 use std::time::Duration;
@@ -25,9 +25,9 @@ fn a_slow_head_is_408_and_a_silent_client_is_simply_closed() {
                 break;
             }
         }
-        Answer::read(&mut slow).unwrap()
+        read(&mut slow).unwrap()
     });
-    assert!(Answer::read(&mut silent).is_none());
+    assert!(read(&mut silent).is_none());
     assert_eq!(drip.join().unwrap().code(), "head_timeout");
 }
 
@@ -36,7 +36,7 @@ fn a_body_that_stalls_or_drips_is_408() {
     let rig = Rig::with(|c| c.body_stall_timeout = Duration::from_millis(200));
     let head = b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nhello";
     let mut stalled = send(rig.addr, head);
-    assert_eq!(Answer::read(&mut stalled).unwrap().code(), "body_timeout");
+    assert_eq!(read(&mut stalled).unwrap().code(), "body_timeout");
     let mut dripping = send(rig.addr, head);
     let mut writer = dripping.try_clone().unwrap();
     let drip = std::thread::spawn(move || {

@@ -1,7 +1,7 @@
 //! Tool calls: progress, limits on output, files, an engine that is away.
 
 use super::messages::{IMAGE, ask, call, run};
-use super::stream::{Stream, post, send};
+use super::stream::{Stream, post};
 use crate::support::Server;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn an_engine_that_is_away_is_a_failure_a_model_can_act_on() {
         ("create_volume", json!({"name": "v"})),
     ] {
         let body = call(1, name, arguments, json!({})).to_string();
-        let result = send(&server, "POST", "/mcp", &[], &body).json()["result"].clone();
+        let result = server.request("POST", "/mcp", &body).json()["result"].clone();
         assert_eq!(result["isError"], true, "{name}");
         let text = result["content"][0]["text"].as_str().unwrap();
         assert!(text.contains(&format!("{name} failed")), "{text}");
@@ -123,7 +123,9 @@ fn files_travel_as_text_through_runs_and_volumes() {
         json!({"a/b.txt": "one\n", "c": "two"})
     );
     assert_eq!(
-        send(&server, "DELETE", &format!("/volume/{name}"), &[], "").status,
+        server
+            .request("DELETE", &format!("/volume/{name}"), "")
+            .status,
         204
     );
     server.stop();

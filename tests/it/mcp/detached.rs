@@ -1,7 +1,7 @@
 //! Detached runs: status, log pages, cancellation, and the next server.
 
 use super::messages::{ask, call, detached, gone_within_two_seconds};
-use super::stream::{Stream, post, send};
+use super::stream::{Stream, post};
 use crate::support::{Server, docker};
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ fn a_detached_run_outlives_its_session_and_is_told_in_pages_to_whoever_asks() {
         (&json!("two\n"), &json!("finished"), &json!(false))
     );
     let path = format!("/runs/{id}");
-    let plain = send(&server, "GET", &path, &[], "").json();
+    let plain = server.request("GET", &path, "").json();
     assert_eq!(
         plain["result"]["stdout"], result["stdout"],
         "the same run over REST"

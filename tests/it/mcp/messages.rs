@@ -1,6 +1,5 @@
-//! The messages and header fields that the tests of MCP send, and the tools called without a session.
+//! The messages that the tests of MCP send, and calls of tools without a session.
 
-use super::stream::{BOTH, send};
 use crate::support::Server;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -30,13 +29,6 @@ pub fn stateless() -> Value {
     json!({META_VERSION: "2026-07-28", META_CAPABILITIES: {}, "progressToken": "t"})
 }
 
-pub const STATELESS_CALL: [(&str, &str); 4] = [
-    BOTH,
-    ("MCP-Protocol-Version", "2026-07-28"),
-    ("Mcp-Method", "tools/call"),
-    ("Mcp-Name", "run_container"),
-];
-
 /// Waits until the engine has nothing of this server, at most two seconds from now.
 #[track_caller]
 pub fn gone_within_two_seconds(server: &Server) {
@@ -54,7 +46,7 @@ pub fn gone_within_two_seconds(server: &Server) {
 /// The result of a tool, asked for without a session.
 pub fn ask(server: &Server, name: &str, arguments: Value) -> Value {
     let body = call(1, name, arguments, json!({})).to_string();
-    send(server, "POST", "/mcp", &[], &body).json()["result"].clone()
+    server.request("POST", "/mcp", &body).json()["result"].clone()
 }
 
 pub fn detached(command: &str) -> Value {

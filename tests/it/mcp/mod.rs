@@ -4,6 +4,7 @@ mod calls;
 mod clients;
 mod conformance;
 mod detached;
+mod headers;
 mod installed;
 mod messages;
 mod schema;

@@ -1,10 +1,9 @@
 //! Sessions: what ends a call and its container, how many sessions and calls there may be.
 
-use super::messages::{
-    IMAGE, STATELESS_CALL, call, gone_within_two_seconds, initialize, run, stateless,
-};
-use super::stream::{BOTH, Stream, post, request, send};
-use crate::support::{Server, docker};
+use super::headers::{ACCEPT, SESSION_ID, STATELESS_CALL};
+use super::messages::{IMAGE, call, gone_within_two_seconds, initialize, run, stateless};
+use super::stream::{Stream, post};
+use crate::support::{Request, Server, docker};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -37,29 +36,34 @@ fn whatever_ends_a_call_removes_its_container_within_two_seconds() {
     stream.close();
     gone_within_two_seconds(&server);
     assert_eq!(
-        send(&server, "POST", "/messages?sessionId=dead", &[], "{}").status,
+        server
+            .request("POST", "/messages?sessionId=dead", "{}")
+            .status,
         404
     );
 
     let arguments = json!({"image": IMAGE, "command": ["sleep", "100"], "network": "none"});
     let body = call(1, "run_container", arguments, stateless()).to_string();
-    let stream = Stream::send(&server, "POST", "/mcp", &STATELESS_CALL, &body);
+    let stream = Stream::send(
+        &server,
+        &Request::new("POST", "/mcp")
+            .fields(&STATELESS_CALL)
+            .body(&body),
+    );
     server.await_running();
     stream.close();
     gone_within_two_seconds(&server);
 
-    let silent = request(&server, "POST", "/mcp", &STATELESS_CALL, &body);
+    let silent = server.begin(
+        &Request::new("POST", "/mcp")
+            .fields(&STATELESS_CALL)
+            .body(&body),
+    );
     server.await_running();
     drop(silent);
     gone_within_two_seconds(&server);
 
-    let bare = request(
-        &server,
-        "POST",
-        "/mcp",
-        &[],
-        &run(1, "sleep 100").to_string(),
-    );
+    let bare = server.begin(&Request::new("POST", "/mcp").body(&run(1, "sleep 100").to_string()));
     server.await_running();
     drop(bare);
     gone_within_two_seconds(&server);
@@ -70,25 +74,39 @@ fn whatever_ends_a_call_removes_its_container_within_two_seconds() {
 fn a_session_outlives_a_disconnect_and_its_deletion_ends_its_calls() {
     let server = Server::start();
     let hello = initialize("2025-11-25").to_string();
-    let answer = send(&server, "POST", "/mcp", &[BOTH], &hello);
-    let id = answer.header("Mcp-Session-Id").unwrap();
-    let session = [BOTH, ("Mcp-Session-Id", id.as_str())];
+    let answer = server.ask(&Request::new("POST", "/mcp").fields(&[ACCEPT]).body(&hello));
+    let id = answer.header(SESSION_ID).unwrap();
+    let session = [ACCEPT, (SESSION_ID, id.as_str())];
     let stream = Stream::send(
         &server,
-        "POST",
-        "/mcp",
-        &session,
-        &run(1, "sleep 100").to_string(),
+        &Request::new("POST", "/mcp")
+            .fields(&session)
+            .body(&run(1, "sleep 100").to_string()),
     );
     let container = server.await_running();
     stream.close();
     let ping = r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
-    assert_eq!(send(&server, "POST", "/mcp", &session, ping).status, 200);
+    assert_eq!(
+        server
+            .ask(&Request::new("POST", "/mcp").fields(&session).body(ping))
+            .status,
+        200
+    );
     let state = docker(&["inspect", "--format", "{{.State.Running}}", &container]);
     assert_eq!(state, "true", "a disconnect does not cancel");
-    assert_eq!(send(&server, "DELETE", "/mcp", &session, "").status, 204);
+    assert_eq!(
+        server
+            .ask(&Request::new("DELETE", "/mcp").fields(&session))
+            .status,
+        204
+    );
     gone_within_two_seconds(&server);
-    assert_eq!(send(&server, "POST", "/mcp", &session, ping).status, 404);
+    assert_eq!(
+        server
+            .ask(&Request::new("POST", "/mcp").fields(&session).body(ping))
+            .status,
+        404
+    );
     server.stop();
 }
 
@@ -140,14 +158,9 @@ fn five_hundred_idle_sessions_cost_little_and_vanish_without_a_trace() {
     let two_keep_alives = Duration::from_secs(30);
     let all_gone = |server: &Server| {
         (0..500).all(|n| {
-            send(
-                server,
-                "POST",
-                &format!("/messages?sessionId=idle-{n}"),
-                &[],
-                "{}",
-            )
-            .status
+            server
+                .request("POST", &format!("/messages?sessionId=idle-{n}"), "{}")
+                .status
                 == 404
         })
     };
@@ -172,8 +185,12 @@ fn a_reader_that_stalls_loses_its_session_and_its_runs() {
     post(&server, "slow", &run(1, "sleep 100"));
     server.await_running();
     let list = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
-    let refused = (0..5_000)
-        .find(|_| send(&server, "POST", "/messages?sessionId=slow", &[], list).status == 404);
+    let refused = (0..5_000).find(|_| {
+        server
+            .request("POST", "/messages?sessionId=slow", list)
+            .status
+            == 404
+    });
     assert!(refused.is_some_and(|after| after > 200), "{refused:?}");
     gone_within_two_seconds(&server);
     drop(stream);

@@ -1,10 +1,11 @@
 //! The same conversation over every transport and in every revision, and requests that a transport refuses.
 
+use super::headers::{ACCEPT, METHOD, NAME, PROTOCOL_VERSION};
 use super::messages::{IMAGE, call, initialize, stateless};
 use super::schema::{REVISIONS, assert_valid};
 use super::stdio::speak;
-use super::stream::{BOTH, Stream, post, send};
-use crate::support::Server;
+use super::stream::{Stream, post};
+use crate::support::{Request, Server};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -64,7 +65,7 @@ fn the_tools_are_those_of_the_golden_file() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/tools.json");
     let server = Server::start();
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-    let answer = send(&server, "POST", "/mcp", &[], list).json();
+    let answer = server.request("POST", "/mcp", list).json();
     let tools = format!("{:#}\n", answer["result"]["tools"]);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(path, &tools).unwrap();
@@ -144,9 +145,13 @@ fn every_message_of_every_transport_is_valid_in_its_revision() {
         for (message, kind) in conversation(revision) {
             let method = message["method"].as_str().unwrap().to_owned();
             let name = message["params"]["name"].as_str().unwrap_or("none");
-            let mut headers = vec![BOTH, ("MCP-Protocol-Version", revision)];
-            headers.extend([("Mcp-Method", method.as_str()), ("Mcp-Name", name)]);
-            let answer = send(&server, "POST", "/mcp", &headers, &message.to_string());
+            let mut headers = vec![ACCEPT, (PROTOCOL_VERSION, revision)];
+            headers.extend([(METHOD, method.as_str()), (NAME, name)]);
+            let answer = server.ask(
+                &Request::new("POST", "/mcp")
+                    .fields(&headers)
+                    .body(&message.to_string()),
+            );
             let body = String::from_utf8(answer.body.clone()).unwrap();
             let messages: Vec<Value> = match body.starts_with('{') {
                 true => vec![answer.json()],
@@ -197,7 +202,7 @@ fn what_cannot_be_taken_is_refused_as_specified() {
         ("/mcp", &plain, list, 415),
         ("/mcp", &[], &large, 413),
     ] {
-        let answer = send(&server, "POST", path, headers, body);
+        let answer = server.ask(&Request::new("POST", path).fields(headers).body(body));
         assert_eq!(answer.status, status, "{path} {headers:?} {body:.50}");
         if body == "{" {
             assert_eq!(answer.json()["error"]["code"], -32700);
@@ -210,7 +215,7 @@ fn what_cannot_be_taken_is_refused_as_specified() {
         ("GET", "/mcp", "POST, DELETE"),
         ("PUT", "/mcp", "POST, DELETE"),
     ] {
-        let answer = send(&server, method, path, &[], "");
+        let answer = server.request(method, path, "");
         assert_eq!(answer.status, 405, "{method} {path}");
         assert_eq!(answer.header("Allow").as_deref(), Some(allow));
     }
@@ -237,10 +242,15 @@ fn a_token_guards_every_transport() {
         ("POST", "/messages?sessionId=x"),
         ("POST", "/mcp"),
     ] {
-        assert_eq!(send(&server, method, path, &[], "{}").status, 401, "{path}");
+        assert_eq!(server.request(method, path, "{}").status, 401, "{path}");
     }
     let bearer = ("Authorization", "Bearer secret");
     let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-    assert_eq!(send(&server, "POST", "/mcp", &[bearer], list).status, 200);
+    assert_eq!(
+        server
+            .ask(&Request::new("POST", "/mcp").fields(&[bearer]).body(list))
+            .status,
+        200
+    );
     server.stop();
 }

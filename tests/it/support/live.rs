@@ -26,21 +26,26 @@ impl Live {
         }
     }
 
-    /// The next line of the body; `None` at its proper end.
+    /// The next line of the body; `None` at its end. A body that is cut is a failure.
     pub fn line(&mut self) -> Option<String> {
+        self.try_line().expect("a whole body")
+    }
+
+    /// As [`Live::line`], with an error for a body that is cut.
+    pub fn try_line(&mut self) -> std::io::Result<Option<String>> {
         loop {
             if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
                 let line = self.pending.drain(..=end).take(end).collect();
-                return Some(String::from_utf8(line).expect("UTF-8"));
+                return Ok(Some(String::from_utf8(line).expect("UTF-8")));
             }
             let mut size = String::new();
-            self.chunks.read_line(&mut size).unwrap();
-            let size = usize::from_str_radix(size.trim(), 16).expect("a chunk, or the last one");
+            self.chunks.read_line(&mut size)?;
+            let size = usize::from_str_radix(size.trim(), 16).map_err(std::io::Error::other)?;
             let mut chunk = vec![0; size + 2];
-            self.chunks.read_exact(&mut chunk).unwrap();
+            self.chunks.read_exact(&mut chunk)?;
             if size == 0 {
                 assert!(self.pending.is_empty(), "an unfinished line");
-                return None;
+                return Ok(None);
             }
             self.pending.extend_from_slice(&chunk[..size]);
         }
