@@ -52,7 +52,7 @@ fn events(server: &Server, path: &str) -> Live {
 const ONE: (&str, &str) = ("RUNNER_MAX_CONCURRENT_RUNS", "1");
 
 #[test]
-fn a_run_that_goes_on_is_adopted_with_its_whole_output_its_files_and_its_exit_code() {
+fn a_running_container_is_adopted_with_its_whole_output_files_and_exit_code() {
     let server = Server::start();
     let request = shell(
         "echo before; echo err >&2; cat; while [ ! -e /d/go ]; do sleep 0.1; done; echo after; echo made > /d/out; exit 7",
@@ -84,7 +84,8 @@ fn a_run_that_goes_on_is_adopted_with_its_whole_output_its_files_and_its_exit_co
 }
 
 #[test]
-fn what_ended_while_no_server_lived_is_answered_by_the_next_and_a_result_survives_again() {
+fn a_run_that_ended_without_a_server_is_collected_by_the_next_and_its_result_survives_another_restart()
+ {
     let server = Server::start();
     let done = submit(&server, &shell("echo done", json!({})));
     let state = finished(&server, &done);
@@ -116,7 +117,7 @@ fn what_ended_while_no_server_lived_is_answered_by_the_next_and_a_result_survive
 }
 
 #[test]
-fn the_log_of_the_engine_gives_back_every_byte() {
+fn adopted_output_is_complete_to_the_byte() {
     let server = Server::start();
     let script = r"head -c 40000 /dev/zero | tr '\0' x; echo; printf '\377\000\342'; sleep 0.3; printf 'err' >&2; sleep 2; printf tail";
     let request = shell(script, json!({"output_encoding": "base64"}));
@@ -134,7 +135,7 @@ fn the_log_of_the_engine_gives_back_every_byte() {
 }
 
 #[test]
-fn what_waited_waits_again_in_order_and_is_known_by_its_key() {
+fn queued_runs_are_queued_again_in_order_with_their_idempotency_keys() {
     let ledger = Ledger::new("queue");
     let server = Server::with(&[ONE]);
     let instance = server.instance.clone();
@@ -234,7 +235,7 @@ fn an_adopted_run_keeps_its_time_limit_and_can_be_cancelled() {
 }
 
 #[test]
-fn a_run_whose_container_was_removed_meanwhile_is_told_so_and_not_run_again() {
+fn a_run_whose_container_was_removed_meanwhile_fails_and_is_not_run_again() {
     let ledger = Ledger::new("removed");
     let server = Server::start();
     let path = submit(&server, &ledger.run("once", "sleep 600"));
@@ -251,7 +252,7 @@ fn a_run_whose_container_was_removed_meanwhile_is_told_so_and_not_run_again() {
 }
 
 #[test]
-fn what_is_to_be_adopted_is_nobody_elses() {
+fn a_run_to_be_adopted_is_neither_reaped_nor_seen_by_a_neighbour() {
     let server = Server::start();
     let path = submit(&server, &shell("sleep 3; echo mine", json!({})));
     events(&server, &path).until("started");
@@ -325,7 +326,7 @@ fn submit_at_once(
 }
 
 #[test]
-fn of_a_thousand_at_once_over_kills_none_is_lost_none_runs_twice_and_all_run_in_order_in_bounded_memory()
+fn a_thousand_runs_over_several_kills_are_neither_lost_nor_repeated_nor_reordered_in_bounded_memory()
  {
     const RUNS: usize = 1000;
     const SLOTS: usize = 4;
@@ -382,7 +383,7 @@ fn of_a_thousand_at_once_over_kills_none_is_lost_none_runs_twice_and_all_run_in_
 }
 
 #[test]
-fn an_answer_of_the_engine_that_is_lost_before_the_start_loses_no_run_and_runs_none_twice() {
+fn a_lost_answer_of_the_engine_before_the_start_neither_loses_nor_repeats_a_run() {
     for words in ["/rename?", "/containers/create?name=oneoff-"] {
         let (ledger, cutting) = (Ledger::new("cut"), Cutting::new(words));
         let server = Server::with(&[("DOCKER_HOST", &cutting.docker_host())]);
@@ -418,8 +419,7 @@ fn names_a_run(head: &str, before: &str, after: &str) -> bool {
 }
 
 #[test]
-fn what_is_left_of_a_first_attempt_is_gone_before_the_second_so_that_its_removal_takes_nothing_else()
- {
+fn the_objects_of_a_first_attempt_are_removed_before_the_second_starts() {
     let (started, is_started) = channel();
     let (is_started, removals) = (Mutex::new(is_started), AtomicUsize::new(0));
     let cutting = Cutting::judging(move |head| {

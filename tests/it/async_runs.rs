@@ -107,7 +107,7 @@ fn an_asynchronous_run_is_accepted_at_once_and_its_result_fetched_later() {
 }
 
 #[test]
-fn who_is_willing_to_wait_gets_the_answer_if_it_is_there_in_time() {
+fn prefer_wait_returns_the_result_if_it_is_ready_in_time() {
     let server = Server::start();
     let quick = shell("echo quick", json!({})).to_string();
     let answer = server.ask(&Request::new("POST", "/run").fields(&[WAIT]).body(&quick));
@@ -187,7 +187,7 @@ fn events_are_replayed_from_the_start_or_after_the_last_one_seen() {
 }
 
 #[test]
-fn a_cancelled_run_keeps_what_it_printed_and_one_that_waits_never_starts() {
+fn a_cancelled_run_keeps_its_output_and_a_cancelled_queued_run_never_starts() {
     let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "1")]);
     let running = submit(
         &server,
@@ -259,7 +259,7 @@ fn the_same_key_and_request_give_the_same_run_and_another_request_is_refused() {
 }
 
 #[test]
-fn faults_are_told_where_they_are_found() {
+fn faults_are_reported_at_submission_or_in_the_state_of_the_run() {
     let server = Server::with(&[("RUNNER_MAX_ASYNC_RUNS", "1")]);
     let answer = server.ask(
         &Request::new("POST", "/run")
@@ -294,7 +294,7 @@ fn faults_are_told_where_they_are_found() {
 }
 
 #[test]
-fn results_go_when_their_time_is_over_or_when_newer_ones_need_the_room() {
+fn results_expire_by_age_and_by_total_size() {
     let server = Server::with(&[("RUNNER_RESULT_TTL_SECS", "2")]);
     let path = submit(&server, &shell("echo short-lived", json!({})));
     finished(&server, &path);
@@ -322,7 +322,7 @@ fn results_go_when_their_time_is_over_or_when_newer_ones_need_the_room() {
 }
 
 #[test]
-fn the_readmes_commands_for_not_waiting_work_as_they_stand() {
+fn the_readmes_commands_for_asynchronous_runs_work() {
     let server = Server::start();
     let output = shell_output(&server, &commands("### Not waiting for a run"));
     let lines: Vec<Value> = output

@@ -255,7 +255,7 @@ fn each_field_wrong_in_turn_is_a_422_that_names_it_and_nothing_is_left_behind() 
 }
 
 #[test]
-fn several_faults_are_told_at_once() {
+fn several_faults_are_reported_in_one_answer() {
     let server = Server::start();
     let problem = server
         .post(
@@ -280,7 +280,7 @@ fn several_faults_are_told_at_once() {
 }
 
 #[test]
-fn what_the_servers_owner_does_not_allow_is_a_403() {
+fn a_request_that_the_settings_do_not_allow_is_a_403() {
     let server = Server::with(&[
         ("RUNNER_ALLOWED_IMAGES", "oneoff-test:*"),
         ("RUNNER_ALLOWED_VOLUMES", "public-*"),
@@ -332,7 +332,7 @@ fn what_the_servers_owner_does_not_allow_is_a_403() {
 }
 
 #[test]
-fn what_is_not_json_is_a_400_and_another_media_type_a_415() {
+fn invalid_json_is_a_400_and_another_media_type_a_415() {
     let server = Server::start();
     for body in [
         "",
@@ -381,7 +381,7 @@ fn a_body_over_the_limit_is_a_413_before_it_is_sent() {
 }
 
 #[test]
-fn unknown_paths_and_methods_are_told() {
+fn unknown_paths_are_404_and_unknown_methods_405() {
     let server = Server::start();
     for (method, path, status, allow) in [
         ("GET", "/nothing", 404, None),
@@ -401,7 +401,7 @@ fn unknown_paths_and_methods_are_told() {
 }
 
 #[test]
-fn hostile_archives_are_refused_before_anything_is_made() {
+fn hostile_archives_are_refused_before_any_object_is_created() {
     let server = Server::start();
     let bomb = {
         let output = std::process::Command::new("sh")

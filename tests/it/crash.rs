@@ -17,7 +17,7 @@ fn busy(server: &Server) -> std::net::TcpStream {
 }
 
 #[test]
-fn what_a_killed_server_left_is_gone_after_its_restart_and_a_neighbours_is_not() {
+fn a_restart_removes_the_leftovers_of_a_killed_server_and_not_those_of_a_neighbour() {
     let neighbour = Server::start();
     let neighbours_run = busy(&neighbour);
     let victim = Server::start();
@@ -83,7 +83,7 @@ fn two_live_servers_that_share_a_name_leave_each_others_runs_alone() {
 }
 
 #[test]
-fn leftovers_in_every_state_are_swept_by_reap() {
+fn reap_removes_leftovers_in_every_state() {
     let instance = format!("crash-states-{}", std::process::id());
     let label = format!("oneoff.instance={instance}");
     let network = "--network=none";
@@ -122,7 +122,7 @@ fn leftovers_in_every_state_are_swept_by_reap() {
 }
 
 #[test]
-fn an_unfinished_volume_goes_with_its_helper_and_a_finished_one_stays() {
+fn an_unfinished_volume_is_removed_with_its_helper_and_a_finished_one_stays() {
     let instance = format!("crash-fill-{}", std::process::id());
     let label = format!("oneoff.instance={instance}");
     let (unfinished, finished) = (format!("{instance}-a"), format!("{instance}-b"));
@@ -170,7 +170,7 @@ fn names_in(directory: &Directory) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_socket_directory_of_a_killed_server_is_gone_after_a_start_and_nobody_elses_is() {
+fn a_start_removes_the_socket_directory_of_a_killed_server_and_no_other() {
     let temp = Directory::new("sockets");
     let setting = ("TMPDIR", temp.path().to_str().unwrap());
     let neighbour = Server::with(&[setting]);

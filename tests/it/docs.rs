@@ -55,7 +55,7 @@ fn a_browser_without_a_network_runs_a_container_from_the_page() {
 }
 
 #[test]
-fn the_page_and_its_files_come_from_the_binary_and_may_load_nothing_else() {
+fn the_page_is_served_from_the_binary_and_forbidden_to_load_anything_else() {
     let server = Server::with(&[("AUTH_TOKEN", "s3cret")]);
     let root = server.get("/");
     assert_eq!(

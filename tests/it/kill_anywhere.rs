@@ -135,7 +135,7 @@ fn assert_absent_or_complete(server: &Server, name: &str) {
 }
 
 #[test]
-fn a_volume_whose_filling_is_cut_short_anywhere_is_absent_or_complete() {
+fn a_volume_is_absent_or_complete_after_a_kill_at_any_call_of_its_filling() {
     for dies in [Dies::Asking, Dies::Answered] {
         let name = |n| volume_name("filled", dies, n);
         let deadly = at_every_call(
@@ -166,7 +166,7 @@ fn failing(name: &str) -> Value {
 }
 
 #[test]
-fn a_volume_whose_failed_filling_is_cut_short_anywhere_is_absent() {
+fn a_volume_that_cannot_be_filled_is_absent_after_a_kill_at_any_call() {
     for dies in [Dies::Asking, Dies::Answered] {
         let name = |n| volume_name("failed", dies, n);
         let deadly = at_every_call(
@@ -226,7 +226,7 @@ fn helper_of_late(name: &str) -> String {
 }
 
 #[test]
-fn a_volume_is_absent_although_its_sweep_is_cut_short_anywhere_too() {
+fn an_unfinished_volume_is_removed_although_a_sweep_is_killed_at_any_call() {
     for (story, left) in [
         ("swept", unfinished as fn(&str) -> String),
         ("late", helper_of_late),
@@ -283,7 +283,7 @@ fn rich_run(_: usize) -> Value {
 }
 
 #[test]
-fn of_a_run_that_is_cut_short_anywhere_nothing_is_left_and_a_neighbours_goes_on() {
+fn a_run_leaves_nothing_after_a_kill_at_any_call_and_a_neighbours_run_continues() {
     let neighbour = Server::start();
     let volumes = json!({"/d": {"type": "directory", "files": {"a": "x"}, "response": true}});
     let script = "trap 'echo untouched; exit 0' TERM; while :; do sleep 0.1; done";

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use std::process::Command;
 
 #[test]
-fn a_client_that_leaves_takes_its_run_with_it_and_nothing_is_left_behind() {
+fn a_run_ends_when_its_client_disconnects_and_nothing_is_left_behind() {
     let server = Server::start();
     let leave: [fn(&std::net::TcpStream); 2] = [
         |stream| stream.shutdown(Shutdown::Both).unwrap(),
@@ -24,7 +24,7 @@ fn a_client_that_leaves_takes_its_run_with_it_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_client_that_leaves_the_queue_is_forgotten() {
+fn a_client_that_disconnects_leaves_the_queue() {
     let server = Server::with(&[
         ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
         ("RUNNER_QUEUE_LENGTH", "1"),
@@ -70,7 +70,7 @@ fn sigterm_lets_runs_finish_within_the_grace_and_refuses_new_ones() {
 }
 
 #[test]
-fn sigterm_cancels_what_outlasts_the_grace_and_nothing_is_left_behind() {
+fn sigterm_cancels_runs_after_the_grace_period_and_nothing_is_left_behind() {
     let server = Server::with(&[("RUNNER_SHUTDOWN_GRACE_SECS", "1")]);
     let volume = json!({"/d": {"type": "directory", "files": {"a": "x"}}});
     let mut stream = server.begin_run(&shell(
@@ -103,7 +103,7 @@ fn a_container_removed_from_outside_ends_its_run() {
 }
 
 #[test]
-fn with_a_token_every_request_needs_it_but_health() {
+fn every_request_but_health_needs_the_token() {
     let server = Server::with(&[("AUTH_TOKEN", "s3cret")]);
     let answer = server.post("/run", &shell("true", json!({})));
     assert_eq!(answer.status, 401);
@@ -144,7 +144,7 @@ fn health_names_the_engine_and_its_check_fails_without_a_server() {
 }
 
 #[test]
-fn without_an_engine_the_server_says_so_and_gives_advice() {
+fn without_an_engine_the_server_answers_503_with_advice() {
     let server = Server::with(&[("DOCKER_HOST", "unix:///nonexistent/docker.sock")]);
     let health = server.get("/health");
     assert_eq!(
@@ -213,7 +213,7 @@ fn settings_come_from_the_env_file_below_the_environment() {
 }
 
 #[test]
-fn help_lists_every_setting_and_nonsense_is_refused() {
+fn help_lists_every_setting_and_unknown_arguments_are_refused() {
     let run = |argument: &str| {
         Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
             .arg(argument)
@@ -233,7 +233,7 @@ fn help_lists_every_setting_and_nonsense_is_refused() {
 }
 
 #[test]
-fn threads_and_descriptors_return_to_the_start() {
+fn threads_and_descriptors_do_not_accumulate() {
     let server = Server::start();
     let request = |n: usize| {
         let volumes = json!({"/d": {"type": "directory", "files": {"a": "x"}, "response": true}});

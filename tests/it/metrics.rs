@@ -26,7 +26,7 @@ fn samples(text: &str) -> HashMap<String, f64> {
 }
 
 #[test]
-fn what_happened_is_counted_and_promtool_accepts_how_it_is_written() {
+fn events_are_counted_and_promtool_accepts_the_format() {
     let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "3")]);
     server.run(shell(
         "echo out; cat /d/in",
@@ -131,7 +131,7 @@ fn check(text: &str) {
 }
 
 #[test]
-fn a_run_that_goes_on_and_one_that_waits_are_seen() {
+fn running_and_waiting_runs_are_shown() {
     let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "1")]);
     let running = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
     server.await_running();
@@ -172,7 +172,7 @@ fn nothing_that_a_caller_sends_becomes_a_label() {
 }
 
 #[test]
-fn each_request_is_a_line_of_the_log_under_the_id_that_its_answer_carries() {
+fn each_request_is_one_log_line_with_the_request_id_of_its_answer() {
     let log = std::env::temp_dir().join(format!("oneoff-access-{}", std::process::id()));
     let server = Server::with_log(&[("RUST_LOG", "info")], &log);
     let request = json!({"image": IMAGE, "pull_policy": "never", "command": ["true"],

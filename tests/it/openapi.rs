@@ -31,7 +31,7 @@ fn sample(template: &str) -> String {
 }
 
 #[test]
-fn the_document_is_the_one_that_was_agreed() {
+fn the_document_is_that_of_the_golden_file() {
     let server = Server::start();
     let answer = server.get("/openapi.json");
     assert_eq!(answer.status, 200);
@@ -82,7 +82,7 @@ fn the_document_describes_exactly_what_is_routed() {
 }
 
 #[test]
-fn each_path_takes_just_the_methods_that_it_names_when_asked_for_another() {
+fn each_path_accepts_exactly_the_methods_in_its_allow_field() {
     let server = Server::start();
     let paths: BTreeSet<_> = ENDPOINTS.iter().map(|(_, path, _)| *path).collect();
     for path in paths {
@@ -123,7 +123,7 @@ fn each_path_takes_just_the_methods_that_it_names_when_asked_for_another() {
 }
 
 #[test]
-fn a_head_is_that_of_the_whole_answer_and_nothing_follows_it() {
+fn head_returns_the_fields_of_get_and_no_body() {
     let server = Server::start();
     let run = submit(&server, &shell("echo out", json!({})));
     let events = format!("{run}/events");
@@ -149,7 +149,7 @@ fn a_head_is_that_of_the_whole_answer_and_nothing_follows_it() {
 }
 
 #[test]
-fn every_operation_is_described_with_examples_problems_and_who_may() {
+fn every_operation_is_described_with_examples_problems_and_security() {
     let server = Server::with(&[("AUTH_TOKEN", "s3cret")]);
     let document = server.get("/openapi.json").json();
     assert_eq!(document["openapi"], "3.1.0");
@@ -202,7 +202,7 @@ fn every_operation_is_described_with_examples_problems_and_who_may() {
 }
 
 #[test]
-fn references_lead_somewhere_and_required_fields_are_required() {
+fn references_resolve_and_required_fields_are_required() {
     let server = Server::start();
     let document = server.get("/openapi.json").json();
     let mut places = vec![&document];

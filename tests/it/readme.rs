@@ -25,7 +25,7 @@ fn members(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_first_request_is_answered_with_what_is_shown() {
+fn the_first_request_is_answered_as_shown() {
     let server = Server::start();
     let [hello, _] = quick_start();
     let answer: Value = serde_json::from_str(&shell_output(&server, &[hello])).unwrap();
@@ -49,7 +49,7 @@ fn the_first_request_is_answered_with_what_is_shown() {
 }
 
 #[test]
-fn a_script_goes_in_and_its_directory_comes_back() {
+fn the_request_with_a_script_returns_its_directory() {
     let server = Server::start();
     let [_, files] = quick_start();
     let directory = Directory::new("quickstart");
@@ -127,7 +127,7 @@ fn an_mcp_session_in_two_terminals_and_a_request_without_one() {
 }
 
 #[test]
-fn what_is_allowed_and_what_would_be_done() {
+fn policy_and_dry_run() {
     let server = Server::start();
     let blocks = commands("### What is allowed, and what would be done");
     let [policy, plan]: [String; 2] = blocks.try_into().unwrap();
@@ -154,7 +154,7 @@ fn metrics() {
 
 /// Each is found in the source of a test that gives it to `commands`.
 #[test]
-fn no_section_with_a_curl_line_is_without_a_test() {
+fn every_section_with_a_curl_line_has_a_test() {
     let chapters = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let sources: String = std::fs::read_dir(chapters)
         .unwrap()

@@ -33,7 +33,7 @@ fn the_quick_starts_requests_work_on_an_engine_behind_tls() {
 }
 
 #[test]
-fn an_engine_that_does_not_let_us_in_is_a_503_that_says_why() {
+fn an_engine_that_refuses_the_connection_is_a_503_with_the_reason() {
     let engine = SecondEngine::start_tls("closed");
     let directory = |name: &str| engine.directory().join(name);
     let stranger = Authority::new("somebody else's CA");
@@ -95,14 +95,14 @@ fn a_server_starts_without_its_engine_and_serves_once_it_comes() {
 }
 
 #[test]
-fn an_engine_killed_during_a_run_is_told_at_once_and_nothing_is_left_when_it_is_back() {
+fn an_engine_killed_during_a_run_is_reported_at_once_and_nothing_is_left_when_it_is_back() {
     let answer = an_engine_ends_during_a_run("killed", SecondEngine::kill);
     let (status, code, detail) = answer.problem();
     assert!([502, 503].contains(&status), "{status} {code}: {detail}");
 }
 
 #[test]
-fn an_engine_stopped_during_a_run_is_told_at_once_and_nothing_is_left_when_it_is_back() {
+fn an_engine_stopped_during_a_run_is_reported_at_once_and_nothing_is_left_when_it_is_back() {
     let answer = an_engine_ends_during_a_run("stopped", SecondEngine::stop);
     // It kills its containers before it ends, and may still find the time to say so.
     match answer.status {
@@ -147,7 +147,7 @@ fn an_engine_ends_during_a_run(name: &str, end: fn(&mut SecondEngine)) -> Answer
 }
 
 #[test]
-fn an_engine_that_hangs_costs_health_two_seconds_and_runs_nothing() {
+fn an_engine_that_hangs_fails_health_within_two_seconds_and_no_run() {
     let mut engine = SecondEngine::unix("frozen");
     engine.start();
     engine.load_images();

@@ -9,7 +9,7 @@ use std::process::Command;
 const TOKEN: (&str, &str) = ("Authorization", "Bearer s3cret");
 
 #[test]
-fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() {
+fn no_generated_request_gets_an_undocumented_answer_or_a_server_error() {
     let server = Server::with(&[
         ("AUTH_TOKEN", "s3cret"),
         // What is not this image is refused: no made-up reference may be looked for outside.

@@ -36,7 +36,7 @@ fn joined(events: &[(String, Value)], name: &str) -> String {
 }
 
 #[test]
-fn a_watched_run_tells_its_events_in_order_and_ends_with_the_plain_answer() {
+fn a_watched_run_sends_its_events_in_order_and_ends_with_the_plain_answer() {
     let server = Server::start();
     let request = shell(
         "echo out; sleep 0.1; echo err >&2; exit 3",
@@ -89,7 +89,7 @@ fn output_arrives_while_the_container_runs_and_leaving_ends_the_run() {
 }
 
 #[test]
-fn no_piece_of_text_ends_within_a_character() {
+fn no_piece_of_text_is_split_within_a_character() {
     let server = Server::start();
     let script = r"printf 'a\360\237'; sleep 0.3; printf '\230\200b\342'; sleep 0.3; printf '\202'; echo x >&2; sleep 0.3; printf '\254\303'";
     let events = watch(&server, &shell(script, json!({}))).events();
@@ -104,7 +104,7 @@ fn no_piece_of_text_ends_within_a_character() {
 }
 
 #[test]
-fn bytes_are_told_in_base64_when_asked() {
+fn bytes_are_sent_in_base64_on_request() {
     let server = Server::start();
     let request = shell(
         r"printf '\377\000\342'",
@@ -117,7 +117,7 @@ fn bytes_are_told_in_base64_when_asked() {
 }
 
 #[test]
-fn what_fails_before_there_is_anything_to_tell_is_a_plain_problem() {
+fn a_failure_before_the_first_event_is_a_plain_problem() {
     let server = Server::start();
     let cases = [
         (
@@ -162,7 +162,7 @@ fn what_fails_before_there_is_anything_to_tell_is_a_plain_problem() {
 }
 
 #[test]
-fn one_who_waits_hears_the_position_and_a_later_fault_is_an_event() {
+fn a_queued_run_sends_its_position_and_a_later_fault_is_an_event() {
     let server = Server::with(&[
         ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
         ("RUNNER_QUEUE_LENGTH", "2"),
@@ -194,7 +194,7 @@ fn one_who_waits_hears_the_position_and_a_later_fault_is_an_event() {
 }
 
 #[test]
-fn a_slow_reader_slows_its_own_container_and_nothing_else() {
+fn a_slow_reader_slows_its_own_container_only() {
     const BYTES: usize = 40_000_000;
     let server = Server::start();
     let request = shell(
@@ -225,7 +225,7 @@ fn a_slow_reader_slows_its_own_container_and_nothing_else() {
 }
 
 #[test]
-fn a_silent_stream_says_that_it_is_alive() {
+fn a_silent_stream_sends_keepalives() {
     let server = Server::start();
     let mut live = watch(&server, &shell("sleep 16; echo done", json!({})));
     let begun = Instant::now();
@@ -236,7 +236,7 @@ fn a_silent_stream_says_that_it_is_alive() {
 }
 
 #[test]
-fn the_readmes_commands_for_watching_work_as_they_stand() {
+fn the_readmes_commands_for_watching_work() {
     let server = Server::start();
     let output = shell_output(&server, &commands("### Watching a run"));
     let events: Vec<&str> = output

@@ -68,7 +68,7 @@ fn mode_bits_stay_but_setuid_and_setgid_go() {
 }
 
 #[test]
-fn names_of_any_length_and_bytes_come_through() {
+fn names_of_any_length_and_any_bytes_are_kept() {
     let name = format!("{}/{}", "d".repeat(200), "ü\n=x".repeat(30));
     let target = "t".repeat(300);
     let archives = [
@@ -207,7 +207,7 @@ fn an_archive_may_end_without_its_end_mark_but_not_within_an_entry() {
 }
 
 #[test]
-fn a_shared_top_is_told() {
+fn a_shared_top_directory_is_reported() {
     let cases: [(&[Raw], Option<&str>); 10] = [
         (&[directory("d/"), file("d/x", "")], Some("d")),
         (&[file("d/x", ""), file("d/e/y", "")], Some("d")),
@@ -233,7 +233,7 @@ fn a_shared_top_is_told() {
 }
 
 #[test]
-fn leading_parts_are_dropped_from_names_and_hard_link_targets() {
+fn leading_components_are_stripped_from_names_and_hard_link_targets() {
     let archive = [
         directory("d/"),
         file("d/a", "x"),
@@ -257,7 +257,7 @@ fn leading_parts_are_dropped_from_names_and_hard_link_targets() {
 }
 
 #[test]
-fn the_owner_gets_the_directories_that_names_imply() {
+fn implied_directories_belong_to_the_owner() {
     let mut packer = Packer::new(Vec::new(), OWNER);
     packer.file("usr/bin/tool", 0o755, b"").unwrap();
     packer.directory("app", 0o777).unwrap();

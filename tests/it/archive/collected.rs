@@ -91,7 +91,7 @@ fn a_collected_directory_can_be_sent_in_again() {
 }
 
 #[test]
-fn a_collected_directory_says_what_is_missing_from_it() {
+fn a_collected_directory_lists_the_entries_left_out() {
     let engine = tar(&[
         directory("base/"),
         Raw::new(b'6', "base/fifo", b""),
@@ -145,7 +145,7 @@ fn collecting_stops_at_once_beyond_its_limit() {
 }
 
 #[test]
-fn collecting_something_else_says_what_it_is() {
+fn collecting_another_kind_of_entry_names_the_kind() {
     let kinds = [
         (file("x", "y"), "file"),
         (symlink("x", "/proc/1/root"), "symbolic link"),
@@ -172,7 +172,7 @@ fn collecting_something_else_says_what_it_is() {
 }
 
 #[test]
-fn a_cut_engine_stream_is_an_error_not_a_short_answer() {
+fn a_truncated_engine_stream_is_an_error() {
     let engine = tar(&[directory("base/"), file("base/x", "12345")]);
     for cut in [0, 100, 600, 1030, 1100] {
         assert!(

@@ -225,7 +225,7 @@ fn stripping_is_checked_with_the_names_that_remain() {
 }
 
 #[test]
-fn what_is_not_a_targz_is_called_by_its_name() {
+fn another_format_is_refused_by_its_name() {
     let sound = gzip(&tar(&[file("x", "content")]));
     let mut wrong_checksum = sound.clone();
     let trailer = wrong_checksum.len() - 8;
@@ -277,7 +277,7 @@ fn what_is_not_a_targz_is_called_by_its_name() {
 }
 
 #[test]
-fn what_is_not_a_sound_tar_is_refused() {
+fn a_malformed_tar_is_refused() {
     let sound = file("x", "").bytes();
     let mut spoiled = sound.clone();
     spoiled[3] ^= 1;
@@ -353,7 +353,7 @@ fn what_is_not_a_sound_tar_is_refused() {
 }
 
 #[test]
-fn bombs_stop_at_the_limits() {
+fn archive_bombs_stop_at_the_limits() {
     let claim = |size: &[u8]| {
         let mut raw = file("big", "");
         raw.at(124, size);

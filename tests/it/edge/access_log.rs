@@ -15,7 +15,7 @@ fn logged(log: &CapturedLog, id: &str) -> String {
 }
 
 #[test]
-fn the_access_log_has_one_harmless_line_per_request() {
+fn the_access_log_has_one_line_without_secrets_or_control_characters_per_request() {
     let log = CapturedLog::start();
     let rig = Rig::start();
     let ask = |request: &str| {

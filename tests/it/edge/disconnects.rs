@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
 #[test]
-fn a_client_that_leaves_cancels_its_request_however_it_leaves() {
+fn a_client_that_disconnects_in_any_way_cancels_its_request() {
     let rig = Rig::start();
     let leave: [fn(TcpStream); 3] = [drop, reset, |socket| {
         socket.shutdown(Shutdown::Write).unwrap();
@@ -29,7 +29,7 @@ fn a_client_that_leaves_cancels_its_request_however_it_leaves() {
 }
 
 #[test]
-fn a_client_that_leaves_an_idle_stream_cancels_it() {
+fn a_client_that_disconnects_cancels_its_idle_stream() {
     let rig = Rig::start();
     for leave in [drop::<TcpStream>, reset] {
         let mut socket = send(rig.addr, b"GET /idle-stream HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -41,7 +41,7 @@ fn a_client_that_leaves_an_idle_stream_cancels_it() {
 }
 
 #[test]
-fn a_client_that_leaves_behind_unread_bytes_cancels_its_request() {
+fn a_client_that_sends_more_than_its_request_cancels_it() {
     let rig = Rig::start();
     let mut socket = send(rig.addr, b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
     rig.expect(Event::Entered);
@@ -50,7 +50,7 @@ fn a_client_that_leaves_behind_unread_bytes_cancels_its_request() {
 }
 
 #[test]
-fn resets_at_any_moment_hurt_nobody_else() {
+fn resets_at_any_moment_affect_no_other_client() {
     let rig = Rig::start();
     let request = b"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello";
     for cut in 0..request.len() {

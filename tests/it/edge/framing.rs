@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::Shutdown;
 
 #[test]
-fn hostile_lengths_and_codings_are_refused_and_the_server_lives_on() {
+fn hostile_lengths_and_codings_are_refused() {
     let rig = Rig::start();
     for (status, fields) in [
         (413, "Content-Length: 100000000000000"),
@@ -101,7 +101,7 @@ fn bodies_over_the_limit_are_413_however_they_are_framed() {
 }
 
 #[test]
-fn bodies_share_the_memory_for_them_and_one_without_room_is_429_however_it_is_framed() {
+fn bodies_share_a_memory_budget_and_one_beyond_it_is_429_however_it_is_framed() {
     let rig = Rig::with(|config| config.body_memory_bytes = 1000);
     let post = |path: &str, body: &str| {
         let length = body.len();
@@ -172,7 +172,7 @@ fn large_bodies_stream_both_ways() {
 }
 
 #[test]
-fn a_client_that_waits_for_100_continue_gets_it_only_when_its_body_is_wanted() {
+fn a_100_continue_is_sent_only_when_the_body_is_read() {
     let rig = Rig::with(|c| c.auth_token = Some("t".into()));
     let ask = |fields: &str| {
         let head =

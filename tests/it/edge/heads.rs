@@ -7,7 +7,7 @@ use super::rig::Rig;
 use std::io::Write;
 
 #[test]
-fn odd_heads_are_refused_each_with_its_own_status() {
+fn malformed_heads_are_refused_each_with_its_own_status() {
     let rig = Rig::start();
     for (status, code, head) in [
         (400, "bad_request", "GET / HTTP/1.1\nHost: h\n\n"),
@@ -61,7 +61,7 @@ fn odd_heads_are_refused_each_with_its_own_status() {
 }
 
 #[test]
-fn methods_nobody_knows_reach_the_handler_as_they_are() {
+fn unknown_methods_reach_the_handler_unchanged() {
     let rig = Rig::start();
     for method in ["BREW", "PROPFIND", "get", "M-SEARCH", "X!#$%&'*+.^_`|~"] {
         let answer = rig.ask(&format!("{method} /seen HTTP/1.1\r\nHost: h\r\n\r\n"));
@@ -101,7 +101,7 @@ fn a_300_mb_head_costs_neither_memory_nor_the_answer() {
 }
 
 #[test]
-fn pipelined_requests_are_not_mistaken_for_anything_else() {
+fn pipelined_requests_are_ignored() {
     let rig = Rig::start();
     let one = "GET /seen?n=1 HTTP/1.1\r\nHost: h\r\n\r\n";
     let answer = rig.ask(&format!("{one}{}", one.replace("n=1", "n=2").repeat(5)));

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 #[test]
-fn a_burst_of_1000_connections_is_answered_to_the_last() {
+fn every_connection_of_a_burst_of_1000_is_answered() {
     let rig = Rig::start();
     let mut sockets: Vec<_> = (0..1000).map(|_| connect(rig.addr)).collect();
     for socket in &mut sockets {
@@ -34,7 +34,7 @@ fn a_server_process_serves() {
 }
 
 #[test]
-fn a_full_house_still_answers_health_checks() {
+fn health_is_answered_while_all_other_connections_are_taken() {
     // 64 descriptors make 16 seats.
     let server = ServerProcess::start(64);
     let mut guests: Vec<_> = (0..16)
@@ -60,7 +60,7 @@ fn a_full_house_still_answers_health_checks() {
 }
 
 #[test]
-fn beyond_the_reserved_seats_clients_are_turned_away_with_an_answer() {
+fn connections_beyond_the_reserve_are_refused_with_an_answer() {
     let server = ServerProcess::start(64);
     let mut sockets: Vec<_> = (0..60).map(|_| connect(server.addr)).collect();
     let turned_away = sockets
@@ -116,14 +116,17 @@ fn five_hundred_idle_streams_are_cheap() {
 
 /// Runs itself again in a process of its own, where threads can be counted.
 #[test]
-fn nothing_is_left_behind() {
+fn threads_and_descriptors_are_released() {
     if std::env::var_os("EDGE_TEST_LEAVER").is_some() {
         return come_and_leave();
     }
     let scratch = std::env::temp_dir().join(format!("edge-test-{}", std::process::id()));
     std::fs::create_dir(&scratch).unwrap();
     let status = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "edge::resources::nothing_is_left_behind"])
+        .args([
+            "--exact",
+            "edge::resources::threads_and_descriptors_are_released",
+        ])
         .env("EDGE_TEST_LEAVER", "1")
         .env("TMPDIR", &scratch)
         .stdout(std::process::Stdio::null())

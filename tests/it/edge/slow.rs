@@ -51,7 +51,7 @@ fn a_body_that_stalls_or_drips_is_408() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_given_up() {
+fn a_client_that_does_not_read_is_disconnected() {
     let rig = Rig::with(|c| c.write_stall_timeout = Duration::from_millis(300));
     let socket = send(rig.addr, b"GET /flood HTTP/1.1\r\nHost: h\r\n\r\n");
     rig.expect(Event::Entered);

@@ -63,7 +63,7 @@ fn an_upload_that_the_engine_refuses_is_answered_with_its_reason() {
 }
 
 #[test]
-fn a_source_that_fails_is_not_the_engines_fault() {
+fn a_failing_source_of_an_upload_is_reported_as_such() {
     struct Broken(u32);
     impl Read for Broken {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -90,7 +90,7 @@ fn a_source_that_fails_is_not_the_engines_fault() {
 }
 
 #[test]
-fn paths_are_told_apart_without_reading_them() {
+fn archive_stat_distinguishes_directories_links_and_absent_paths() {
     let bench = Bench::new(engine(), "stat");
     let id = bench.create(&bench.config("true"));
     let client = &bench.client;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
-fn volumes_come_and_go() {
+fn volumes_are_created_inspected_listed_and_removed() {
     let bench = Bench::new(engine(), "volumes");
     let name = format!("oneoff-test-{}", std::process::id());
     let config = VolumeCreate {
@@ -41,7 +41,7 @@ fn volumes_come_and_go() {
 }
 
 #[test]
-fn refusals_carry_the_engines_words() {
+fn refusals_carry_the_engines_message() {
     let bench = Bench::new(engine(), "refusals");
     let client = &bench.client;
     assert!(
@@ -77,7 +77,7 @@ fn refusals_carry_the_engines_words() {
 }
 
 #[test]
-fn the_engine_says_what_it_is() {
+fn version_and_images_are_reported() {
     let client = engine();
     let version = client.version(Duration::from_secs(2)).unwrap();
     assert!(!version.version.is_empty() && version.os == "linux");
@@ -110,7 +110,7 @@ fn the_api_version_can_be_pinned() {
 }
 
 #[test]
-fn a_pull_without_a_registry_fails_with_the_engines_words() {
+fn a_pull_without_a_registry_fails_with_the_engines_message() {
     let client = engine();
     // Nobody listens there any more.
     let port = TcpListener::bind("127.0.0.1:0")
@@ -127,7 +127,7 @@ fn a_pull_without_a_registry_fails_with_the_engines_words() {
 }
 
 #[test]
-fn a_silent_pull_keeps_asking_and_can_be_ended() {
+fn a_silent_pull_calls_back_repeatedly_and_can_be_ended() {
     let client = engine();
     // The kernel accepts, nobody answers.
     let registry = TcpListener::bind("127.0.0.1:0").unwrap();

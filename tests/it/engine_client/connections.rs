@@ -6,7 +6,7 @@ use oneoff_docker_runner::docker::{Client, Error, Host};
 use std::net::TcpListener;
 
 #[test]
-fn an_engine_that_is_not_there_comes_with_advice() {
+fn an_unreachable_engine_is_reported_with_advice() {
     let absent = Client::new(Host::Unix("/nowhere/docker.sock".into()), None).unwrap();
     let error = absent.image_list().unwrap_err().to_string();
     assert!(
@@ -36,7 +36,7 @@ fn an_engine_that_is_not_there_comes_with_advice() {
 }
 
 #[test]
-fn the_same_life_over_tls_and_every_way_to_get_tls_wrong() {
+fn everything_works_over_tls_and_each_mistake_with_tls_is_named() {
     let engine = SecondEngine::start_tls("tls");
     let verified = Client::new(engine.tls_host(&engine.certificates()), None).unwrap();
     busybox_image::ensure(&verified);
@@ -143,7 +143,7 @@ fn wrong_certificates_are_named(engine: &SecondEngine) {
 }
 
 #[test]
-fn the_same_life_over_plain_tcp_and_tls_against_it() {
+fn everything_works_over_plain_tcp_and_tls_to_that_port_is_named_as_the_mistake() {
     let engine = SecondEngine::start_plain("plain");
     let client = Client::new(engine.plain_host(), None).unwrap();
     busybox_image::ensure(&client);

@@ -4,7 +4,7 @@ use super::{Bench, engine, run, status_of, whole_life_of_a_container};
 use oneoff_docker_runner::docker::stdcopy;
 
 #[test]
-fn a_container_lives_its_whole_life_over_the_unix_socket() {
+fn a_container_is_created_run_and_removed_over_the_unix_socket() {
     whole_life_of_a_container(&Bench::new(engine(), "life"));
 }
 
@@ -42,7 +42,7 @@ fn wait_returns_before_the_exit_and_finishes_with_it() {
 }
 
 #[test]
-fn how_a_container_ends_is_told_whatever_ends_it() {
+fn every_kind_of_end_of_a_container_is_reported() {
     let bench = Bench::new(engine(), "end");
     let client = &bench.client;
     let end = |script: &str, during: &dyn Fn(&str)| {
@@ -68,7 +68,7 @@ fn how_a_container_ends_is_told_whatever_ends_it() {
 }
 
 #[test]
-fn logs_are_the_output_again() {
+fn logs_return_the_output() {
     let bench = Bench::new(engine(), "logs");
     let mut config = bench.config("echo hello");
     config.host_config.log_config.kind = "json-file".into();

@@ -18,7 +18,7 @@ fn megabytes_of_stdin_arrive_and_end() {
 }
 
 #[test]
-fn dropping_stdin_ends_it_too() {
+fn dropping_stdin_closes_it() {
     let bench = Bench::new(engine(), "stdin-drop");
     let id = bench.create(&bench.with_stdin("cat"));
     let mut attached = bench.client.container_attach(&id).unwrap();

@@ -12,7 +12,7 @@ fn listed(head: &'static str, body: &'static str) -> Error {
 }
 
 #[test]
-fn error_statuses_keep_the_engines_words_and_nothing_worse() {
+fn error_statuses_keep_the_engines_message_without_control_characters() {
     let error = listed(
         "500 X\r\nContent-Type: application/json",
         "{\"message\":\"disk\\r\\n\\u001b[31mfull\"}",
@@ -50,7 +50,7 @@ fn error_statuses_keep_the_engines_words_and_nothing_worse() {
 }
 
 #[test]
-fn a_flood_of_an_error_page_is_cut() {
+fn a_very_long_error_page_is_truncated() {
     let flood = format!(
         "HTTP/1.1 500 X\r\nContent-Type: text/plain\r\n\r\n{}",
         "é".repeat(3_000_000)
@@ -61,7 +61,7 @@ fn a_flood_of_an_error_page_is_cut() {
 }
 
 #[test]
-fn answers_that_are_no_answers_are_malformed() {
+fn answers_that_cannot_be_parsed_are_reported_as_malformed() {
     let cases = [
         (
             "200 OK\r\nContent-Type: text/html\r\nContent-Length: 6",
@@ -123,7 +123,7 @@ fn silence_and_slowness_end_at_the_deadline() {
 }
 
 #[test]
-fn an_engine_that_no_longer_accepts_cannot_hold_a_caller() {
+fn an_engine_that_does_not_accept_connections_does_not_block_a_caller() {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen, socket};
     let path = std::env::temp_dir().join(format!("oneoff-full-{}.sock", std::process::id()));
     let address = SocketAddrUnix::new(&path).unwrap();

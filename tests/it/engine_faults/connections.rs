@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 #[test]
-fn connections_are_reused_and_stale_ones_never_show() {
+fn connections_are_reused_and_stale_ones_replaced() {
     // The second request on a connection finds it closed, as after an engine's restart.
     let engine = FakeEngine::new(|request| match request.nth {
         1 => Reply::Json(200, "[]"),
@@ -29,7 +29,7 @@ fn connections_are_reused_and_stale_ones_never_show() {
 }
 
 #[test]
-fn what_must_not_happen_twice_is_sent_once() {
+fn requests_that_must_not_be_repeated_are_sent_once() {
     let engine = FakeEngine::new(|request| match request.line.starts_with("GET") {
         true => Reply::Json(200, "[]"),
         false => Reply::Bytes(Vec::new()),
@@ -62,7 +62,7 @@ fn what_must_not_happen_twice_is_sent_once() {
 }
 
 #[test]
-fn an_engine_that_comes_back_is_found_again_whatever_its_version() {
+fn an_engine_that_comes_back_with_another_version_is_reached_again() {
     let versioned = |version: &'static str| {
         move |request: &fake_engine::Request| match request.line.ends_with("/_ping") {
             true => answer(
@@ -85,7 +85,7 @@ fn an_engine_that_comes_back_is_found_again_whatever_its_version() {
 }
 
 #[test]
-fn stdin_is_attached_only_to_an_engine_that_agrees() {
+fn attaching_stdin_fails_unless_the_engine_upgrades_the_connection() {
     let cases = [
         ("101 UPGRADED\r\nUpgrade: tcp", "", "101"),
         (

@@ -16,7 +16,7 @@ fn wait_is_pending_as_soon_as_the_head_has_arrived() {
 }
 
 #[test]
-fn where_no_event_tells_of_the_end_wait_does() {
+fn without_a_usable_event_the_end_is_taken_from_wait() {
     let chunked = "200 OK\r\nTransfer-Encoding: chunked";
     let inspected = r#"{"Id":"x","State":{"Status":"exited","Running":false,"ExitCode":5,"OOMKilled":true},"Config":{}}"#;
     let (hung_up, was_hung_up) = channel();
@@ -87,7 +87,7 @@ fn where_no_event_tells_of_the_end_wait_does() {
 }
 
 #[test]
-fn an_engine_that_never_tells_of_an_end_is_not_listened_to_for_ever() {
+fn an_engine_that_never_sends_end_events_is_asked_for_them_only_twice() {
     let (hung_up, _was_hung_up) = channel();
     let engine = FakeEngine::new(move |request| match () {
         () if request.line.contains("/events") => Reply::Held(

@@ -6,7 +6,7 @@ use oneoff_docker_runner::docker::{AuthConfig, ContainerCreate};
 use std::sync::{Arc, Mutex};
 
 #[test]
-fn secrets_reach_the_engine_and_nothing_else() {
+fn secrets_are_sent_to_the_engine_and_appear_nowhere_else() {
     let captured = CapturedLog::start();
     let head = Arc::new(Mutex::new(String::new()));
     let heard = Arc::clone(&head);

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::sync::mpsc::channel;
 
 #[test]
-fn streams_that_break_are_errors_not_ends() {
+fn a_truncated_stream_is_an_error_and_not_an_end() {
     let engine = FakeEngine::new(|request| {
         let line = &request.line;
         let chunked = "200 OK\r\nTransfer-Encoding: chunked";
@@ -42,7 +42,7 @@ fn streams_that_break_are_errors_not_ends() {
 }
 
 #[test]
-fn a_pull_that_breaks_is_not_a_pull() {
+fn a_truncated_pull_is_an_error() {
     let pulling = "{\"status\":\"Pulling\",\"id\":\"x\"}\r\n";
     let full = "{\"errorDetail\":{\"message\":\"no space\"},\"error\":\"no space\"}\r\n";
     let cases = [

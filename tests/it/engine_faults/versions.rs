@@ -4,7 +4,7 @@ use super::{FakeEngine, Reply, answer, message};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
-fn an_engine_too_old_or_not_an_engine_is_said_so() {
+fn an_old_engine_and_another_kind_of_server_are_named_as_such() {
     let cases = [("1.24", "too old"), ("x", "not a version")];
     for (version, words) in cases {
         let engine = FakeEngine::with_ping(version, |_| Reply::Json(200, "[]"));
@@ -21,14 +21,14 @@ fn an_engine_too_old_or_not_an_engine_is_said_so() {
 }
 
 #[test]
-fn a_newer_engine_is_spoken_to_in_our_newest_version() {
+fn a_newer_engine_is_asked_in_the_newest_version_of_the_client() {
     let engine = FakeEngine::with_ping("1.99", |_| Reply::Json(200, "[]"));
     engine.client().image_list().unwrap();
     assert_eq!(engine.seen(), ["GET /v1.47/images/json"]);
 }
 
 #[test]
-fn an_engine_that_was_replaced_by_an_older_one_is_asked_again() {
+fn an_engine_that_was_replaced_by_an_older_one_is_asked_again_in_its_version() {
     let pings = AtomicUsize::new(0);
     let engine = FakeEngine::raw(move |request| {
         if request.line.ends_with("/_ping") {

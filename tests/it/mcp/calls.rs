@@ -6,7 +6,7 @@ use crate::support::Server;
 use serde_json::{Value, json};
 
 #[test]
-fn an_engine_that_is_away_is_a_failure_a_model_can_act_on() {
+fn an_unreachable_engine_is_a_tool_error_with_advice() {
     let server = Server::with(&[("DOCKER_HOST", "unix:///nonexistent/docker.sock")]);
     for (name, arguments) in [
         ("docker_health", json!({})),
@@ -26,7 +26,7 @@ fn an_engine_that_is_away_is_a_failure_a_model_can_act_on() {
 }
 
 #[test]
-fn a_long_call_tells_progress_and_beats() {
+fn a_long_call_sends_progress_and_heartbeats() {
     let server = Server::start();
     let mut stream = Stream::session(&server, "s");
     post(&server, "s", &run(0, "echo begun; sleep 7; echo done"));
@@ -61,7 +61,7 @@ fn a_long_call_tells_progress_and_beats() {
 }
 
 #[test]
-fn two_megabytes_of_output_fit_one_event_and_it_is_said_what_was_cut() {
+fn two_megabytes_of_output_are_truncated_to_one_event_and_the_result_says_so() {
     let server = Server::start();
     let mut stream = Stream::session(&server, "s");
     for command in [
@@ -89,7 +89,7 @@ fn two_megabytes_of_output_fit_one_event_and_it_is_said_what_was_cut() {
 }
 
 #[test]
-fn files_travel_as_text_through_runs_and_volumes() {
+fn files_are_passed_as_text_to_runs_and_volumes_and_back() {
     let server = Server::start();
     let ask = |name: &str, arguments: Value| ask(&server, name, arguments);
     let name = format!("mcp-{}", std::process::id());

@@ -39,7 +39,7 @@ fn conformance_0_1_16_passes() {
 }
 
 #[test]
-fn what_revision_2025_11_25_requires_passes() {
+fn the_requirements_of_revision_2025_11_25_pass() {
     conformance(
         "conformance-alpha",
         ["--requirements", "2025-11-25"],
@@ -48,7 +48,7 @@ fn what_revision_2025_11_25_requires_passes() {
 }
 
 #[test]
-fn what_revision_2026_07_28_requires_passes() {
+fn the_requirements_of_revision_2026_07_28_pass() {
     conformance(
         "conformance-alpha",
         ["--requirements", "2026-07-28"],

@@ -6,7 +6,7 @@ use crate::support::{Server, docker};
 use serde_json::{Value, json};
 
 #[test]
-fn a_detached_run_outlives_its_session_and_is_told_in_pages_to_whoever_asks() {
+fn a_detached_run_outlives_its_session_and_its_log_is_read_in_pages() {
     let server = Server::start();
     let mut stream = Stream::session(&server, "gone");
     let script =
@@ -90,7 +90,7 @@ fn a_detached_run_outlives_its_session_and_is_told_in_pages_to_whoever_asks() {
 }
 
 #[test]
-fn cancelling_a_detached_run_keeps_what_it_printed_and_takes_its_container_along() {
+fn cancelling_a_detached_run_keeps_its_output_and_removes_its_container() {
     let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "1")]);
     let start = |command: &str| {
         let accepted = ask(&server, "run_container", detached(command));
@@ -121,7 +121,7 @@ fn cancelling_a_detached_run_keeps_what_it_printed_and_takes_its_container_along
 }
 
 #[test]
-fn a_page_of_logs_is_bounded_and_all_pages_together_are_everything() {
+fn pages_of_a_log_are_bounded_and_together_complete() {
     let server = Server::start();
     let accepted = ask(&server, "run_container", detached("seq 1 200000"));
     let id = &accepted["structuredContent"]["id"];
@@ -149,7 +149,7 @@ fn a_page_of_logs_is_bounded_and_all_pages_together_are_everything() {
 }
 
 #[test]
-fn a_cursor_of_another_run_hides_nothing_of_this_one() {
+fn a_cursor_of_another_run_reads_from_the_start() {
     let server = Server::start();
     let printed = |command: &str| {
         let accepted = ask(&server, "run_container", detached(command));

@@ -125,7 +125,7 @@ fn stopping_the_server_ends_streams_and_calls() {
 }
 
 #[test]
-fn five_hundred_idle_sessions_cost_little_and_vanish_without_a_trace() {
+fn five_hundred_idle_sessions_are_cheap_and_released_completely() {
     let server = Server::start();
     let warm_up = Stream::session(&server, "warm-up");
     warm_up.close();
@@ -198,7 +198,7 @@ fn a_reader_that_stalls_loses_its_session_and_its_runs() {
 }
 
 #[test]
-fn a_session_may_run_so_many_calls_and_no_more() {
+fn the_number_of_calls_of_a_session_is_limited() {
     let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "1")]);
     let mut stream = Stream::session(&server, "s");
     for id in 0..33 {

@@ -94,13 +94,13 @@ impl Spoken {
 }
 
 #[test]
-fn stdio_ends_with_its_input_and_takes_its_containers_along() {
+fn stdio_ends_with_its_input_and_removes_its_containers() {
     let spoken = Spoken::running(&format!("stdio-end-{}", std::process::id()));
     spoken.ends_with_nothing_left(|stdin, _| drop(stdin));
 }
 
 #[test]
-fn stdio_ends_with_a_signal_and_takes_its_containers_along() {
+fn stdio_ends_with_a_signal_and_removes_its_containers() {
     let spoken = Spoken::running(&format!("stdio-term-{}", std::process::id()));
     spoken.ends_with_nothing_left(|stdin, pid| {
         let killed = Command::new("kill").arg(pid.to_string()).status().unwrap();
@@ -110,7 +110,7 @@ fn stdio_ends_with_a_signal_and_takes_its_containers_along() {
 }
 
 #[test]
-fn nobody_goes_on_with_detached_runs_of_stdio_so_they_end_with_it() {
+fn detached_runs_of_stdio_end_with_its_process() {
     let arguments = |command| json!({"name": "run_container", "arguments": detached(command)});
     let detached = |id: u64, command| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": arguments(command)});
     let messages = [detached(1, "sleep 100"), run(2, "echo begun; sleep 100")];

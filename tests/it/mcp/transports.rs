@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 #[test]
-fn the_quick_start_works_as_it_is_written() {
+fn the_quick_start_works_as_written() {
     let server = Server::start();
     let mut curl = Command::new("curl")
         .args([
@@ -184,7 +184,7 @@ fn every_message_of_every_transport_is_valid_in_its_revision() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_refused_as_specified() {
+fn invalid_posts_are_refused_with_the_specified_statuses() {
     let server = Server::with(&[("RUNNER_MAX_BODY_BYTES", "4096")]);
     let mut stream = Stream::session(&server, "s");
     let large =
@@ -235,7 +235,7 @@ fn what_cannot_be_taken_is_refused_as_specified() {
 }
 
 #[test]
-fn a_token_guards_every_transport() {
+fn every_transport_needs_the_token() {
     let server = Server::with(&[("AUTH_TOKEN", "secret")]);
     for (method, path) in [
         ("GET", "/sse"),

@@ -8,7 +8,7 @@ use crate::support::{Directory, Live, Request, Server, docker, read_answer};
 use serde_json::{Value, json};
 
 #[test]
-fn wrong_and_missing_passwords_are_a_403_with_the_registrys_words() {
+fn wrong_and_missing_passwords_are_a_403_with_the_registrys_message() {
     let registry = Registry::start();
     registry.push("team/secret:1", "secret");
     let server = Server::start();
@@ -38,7 +38,7 @@ fn wrong_and_missing_passwords_are_a_403_with_the_registrys_words() {
 }
 
 #[test]
-fn a_password_is_neither_answered_nor_logged() {
+fn a_password_appears_in_no_answer_and_no_log() {
     let registry = Registry::start();
     registry.push("team/quiet:1", "quiet");
     let directory = Directory::new("log");
@@ -80,7 +80,7 @@ fn a_password_is_neither_answered_nor_logged() {
 }
 
 #[test]
-fn a_restart_forgets_passwords_and_says_so_where_one_would_have_been_needed() {
+fn a_restart_forgets_passwords_and_the_error_of_a_run_that_needs_one_says_so() {
     let registry = Registry::start();
     for name in ["team/short:1", "team/long:1", "team/there:1"] {
         registry.push(name, name);
@@ -197,7 +197,7 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 #[test]
-fn anothers_credentials_do_not_serve() {
+fn the_credentials_of_another_caller_are_not_used() {
     let registry = Registry::start();
     registry.push("team/private:1", "private");
     let server = Server::start();

@@ -44,7 +44,7 @@ fn a_digest_reference_needs_no_tag_and_outlives_a_moved_one() {
 }
 
 #[test]
-fn what_the_registry_does_not_have_is_a_404() {
+fn an_image_that_the_registry_does_not_have_is_a_404() {
     let registry = Registry::start();
     let digest = registry.push("team/there:1", "one");
     let server = Server::start();

@@ -62,7 +62,7 @@ fn await_full(server: &Server) {
 }
 
 #[test]
-fn a_shared_pull_goes_on_when_one_of_those_who_wait_leaves() {
+fn a_shared_pull_continues_when_one_waiter_disconnects() {
     let registry = Registry::start();
     registry.push("team/shared:2", "shared");
     let server = Server::with(&[
@@ -85,7 +85,7 @@ fn a_shared_pull_goes_on_when_one_of_those_who_wait_leaves() {
 }
 
 #[test]
-fn watched_runs_that_share_a_pull_all_hear_of_its_layers() {
+fn every_watched_run_of_a_shared_pull_receives_its_progress() {
     let registry = Registry::start();
     // A layer that no other test's image has.
     let version = format!("watched by {}", std::process::id());

@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 #[test]
-fn an_asynchronous_run_says_that_it_pulls_and_can_be_cancelled_then() {
+fn an_asynchronous_run_reports_that_it_is_pulling_and_can_be_cancelled_meanwhile() {
     let registry = SilentRegistry::new();
     let server = Server::start();
     let path = submit(&server, &registry.run());
@@ -69,7 +69,7 @@ fn a_pull_that_takes_too_long_is_a_504() {
 }
 
 #[test]
-fn a_pull_that_nobody_waits_for_any_more_is_abandoned() {
+fn a_pull_without_any_waiter_left_is_abandoned() {
     let registry = SilentRegistry::new();
     let server = Server::start();
     server.get("/health");
