@@ -1,4 +1,4 @@
-//! Requests and images that try to reach what they must not, and faults that must not spread.
+//! Requests and images that try to cross a boundary, and faults that must stay within one request.
 
 use super::run::shell;
 use super::support::{IMAGE, Server, docker};
@@ -148,7 +148,7 @@ fn a_fault_of_the_request_that_the_engine_reports_at_start_is_a_422() {
 #[test]
 fn an_object_that_cannot_be_removed_does_not_block_the_removal_of_others() {
     let server = Server::start();
-    // Helpers of an earlier life whose volumes somebody else holds: their removal fails for as long as that lasts.
+    // Helpers of an earlier process whose volumes another container mounts: they cannot be removed until it is gone.
     let holder = name("holder");
     let mut create = vec!["create".to_owned(), "--name".into(), holder.clone()];
     let volumes: Vec<String> = (0..8).map(|n| name(&format!("held{n}"))).collect();

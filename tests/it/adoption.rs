@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// A volume of the engine's that goes with the test.
+/// A named volume that is removed at the end of the test.
 struct Ledger(String);
 
 impl Ledger {
@@ -19,7 +19,7 @@ impl Ledger {
         Self(name)
     }
 
-    /// A run that writes its token as soon as it starts, and then does more.
+    /// A run that writes its token when it starts and then runs the rest of its script.
     fn run(&self, token: &str, more: &str) -> Value {
         let volumes = json!({"/ledger": {"type": "volume", "name": self.0}});
         shell(
@@ -145,7 +145,7 @@ fn queued_runs_are_queued_again_in_order_with_their_idempotency_keys() {
         .fields(&[("Prefer", "respond-async"), ("Idempotency-Key", "k")]);
     let paths: Vec<String> = (1..6)
         .map(|n| {
-            // One is too long for the engine's own memory.
+            // One request is too long for a label, and is kept in a volume.
             let filler = if n == 2 {
                 "#".repeat(200_000)
             } else {
@@ -279,7 +279,7 @@ fn a_run_to_be_adopted_is_neither_reaped_nor_seen_by_a_neighbour() {
     heir.stop();
 }
 
-/// One of many runs: when its client sent it, and when it heard that it was accepted.
+/// When a client sent one of many runs, and when it received the 202.
 struct Submission {
     path: String,
     sent: Instant,
@@ -333,7 +333,7 @@ fn a_thousand_runs_over_several_kills_are_neither_lost_nor_repeated_nor_reordere
     let slots = SLOTS.to_string();
     let settings = [
         ("RUNNER_MAX_CONCURRENT_RUNS", slots.as_str()),
-        // Who does not wait takes up no place in it.
+        // Asynchronous runs take no place in this queue.
         ("RUNNER_QUEUE_LENGTH", "0"),
     ];
     let ledger = Ledger::new("thousand");
@@ -402,7 +402,7 @@ fn a_lost_answer_of_the_engine_before_the_start_neither_loses_nor_repeats_a_run(
             assert_eq!(state["result"]["stdout"], "done\n", "{words}: {state}");
             assert_eq!(ledger.lines(&server), ["token"], "{words}");
         } else {
-            // What was not accepted is told so, and not run.
+            // A run that was not accepted is answered with an error and is not run.
             assert_eq!(answer.status, 503, "{words}");
         }
         assert!(cutting.has_cut());
@@ -411,7 +411,7 @@ fn a_lost_answer_of_the_engine_before_the_start_neither_loses_nor_repeats_a_run(
     }
 }
 
-/// Whether a request's line goes on like this after `before` and a run's id.
+/// Whether a request line consists of `before`, a run's id and this rest.
 fn names_a_run(head: &str, before: &str, after: &str) -> bool {
     let rest = head.split_once(before).map(|(_, rest)| rest);
     rest.and_then(|rest| rest.get(32..))
@@ -429,7 +429,7 @@ fn the_objects_of_a_first_attempt_are_removed_before_the_second_starts() {
         let is_removal =
             head.starts_with("DELETE") && names_a_run(head, "/containers/oneoff-", "?");
         if is_removal && removals.fetch_add(1, Ordering::SeqCst) == 0 {
-            // The engine takes its time, as it does under load: until the run goes on, if that comes first.
+            // The engine answers late, as it does under load: after the run has continued, if it does.
             let _ = is_started
                 .lock()
                 .unwrap()

@@ -1,4 +1,4 @@
-//! Runs whose callers do not wait.
+//! Asynchronous runs: `Prefer: respond-async` and `/runs`.
 
 use super::run::shell;
 use super::support::{Answer, IMAGE, Live, Request, Server, commands, shell_output};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const ASYNC: (&str, &str) = ("Prefer", "respond-async");
 const WAIT: (&str, &str) = ("Prefer", "wait=60");
 
-/// Submits a run and gives its path.
+/// Submits a run and returns its path.
 pub fn submit(server: &Server, request: &Value) -> String {
     let answer = server.ask(
         &Request::new("POST", "/run")
@@ -23,7 +23,7 @@ fn follow(server: &Server, path: &str, fields: &[(&str, &str)]) -> Live {
     Live::new(server.begin(&Request::new("GET", &path).fields(fields)))
 }
 
-/// Waits for a run's end and gives how it stands.
+/// Waits for the end of a run and returns its state.
 pub fn finished(server: &Server, path: &str) -> Value {
     follow(server, path, &[]).events();
     let state = server.get(path).json();
@@ -31,7 +31,7 @@ pub fn finished(server: &Server, path: &str) -> Value {
     state
 }
 
-/// Deletes every run, twice where it had not finished, so that nothing may be left behind.
+/// Deletes every run (an unfinished one twice: the first DELETE cancels it) and waits until the engine holds nothing.
 pub fn forget_all(server: &Server) {
     forget_all_with(server, &[]);
 }
@@ -250,7 +250,7 @@ fn the_same_key_and_request_give_the_same_run_and_another_request_is_refused() {
         server.get("/runs").json()["runs"].as_array().unwrap().len(),
         1
     );
-    // A key is free again with its run.
+    // Deleting the run frees its key.
     forget_all(&server);
     let answer = server.ask(&keyed.clone().body(&other));
     assert_eq!(answer.status, 202);
@@ -313,7 +313,7 @@ fn results_expire_by_age_and_by_total_size() {
         let finished = runs.iter().all(|run| run["state"] == "finished");
         finished.then_some(runs.len())
     };
-    // Each takes twice its output.
+    // Each result counts twice its output.
     while kept() != Some(1) {}
     let gone = paths.iter().filter(|path| not_found(&server.get(path)));
     assert_eq!(gone.count(), 2);

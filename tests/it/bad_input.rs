@@ -1,4 +1,4 @@
-//! Bad input: a precise answer, every fault at once, nothing done and nothing left.
+//! Bad input: every fault is reported in one precise answer, and nothing is created.
 
 use super::run::shell;
 use super::support::{IMAGE, Request, Server};

@@ -1,4 +1,4 @@
-//! `kill -9` and what a restart makes of it.
+//! `kill -9`, and what the next server removes.
 
 use super::run::shell;
 use super::support::{Directory, IMAGE, Server, await_nothing_left, docker, leftovers};
@@ -56,7 +56,7 @@ fn two_live_servers_that_share_a_name_leave_each_others_runs_alone() {
     let first = Server::start();
     let run = busy(&first);
     let second = Server::named(&first.instance, &[]);
-    // Its first sweep is over once it has removed what nobody owns.
+    // Its first sweep is over when it has removed a container without an owner.
     let stray = docker(&[
         "create",
         "--label",
@@ -184,7 +184,7 @@ fn a_start_removes_the_socket_directory_of_a_killed_server_and_no_other() {
     let instance = victim.kill();
     assert!(names_in(&temp).contains(&left));
 
-    // Each as dead as that one by its name, and something else by a little.
+    // Directories whose names are those of dead servers, and which differ in one property each.
     let (start, random) = left.split_at(left.len() - 6);
     let variant = |n: u32| {
         let name = format!(
@@ -197,7 +197,7 @@ fn a_start_removes_the_socket_directory_of_a_killed_server_and_no_other() {
     };
     std::fs::write(variant(0).join("0123abcd"), "not a socket").unwrap();
     let strangers = variant(1);
-    // Only root can give a directory away.
+    // Only root can change the owner of a directory.
     chown(&strangers, Some(12345), None)
         .or_else(|_| std::fs::set_permissions(&strangers, Permissions::from_mode(0o770)))
         .unwrap();

@@ -1,4 +1,4 @@
-//! `/docs`: a browser that reaches nothing else opens it, and runs a container from it.
+//! `/docs`: a browser that can reach only this machine opens it and runs a container from it.
 
 use super::run::shell;
 use super::support::{Answer, Browser, Request, Server};
@@ -39,7 +39,7 @@ fn a_browser_without_a_network_runs_a_container_from_the_page() {
 
     assert_eq!(browser.console(), Vec::<serde_json::Value>::new());
     let here = format!("http://{}/", server.address);
-    // The browser's own pages (`chrome:`) are no network.
+    // The browser's own pages (`chrome:`) do not count as network.
     let foreign = |url: &String| {
         let is_network = url.starts_with("http") || url.starts_with("ws");
         is_network && !url.starts_with(&here)

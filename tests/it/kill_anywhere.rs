@@ -1,4 +1,4 @@
-//! `kill -9` at every engine call there is, one life after the other: what the next server makes of it.
+//! `kill -9` at every call to the engine: a server is killed at its first call, the next one at its second, and so on.
 
 use super::run::shell;
 use super::support::{Dies, Killing, Request, Server, docker, read_answer, untar};
@@ -9,18 +9,18 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Begun at once: more only take the engine from each other.
+/// How many servers are tried at the same time; more would only slow each other down.
 const AT_ONCE: usize = 3;
 
-/// What a life is for: a request, and what must hold under the next server, told the request's number.
+/// A request, and what must hold under the next server. Both get the number of the call at which the server is killed.
 struct Story<'a> {
     path: &'a str,
     request: &'a (dyn Fn(usize) -> Value + Sync),
     afterwards: &'a (dyn Fn(&Server, usize) + Sync),
 }
 
-/// Lets the first life end at its first engine call, the second at its second, until one outlives its last; gives the
-/// calls that were deadly.
+/// Kills the first server at its first engine call, the second at its second, and so on, until a server survives all
+/// of its calls. Returns the calls at which servers were killed.
 fn at_every_call(dies: Dies, story: &Story<'_>) -> BTreeSet<String> {
     let (next, outlived) = (AtomicUsize::new(1), AtomicUsize::new(usize::MAX));
     let deadly = Mutex::new(BTreeSet::new());
@@ -43,7 +43,7 @@ fn at_every_call(dies: Dies, story: &Story<'_>) -> BTreeSet<String> {
     deadly.into_inner().unwrap()
 }
 
-/// Ends at the call with this number, if it comes to that: gives the call.
+/// Kills a server at its call number `n`. Returns the call, or `None` if there were fewer.
 fn one_life(dies: Dies, n: usize, story: &Story<'_>) -> Option<String> {
     let killing = Killing::new(dies, move |count, _| count == n);
     let server = Server::with(&[("DOCKER_HOST", &killing.docker_host())]);
@@ -51,7 +51,7 @@ fn one_life(dies: Dies, n: usize, story: &Story<'_>) -> Option<String> {
     let body = (story.request)(n).to_string();
     let mut asked = server.begin(&Request::new("POST", story.path).body(&body));
     let _ = read_answer(&mut asked);
-    // What was made goes behind the answer.
+    // Objects are removed after the answer was sent.
     let deadline = Instant::now() + Duration::from_secs(60);
     while !killing.has_struck() && !server.leftovers().is_empty() {
         assert!(Instant::now() < deadline, "{:?}", server.leftovers());
@@ -70,7 +70,7 @@ fn one_life(dies: Dies, n: usize, story: &Story<'_>) -> Option<String> {
     Some(shape(&call))
 }
 
-/// The kind of a call: ids and names left out.
+/// The kind of a call, without ids and names.
 fn shape(call: &str) -> String {
     let parts: Vec<&str> = call.split('/').collect();
     match parts.as_slice() {
@@ -107,7 +107,7 @@ fn files() -> Value {
         .collect()
 }
 
-/// Absent or complete, and free for whatever is wanted next.
+/// The volume is absent or complete; if it is absent, the same request creates it.
 fn assert_absent_or_complete(server: &Server, name: &str) {
     let path = format!("/volume/{name}");
     let read = server.get(&path);
@@ -159,7 +159,7 @@ fn a_volume_is_absent_or_complete_after_a_kill_at_any_call_of_its_filling() {
     }
 }
 
-/// Too much for the volume.
+/// A request with more content than the volume can hold.
 fn failing(name: &str) -> Value {
     let options = json!({"type": "tmpfs", "device": "tmpfs", "o": "size=64k"});
     json!({"name": name, "driver_opts": options, "files": files()})
@@ -192,7 +192,7 @@ fn a_volume_that_cannot_be_filled_is_absent_after_a_kill_at_any_call() {
     }
 }
 
-/// One sweep that dies at a call; gives the call, if it came to that.
+/// Kills `reap` at its call number `n`. Returns the call, or `None` if there were fewer.
 fn deadly_sweep(instance: &str, dies: Dies, n: usize) -> Option<String> {
     let killing = Killing::new(dies, move |count, _| count == n);
     killing.arm();
@@ -205,7 +205,7 @@ fn deadly_sweep(instance: &str, dies: Dies, n: usize) -> Option<String> {
     killing.disarm()
 }
 
-/// A volume whose server died with its content in and its marker there; gives the server's instance.
+/// A volume whose server was killed after filling it and before removing the marker. Returns the server's instance.
 fn unfinished(name: &str) -> String {
     let filling = Killing::new(Dies::Answered, |_, call| call.ends_with("/archive"));
     let server = Server::with(&[("DOCKER_HOST", &filling.docker_host())]);
@@ -216,7 +216,7 @@ fn unfinished(name: &str) -> String {
     server.kill()
 }
 
-/// A helper that the engine made when its server was dead and swept: there is no marker any more.
+/// As [`unfinished`], and the marker is gone: the engine created the helper after its server was killed and swept.
 fn helper_of_late(name: &str) -> String {
     let instance = unfinished(name);
     let filter = format!("label=oneoff.fills={name}");
@@ -244,7 +244,7 @@ fn an_unfinished_volume_is_removed_although_a_sweep_is_killed_at_any_call() {
     }
 }
 
-/// What is left is made anew for each sweep: an instance, and the volume that must be gone.
+/// `left` prepares leftovers for each sweep. It returns the instance and the volume that must be removed.
 fn at_every_call_of_the_sweep(
     dies: Dies,
     left: &dyn Fn(usize) -> (String, String),
@@ -265,8 +265,8 @@ fn at_every_call_of_the_sweep(
     deadly
 }
 
-/// With everything that a run can have made in the engine: the owner's name looked up, files staged, stdin fed, a file
-/// and a directory read back.
+/// A run that uses every kind of engine call: a user name to look up, staged files, stdin, a file and a directory to
+/// read back.
 fn rich_run(_: usize) -> Value {
     shell(
         "cat > /out/file; cp /in /d/copy; id -un",

@@ -11,7 +11,7 @@ fn a_run_ends_when_its_client_disconnects_and_nothing_is_left_behind() {
     let server = Server::start();
     let leave: [fn(&std::net::TcpStream); 2] = [
         |stream| stream.shutdown(Shutdown::Both).unwrap(),
-        // A half-closed client counts as gone, too.
+        // A half-closed connection also counts as closed.
         |stream| stream.shutdown(Shutdown::Write).unwrap(),
     ];
     for leave in leave {
@@ -257,7 +257,7 @@ fn threads_and_descriptors_do_not_accumulate() {
         }
     });
     server.await_nothing_left();
-    // Pooled threads and connections to the engine may stay for a while, but they are few and do not add up.
+    // Pooled threads and connections to the engine may stay for a while, but their number is bounded.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while server.status_number("Threads") > threads + 4 || descriptors() > files + 12 {
         let now = (server.status_number("Threads"), descriptors());
@@ -269,7 +269,7 @@ fn threads_and_descriptors_do_not_accumulate() {
     server.stop();
 }
 
-/// How many threads the user of a process has.
+/// The number of threads of all processes of the user who owns this process.
 fn threads_of_the_user_of(pid: u32) -> u64 {
     let number = |pid: &str, field: &str| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -294,7 +294,7 @@ fn without_threads_the_server_answers_503_and_recovers_and_nothing_is_left_behin
     assert_eq!(server.run(request.clone())["stdout"], "fed");
 
     limit(Some(1));
-    // In one piece: who is turned away is not heard to the end.
+    // The request is sent in one write: a refused client's connection is closed before its request is read to the end.
     let ask = || server.post("/run", &request);
     let refused = ask();
     assert_eq!(
@@ -302,7 +302,7 @@ fn without_threads_the_server_answers_503_and_recovers_and_nothing_is_left_behin
         (503, &json!("too_many_connections"))
     );
     let mut statuses = Vec::new();
-    // The more can be had, the later a run fails for want of one.
+    // The more threads are left, the later in its course a run fails for lack of one.
     for spare in 0..10 {
         limit(Some(threads_of_the_user_of(server.pid()) + spare));
         statuses.push(ask().status);

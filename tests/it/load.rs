@@ -48,7 +48,7 @@ fn two_hundred_requests_at_once_on_four_slots_are_all_answered_and_nothing_is_le
         drop(done);
         health.join().unwrap()
     });
-    // A contract, not a measurement: health must not wait for runs.
+    // A guarantee, not a measurement: `/health` does not wait for runs.
     assert!(
         slowest_health < Duration::from_secs(2),
         "{slowest_health:?}"
@@ -71,7 +71,7 @@ fn the_bodies_of_waiting_runs_count_against_a_limit_and_those_of_started_runs_do
         "while [ ! -e /go ]; do sleep 0.1; done; wc -c < /f",
     ));
     let container = server.await_running();
-    // The first one's content is in its container by now.
+    // The content of the first request is in its container by now, and no longer counted.
     let second = server.begin_run(&with_content("wc -c < /f"));
     let waits =
         |text: Vec<u8>| String::from_utf8_lossy(&text).contains("\noneoff_queue_waiting 1\n");

@@ -1,4 +1,10 @@
-//! Behaviour seen from outside: a live server, a real engine. Each module is a chapter.
+//! All integration tests, in one binary so that they are linked once. Most modules test the built server from outside,
+//! with a real engine; `archive`, `edge`, `engine_client` and `engine_faults` call the library in this process.
+//!
+//! `cargo test` starts tests in the order of their names, as many at a time as there are cores. Tests share the process
+//! with others: none may change its limits, its environment or its working directory. Those that need to, or that count
+//! threads or descriptors, start this binary again as a second process (`edge::process`). Captured logs are exclusive
+//! (`support::CapturedLog`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! `/metrics`, the access log, and request ids: what an operator sees.
+//! `/metrics`, the access log and request ids.
 
 use super::run::shell;
 use super::support::{IMAGE, Request, Server};
@@ -15,7 +15,7 @@ fn scrape(server: &Server) -> String {
     String::from_utf8(answer.body).unwrap()
 }
 
-/// The samples by name and labels, as they are written.
+/// The samples of an exposition, by name and labels as written.
 fn samples(text: &str) -> HashMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {
@@ -109,7 +109,7 @@ fn events_are_counted_and_promtool_accepts_the_format() {
     server.stop();
 }
 
-/// `promtool check metrics`, lint included.
+/// Runs `promtool check metrics`, which also lints the names.
 fn check(text: &str) {
     let promtool = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/promtool");
     let mut child = Command::new(promtool)

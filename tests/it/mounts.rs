@@ -1,4 +1,4 @@
-//! `volumes` of a run: files and directories in and out, exactly as a bind mount would look to the container.
+//! `volumes` of a run: files and directories in and out. To the container they look like bind mounts.
 
 use super::run::shell;
 use super::support::{Entry, IMAGE, Server, docker, tar_gz, untar};
@@ -189,7 +189,7 @@ fn an_output_that_does_not_exist_is_null() {
 #[test]
 fn an_output_over_the_limit_is_reported_and_never_truncated() {
     let server = Server::with(&[("RUNNER_MAX_COLLECT_BYTES", "1m")]);
-    // A terabyte that takes no room: it must not be read either.
+    // A sparse file of one terabyte: it must not be read.
     let result = server.run(shell(
         "dd if=/dev/zero of=/d/big bs=1M seek=1048576 count=0; truncate -s 2M /f; echo ok > /small",
         json!({"volumes": {

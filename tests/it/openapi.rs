@@ -1,4 +1,4 @@
-//! `/openapi.json`: what it says is what is served.
+//! `/openapi.json` describes exactly what the server serves.
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// Method, path template and operation of everything that the document describes.
+/// Method, path template and operation of every operation in the document.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -66,7 +66,7 @@ fn the_document_describes_exactly_what_is_routed() {
         .iter()
         .map(|(method, path, _)| (method.to_string(), path.to_string()))
         .collect();
-    // MCP is a protocol of its own, which describes itself to its clients.
+    // MCP is not in the document: it is a protocol of its own.
     let is_mcp = |path: &str| ["/mcp", "/sse", "/messages"].contains(&path);
     let listed: BTreeSet<_> = listed
         .into_iter()
@@ -87,7 +87,7 @@ fn each_path_accepts_exactly_the_methods_in_its_allow_field() {
     let paths: BTreeSet<_> = ENDPOINTS.iter().map(|(_, path, _)| *path).collect();
     for path in paths {
         let ask = |method: &str| {
-            // Some answers do not end by themselves.
+            // Only the head is read: some answers are endless streams.
             let head = Live::new(server.begin(&Request::new(method, &sample(path)))).head;
             Answer {
                 status: head[9..12].parse().unwrap(),
@@ -192,7 +192,7 @@ fn every_operation_is_described_with_examples_problems_and_security() {
             }
         }
         assert!(problems >= 3, "{name}");
-        // What the document says of tokens is so.
+        // The server asks for a token exactly where the document says so.
         let open = operation["security"] == json!([]);
         let answer = server.request(&method, &sample(&path), "");
         assert_eq!(answer.status == 401, !open, "{name}");

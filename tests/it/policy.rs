@@ -1,4 +1,4 @@
-//! `GET /policy` and `POST /run?dry_run=1`: what a caller can know beforehand.
+//! `GET /policy` and `POST /run?dry_run=1`.
 
 use super::run::shell;
 use super::support::{IMAGE, Server, docker};
@@ -140,7 +140,7 @@ fn a_dry_run_returns_the_plan_without_secrets_and_creates_nothing() {
     assert_eq!(host["Mounts"][0]["Source"], "<stage>/0");
     assert_eq!(host["Mounts"][0]["ReadOnly"], true);
     assert_eq!(container["Labels"]["oneoff.instance"], server.instance);
-    // Nothing was asked of the engine, and no run was counted.
+    // The engine was not called, and no run was counted.
     assert_eq!(server.leftovers(), Vec::<String>::new());
     let runs = |text: &[u8]| {
         let text = String::from_utf8_lossy(text).into_owned();

@@ -1,11 +1,11 @@
-//! Engines elsewhere, behind TLS or not; engines that are away, that end during a run, that hang.
+//! Engines on other addresses, with and without TLS, and engines that are absent, end during a run, or hang.
 
 use super::support::quickstart::{expect_files, expect_hello, files, hello, without_network};
 use super::support::{Answer, Authority, IMAGE, SecondEngine, Server, read_answer, tar_gz};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// How long whatever needs no engine may take.
+/// How long an answer that needs no engine may take.
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
@@ -19,7 +19,7 @@ fn the_quick_starts_requests_work_on_an_engine_behind_tls() {
 
     expect_files(&server.run(without_network(files())));
 
-    // Input takes a connection of its own.
+    // Standard input uses a separate connection to the engine.
     let request = json!({
         "image": IMAGE, "command": "cat", "stdin": "through TLS", "pull_policy": "never", "network": "none",
     });
@@ -104,14 +104,14 @@ fn an_engine_killed_during_a_run_is_reported_at_once_and_nothing_is_left_when_it
 #[test]
 fn an_engine_stopped_during_a_run_is_reported_at_once_and_nothing_is_left_when_it_is_back() {
     let answer = an_engine_ends_during_a_run("stopped", SecondEngine::stop);
-    // It kills its containers before it ends, and may still find the time to say so.
+    // It kills its containers before it ends, and may still report their end.
     match answer.status {
         200 => assert_eq!(answer.json()["exit_code"], 143, "{}", answer.json()),
         status => assert!([502, 503].contains(&status), "{}", answer.json()),
     }
 }
 
-/// Gives the run's answer.
+/// Returns the answer of the run.
 fn an_engine_ends_during_a_run(name: &str, end: fn(&mut SecondEngine)) -> Answer {
     let mut engine = SecondEngine::unix(name);
     engine.start();
@@ -123,7 +123,7 @@ fn an_engine_ends_during_a_run(name: &str, end: fn(&mut SecondEngine)) -> Answer
         "volumes": {"/data": {"type": "directory", "files": {"a": "a"}, "response": true}},
     }));
     engine.await_running(&instance);
-    // These are somewhere on their way.
+    // These are interrupted at an arbitrary step.
     let others: Vec<_> = (0..3)
         .map(|_| server.begin_run(&without_network(files())))
         .collect();
@@ -209,7 +209,7 @@ fn a_server_stops_in_bounded_time_although_its_engine_hangs() {
     let logged = std::fs::read_to_string(&log).unwrap();
     assert!(logged.contains("1 runs or objects are left"), "{logged}");
     engine.unfreeze();
-    // The next server of this name finds it.
+    // The next server of this instance removes the container.
     let next = Server::named(&instance, &[("DOCKER_HOST", &host)]);
     engine.await_nothing_left(&instance);
     next.stop();

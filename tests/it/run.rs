@@ -68,7 +68,7 @@ fn exit_codes_and_both_streams_come_back_exactly() {
 #[test]
 fn a_signal_is_distinguished_from_an_exit() {
     let server = Server::start();
-    // Every process but PID 1 can kill itself; PID 1 must be killed through an init's child.
+    // PID 1 cannot kill itself with a signal, so the process runs as a child of an init.
     let result = server.run(shell("kill -SEGV $$", json!({"init": true})));
     assert_eq!(
         (&result["reason"], &result["exit_code"]),
@@ -82,9 +82,9 @@ fn memory_is_limited_and_running_out_of_it_is_reported_as_the_engine_reports_it(
     let server = Server::start();
     let result = server.run(shell("exec tail /dev/zero", json!({"memory": "16m"})));
     assert_eq!(result["exit_code"], 137, "{result}");
-    // Now and then 20.10 on cgroup v1 does not learn of the kernel's doing: ours cannot be truer than it is.
+    // Engine 20.10 on cgroup v1 sometimes misses the kernel's OOM kill; the runner reports what the engine reports.
     let instance = format!("label=oneoff.instance={}", server.instance);
-    // Whole seconds only: the next one, so that nothing of this one is missing.
+    // `--until` takes whole seconds; the next one includes everything up to now.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let until = (now.unwrap().as_secs() + 1).to_string();
     let mut ask = vec!["events", "--since", "10m", "--until", &until];
@@ -99,7 +99,7 @@ fn memory_is_limited_and_running_out_of_it_is_reported_as_the_engine_reports_it(
     let lines: Vec<&str> = told.lines().collect();
     let expected = match lines[..] {
         ["die"] => &["signalled"][..],
-        // Told when the run may have been answered for already.
+        // The oom event may come after the die event, when the run has already been answered.
         ["die", ..] => &["signalled", "oom"],
         _ => &["oom"],
     };
@@ -140,7 +140,7 @@ fn standard_input_is_fed_and_closed() {
     assert_eq!(result["stdout"].as_str().unwrap().trim(), "00 ff 0a");
     let result = server.run(shell("cat", json!({"stdin": ""})));
     assert_eq!(result["stdout"], "");
-    // More than every buffer on the way, echoed while it is still being fed.
+    // More than all buffers on the way can hold, echoed while it is still being written.
     let long = "0123456789abcde\n".repeat(200_000);
     let result = server.run(shell("cat", json!({"stdin": long})));
     assert!(
@@ -344,7 +344,7 @@ fn the_defaults_of_the_server_apply_without_being_requested() {
 fn an_image_that_is_missing_is_a_404_and_nothing_is_left_behind() {
     let server = Server::start();
     for policy in ["never", "missing", "always"] {
-        // A registry on a closed port: reachable or not, the answer is never a 500.
+        // A registry on a closed port: the answer is never a 500.
         let image = if policy == "never" {
             "no-such-image:1"
         } else {

@@ -1,4 +1,4 @@
-//! Runs watched while they go on.
+//! `POST /run` answered as a stream of events.
 
 use super::run::shell;
 use super::support::{IMAGE, Live, Request, Server, commands, docker, shell_output};
@@ -20,7 +20,7 @@ fn watch(server: &Server, request: &Value) -> Live {
     live
 }
 
-/// A result without what differs from run to run.
+/// A result without the fields that differ from run to run.
 fn timeless(mut result: Value) -> Value {
     for field in ["id", "timings", "execution_time", "event"] {
         result.as_object_mut().unwrap().remove(field);
@@ -208,7 +208,7 @@ fn a_slow_reader_slows_its_own_container_only() {
         server.run(shell("echo quick", json!({})))["stdout"],
         "quick\n"
     );
-    // Nobody reads, so it is held up; were it not, it would have ended long ago.
+    // Nothing is read, so the container is blocked; otherwise it would have ended long ago.
     let memory = server.status_number("VmHWM");
     assert!(memory < 100_000, "{memory} kB");
     let state = docker(&["inspect", "--format", "{{.State.Running}}", &container]);

@@ -59,7 +59,7 @@ fn a_volume_is_made_filled_read_used_and_removed() {
         "AB"
     );
 
-    // What was read can be posted again, and is taken as it is.
+    // The content that was read can be posted again unchanged.
     let again = server.post(
         "/volume",
         &json!({"name": name, "content": read["content"]}),
@@ -244,7 +244,7 @@ fn a_volume_that_could_not_be_filled_is_absent_and_nothing_is_left_behind() {
             json!({"name": name, "driver_opts": {"no-such": "option"}, "files": {"a": "A"}}),
             422,
         ),
-        // Full before the content is in.
+        // The volume is too small for the content.
         (
             json!({"name": name, "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=4k"},
                    "files": {"a": "x".repeat(100_000)}}),

@@ -160,7 +160,7 @@ fn extended_attributes_and_user_names_are_dropped() {
 fn a_size_in_an_extended_header_is_the_size() {
     let hidden = file("hidden", "inside");
     let inner = hidden.bytes();
-    // the header says nothing follows, the extended header says 1024 bytes do
+    // size 0 in the header, 1024 in the extended header
     let mut outer = Raw::new(b'0', "outer", &inner);
     outer.octal(124, 11, 0);
     let size = inner.len().to_string();
@@ -269,7 +269,7 @@ fn implied_directories_belong_to_the_owner() {
         .into_iter()
         .map(|seen| seen.0)
         .collect();
-    // never those of the image: `usr/` would change hands
+    // but not `usr/`: it exists in the image, and its owner would change
     assert_eq!(
         names,
         [

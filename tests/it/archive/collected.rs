@@ -122,7 +122,7 @@ fn a_collected_directory_lists_the_entries_left_out() {
 fn collecting_stops_at_once_beyond_its_limit() {
     let mut sparse = file("base/sparse", "");
     sparse.at(124, b"\x80\0\0\0\0\0\x01\0\0\0\0\0");
-    // the stream has no content of it: reading any would be an error of another kind
+    // the stream ends here: reading the file's content would fail with another error
     let engine = [directory("base/").bytes(), sparse.bytes()].concat();
     assert!(matches!(
         collect_directory(&mut &engine[..], 1 << 30),

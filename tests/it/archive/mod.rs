@@ -24,7 +24,7 @@ const OWNER: UidGid = UidGid {
     gid: 3_000_000,
 };
 
-/// One raw entry: a header of which every field can be spoiled, and the bytes after it.
+/// One raw entry: a header whose every byte can be changed, and the content after it.
 #[derive(Clone)]
 struct Raw {
     header: [u8; 512],

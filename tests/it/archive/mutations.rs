@@ -1,4 +1,4 @@
-//! Thousands of valid archives with a few bytes or blocks changed: a small fuzz test whose inputs are the same every time.
+//! A small fuzz test: thousands of valid archives with a few bytes or blocks changed, the same ones in every run.
 
 use super::{OWNER, Raw, directory, entries, file, gzip, hardlink, long, pack, pax, symlink, tar};
 use flate2::read::GzDecoder;
@@ -7,7 +7,7 @@ use oneoff_docker_runner::archive::{
 };
 use std::io::Read;
 
-/// SplitMix64: the same attacks every time.
+/// SplitMix64 with a fixed seed, so that every test run tries the same mutations.
 struct Random(u64);
 
 impl Random {
@@ -23,7 +23,7 @@ impl Random {
     }
 }
 
-/// Archives that use every feature, to be spoiled.
+/// Valid archives that together use every feature.
 fn seeds() -> Vec<Vec<u8>> {
     let name = format!("{}/name", "n".repeat(120));
     vec![
@@ -104,7 +104,7 @@ fn mutate(random: &mut Random, tar: &mut Vec<u8>) {
     }
 }
 
-/// Makes every block's checksum right that could be a header, so that the fuzz gets past that check.
+/// Corrects the checksum of every block that looks like a header, so that mutations get past the checksum test.
 fn mend(tar: &mut [u8]) {
     for block in tar
         .chunks_exact_mut(512)
@@ -119,7 +119,7 @@ fn mend(tar: &mut [u8]) {
     }
 }
 
-/// What must hold for every tar that leaves a packer, as an independent reader sees it.
+/// Checks what must hold for every tar that the packer writes, with an independent reader.
 fn assert_safe(packed: &[u8], limits: Limits) {
     let mut kinds = std::collections::HashMap::new();
     let mut bytes = 0;

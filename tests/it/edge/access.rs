@@ -20,7 +20,7 @@ fn rebound_hosts_and_foreign_origins_are_403() {
             "" => String::new(),
             origin => format!("Origin: {origin}\r\n"),
         };
-        // The simple form that needs no preflight.
+        // A simple request in the sense of CORS: it needs no preflight.
         let answer = rig.ask(&format!(
             "POST /echo HTTP/1.1\r\nHost: {host}\r\n{origin_field}Content-Type: text/plain\r\n\
              Content-Length: 2\r\n\r\n{{}}"
@@ -97,7 +97,7 @@ fn a_token_is_required_everywhere_but_on_open_paths() {
     ] {
         assert_eq!(rig.get(path).status, 401, "{path}");
     }
-    // With a token, DNS rebinding gains nothing, so any Host will do.
+    // With a token, DNS rebinding gains nothing, so any Host is accepted.
     let given = rig.ask(
         "GET /seen HTTP/1.1\r\nHost: public.example.org\r\nAuthorization: bearer secret\r\n\r\n",
     );

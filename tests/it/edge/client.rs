@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// Far beyond anything that should happen: hitting it is a failure.
+/// A limit far above anything that a test waits for; reaching it is a failure.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Answer {
@@ -20,7 +20,7 @@ impl Answer {
     }
 }
 
-/// Reads until the server closes the connection; `None` if it closed it without an answer. Chunks stay as they were sent.
+/// Reads until the server closes the connection; `None` if there was no answer. Chunks stay as they were sent.
 pub fn read(socket: &mut TcpStream) -> Option<Answer> {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut raw = Vec::new();
@@ -59,7 +59,7 @@ pub fn reset(socket: TcpStream) {
     drop(socket);
 }
 
-/// Waits for the other side to break the connection off, but no longer than this.
+/// Waits until the other side breaks off the connection, `patience` at most.
 pub fn hung_up_within(socket: &TcpStream, patience: Duration) {
     let mut broken = [PollFd::new(socket, PollFlags::empty())];
     let _ = poll(&mut broken, Some(&patience.try_into().unwrap()));
@@ -77,7 +77,7 @@ pub fn read_until(socket: &mut TcpStream, wanted: &str) -> String {
     seen
 }
 
-/// Polls a condition that no event announces, such as the end of a thread.
+/// Polls a condition for which there is no event, such as the end of a thread.
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {

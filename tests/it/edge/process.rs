@@ -1,21 +1,21 @@
-//! The server in a second process of this test binary, for tests of what belongs to a whole process: descriptors, memory.
+//! The server in a second process of this test binary, for tests about a whole process: its descriptors, its memory.
 
 use super::rig::Rig;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A server in a process of its own, for what concerns a whole process: descriptors, memory, threads.
+/// A second process with a [`Rig`]. It ends when this value is dropped.
 pub struct ServerProcess {
     child: Child,
     stdin: Option<ChildStdin>,
-    /// Kept open: the test harness of the other process writes to it at its end.
+    /// Kept open, because the test harness of the other process writes to it at its end.
     _stdout: BufReader<ChildStdout>,
     pub addr: SocketAddr,
 }
 
 impl ServerProcess {
-    /// Starts this test binary again as a server that may open so many descriptors.
+    /// Starts this test binary again with a limit on open descriptors.
     pub fn start(descriptors: u64) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
@@ -45,7 +45,7 @@ impl ServerProcess {
         }
     }
 
-    /// Resident memory now, and its peak.
+    /// Resident memory now and its peak, in KiB.
     pub fn memory_kib(&self) -> (u64, u64) {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let field = |name: &str| {
@@ -66,7 +66,7 @@ impl Drop for ServerProcess {
     }
 }
 
-/// The other side of [`ServerProcess`]: serves until its standard input closes.
+/// In the second process: serves until standard input closes, and returns true. In the first: returns false at once.
 pub fn be_a_server_process() -> bool {
     let Ok(descriptors) = std::env::var("EDGE_TEST_DESCRIPTORS") else {
         return false;

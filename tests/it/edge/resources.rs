@@ -23,7 +23,7 @@ fn every_connection_of_a_burst_of_1000_is_answered() {
     assert_eq!(answered, 1000);
 }
 
-/// Also the entry point of that process: see [`ServerProcess::start`].
+/// Also the entry point of the second process: see [`ServerProcess::start`].
 #[test]
 fn a_server_process_serves() {
     if !be_a_server_process() {
@@ -35,7 +35,7 @@ fn a_server_process_serves() {
 
 #[test]
 fn health_is_answered_while_all_other_connections_are_taken() {
-    // 64 descriptors make 16 seats.
+    // A limit of 64 descriptors allows 16 connections.
     let server = ServerProcess::start(64);
     let mut guests: Vec<_> = (0..16)
         .map(|_| {
@@ -79,7 +79,7 @@ fn running_out_of_descriptors_is_survived() {
         let mut burning = send(server.addr, b"GET /burn HTTP/1.1\r\nHost: h\r\n\r\n");
         let mut others: Vec<_> = (0..20)
             .map(|_| {
-                // No event: they are to be spread over the time that the other process holds what there is.
+                // Spreads the requests over the time in which the other process holds all descriptors.
                 std::thread::sleep(Duration::from_millis(5));
                 send(server.addr, b"GET /seen HTTP/1.1\r\nHost: h\r\n\r\n")
             })
@@ -108,13 +108,13 @@ fn five_hundred_idle_streams_are_cheap() {
         .collect();
     let (after, _) = server.memory_kib();
     println!("500 idle streams: {before} KiB before, {after} KiB with them");
-    // Unoptimized frames are larger.
+    // Stack frames are larger in a debug build.
     let limit = if cfg!(debug_assertions) { 40 } else { 25 };
     assert!(after < limit * 1024, "{after} KiB");
     drop(streams);
 }
 
-/// Runs itself again in a process of its own, where threads can be counted.
+/// Runs itself in a second process, in which no other test has threads or descriptors.
 #[test]
 fn threads_and_descriptors_are_released() {
     if std::env::var_os("EDGE_TEST_LEAVER").is_some() {
@@ -142,7 +142,7 @@ fn come_and_leave() {
     let mut rig = Rig::start();
     assert!(rig.is_well());
     let descriptors_idle = descriptors();
-    // Two that accept, and the inner server's four.
+    // Two threads accept, four belong to the inner server.
     let threads_idle = threads_before + 6;
     let mut sockets: Vec<_> = (0..200)
         .map(|n| {
@@ -163,7 +163,7 @@ fn come_and_leave() {
     });
     rig.server.take().unwrap().shutdown(Duration::ZERO);
     drop(rig);
-    // The inner server's idle threads leave after five seconds.
+    // The inner server's idle threads end after five seconds.
     eventually("all threads to end", || threads() == threads_before);
     eventually("all descriptors to be closed", || {
         descriptors() == descriptors_before

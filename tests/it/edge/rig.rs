@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the handler tells the test.
+/// What the handler reports to the test.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     Entered,
@@ -189,13 +189,13 @@ fn idle_stream(request: Request, events: Sender<Event>) -> Reply {
     })
 }
 
-/// Holds every descriptor that is left for a while.
+/// Opens every descriptor that is left and holds them for half a second.
 fn burn() -> Reply {
     let mut held = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         held.push(file);
     }
-    // No event: so long a want of descriptors is what the test is about.
+    // The test needs this time without descriptors.
     std::thread::sleep(Duration::from_millis(500));
     Reply::json(200, &held.len())
 }

@@ -18,7 +18,7 @@ fn a_slow_head_is_408_and_a_silent_client_is_simply_closed() {
             if slow.write_all(&[*byte]).is_err() {
                 break;
             }
-            // The pace: for so long the answer is waited for.
+            // One byte every 10 ms: the time spent waiting for an answer.
             slow.set_read_timeout(Some(Duration::from_millis(10)))
                 .unwrap();
             if slow.peek(&mut [0]).is_ok() {

@@ -22,7 +22,7 @@ fn large_archives_stream_both_ways() {
     let mut back = bench.client.archive_get(&id, "/data/big").unwrap();
     let received = std::io::copy(&mut back, &mut std::io::sink()).unwrap();
     assert!(received > size, "{received}");
-    // A reader that is dropped early only costs its connection.
+    // A reader that is dropped early closes its connection and has no other effect.
     let mut back = bench.client.archive_get(&id, "/data/big").unwrap();
     back.read_exact(&mut [0; 1000]).unwrap();
     drop(back);

@@ -1,4 +1,4 @@
-//! An image that needs no registry: the machine's static busybox and a few of its applets.
+//! A test image made from the machine's static busybox, without a registry.
 use oneoff_docker_runner::docker::{Client, Error};
 
 pub const REPOSITORY: &str = "oneoff-test";
@@ -38,7 +38,7 @@ pub fn ensure(client: &Client) {
 }
 
 fn archive() -> Vec<u8> {
-    // Installed, or unpacked by tests/support/images.sh.
+    // Installed, or unpacked by `tests/support/images.sh`.
     let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/target/busybox-static");
     let places = ["", "/usr", unpacked, &format!("{unpacked}/usr")];
     let mut candidates = places.iter().map(|place| format!("{place}/bin/busybox"));

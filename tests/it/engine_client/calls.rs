@@ -112,7 +112,7 @@ fn the_api_version_can_be_pinned() {
 #[test]
 fn a_pull_without_a_registry_fails_with_the_engines_message() {
     let client = engine();
-    // Nobody listens there any more.
+    // Nothing listens on this port any more.
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -129,7 +129,7 @@ fn a_pull_without_a_registry_fails_with_the_engines_message() {
 #[test]
 fn a_silent_pull_calls_back_repeatedly_and_can_be_ended() {
     let client = engine();
-    // The kernel accepts, nobody answers.
+    // The kernel accepts connections, and nothing answers.
     let registry = TcpListener::bind("127.0.0.1:0").unwrap();
     let reference = format!("{}/silent:1", registry.local_addr().unwrap());
     let started = Instant::now();

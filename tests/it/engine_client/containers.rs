@@ -61,7 +61,7 @@ fn every_kind_of_end_of_a_container_is_reported() {
     assert_eq!(end("exit 7", &|_| {}), 7);
     let kill = |id: &str| client.container_kill(id, "KILL").unwrap();
     assert_eq!(end("sleep 100", &kill), 137);
-    // Longer than an event may be late.
+    // Longer than the client waits for a late event.
     assert_eq!(end("exec >&- 2>&-; sleep 3; exit 9", &|_| {}), 9);
     assert_eq!(status_of(client.container_ended("nope")).0, 404);
     bench.assert_nothing_is_left_behind();

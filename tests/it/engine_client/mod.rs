@@ -25,7 +25,7 @@ fn engine() -> Client {
     client
 }
 
-/// Everything that one test makes carries its label, and is gone when the test ends, whatever its outcome.
+/// The objects of one test carry its label and are removed when the test ends, also when it fails.
 struct Bench {
     client: Client,
     label: String,
@@ -106,7 +106,7 @@ impl Drop for Bench {
     }
 }
 
-/// Output and exit code of a created container.
+/// Runs a created container. Returns its standard output, standard error and exit code.
 fn run(client: &Client, id: &str, stdin: &[u8]) -> (String, String, i64) {
     let mut attached = client.container_attach(id).unwrap();
     let feed = (!stdin.is_empty()).then(|| client.container_attach_stdin(id).unwrap());
@@ -175,7 +175,7 @@ fn whole_life_of_a_container(bench: &Bench) {
     bench.assert_nothing_is_left_behind();
 }
 
-/// A tar of one file of zeros, made while it is read.
+/// A tar of one file of zeros, generated while it is read.
 fn zeros(path: &str, size: u64) -> impl Read + Send + use<> {
     let mut header = tar::Header::new_gnu();
     header.set_path(path).unwrap();

@@ -58,7 +58,7 @@ fn writing_to_a_process_that_does_not_read_can_be_interrupted() {
             let _ = blocked.send(written);
         }
     });
-    // It is blocked once nothing has been written for a while.
+    // The writer is blocked when it has written nothing for a second.
     while is_blocked.recv_timeout(Duration::from_secs(1)).is_ok() {}
     bench.client.container_kill(&id, "KILL").unwrap();
     assert_eq!(wait.finish().unwrap().status_code, 137);

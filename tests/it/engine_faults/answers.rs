@@ -5,7 +5,7 @@ use oneoff_docker_runner::docker::{Client, Error, Host};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// Calls `image_list` on a fake that always answers so.
+/// Calls `image_list` on a fake engine that always answers this. Returns the error.
 fn listed(head: &'static str, body: &'static str) -> Error {
     let engine = FakeEngine::new(move |_| answer(head, body));
     engine.client().image_list().unwrap_err()
@@ -108,7 +108,7 @@ fn silence_and_slowness_end_at_the_deadline() {
             "{:?}",
             started.elapsed()
         );
-        // A drip may also stop being HTTP before it is too late.
+        // A slow answer may also turn out to be malformed before the deadline.
         assert!(
             matches!(
                 error,

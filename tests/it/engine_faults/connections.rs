@@ -24,7 +24,7 @@ fn connections_are_reused_and_stale_ones_replaced() {
     for _ in 0..5 {
         client.image_list().unwrap();
     }
-    // One for the ping, which said "close", and one for the rest.
+    // One for the ping, which was answered with `Connection: close`, and one for the rest.
     assert_eq!((kept.connections(), kept.seen().len()), (2, 5));
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 #[test]
 fn wait_is_pending_as_soon_as_the_head_has_arrived() {
     let engine = FakeEngine::new(|_| {
-        // The head, and then nothing but white space, which JSON allows.
+        // The head, and then only white space, which JSON allows.
         Reply::Drip(b"HTTP/1.1 200 OK\r\n\r\n                                                                  ")
     });
     let started = Instant::now();
@@ -49,7 +49,7 @@ fn without_a_usable_event_the_end_is_taken_from_wait() {
         ),
         (
             "silent",
-            // The head, and never an event.
+            // The head, and then no event.
             Box::new(move || {
                 Reply::Held(
                     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",

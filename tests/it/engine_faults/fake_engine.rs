@@ -1,4 +1,5 @@
-//! A fake engine on a Unix socket, for what a real one cannot be made to do: broken answers, cut streams, silence.
+//! A fake engine on a Unix socket, for faults that a real one cannot be made to show: broken answers, cut streams,
+//! silence.
 use oneoff_docker_runner::docker::{Client, Host};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,27 +10,27 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A request as it arrived.
+/// A request that was received.
 pub struct Request {
     /// `GET /v1.41/images/json`
     pub line: String,
     pub head: String,
     pub body: Vec<u8>,
-    /// 1 for the first on its connection.
+    /// Its number on its connection, from 1 on.
     pub nth: usize,
 }
 
-/// What the fake does with a request.
+/// What the fake engine does with a request.
 pub enum Reply {
-    /// An answer with a length; the connection stays.
+    /// A JSON answer with `Content-Length`; the connection stays open.
     Json(u16, &'static str),
-    /// Bytes, then end of the connection.
+    /// These bytes, then the end of the connection.
     Bytes(Vec<u8>),
-    /// One byte now and then, until the client has had enough.
+    /// These bytes over and over, one every 20 ms, until the client closes the connection.
     Drip(&'static [u8]),
-    /// Nothing, until the client hangs up; then the sender is told.
+    /// Nothing until the client closes the connection; then a message to the sender.
     Silence(Sender<()>),
-    /// Bytes, and then silence as above.
+    /// These bytes, then as `Silence`.
     Held(&'static [u8], Sender<()>),
 }
 
@@ -68,7 +69,7 @@ impl FakeEngine {
         Self::at(std::env::temp_dir().join(name), script)
     }
 
-    /// At a path of one's choice, as an engine that comes back is.
+    /// At a given path, such as that of an earlier fake engine.
     pub fn at(path: PathBuf, script: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = UnixListener::bind(&path).unwrap();
         let fake = Self {
@@ -90,7 +91,7 @@ impl FakeEngine {
                 }
                 connections.fetch_add(1, Ordering::SeqCst);
                 let (script, seen) = (script.clone(), seen.clone());
-                // A client that hangs up ends its thread.
+                // The thread ends when the client closes the connection.
                 std::thread::spawn(move || serve(stream, &*script, &seen));
             }
         });
@@ -105,7 +106,7 @@ impl FakeEngine {
         self.path.clone()
     }
 
-    /// The request lines so far, pings left out.
+    /// The request lines so far, without pings.
     pub fn seen(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
         seen.iter()
@@ -127,7 +128,7 @@ impl Drop for FakeEngine {
     }
 }
 
-/// Between two bytes of a [`Reply::Drip`].
+/// The time between two bytes of a [`Reply::Drip`].
 const DRIP: Duration = Duration::from_millis(20);
 
 fn serve(stream: UnixStream, script: &Script, seen: &Mutex<Vec<String>>) {
@@ -155,7 +156,7 @@ fn serve(stream: UnixStream, script: &Script, seen: &Mutex<Vec<String>>) {
                     if writer.write_all(&[*byte]).is_err() {
                         return;
                     }
-                    // The pace: for so long the client's end is waited for.
+                    // Waits for this long, or until the client closes the connection.
                     let mut broken = [PollFd::new(&writer, PollFlags::RDHUP)];
                     let _ = poll(&mut broken, Some(&DRIP.try_into().unwrap()));
                     if !broken[0].revents().is_empty() {

@@ -1,4 +1,4 @@
-//! The clients that people use, pinned, against the live server: each negotiates, lists, calls, gets errors, makes a
+//! Widely used clients, pinned, against the live server: each negotiates, lists, calls, gets errors, makes a
 //! call longer than its own idle timeout, and cancels. See `tests/mcp/client.py` and `tests/mcp/client.mjs`.
 
 use crate::support::{self, Server, docker};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_oneoff-docker-runner");
 
-/// Few clients at a time, however many cores: what they time are the server's promises, not the machine's load.
+/// Blocks while three clients run, however many cores there are: their timeouts test the server, not a loaded machine.
 fn turn() -> MutexGuard<'static, ()> {
     static PLACES: [Mutex<()>; 3] = [const { Mutex::new(()) }; 3];
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -19,7 +19,7 @@ fn turn() -> MutexGuard<'static, ()> {
     PLACES[place].lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs a client to its end; it must succeed and say so.
+/// Runs a client to its end; it must exit with 0 and print `ok`.
 fn succeed(mut client: Command, instance: &str) {
     let scratch = Scratch::new(instance);
     let output = client
@@ -41,7 +41,7 @@ fn succeed(mut client: Command, instance: &str) {
     assert_eq!(nothing_of(instance), Vec::<String>::new());
 }
 
-/// A directory of its own for what a client writes.
+/// A directory for the files that a client writes; removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -58,7 +58,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Containers of this instance, and of stdio servers started under its name; once they had time to go.
+/// The containers of this instance and of its stdio servers that are left after at most ten seconds.
 fn nothing_of(instance: &str) -> Vec<String> {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -101,7 +101,7 @@ fn bridge(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A client of the server's `path`.
+/// Runs a client that connects to `path` of a server.
 fn over_http(path: &str, client: impl FnOnce(&str) -> Command) {
     let _turn = turn();
     let server = Server::start();
@@ -112,7 +112,7 @@ fn over_http(path: &str, client: impl FnOnce(&str) -> Command) {
     server.stop();
 }
 
-/// A client that starts the server itself.
+/// Runs a client that starts the server itself, over stdio.
 fn over_stdio(name: &str, client: Command) {
     let _turn = turn();
     support::require_engine();
@@ -210,12 +210,12 @@ fn through_mcp_remote(url: &str, transport: &str) -> Command {
     ])
 }
 
-/// A process that is ended with the test.
+/// A process that is ended on drop.
 struct Gateway(Child);
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        // TERM, so that it takes its own child along.
+        // TERM, so that it ends its own child.
         let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let _ = self.0.wait();
     }
@@ -268,7 +268,7 @@ fn supergateway_makes_streamable_http_of_stdio() {
     );
 }
 
-/// In this direction supergateway passes on neither progress nor cancellation, so the client does without.
+/// In this direction supergateway relays neither progress nor cancellation, so the client does not test them.
 fn supergateway_to_stdio(path: &str, option: &str) {
     over_http(path, |url| {
         let node = node();

@@ -1,5 +1,5 @@
-//! The official conformance suite against the live server. What may fail stands in `tests/mcp/expected-failures-*.yml`,
-//! each with its reason; the suite itself fails on anything else, and on a line there that passes.
+//! The official conformance suite against the live server. `tests/mcp/expected-failures-*.yml` lists what may fail and
+//! why; the suite fails on any other failure, and on a listed scenario that passes.
 
 use crate::support::Server;
 use std::process::Command;

@@ -67,7 +67,7 @@ fn a_detached_run_outlives_its_session_and_its_log_is_read_in_pages() {
         "the same run over REST"
     );
 
-    // The next server knows it; a cursor of this one reads from the start.
+    // The next server knows the run; a cursor of this server reads from the start there.
     let heir = Server::named(&server.kill(), &[]);
     let again =
         ask(&heir, "run_logs", json!({"id": id, "cursor": seen.2}))["structuredContent"].clone();

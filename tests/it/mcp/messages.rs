@@ -29,7 +29,7 @@ pub fn stateless() -> Value {
     json!({META_VERSION: "2026-07-28", META_CAPABILITIES: {}, "progressToken": "t"})
 }
 
-/// Waits until the engine has nothing of this server, at most two seconds from now.
+/// Waits until the engine holds nothing of this server; fails after two seconds.
 #[track_caller]
 pub fn gone_within_two_seconds(server: &Server) {
     let begun = Instant::now();
@@ -43,7 +43,7 @@ pub fn gone_within_two_seconds(server: &Server) {
     }
 }
 
-/// The result of a tool, asked for without a session.
+/// Calls a tool without a session. Returns its result.
 pub fn ask(server: &Server, name: &str, arguments: Value) -> Value {
     let body = call(1, name, arguments, json!({})).to_string();
     server.request("POST", "/mcp", &body).json()["result"].clone()

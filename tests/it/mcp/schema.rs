@@ -1,8 +1,8 @@
-//! The published schemas, and whether a message is valid in a revision.
+//! Validates messages against the published schemas of MCP.
 
 use serde_json::{Value, json};
 
-/// Every revision that starts with `initialize`, and the one that does not.
+/// Every supported revision. All but the last start with `initialize`.
 pub const REVISIONS: [&str; 5] = [
     "2024-11-05",
     "2025-03-26",
@@ -11,7 +11,7 @@ pub const REVISIONS: [&str; 5] = [
     "2026-07-28",
 ];
 
-/// Fails unless the instance is what this revision calls `kind`.
+/// Fails unless the instance is valid as the type `kind` of this revision.
 #[track_caller]
 pub fn assert_valid(revision: &str, kind: &str, instance: &Value) {
     let path = format!(

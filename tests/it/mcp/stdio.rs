@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Speaks these messages over stdio, closes its input when all are answered, and gives what came on stdout and stderr.
+/// Sends these messages over stdio and closes the input when all are answered. Returns the messages from stdout and the
+/// text from stderr.
 pub fn speak(instance: &str, messages: &[Value]) -> (Vec<Value>, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
         .arg("stdio")
@@ -42,7 +43,7 @@ pub fn speak(instance: &str, messages: &[Value]) -> (Vec<Value>, String) {
     (answers, stderr)
 }
 
-/// A stdio server with a run under way.
+/// A stdio server whose runs have started.
 struct Spoken {
     child: std::process::Child,
     stdin: std::process::ChildStdin,
@@ -54,7 +55,7 @@ impl Spoken {
         Self::busy(instance, &[run(1, "echo begun; sleep 100")])
     }
 
-    /// Busy with the last of these messages, whose run says that it has begun.
+    /// Sends these messages and waits until the last run has printed `begun` and every run has a container.
     fn busy(instance: &str, messages: &[Value]) -> Self {
         support::require_engine();
         let mut child = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))

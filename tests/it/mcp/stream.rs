@@ -70,7 +70,7 @@ impl Stream {
         serde_json::from_str(&data).unwrap()
     }
 
-    /// The next response; notifications before it are given too.
+    /// The next response, and the notifications before it.
     pub fn response(&mut self) -> (Value, Vec<Value>) {
         let mut told = Vec::new();
         loop {
@@ -82,13 +82,13 @@ impl Stream {
         }
     }
 
-    /// Hangs up.
+    /// Closes the connection.
     pub fn close(self) {
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
-/// Posts to a session of `/sse`; it must be accepted.
+/// Posts a message to a session of `/sse`; it must be answered with 202.
 pub fn post(server: &Server, id: &str, message: &Value) {
     let path = format!("/messages?sessionId={id}");
     let answer = server.request("POST", &path, &message.to_string());

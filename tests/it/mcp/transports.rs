@@ -78,7 +78,7 @@ fn the_tools_are_those_of_the_golden_file() {
     server.stop();
 }
 
-/// What is asked of every transport in every revision.
+/// The requests sent over every transport in this revision, each with the schema of its result (empty: an error).
 fn conversation(revision: &str) -> Vec<(Value, &'static str)> {
     let modern = revision == "2026-07-28";
     let meta = match modern {

@@ -60,7 +60,7 @@ fn a_password_appears_in_no_answer_and_no_log() {
         &version_of(&registry, "team/quiet:1", json!({"auth_config": auth})),
     );
     assert_eq!(refused.status, 403);
-    // A request that is refused before it is understood must not be quoted either.
+    // A request that fails to parse must not be quoted either.
     let unclear = json!({"username": USER, "password": wrong, "pasword": wrong});
     let invalid = server.post(
         "/run",
@@ -102,7 +102,7 @@ fn a_restart_forgets_passwords_and_the_error_of_a_run_that_needs_one_says_so() {
     let endless = shell("echo begun; sleep 600", json!({"timeout_secs": 1000}));
     let blocker = submit(&server, &endless);
     Live::new(server.begin(&Request::new("GET", &format!("{blocker}/events")))).until("stdout");
-    // What is long is kept elsewhere than what is short.
+    // A long request is kept in another place than a short one.
     let long = "#".repeat(100_000);
     let [short, long, there] = [
         ("team/short:1", with("always", "")),
@@ -139,7 +139,7 @@ fn a_restart_forgets_passwords_and_the_error_of_a_run_that_needs_one_says_so() {
     }
     let state = finished(&heir, &there);
     assert_eq!(state["result"]["stdout"], "team/there:1\n", "{state}");
-    // Only the four outcomes, once what is not needed any more is gone.
+    // In the end only the four outcomes are left.
     while heir.leftovers().len() > 4 {}
     assert_not_told(PASSWORD, &kept_by_the_engine(&instance));
     forget_all(&heir);
@@ -151,7 +151,7 @@ fn a_restart_forgets_passwords_and_the_error_of_a_run_that_needs_one_says_so() {
     }
 }
 
-/// What the engine tells of an instance's containers, and what their volumes hold.
+/// Everything that the engine keeps for an instance: the inspection of its containers and the content of their volumes.
 fn kept_by_the_engine(instance: &str) -> String {
     let filter = format!("label=oneoff.instance={instance}");
     let containers = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
@@ -168,7 +168,7 @@ fn kept_by_the_engine(instance: &str) -> String {
     kept
 }
 
-/// A secret shows neither as it is, nor in base64, nor in a dump of bytes.
+/// Fails if the text contains the secret as it is, in base64, or in a hex dump's text column.
 fn assert_not_told(secret: &str, told: &str) {
     let told = format!("{told}\n{}", last_columns(told));
     for form in forms(secret) {
@@ -176,21 +176,21 @@ fn assert_not_told(secret: &str, told: &str) {
     }
 }
 
-/// The last words of all lines, joined: a dump of bytes in columns would hide what it shows from a plain search.
+/// The last columns of all lines, joined: in a hex dump a secret may be spread over several lines.
 fn last_columns(log: &str) -> String {
     log.lines()
         .filter_map(|line| line.rsplit("  ").next())
         .collect()
 }
 
-/// A secret as it is, and as it looks inside base64 whatever stands before it.
+/// A secret as it is, and as it appears in base64 at each of the three alignments.
 fn forms(secret: &str) -> Vec<String> {
     use base64::Engine as _;
     let mut forms = vec![secret.to_owned()];
     for offset in 0..3 {
         let shifted = format!("{}{secret}", "x".repeat(offset));
         let inner = base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(shifted);
-        // The first and last letters also depend on their neighbours.
+        // The first and last characters also depend on the bytes around the secret.
         forms.push(inner[4..inner.len() - 4].to_owned());
     }
     forms
@@ -212,7 +212,7 @@ fn the_credentials_of_another_caller_are_not_used() {
         "{detail}"
     );
 
-    // Nor while the other's pull of the same image is under way.
+    // Nor while another caller's pull of the same image is in progress.
     registry.freeze();
     let mut entitled = server.begin_run(&version_of(&registry, "team/private:1", with));
     let mut stranger = server.begin_run(&without);

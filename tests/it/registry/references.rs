@@ -30,7 +30,7 @@ fn a_digest_reference_needs_no_tag_and_outlives_a_moved_one() {
     let server = Server::start();
     for (reference, version) in [
         (format!("team/pinned@{old}"), "old\n"),
-        // A tag beside a digest says nothing more.
+        // A tag beside a digest is ignored.
         (format!("team/pinned:1@{old}"), "old\n"),
         (format!("team/pinned@{new}"), "new\n"),
     ] {

@@ -42,7 +42,7 @@ fn runs_that_need_the_same_image_at_once_share_one_pull() {
     server.stop();
 }
 
-/// Waits until every slot is taken and somebody is in the queue's only place.
+/// Waits until every slot is taken and so is the queue's only place.
 fn await_full(server: &Server) {
     let cheap = json!({"image": "no-such-image:1", "command": "true", "pull_policy": "never"});
     let deadline = Instant::now() + Duration::from_secs(30);

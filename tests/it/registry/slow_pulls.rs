@@ -43,7 +43,7 @@ impl SilentRegistry {
         json!({"image": format!("{}/silent:1", self.0.local_addr().unwrap()), "command": "true", "network": "none"})
     }
 
-    /// Waits for somebody to connect, and to say what he wants.
+    /// Waits for a connection and the first byte of its request.
     fn await_caller(&self) -> TcpStream {
         let (mut stream, _) = self.0.accept().unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap(), 1);
@@ -77,7 +77,7 @@ fn a_pull_without_any_waiter_left_is_abandoned() {
     for _ in 0..2 {
         let runs: Vec<TcpStream> = (0..4).map(|_| server.begin_run(&registry.run())).collect();
         let caller = registry.await_caller();
-        // The caller may be one that the engine tries again for an earlier pull.
+        // The connection may be a retry of the engine for an earlier pull.
         await_threads(&server, |now| now > threads);
         drop(runs);
         await_threads(&server, |now| now <= threads);
@@ -95,7 +95,7 @@ fn await_threads(server: &Server, are_enough: impl Fn(u64) -> bool) {
             return;
         }
         assert!(Instant::now() < deadline, "{threads} threads");
-        // No event: nobody tells when a thread of another process ends.
+        // Polled: there is no event for the end of a thread of another process.
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,4 +1,4 @@
-//! A certificate authority that lives as long as a test, and directories of PEM files as `DOCKER_CERT_PATH` wants.
+//! A certificate authority for one test, and directories of PEM files for `DOCKER_CERT_PATH`.
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
@@ -25,7 +25,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// Certificate and key for these names and addresses, for the wire's server end.
+    /// Certificate and key (PEM) of a server with these names and addresses.
     pub fn server(&self, names: &[&str]) -> (String, String) {
         self.issue(names, ExtendedKeyUsagePurpose::ServerAuth, 4000)
     }
@@ -51,7 +51,7 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    /// Writes `ca.pem` of `trusted`, and `cert.pem` and `key.pem` of a client of ours.
+    /// Writes `ca.pem` of `trusted`, and `cert.pem` and `key.pem` of a client certified by this authority.
     pub fn write_client(&self, directory: &Path, trusted: &Authority) {
         let (cert, key) = self.issue(&["client"], ExtendedKeyUsagePurpose::ClientAuth, 4000);
         fs::create_dir_all(directory).unwrap();

@@ -1,5 +1,4 @@
-//! Between the server and the real engine: passes everything on, and keeps one answer to itself, or a request for a
-//! while.
+//! A proxy between a server and the real engine that withholds one answer or delays one request.
 
 use super::Directory;
 use std::io::{Read, Write};
@@ -8,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A socket of the engine's on which something happens to the first request with certain words.
+/// An engine socket on which the first request that the judge picks is delayed or stays unanswered.
 pub struct Cutting {
     directory: Directory,
     done: Arc<AtomicBool>,
@@ -18,19 +17,19 @@ pub struct Cutting {
 /// What happens to a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It is passed on, and so is its answer.
+    /// The request and its answer are passed on.
     Passed,
-    /// It is passed on, after what it had to wait for.
+    /// The request was delayed by the judge, and is passed on with its answer.
     Held,
-    /// It is passed on, and its answer is never heard.
+    /// The request is passed on, and its answer is not.
     Unanswered,
 }
 
-/// Judges requests by their heads; a request waits as long as this does.
+/// Decides the fate of a request by its head. The request waits while this runs.
 type Judge = dyn Fn(&str) -> Fate + Send + Sync;
 
 impl Cutting {
-    /// Its answer is never heard.
+    /// The first request whose head contains `words` stays unanswered.
     pub fn new(words: &'static str) -> Self {
         Self::judging(move |head| match head.contains(words) {
             true => Fate::Unanswered,
@@ -38,7 +37,7 @@ impl Cutting {
         })
     }
 
-    /// The first such request reaches the engine when `first` is done.
+    /// The first request whose head contains `words` reaches the engine after `first` has returned.
     pub fn holding(words: &'static str, first: impl Fn() + Send + Sync + 'static) -> Self {
         let held = AtomicBool::new(false);
         Self::judging(move |head| {
@@ -50,7 +49,7 @@ impl Cutting {
         })
     }
 
-    /// Only the first answer that is to be kept back is.
+    /// Decides with `judge`; only the first answer that it withholds is withheld.
     pub fn judging(judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> Self {
         let judge: Arc<Judge> = Arc::new(judge);
         let directory = Directory::new("cutting");
@@ -77,7 +76,7 @@ impl Cutting {
         format!("unix://{}", path.display())
     }
 
-    /// Whether such a request came.
+    /// Whether a request was delayed or left unanswered.
     pub fn has_cut(&self) -> bool {
         self.done.load(Ordering::SeqCst)
     }
@@ -95,7 +94,7 @@ fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     let cut = Arc::new(AtomicBool::new(false));
     let (is_cut, done) = (cut.clone(), done.clone());
     let (from, to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
-    // A request's head arrives in one piece: our client writes it so.
+    // Relies on the client's way of writing: the head of a request in one piece.
     std::thread::spawn(move || {
         pass(from, to, |piece| {
             let fate = judge(&String::from_utf8_lossy(piece));
@@ -108,7 +107,7 @@ fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     std::thread::spawn(move || pass(engine, client, |_| !is_cut.load(Ordering::SeqCst)));
 }
 
-/// Copies until one of the ends, or `wanted`, has had enough.
+/// Copies until one side closes, or `wanted` returns false.
 fn pass(mut from: UnixStream, mut to: UnixStream, wanted: impl Fn(&[u8]) -> bool) {
     let mut buffer = [0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! Between the server and the real engine: passes everything on, and at one engine call kills whoever made it.
+//! A proxy between a server and the real engine. At one chosen call it kills the calling process.
 
 use super::{Directory, docker};
 use rustix::net::sockopt::socket_peercred;
@@ -10,19 +10,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// When the caller of an engine call dies.
+/// At which moment of a call the caller is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dies {
-    /// With the head of the request out, and what was to follow it not.
+    /// The head of the request was sent, its body was not.
     Asking,
-    /// With the request done, and its answer never heard.
+    /// The engine has done what was asked, and its answer is not delivered.
     Answered,
 }
 
-/// Picks a call by its number, from 1 on, and by its method and path.
+/// Chooses a call by its number, from 1 on, and by its method and path.
 type Choice = dyn Fn(usize, &str) -> bool + Send + Sync;
 
-/// A socket of the engine's that is deadly at one call.
+/// An engine socket that kills the caller of one call.
 pub struct Killing {
     directory: Directory,
     state: Arc<State>,
@@ -40,15 +40,15 @@ struct Watch {
     is_armed: bool,
     is_closed: bool,
     calls: Vec<String>,
-    /// Names of the containers that were asked for.
+    /// Names of the containers whose creation was requested.
     names: Vec<String>,
     victim: Option<String>,
-    /// The victim is dead, and the engine has done with its last call.
+    /// The victim is dead, and the engine has finished its last call.
     is_over: bool,
 }
 
 impl Killing {
-    /// Kills at the first call that is the one, once armed.
+    /// Kills at the first call after [`Killing::arm`] for which `is_the_one` is true.
     pub fn new(
         dies: Dies,
         is_the_one: impl Fn(usize, &str) -> bool + Send + Sync + 'static,
@@ -67,7 +67,7 @@ impl Killing {
                 if shared.lock().is_closed {
                     return;
                 }
-                // A moment without threads or descriptors costs one connection, and not all that follow.
+                // A temporary lack of threads or descriptors must not end the loop.
                 if let Err(error) = relay(client, &shared) {
                     eprintln!("a connection to the engine is not passed on: {error}");
                 }
@@ -80,12 +80,12 @@ impl Killing {
         format!("unix://{}", self.socket().display())
     }
 
-    /// From now on calls count.
+    /// Counts calls from now on.
     pub fn arm(&self) {
         self.state.lock().is_armed = true;
     }
 
-    /// From now on nobody is killed; gives the call at which somebody was.
+    /// Kills nothing from now on. Returns the call at which a process was killed, after the engine has finished that call.
     pub fn disarm(&self) -> Option<String> {
         let mut watch = self.state.lock();
         watch.is_armed = false;
@@ -101,12 +101,12 @@ impl Killing {
         watch.victim.clone()
     }
 
-    /// Whether its call has come.
+    /// Whether a process was killed.
     pub fn has_struck(&self) -> bool {
         self.state.lock().victim.is_some()
     }
 
-    /// Those of the containers asked for that the engine has, whatever their labels.
+    /// The names of the requested containers that exist, found by name and not by label.
     pub fn containers_left(&self) -> String {
         let names = self.state.lock().names.clone();
         let filters = names.iter().map(|name| format!("--filter=name=^/{name}$"));
@@ -136,7 +136,7 @@ impl State {
         self.watch.lock().unwrap()
     }
 
-    /// Counts a call, given as method and target; whether it is the one.
+    /// Counts a call, given as method and target. Returns whether it is the chosen one.
     fn strikes_at(&self, (method, target): (&str, &str)) -> bool {
         let mut watch = self.lock();
         if let Some((_, name)) = target.split_once("/containers/create?name=") {
@@ -161,7 +161,7 @@ impl State {
     }
 }
 
-/// What a server asks whatever it does: who the engine is, and what is left in it.
+/// Calls that a server makes at any time, independent of requests: version, health, leftovers.
 fn is_background(call: &str) -> bool {
     [
         "/_ping",
@@ -174,14 +174,14 @@ fn is_background(call: &str) -> bool {
     .any(|path| call.ends_with(path))
 }
 
-/// Method and target, if these bytes begin a request.
+/// Method and target, if these bytes are the start of a request.
 fn request_of(piece: &[u8]) -> Option<(&str, &str)> {
     let line = piece.split(|byte| *byte == b'\r').next()?;
     let line = std::str::from_utf8(line).ok()?;
     line.strip_suffix(" HTTP/1.1")?.split_once(' ')
 }
 
-/// The path, without the version and the query.
+/// The path without API version and query.
 fn path_of(target: &str) -> &str {
     let path = target.split('?').next().unwrap_or_default();
     match path.strip_prefix("/v1.").and_then(|rest| rest.find('/')) {
@@ -206,7 +206,7 @@ fn relay(client: UnixStream, state: &Arc<State>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A request's head arrives in one piece, and its body after it: our client writes them so.
+/// Relies on the client's way of writing: the head of a request in one piece, its body after it.
 fn pass_requests((mut from, mut to): (UnixStream, UnixStream), state: &State, one: &Mutex<bool>) {
     let mut buffer = [0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {

@@ -1,14 +1,14 @@
-//! A streamed answer, read event by event while it comes.
+//! A streamed answer, read line by line or event by event while it arrives.
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 
-/// An answer whose head has come.
+/// An answer whose head has been read.
 pub struct Live {
     pub head: String,
     chunks: BufReader<TcpStream>,
-    /// Of the body, what no line was made of yet.
+    /// The part of the body that was received and not yet returned as lines.
     pending: Vec<u8>,
 }
 
@@ -51,7 +51,7 @@ impl Live {
         }
     }
 
-    /// The next server-sent event: id, name, data.
+    /// The next server-sent event: its id, name and data.
     pub fn event(&mut self) -> Option<(String, String, Value)> {
         let (mut id, mut name, mut data) = (String::new(), String::new(), Value::Null);
         loop {
@@ -66,14 +66,14 @@ impl Live {
         }
     }
 
-    /// Every event up to the end: name and data.
+    /// The name and data of every event up to the end.
     pub fn events(mut self) -> Vec<(String, Value)> {
         std::iter::from_fn(|| self.event())
             .map(|(_, name, data)| (name, data))
             .collect()
     }
 
-    /// Reads on to the first event of this name, and gives its data.
+    /// Skips to the next event with this name. Returns its data.
     pub fn until(&mut self, wanted: &str) -> Value {
         loop {
             let (_, name, data) = self.event().expect("the event comes");

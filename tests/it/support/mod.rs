@@ -1,4 +1,5 @@
-//! A live server of the built binary, and the engine seen independently of it, through the `docker` command.
+//! What the tests share: the server under test, an HTTP client, the engine seen through the `docker` command, second
+//! engines, a registry, a browser, and proxies that inject faults.
 
 mod answer;
 mod archive;
@@ -32,5 +33,5 @@ pub use readme::{commands, readme, shell_output, spawn_shell};
 pub use second_engine::SecondEngine;
 pub use server::{Server, ask, await_nothing_left};
 
-/// The image every test can rely on: busybox, with a bash.
+/// The image that `make images` builds for the tests: busybox with a bash.
 pub const IMAGE: &str = "oneoff-test:latest";

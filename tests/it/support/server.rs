@@ -1,4 +1,4 @@
-//! Starts the real binary on a free port, talks to it, stops it, and sees that nothing is left.
+//! The built binary as a server process on a free port: start, requests, stop, and a check that nothing is left.
 
 use super::engine::{leftovers, require_engine};
 use super::{Answer, Request, read_answer};
@@ -49,7 +49,7 @@ impl Server {
         Self::launch(instance, settings, Stdio::inherit())
     }
 
-    /// As a user who runs nothing else, so that a limit on what users may run concerns it alone. Root has no such limit.
+    /// As a user who runs nothing else, so that a limit on the user's threads affects this server alone.
     pub fn of_its_own_user() -> Self {
         let instance = fresh_instance();
         let engine = std::fs::metadata("/var/run/docker.sock").unwrap();
@@ -168,7 +168,7 @@ impl Server {
         leftovers(&format!("oneoff.instance={}", self.instance))
     }
 
-    /// The engine's word that a container of this server runs; waits for it.
+    /// Waits until a container of this server runs. Returns its id.
     pub fn await_running(&self) -> String {
         let filter = format!("label=oneoff.instance={}", self.instance);
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -181,12 +181,12 @@ impl Server {
         }
     }
 
-    /// Waits until the engine holds nothing of this server, which goes on living.
+    /// Waits until the engine holds nothing of this server, which continues to run.
     pub fn await_nothing_left(&self) {
         await_nothing_left(&self.instance);
     }
 
-    /// SIGTERM, as an operator would; waits for the end. The exit code must be 0 and nothing may be left: no
+    /// Sends SIGTERM and waits for the end. The exit code must be 0 and nothing may be left: no
     /// container, no volume, no file.
     pub fn stop(self) {
         self.signal("TERM");
@@ -206,7 +206,7 @@ impl Server {
         assert!(files.is_empty(), "no file is left behind: {files:?}");
     }
 
-    /// SIGTERM, with runs left in the engine for the next server; gives the instance's name.
+    /// Sends SIGTERM and waits for the end; runs stay in the engine for the next server. Returns the instance.
     pub fn leave(mut self) -> String {
         self.signal("TERM");
         let status = self.child.wait().unwrap();
@@ -214,7 +214,7 @@ impl Server {
         self.instance.clone()
     }
 
-    /// `kill -9`; gives the instance's name.
+    /// Sends SIGKILL and waits for the end. Returns the instance.
     pub fn kill(mut self) -> String {
         self.signal("KILL");
         self.child.wait().unwrap();
@@ -233,13 +233,13 @@ impl Server {
         self.child.id()
     }
 
-    /// From now on no thread is made beyond so many of all that its user has; `None`: the limit is lifted.
+    /// Limits the threads of all processes of the server's user; `None` removes the limit.
     pub fn limit_threads_of_its_user(&self, threads: Option<u64>) {
         let process = std::fs::metadata(format!("/proc/{}", self.pid())).unwrap();
         let most = rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum;
         let limit = threads.or(most);
         let limit = limit.map_or("unlimited".to_owned(), |threads| threads.to_string());
-        // By the user itself: root may not do it everywhere.
+        // As that user: in some containers root may not change the limit.
         let limited = Command::new("prlimit")
             .args([format!("--pid={}", self.pid()), format!("--nproc={limit}:")])
             .uid(process.uid())
@@ -249,7 +249,7 @@ impl Server {
         assert!(limited.success());
     }
 
-    /// A number of `/proc/<pid>/status`, such as `VmHWM` (kB) or `Threads`.
+    /// A number from `/proc/<pid>/status`, such as `VmHWM` (kB) or `Threads`.
     pub fn status_number(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status

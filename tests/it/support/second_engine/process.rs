@@ -1,5 +1,5 @@
-//! A second engine: a real `dockerd` on a loopback port, with TLS or without, or on a socket of its own; it can be
-//! killed, frozen and started again, and is gone when its guard is dropped.
+//! A real `dockerd` beside the machine's own, on a loopback port with or without TLS, or on a Unix socket. It can be
+//! killed, frozen and started again, and is removed with everything of its own on drop.
 use crate::support::Authority;
 use oneoff_docker_runner::docker::Host;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -16,7 +16,7 @@ use std::time::Duration;
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 
-/// An engine of the test's own.
+/// An engine that belongs to one test.
 pub struct SecondEngine {
     directory: PathBuf,
     address: Address,
@@ -26,18 +26,18 @@ pub struct SecondEngine {
 
 enum Address {
     Tcp(u16),
-    /// `socket` in its directory.
+    /// The file `socket` in its directory.
     Unix,
 }
 
 struct Process {
     child: Child,
-    // Its log; disconnects when it ends.
+    // Lines of its log; the channel disconnects when the process ends.
     log: Receiver<String>,
 }
 
 impl SecondEngine {
-    /// With `--tlsverify`; [`SecondEngine::certificates`] is a `DOCKER_CERT_PATH` that fits.
+    /// Starts one on TCP with `--tlsverify`; [`SecondEngine::certificates`] is a fitting `DOCKER_CERT_PATH`.
     pub fn start_tls(name: &str) -> Self {
         let directory = fresh_directory(name);
         let authority = Authority::new("oneoff test engine CA");
@@ -60,7 +60,7 @@ impl SecondEngine {
         Self::start_tcp(directory, options)
     }
 
-    /// On plain TCP.
+    /// Starts one on TCP without TLS.
     pub fn start_plain(name: &str) -> Self {
         Self::start_tcp(fresh_directory(name), vec!["--tls=false".into()])
     }
@@ -82,7 +82,7 @@ impl SecondEngine {
         engine
     }
 
-    /// On a Unix socket, and not running yet.
+    /// One on a Unix socket; it is not started.
     pub fn unix(name: &str) -> Self {
         Self {
             directory: fresh_directory(name),
@@ -92,18 +92,18 @@ impl SecondEngine {
         }
     }
 
-    /// Starts it, with whatever its directory holds from before.
+    /// Starts it, with the data of its earlier life, if any, and waits until it listens.
     pub fn start(&mut self) {
         let file = |name: &str| self.directory.join(name).display().to_string();
         fs::write(self.directory.join("daemon.json"), "{}").unwrap();
         let mut command = match self.address {
-            // `--bridge=none` would delete the bridge of the engine that is running already.
+            // Not `--bridge=none`, which would delete the bridge of the machine's engine.
             Address::Tcp(port) => {
                 let mut command = Command::new("dockerd");
                 command.arg(format!("--bridge={}", bridge_name(port)));
                 command
             }
-            // Unless it cannot see it.
+            // In another network namespace `--bridge=none` does no harm.
             Address::Unix => {
                 let mut command = Command::new("unshare");
                 command.args(["--net", "dockerd", "--bridge=none"]);
@@ -128,7 +128,7 @@ impl SecondEngine {
         process.await_listening();
     }
 
-    /// `kill -9`: its containers go on without it.
+    /// SIGKILL; its containers continue to run.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.child.kill().unwrap();
@@ -137,7 +137,8 @@ impl SecondEngine {
         self.await_the_end_of_containerd();
     }
 
-    /// The kernel ends it with its parent. Where nobody reaps orphans, the next engine would take it for alive.
+    /// The kernel ends containerd with its parent. Its pid file is removed here: where orphans are not reaped, the next
+    /// engine would take the zombie for a running containerd.
     fn await_the_end_of_containerd(&self) {
         let file = self.directory.join("exec/containerd/containerd.pid");
         let Ok(pid) = fs::read_to_string(&file) else {
@@ -148,14 +149,14 @@ impl SecondEngine {
         fs::remove_file(&file).unwrap();
     }
 
-    /// SIGTERM, as a service manager would; waits for its end.
+    /// Sends SIGTERM and waits for the end.
     pub fn stop(&mut self) {
         if let Some(process) = self.process.take() {
             process.end();
         }
     }
 
-    /// It accepts connections from now on, and does nothing.
+    /// Stops the process: the kernel still accepts connections, and nothing answers.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
@@ -177,12 +178,12 @@ impl SecondEngine {
         }
     }
 
-    /// `DOCKER_CERT_PATH` for a client that the engine lets in.
+    /// `DOCKER_CERT_PATH` with a client certificate that the engine accepts.
     pub fn certificates(&self) -> PathBuf {
         self.directory.join("client")
     }
 
-    /// A directory of the test's own, gone with the engine.
+    /// A directory for the test's files, removed with the engine.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -203,7 +204,7 @@ impl SecondEngine {
     }
 }
 
-/// Waits for the end of a process, not longer than this. A zombie has ended.
+/// Waits for the end of a process, `patience` at most. A zombie counts as ended. Returns whether it ended.
 fn ends_within(pid: Pid, patience: Duration) -> bool {
     let process = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(process) => process,
@@ -213,7 +214,7 @@ fn ends_within(pid: Pid, patience: Duration) -> bool {
     poll(&mut ended, Some(&patience.try_into().unwrap())).unwrap() > 0
 }
 
-/// A bridge of this engine's own.
+/// The name of this engine's bridge.
 fn bridge_name(port: u16) -> String {
     format!("oneoff{port}")
 }
@@ -233,7 +234,7 @@ impl Process {
         }
     }
 
-    /// One that does not end in time is killed. (The end of its log would say nothing: a shim may hold it open.)
+    /// Sends SIGTERM, then SIGKILL if it does not end in time. (Its log may stay open longer: a shim can hold it.)
     fn end(mut self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::CONT);
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
@@ -260,8 +261,8 @@ impl Drop for SecondEngine {
     }
 }
 
-/// An engine that was killed leaves its containerd, shims and containers running. All but the last name the
-/// directory, and those are children of shims.
+/// Kills the containerd, shims and containers that a killed engine left running. Containers are found as children of
+/// shims, everything else by the directory in its command line.
 fn kill_what_remains(directory: &Path) {
     let directory = directory.to_string_lossy();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -302,7 +303,7 @@ fn lines(source: impl std::io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// An engine that was killed leaves overlays and namespaces mounted.
+/// Unmounts the overlays and namespaces that a killed engine left mounted.
 fn unmount_below(directory: &Path) {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
