@@ -2,7 +2,7 @@
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
-use super::support::{Cutting, Fate, Live, Request, Server, docker, leftovers};
+use super::support::{EventStream, Fate, FaultProxy, Request, Server, docker, leftovers};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,8 +45,8 @@ impl Drop for Ledger {
     }
 }
 
-fn events(server: &Server, path: &str) -> Live {
-    Live::new(server.begin(&Request::new("GET", &format!("{path}/events"))))
+fn events(server: &Server, path: &str) -> EventStream {
+    EventStream::new(server.begin(&Request::new("GET", &format!("{path}/events"))))
 }
 
 const ONE: (&str, &str) = ("RUNNER_MAX_CONCURRENT_RUNS", "1");
@@ -385,7 +385,7 @@ fn a_thousand_runs_over_several_kills_are_neither_lost_nor_repeated_nor_reordere
 #[test]
 fn a_lost_answer_of_the_engine_before_the_start_neither_loses_nor_repeats_a_run() {
     for words in ["/rename?", "/containers/create?name=oneoff-"] {
-        let (ledger, cutting) = (Ledger::new("cut"), Cutting::new(words));
+        let (ledger, cutting) = (Ledger::new("cut"), FaultProxy::new(words));
         let server = Server::with(&[("DOCKER_HOST", &cutting.docker_host())]);
         let answer = server.ask(
             &Request::new("POST", "/run")
@@ -422,7 +422,7 @@ fn names_a_run(head: &str, before: &str, after: &str) -> bool {
 fn the_objects_of_a_first_attempt_are_removed_before_the_second_starts() {
     let (started, is_started) = channel();
     let (is_started, removals) = (Mutex::new(is_started), AtomicUsize::new(0));
-    let cutting = Cutting::judging(move |head| {
+    let cutting = FaultProxy::judging(move |head| {
         if head.contains("/start HTTP") {
             started.send(()).unwrap();
         }
@@ -437,7 +437,7 @@ fn the_objects_of_a_first_attempt_are_removed_before_the_second_starts() {
         }
         match names_a_run(head, "/containers/create?name=oneoff-", " ") {
             true => Fate::Unanswered,
-            false => Fate::Passed,
+            false => Fate::Pass,
         }
     });
     let ledger = Ledger::new("attempts");

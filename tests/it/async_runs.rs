@@ -1,7 +1,7 @@
 //! Asynchronous runs: `Prefer: respond-async` and `/runs`.
 
 use super::run::shell;
-use super::support::{Answer, IMAGE, Live, Request, Server, commands, shell_output};
+use super::support::{Answer, EventStream, IMAGE, Request, Server, commands, shell_output};
 use serde_json::{Value, json};
 
 const ASYNC: (&str, &str) = ("Prefer", "respond-async");
@@ -18,9 +18,9 @@ pub fn submit(server: &Server, request: &Value) -> String {
     answer.header("Location").expect("where it is")
 }
 
-fn follow(server: &Server, path: &str, fields: &[(&str, &str)]) -> Live {
+fn follow(server: &Server, path: &str, fields: &[(&str, &str)]) -> EventStream {
     let path = format!("{path}/events");
-    Live::new(server.begin(&Request::new("GET", &path).fields(fields)))
+    EventStream::new(server.begin(&Request::new("GET", &path).fields(fields)))
 }
 
 /// Waits for the end of a run and returns its state.
@@ -236,7 +236,7 @@ fn the_same_key_and_request_give_the_same_run_and_another_request_is_refused() {
     let watched = Request::new("POST", "/run")
         .fields(&[KEY, ("Accept", "text/event-stream")])
         .body(&request);
-    let watched = Live::new(server.begin(&watched)).events();
+    let watched = EventStream::new(server.begin(&watched)).events();
     assert_eq!(watched.last().unwrap(), &("result".to_owned(), result));
 
     let other = shell("echo twice", json!({})).to_string();

@@ -1,7 +1,7 @@
 //! `kill -9` at every call to the engine: a server is killed at its first call, the next one at its second, and so on.
 
 use super::run::shell;
-use super::support::{Dies, Killing, Request, Server, docker, read_answer, untar};
+use super::support::{KillAt, KillProxy, Request, Server, docker, read_answer, untar};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const AT_ONCE: usize = 3;
 
 /// A request, and what must hold under the next server. Both get the number of the call at which the server is killed.
-struct Story<'a> {
+struct Scenario<'a> {
     path: &'a str,
     request: &'a (dyn Fn(usize) -> Value + Sync),
     afterwards: &'a (dyn Fn(&Server, usize) + Sync),
@@ -21,7 +21,7 @@ struct Story<'a> {
 
 /// Kills the first server at its first engine call, the second at its second, and so on, until a server survives all
 /// of its calls. Returns the calls at which servers were killed.
-fn at_every_call(dies: Dies, story: &Story<'_>) -> BTreeSet<String> {
+fn at_every_call(dies: KillAt, story: &Scenario<'_>) -> BTreeSet<String> {
     let (next, outlived) = (AtomicUsize::new(1), AtomicUsize::new(usize::MAX));
     let deadly = Mutex::new(BTreeSet::new());
     std::thread::scope(|scope| {
@@ -44,8 +44,8 @@ fn at_every_call(dies: Dies, story: &Story<'_>) -> BTreeSet<String> {
 }
 
 /// Kills a server at its call number `n`. Returns the call, or `None` if there were fewer.
-fn one_life(dies: Dies, n: usize, story: &Story<'_>) -> Option<String> {
-    let killing = Killing::new(dies, move |count, _| count == n);
+fn one_life(dies: KillAt, n: usize, story: &Scenario<'_>) -> Option<String> {
+    let killing = KillProxy::new(dies, move |count, _| count == n);
     let server = Server::with(&[("DOCKER_HOST", &killing.docker_host())]);
     killing.arm();
     let body = (story.request)(n).to_string();
@@ -90,7 +90,7 @@ fn assert_covers(deadly: &BTreeSet<String>, expected: &[&str]) {
     }
 }
 
-fn volume_name(story: &str, dies: Dies, n: usize) -> String {
+fn volume_name(story: &str, dies: KillAt, n: usize) -> String {
     format!("kill-{story}-{dies:?}-{n}-{}", std::process::id())
 }
 
@@ -136,11 +136,11 @@ fn assert_absent_or_complete(server: &Server, name: &str) {
 
 #[test]
 fn a_volume_is_absent_or_complete_after_a_kill_at_any_call_of_its_filling() {
-    for dies in [Dies::Asking, Dies::Answered] {
+    for dies in [KillAt::Request, KillAt::Answer] {
         let name = |n| volume_name("filled", dies, n);
         let deadly = at_every_call(
             dies,
-            &Story {
+            &Scenario {
                 path: "/volume",
                 request: &|n| json!({"name": name(n), "files": files()}),
                 afterwards: &|server, n| assert_absent_or_complete(server, &name(n)),
@@ -167,11 +167,11 @@ fn failing(name: &str) -> Value {
 
 #[test]
 fn a_volume_that_cannot_be_filled_is_absent_after_a_kill_at_any_call() {
-    for dies in [Dies::Asking, Dies::Answered] {
+    for dies in [KillAt::Request, KillAt::Answer] {
         let name = |n| volume_name("failed", dies, n);
         let deadly = at_every_call(
             dies,
-            &Story {
+            &Scenario {
                 path: "/volume",
                 request: &|n| failing(&name(n)),
                 afterwards: &|server, n| {
@@ -193,8 +193,8 @@ fn a_volume_that_cannot_be_filled_is_absent_after_a_kill_at_any_call() {
 }
 
 /// Kills `reap` at its call number `n`. Returns the call, or `None` if there were fewer.
-fn deadly_sweep(instance: &str, dies: Dies, n: usize) -> Option<String> {
-    let killing = Killing::new(dies, move |count, _| count == n);
+fn deadly_sweep(instance: &str, dies: KillAt, n: usize) -> Option<String> {
+    let killing = KillProxy::new(dies, move |count, _| count == n);
     killing.arm();
     Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
         .arg("reap")
@@ -207,7 +207,7 @@ fn deadly_sweep(instance: &str, dies: Dies, n: usize) -> Option<String> {
 
 /// A volume whose server was killed after filling it and before removing the marker. Returns the server's instance.
 fn unfinished(name: &str) -> String {
-    let filling = Killing::new(Dies::Answered, |_, call| call.ends_with("/archive"));
+    let filling = KillProxy::new(KillAt::Answer, |_, call| call.ends_with("/archive"));
     let server = Server::with(&[("DOCKER_HOST", &filling.docker_host())]);
     filling.arm();
     let body = json!({"name": name, "files": files()}).to_string();
@@ -231,7 +231,7 @@ fn an_unfinished_volume_is_removed_although_a_sweep_is_killed_at_any_call() {
         ("swept", unfinished as fn(&str) -> String),
         ("late", helper_of_late),
     ] {
-        for dies in [Dies::Asking, Dies::Answered] {
+        for dies in [KillAt::Request, KillAt::Answer] {
             let deadly = at_every_call_of_the_sweep(dies, &|n| {
                 let name = volume_name(story, dies, n);
                 (left(&name), name)
@@ -246,7 +246,7 @@ fn an_unfinished_volume_is_removed_although_a_sweep_is_killed_at_any_call() {
 
 /// `left` prepares leftovers for each sweep. It returns the instance and the volume that must be removed.
 fn at_every_call_of_the_sweep(
-    dies: Dies,
+    dies: KillAt,
     left: &dyn Fn(usize) -> (String, String),
 ) -> BTreeSet<String> {
     let mut deadly = BTreeSet::new();
@@ -290,10 +290,10 @@ fn a_run_leaves_nothing_after_a_kill_at_any_call_and_a_neighbours_run_continues(
     let mut neighbours = neighbour.begin_run(&shell(script, json!({"volumes": volumes})));
     let container = neighbour.await_running();
     let held = neighbour.leftovers().len();
-    for dies in [Dies::Asking, Dies::Answered] {
+    for dies in [KillAt::Request, KillAt::Answer] {
         let deadly = at_every_call(
             dies,
-            &Story {
+            &Scenario {
                 path: "/run",
                 request: &rich_run,
                 afterwards: &|_, _| assert_eq!(neighbour.leftovers().len(), held),

@@ -1,7 +1,7 @@
 //! From start to stop: clients that leave, signals, settings.
 
 use super::run::shell;
-use super::support::{IMAGE, Live, Request, Server, docker, read_answer};
+use super::support::{EventStream, IMAGE, Request, Server, docker, read_answer};
 use serde_json::json;
 use std::net::Shutdown;
 use std::process::Command;
@@ -33,8 +33,9 @@ fn a_client_that_disconnects_leaves_the_queue() {
     server.await_running();
     let request = shell("echo queued", json!({})).to_string();
     let watched = [("Accept", "text/event-stream")];
-    let mut queued =
-        Live::new(server.begin(&Request::new("POST", "/run").fields(&watched).body(&request)));
+    let mut queued = EventStream::new(
+        server.begin(&Request::new("POST", "/run").fields(&watched).body(&request)),
+    );
     queued.until("queued");
     let refused = server.post("/run", &shell("echo third", json!({})));
     assert_eq!(refused.status, 429);

@@ -2,7 +2,7 @@
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
-use super::support::{Answer, Live, Request, Server};
+use super::support::{Answer, EventStream, Request, Server};
 use oneoff_docker_runner::app::ENDPOINTS;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -88,7 +88,7 @@ fn each_path_accepts_exactly_the_methods_in_its_allow_field() {
     for path in paths {
         let ask = |method: &str| {
             // Only the head is read: some answers are endless streams.
-            let head = Live::new(server.begin(&Request::new(method, &sample(path)))).head;
+            let head = EventStream::new(server.begin(&Request::new(method, &sample(path)))).head;
             Answer {
                 status: head[9..12].parse().unwrap(),
                 head,

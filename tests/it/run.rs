@@ -1,6 +1,6 @@
 //! `POST /run`: what goes in and what comes out.
 
-use super::support::{Cutting, IMAGE, Server, docker};
+use super::support::{FaultProxy, IMAGE, Server, docker};
 use serde_json::{Value, json};
 
 /// A run of a shell script, with further fields.
@@ -473,7 +473,7 @@ fn a_container_that_exits_before_the_kill_at_its_time_limit_did_not_time_out() {
     for (code, reason) in [(137, "signalled"), (3, "exited")] {
         let instance = format!("late-kill-{code}-{}", std::process::id());
         let filter = format!("label=oneoff.instance={instance}");
-        let cutting = Cutting::holding("/kill?", move || {
+        let cutting = FaultProxy::holding("/kill?", move || {
             let container = docker(&["ps", "--quiet", "--filter", &filter]);
             docker(&["exec", &container, "touch", "/over"]);
             docker(&["wait", &container]);

@@ -1,15 +1,15 @@
 //! `POST /run` answered as a stream of events.
 
 use super::run::shell;
-use super::support::{IMAGE, Live, Request, Server, commands, docker, shell_output};
+use super::support::{EventStream, IMAGE, Request, Server, commands, docker, shell_output};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 const SSE: [(&str, &str); 1] = [("Accept", "text/event-stream")];
 const NDJSON: [(&str, &str); 1] = [("Accept", "application/x-ndjson")];
 
-fn watch(server: &Server, request: &Value) -> Live {
-    let live = Live::new(
+fn watch(server: &Server, request: &Value) -> EventStream {
+    let live = EventStream::new(
         server.begin(
             &Request::new("POST", "/run")
                 .fields(&SSE)
@@ -54,7 +54,7 @@ fn a_watched_run_sends_its_events_in_order_and_ends_with_the_plain_answer() {
     assert_eq!(events[0].1["id"], result["id"]);
     assert_eq!(timeless(result.clone()), timeless(plain.clone()));
 
-    let mut live = Live::new(
+    let mut live = EventStream::new(
         server.begin(
             &Request::new("POST", "/run")
                 .fields(&NDJSON)

@@ -44,13 +44,13 @@ pub fn speak(instance: &str, messages: &[Value]) -> (Vec<Value>, String) {
 }
 
 /// A stdio server whose runs have started.
-struct Spoken {
+struct StdioServer {
     child: std::process::Child,
     stdin: std::process::ChildStdin,
     label: String,
 }
 
-impl Spoken {
+impl StdioServer {
     fn running(instance: &str) -> Self {
         Self::busy(instance, &[run(1, "echo begun; sleep 100")])
     }
@@ -96,13 +96,13 @@ impl Spoken {
 
 #[test]
 fn stdio_ends_with_its_input_and_removes_its_containers() {
-    let spoken = Spoken::running(&format!("stdio-end-{}", std::process::id()));
+    let spoken = StdioServer::running(&format!("stdio-end-{}", std::process::id()));
     spoken.ends_with_nothing_left(|stdin, _| drop(stdin));
 }
 
 #[test]
 fn stdio_ends_with_a_signal_and_removes_its_containers() {
-    let spoken = Spoken::running(&format!("stdio-term-{}", std::process::id()));
+    let spoken = StdioServer::running(&format!("stdio-term-{}", std::process::id()));
     spoken.ends_with_nothing_left(|stdin, pid| {
         let killed = Command::new("kill").arg(pid.to_string()).status().unwrap();
         assert!(killed.success());
@@ -115,7 +115,7 @@ fn detached_runs_of_stdio_end_with_its_process() {
     let arguments = |command| json!({"name": "run_container", "arguments": detached(command)});
     let detached = |id: u64, command| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": arguments(command)});
     let messages = [detached(1, "sleep 100"), run(2, "echo begun; sleep 100")];
-    let spoken = Spoken::busy(&format!("stdio-detached-{}", std::process::id()), &messages);
+    let spoken = StdioServer::busy(&format!("stdio-detached-{}", std::process::id()), &messages);
     spoken.ends_with_nothing_left(|stdin, _| drop(stdin));
 }
 

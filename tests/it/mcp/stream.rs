@@ -1,12 +1,12 @@
 //! The event stream of an MCP server, and posts to it: what `curl -N` shows.
 
-use crate::support::{Live, Request, Server};
+use crate::support::{EventStream, Request, Server};
 use serde_json::Value;
 use std::net::{Shutdown, TcpStream};
 
 /// An open event stream.
 pub struct Stream {
-    lines: Live,
+    lines: EventStream,
     socket: TcpStream,
 }
 
@@ -30,7 +30,7 @@ impl Stream {
     /// Sends a request whose answer must be an event stream.
     pub fn send(server: &Server, request: &Request<'_>) -> Self {
         let socket = server.begin(request);
-        let lines = Live::new(socket.try_clone().unwrap());
+        let lines = EventStream::new(socket.try_clone().unwrap());
         let head = &lines.head;
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         for field in [

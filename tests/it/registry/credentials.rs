@@ -4,7 +4,7 @@ use super::version_of;
 use crate::async_runs::{finished, forget_all, submit};
 use crate::run::shell;
 use crate::support::registry::{PASSWORD, Registry, USER};
-use crate::support::{Directory, Live, Request, Server, docker, read_answer};
+use crate::support::{Directory, EventStream, Request, Server, docker, read_answer};
 use serde_json::{Value, json};
 
 #[test]
@@ -101,7 +101,8 @@ fn a_restart_forgets_passwords_and_the_error_of_a_run_that_needs_one_says_so() {
     server.run(version_of(&registry, "team/there:1", with("always", "")));
     let endless = shell("echo begun; sleep 600", json!({"timeout_secs": 1000}));
     let blocker = submit(&server, &endless);
-    Live::new(server.begin(&Request::new("GET", &format!("{blocker}/events")))).until("stdout");
+    EventStream::new(server.begin(&Request::new("GET", &format!("{blocker}/events"))))
+        .until("stdout");
     // A long request is kept in another place than a short one.
     let long = "#".repeat(100_000);
     let [short, long, there] = [

@@ -2,7 +2,7 @@
 
 use super::version_of;
 use crate::support::registry::Registry;
-use crate::support::{Live, Request, Server, read_answer};
+use crate::support::{EventStream, Request, Server, read_answer};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -97,9 +97,9 @@ fn every_watched_run_of_a_shared_pull_receives_its_progress() {
         .fields(&[("Accept", "text/event-stream")])
         .body(&request);
     registry.freeze();
-    let mut watchers: Vec<Live> = Vec::new();
+    let mut watchers: Vec<EventStream> = Vec::new();
     for _ in 0..2 {
-        let mut watcher = Live::new(server.begin(&watched));
+        let mut watcher = EventStream::new(server.begin(&watched));
         let begun = watcher.until("pull");
         assert_eq!(begun["status"], "Contacting the registry", "{begun}");
         watchers.push(watcher);

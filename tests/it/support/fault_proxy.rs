@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An engine socket on which the first request that the judge picks is delayed or stays unanswered.
-pub struct Cutting {
+pub struct FaultProxy {
     directory: Directory,
     done: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -18,9 +18,9 @@ pub struct Cutting {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// The request and its answer are passed on.
-    Passed,
+    Pass,
     /// The request was delayed by the judge, and is passed on with its answer.
-    Held,
+    Delayed,
     /// The request is passed on, and its answer is not.
     Unanswered,
 }
@@ -28,12 +28,12 @@ pub enum Fate {
 /// Decides the fate of a request by its head. The request waits while this runs.
 type Judge = dyn Fn(&str) -> Fate + Send + Sync;
 
-impl Cutting {
+impl FaultProxy {
     /// The first request whose head contains `words` stays unanswered.
     pub fn new(words: &'static str) -> Self {
         Self::judging(move |head| match head.contains(words) {
             true => Fate::Unanswered,
-            false => Fate::Passed,
+            false => Fate::Pass,
         })
     }
 
@@ -42,10 +42,10 @@ impl Cutting {
         let held = AtomicBool::new(false);
         Self::judging(move |head| {
             if !head.contains(words) || held.swap(true, Ordering::SeqCst) {
-                return Fate::Passed;
+                return Fate::Pass;
             }
             first();
-            Fate::Held
+            Fate::Delayed
         })
     }
 
@@ -82,7 +82,7 @@ impl Cutting {
     }
 }
 
-impl Drop for Cutting {
+impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         let _ = UnixStream::connect(self.directory.path().join("engine.sock"));
@@ -98,7 +98,7 @@ fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     std::thread::spawn(move || {
         pass(from, to, |piece| {
             let fate = judge(&String::from_utf8_lossy(piece));
-            if fate != Fate::Passed && !done.swap(true, Ordering::SeqCst) {
+            if fate != Fate::Pass && !done.swap(true, Ordering::SeqCst) {
                 cut.store(fate == Fate::Unanswered, Ordering::SeqCst);
             }
             true

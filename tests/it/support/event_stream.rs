@@ -5,14 +5,14 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 
 /// An answer whose head has been read.
-pub struct Live {
+pub struct EventStream {
     pub head: String,
     chunks: BufReader<TcpStream>,
     /// The part of the body that was received and not yet returned as lines.
     pending: Vec<u8>,
 }
 
-impl Live {
+impl EventStream {
     pub fn new(stream: TcpStream) -> Self {
         let mut chunks = BufReader::new(stream);
         let mut head = String::new();
@@ -31,7 +31,7 @@ impl Live {
         self.try_line().expect("a whole body")
     }
 
-    /// As [`Live::line`], with an error for a body that is cut.
+    /// As [`EventStream::line`], with an error for a body that is cut.
     pub fn try_line(&mut self) -> std::io::Result<Option<String>> {
         loop {
             if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {

@@ -12,24 +12,24 @@ use std::time::Duration;
 
 /// At which moment of a call the caller is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dies {
+pub enum KillAt {
     /// The head of the request was sent, its body was not.
-    Asking,
+    Request,
     /// The engine has done what was asked, and its answer is not delivered.
-    Answered,
+    Answer,
 }
 
 /// Chooses a call by its number, from 1 on, and by its method and path.
 type Choice = dyn Fn(usize, &str) -> bool + Send + Sync;
 
 /// An engine socket that kills the caller of one call.
-pub struct Killing {
+pub struct KillProxy {
     directory: Directory,
     state: Arc<State>,
 }
 
 struct State {
-    dies: Dies,
+    dies: KillAt,
     is_the_one: Box<Choice>,
     watch: Mutex<Watch>,
     changed: Condvar,
@@ -47,10 +47,10 @@ struct Watch {
     is_over: bool,
 }
 
-impl Killing {
-    /// Kills at the first call after [`Killing::arm`] for which `is_the_one` is true.
+impl KillProxy {
+    /// Kills at the first call after [`KillProxy::arm`] for which `is_the_one` is true.
     pub fn new(
-        dies: Dies,
+        dies: KillAt,
         is_the_one: impl Fn(usize, &str) -> bool + Send + Sync + 'static,
     ) -> Self {
         let directory = Directory::new("killing");
@@ -124,7 +124,7 @@ impl Killing {
     }
 }
 
-impl Drop for Killing {
+impl Drop for KillProxy {
     fn drop(&mut self) {
         self.state.lock().is_closed = true;
         let _ = UnixStream::connect(self.socket());
@@ -218,7 +218,7 @@ fn pass_requests((mut from, mut to): (UnixStream, UnixStream), state: &State, on
         if to.write_all(piece).is_err() {
             break;
         }
-        if strikes && state.dies == Dies::Asking {
+        if strikes && state.dies == KillAt::Request {
             kill(&from);
             break;
         }
@@ -237,7 +237,7 @@ fn pass_answers((mut from, mut to): (UnixStream, UnixStream), state: &State, one
         }
     }
     if *one.lock().unwrap() {
-        if state.dies == Dies::Answered {
+        if state.dies == KillAt::Answer {
             kill(&to);
         }
         state.is_over();
