@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The binary to measure: the one that `make build` made.
+/// The path of the binary to measure, built by `make build`.
 pub(crate) fn binary() -> Outcome<PathBuf> {
     let Some(path) = std::env::var_os("ONEOFF_BINARY").map(PathBuf::from) else {
         return Err("ONEOFF_BINARY is not set: run this by `make bench`".into());
@@ -23,11 +23,11 @@ pub(crate) fn binary() -> Outcome<PathBuf> {
     Ok(path.canonicalize()?)
 }
 
-/// A running server. Dropping it kills it; [`Server::stop`] is the orderly way.
+/// A running server. Dropping it kills it; [`Server::stop`] stops it and checks that nothing is left.
 pub(crate) struct Server {
     child: Mutex<Child>,
     pid: Pid,
-    // Its end of the pipe stays open as long as the server lives.
+    // Keeps the pipe open while the server runs.
     _banner: BufReader<ChildStdout>,
     address: String,
     instance: String,
@@ -47,7 +47,7 @@ impl Server {
         Self::start_with(binary, &[])
     }
 
-    /// As [`Server::start`], with these variables beside.
+    /// As [`Server::start`], with these environment variables.
     pub(crate) fn start_with(binary: &Path, variables: &[(&str, &str)]) -> Outcome<Self> {
         let instance = format!("bench-{}", unique());
         let mut command = command(binary);
@@ -79,7 +79,7 @@ impl Server {
         })
     }
 
-    /// The label of all that it makes in the engine.
+    /// The label of everything that it creates in the engine.
     pub(crate) fn filter(&self) -> String {
         format!("oneoff.instance={}", self.instance)
     }
@@ -177,7 +177,7 @@ impl Server {
         let _ = child.wait();
     }
 
-    /// SIGTERM, an end within the grace period, and nothing left in the engine.
+    /// Sends SIGTERM. Fails unless the server ends in time, with exit code 0, and leaves nothing in the engine.
     pub(crate) fn stop(self) -> Outcome<()> {
         kill_process(self.pid, Signal::TERM)?;
         let begun = Instant::now();
@@ -203,7 +203,7 @@ impl Drop for Server {
     }
 }
 
-/// The server, with nothing of our environment but what leads it to the engine.
+/// The command of the server. Of our environment it gets only what names the engine.
 fn command(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     command.env_clear();
@@ -220,16 +220,16 @@ fn command(binary: &Path) -> Command {
     }
     command
         .env("PORT", "0")
-        // Requests are no news here, nor is the inner server's end.
+        // No log lines for requests, nor for the end of the inner server.
         .env("RUST_LOG", "warn,tiny_http=off")
-        // Somebody's `.env` is none of ours.
+        // No `.env` of the working directory is read.
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     command
 }
 
-/// An error that says how a run came out instead.
+/// Fails, with the outcome, unless a run succeeded without warnings.
 pub(crate) fn succeeded(result: &Value) -> Outcome<()> {
     if result["status"] == "success" && result["warnings"].is_null() {
         return Ok(());
