@@ -1,4 +1,4 @@
-//! What `BENCH_ARGS` may say.
+//! The arguments of the program, `BENCH_ARGS` of `make bench`.
 
 use super::Outcome;
 
@@ -11,10 +11,10 @@ arguments: [-n RUNS] [--blocks BLOCKS] [--only PART[,PART]...] [--network NAME] 
   --steps          also where the time goes, step by step
   --backlog RUNS   asynchronous runs at once, at most 1000 (default 1000)";
 
-/// So many a server lists in one answer.
+/// The most runs that a server lists in one answer.
 const MOST_LISTED: usize = 1000;
 
-/// What can be measured by itself.
+/// A part of the benchmark that can be run alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Latency,
@@ -53,7 +53,7 @@ impl Arguments {
                 "--network" => arguments.networks = vec![network(words.next())?],
                 "--steps" => arguments.steps = true,
                 "--backlog" => arguments.backlog = listed(words.next())?,
-                // What cargo says to every benchmark.
+                // Cargo passes this to every benchmark.
                 "--bench" => {}
                 _ => return Err(format!("unknown argument {word}\n{USAGE}").into()),
             }

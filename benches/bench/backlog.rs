@@ -1,5 +1,5 @@
-//! Many asynchronous runs at once on few slots: whether any is lost or overtakes others, how fast they go, and what the
-//! server holds meanwhile. Runs by the bare Engine API, half before and half after, are what the engine does at that time.
+//! Many asynchronous runs at once on few slots: whether any is lost or overtakes others, how fast they are, and the
+//! memory of the server meanwhile. They are compared with runs by the bare Engine API, half before and half after.
 
 use super::Outcome;
 use super::engine::{self, ALPINE, LABEL};
@@ -16,10 +16,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const SLOTS: usize = 4;
-/// Bare runs in each half, for so many asynchronous ones.
+/// One bare run in each half for this many asynchronous ones.
 const BARE_SHARE: usize = 10;
 const POLL: Duration = Duration::from_millis(250);
-/// So long nothing may finish, and so long the engine may take to remove what was deleted.
+/// How long to wait for the next run to finish, and for the engine to remove what was deleted.
 const PATIENCE: Duration = Duration::from_secs(300);
 const MEGABYTE: f64 = 1e6;
 
@@ -42,7 +42,7 @@ pub(crate) fn measure(binary: &Path, runs: usize) -> Outcome<Table> {
     Ok(report(&measured, runs, (before, after)))
 }
 
-/// As many at once as the server has slots, their removals included. Gives how many went per second.
+/// As many at once as the server has slots. Returns runs per second, removals included.
 fn bare(client: &Client, label: &str, runs: usize) -> Outcome<f64> {
     engine::until_quiet(client, &format!("{LABEL}={label}"))?;
     let begun = Instant::now();
@@ -70,12 +70,12 @@ struct Backlog<'a> {
     label: &'a str,
 }
 
-/// Of all runs; memory in MB.
+/// Figures of all runs; memory in MB.
 struct Measured {
     accepted: Duration,
     finished_meanwhile: usize,
     finished: Duration,
-    /// Before how many that were accepted earlier a run started at most.
+    /// The largest number of earlier accepted runs that a run overtook.
     overtaken: usize,
     memory_before: f64,
     memory_accepted: f64,
@@ -114,7 +114,7 @@ impl Backlog<'_> {
         })
     }
 
-    /// Every request on a connection of its own, all of them open together. Gives the ids, by what their runs print.
+    /// Sends every request on a separate connection, all at once. Returns the ids, indexed by what their runs print.
     fn submit(&self, runs: usize) -> Outcome<Vec<String>> {
         let ids = Mutex::new(vec![String::new(); runs]);
         at_once(runs, runs, |number| {
@@ -155,7 +155,7 @@ impl Backlog<'_> {
         }
     }
 
-    /// Each has its own output and none is missing. Gives how many a run overtook at most.
+    /// Checks that no run is missing and each has its own output. Returns the most runs that one overtook.
     fn check(&self, ids: &[String]) -> Outcome<usize> {
         let number_of: HashMap<&str, usize> = ids.iter().map(String::as_str).zip(0..).collect();
         let runs = self.list("?limit=1000")?;
@@ -181,7 +181,7 @@ impl Backlog<'_> {
         Ok(most_overtaken(&started))
     }
 
-    /// Deletes all, and waits until the engine has nothing of the server's any more, while the server goes on.
+    /// Deletes all runs and waits until the engine holds nothing of the server, which continues to run.
     fn delete(&self, ids: &[String]) -> Outcome<()> {
         at_once(SLOTS, ids.len(), |number| {
             let answer = self.server.delete(&format!("/runs/{}", ids[number]))?;
@@ -200,7 +200,7 @@ impl Backlog<'_> {
         Ok(())
     }
 
-    /// After a failure: what the server would have kept for days.
+    /// After a failure: kills the server and removes its containers, which it would have kept for days.
     fn sweep(&self) {
         self.server.kill();
         let left = self.client.container_list(&[self.server.filter()]);
@@ -210,8 +210,8 @@ impl Backlog<'_> {
     }
 }
 
-/// Of runs in the order of acceptance, when each started (RFC 3339, which sorts as it is). A run that is let in may be
-/// slower to start than those let in behind it, but only the other slots can hold such.
+/// `started` has the start of each run in RFC 3339, which sorts as text, in the order of acceptance. A run that has a
+/// slot may start later than runs accepted after it, but only as many as there are other slots.
 fn most_overtaken(started: &[&str]) -> usize {
     let overtaken = |(place, start): (usize, &&str)| {
         let earlier = started[..place].iter();
@@ -220,7 +220,7 @@ fn most_overtaken(started: &[&str]) -> usize {
     started.iter().enumerate().map(overtaken).max().unwrap_or(0)
 }
 
-/// With the bare rates before and after.
+/// `bare` are the rates of bare runs before and after.
 fn report(measured: &Measured, runs: usize, bare: (f64, f64)) -> Table {
     let (accepted, finished) = (measured.accepted, measured.finished);
     let later = runs - measured.finished_meanwhile;

@@ -1,5 +1,5 @@
-//! Much output, and a large directory in and out: how fast, and what the server holds meanwhile. Each has a server of
-//! its own, whose peak is then this work's alone.
+//! Much output, and a large directory in and out: their rates, and the memory of the server meanwhile. Each starts a
+//! server of its own, so that the peak of its memory is due to this work alone.
 
 use super::Outcome;
 use super::engine::{self, IMAGE, LABEL};
@@ -19,7 +19,7 @@ const MEGABYTE: f64 = 1e6;
 const MEBIBYTE: usize = 1 << 20;
 
 const OUTPUT_BYTES: u64 = 100_000_000;
-/// What prints that much: lines, and bytes that JSON writes as six each.
+/// Commands that print that much: lines, and bytes that JSON escapes to six each.
 const OUTPUTS: [(&str, &str); 2] = [
     (
         "lines",
@@ -53,7 +53,7 @@ pub(crate) fn stdout(binary: &Path, table: &mut Table) -> Outcome<()> {
     Ok(())
 }
 
-/// Rates from request to answer in MB/s, ours and the engine's, and the server's peak in MB.
+/// Rates from request to answer in MB/s, of the server and of the engine, and the server's peak in MB.
 fn output(binary: &Path, command: &[&str]) -> Outcome<(Samples, Samples, f64)> {
     let server = Server::start(binary)?;
     let label = engine::unique();
@@ -85,7 +85,7 @@ fn output(binary: &Path, command: &[&str]) -> Outcome<(Samples, Samples, f64)> {
     Ok((ours, bare, peak))
 }
 
-/// 64 MiB that do not compress, in with the request and back with the answer.
+/// 64 MiB of incompressible files, sent with the request and returned with the answer.
 pub(crate) fn directory(binary: &Path, table: &mut Table) -> Outcome<()> {
     let server = Server::start(binary)?;
     let idle = server.memory("VmRSS")?;
@@ -160,7 +160,7 @@ fn packed() -> Outcome<String> {
     Ok(BASE64_STANDARD.encode(tar.into_inner()?.finish()?))
 }
 
-/// Every file is there again, byte for byte.
+/// Checks that every file was returned unchanged.
 fn check(result: &Value) -> Outcome<()> {
     let content = result["volumes"]["/data"]["content"].as_str();
     let targz = BASE64_STANDARD.decode(content.ok_or("no directory came back")?)?;
@@ -186,7 +186,7 @@ fn check(result: &Value) -> Outcome<()> {
     expect("files", files, FILES as u64)
 }
 
-/// 1 MiB that does not compress, the same for the same `seed` (xorshift64).
+/// 1 MiB of incompressible bytes, determined by `seed` (xorshift64).
 fn noise(seed: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed as u64 + 1);
     let mut bytes = Vec::with_capacity(MEBIBYTE);

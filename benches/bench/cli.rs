@@ -1,4 +1,4 @@
-//! `docker run --rm`, as a person would type it.
+//! `docker run --rm`.
 
 use super::Outcome;
 use super::engine::{COMMAND, IMAGE, LABEL, PRINTED};
@@ -12,12 +12,12 @@ pub(crate) fn command(label: &str, network: &str, (image, words): (&str, &[&str]
         .args(["run", "--rm", "--pull", "never", "--network", network])
         .args(["--label", &format!("{LABEL}={label}"), image])
         .args(words)
-        // Like the server: DOCKER_HOST or the default socket, whatever context is selected.
+        // As the server does: DOCKER_HOST or the default socket, independent of the selected context.
         .env("DOCKER_CONTEXT", "default");
     command
 }
 
-/// One run of [`COMMAND`]; the time includes the process and, as `--rm` has it, removal.
+/// One run of [`COMMAND`]. The time includes the start of the command and, because of `--rm`, removal.
 pub(crate) fn echo(label: &str, network: &str) -> Outcome<Duration> {
     let mut command = command(label, network, (IMAGE, &COMMAND));
     let begun = Instant::now();

@@ -1,27 +1,27 @@
-//! The engine as all three ways find it: the same image, a label that says what is ours, and quiet before each sample.
+//! The engine for all three ways: the image, the label of our containers, and waiting for quiet before each sample.
 
 use super::Outcome;
 use oneoff_docker_runner::docker::{Client, Host};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What runs.
+/// The image of every echo run.
 pub(crate) const IMAGE: &str = "oneoff-test:latest";
-/// What everybody has, and what the README's requests name.
+/// The image of the README's requests.
 pub(crate) const ALPINE: &str = "alpine:latest";
-/// What it does.
+/// The command of every echo run.
 pub(crate) const COMMAND: [&str; 2] = ["echo", "hello"];
-/// What that prints.
+/// The output of [`COMMAND`].
 pub(crate) const PRINTED: &str = "hello\n";
-/// On every container of this program, whichever way made it.
+/// The label of every container of this program, whichever way created it.
 pub(crate) const LABEL: &str = "oneoff-bench";
 
 const POLL: Duration = Duration::from_millis(5);
-/// The engine tidies up for a moment after a container has gone from its list.
+/// The engine still cleans up for a moment after a container has left its list.
 const SETTLE: Duration = Duration::from_millis(30);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A client of the engine that `DOCKER_HOST` and its relatives name, as the server reads them.
+/// A client of the engine that `DOCKER_HOST` and the related variables name, as the server reads them.
 pub(crate) fn client() -> Outcome<Client> {
     let variable = |name: &str| std::env::var(name).ok();
     let (verify, certificates) = (variable("DOCKER_TLS_VERIFY"), variable("DOCKER_CERT_PATH"));
@@ -33,14 +33,14 @@ pub(crate) fn client() -> Outcome<Client> {
     Ok(Client::new(host, variable("DOCKER_API_VERSION"))?)
 }
 
-/// A word that no other run of this program has.
+/// A word that no other run of this program uses.
 pub(crate) fn unique() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.map_or(0, |time| time.as_nanos());
     format!("{}-{nanos:x}", std::process::id())
 }
 
-/// Waits until no container with this label is left; gives the moment when that was first seen.
+/// Waits until no container with this label is left. Returns the moment when that was first seen.
 pub(crate) fn until_empty(client: &Client, label: &str) -> Outcome<Instant> {
     let labels = [label.to_owned()];
     let begun = Instant::now();
@@ -53,14 +53,14 @@ pub(crate) fn until_empty(client: &Client, label: &str) -> Outcome<Instant> {
     Ok(Instant::now())
 }
 
-/// As [`until_empty`], and a moment more, so that one sample does not pay for another's end.
+/// As [`until_empty`], and a moment more, so that one sample does not include the removal of another.
 pub(crate) fn until_quiet(client: &Client, label: &str) -> Outcome<()> {
     until_empty(client, label)?;
     sleep(SETTLE);
     Ok(())
 }
 
-/// An error that names what is left.
+/// Fails with the names of the containers and volumes that are left.
 pub(crate) fn nothing_left(client: &Client, label: &str) -> Outcome<()> {
     let labels = [label.to_owned()];
     let containers = client.container_list(&labels)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Measured values of one thing.
+/// Measured values of one quantity.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -46,7 +46,7 @@ impl Samples {
     }
 }
 
-/// A figure and what it should be.
+/// The target of a figure.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtMost(f64),

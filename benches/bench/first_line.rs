@@ -1,5 +1,5 @@
-//! How soon the first line that a container writes is with whoever watches it, the three ways in turns. The line is the
-//! container's own clock, read just before it is written; that clock is ours, so the engine has to be on this machine.
+//! How soon the first line of a container reaches the client that watches it, the three ways in turns. The line is the
+//! time at which the container wrote it. Both clocks must be the same, so the engine has to be on this machine.
 
 use super::Outcome;
 use super::engine::{self, ALPINE, LABEL};
@@ -14,9 +14,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The shell itself writes, so that no start of a process is in the time.
+/// A shell builtin writes, so that the time includes no start of a process.
 const WORDS: [&str; 3] = ["sh", "-c", "echo $EPOCHREALTIME; sleep 0.3"];
-/// A line that has come has come this much before the container's end at least.
+/// The line must arrive at least this long before the end of the container.
 const LIVE: Duration = Duration::from_millis(200);
 const BOUND_MILLIS: f64 = 20.0;
 
@@ -39,14 +39,14 @@ pub(crate) fn measure(binary: &Path, samples: usize) -> Outcome<Table> {
 }
 
 struct Ear {
-    /// The floor's client.
+    /// The client of the floor.
     client: Client,
     watcher: Client,
     server: Server,
     label: String,
 }
 
-/// A line, and the moment when its end was here.
+/// A line, and the moment when its last byte was received.
 struct Heard {
     line: String,
     at: SystemTime,
@@ -58,7 +58,7 @@ impl Heard {
         (Self { line, at }, Instant::now())
     }
 
-    /// How old the line was.
+    /// The time from writing the line to receiving it.
     fn delay(&self) -> Outcome<Duration> {
         let told = || format!("the container did not tell the time: {:?}", self.line);
         let (secs, micros) = self.line.trim_end().split_once('.').ok_or_else(told)?;
@@ -108,7 +108,7 @@ impl Ear {
         Ok(heard.ok_or("the container wrote nothing")?)
     }
 
-    /// Server-sent events. The lines that frame their chunks are between them and never within.
+    /// Reads server-sent events line by line. Chunk sizes are lines between events, never within one.
     fn watch(&self) -> Outcome<(Heard, Instant)> {
         let request = json!({
             "image": ALPINE, "command": WORDS, "pull_policy": "never", "network": "none",

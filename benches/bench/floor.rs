@@ -1,5 +1,5 @@
-//! The floor: one run by the bare Engine API calls that it needs, with the container that the server would make.
-//! The server answers before it removes, so removal is timed by itself.
+//! The floor: one run by the bare Engine API calls that it needs, with the container that the server would create.
+//! The server answers before it removes the container, so removal is timed separately.
 
 use super::Outcome;
 use super::engine::{COMMAND, IMAGE, LABEL, PRINTED, unique};
@@ -34,7 +34,7 @@ pub(crate) fn echo(client: &Client, label: &str, network: &str) -> Outcome<Times
     Ok(times)
 }
 
-/// One run. `sink` gets standard output.
+/// One run. `sink` receives standard output.
 pub(crate) fn run(
     client: &Client,
     config: &ContainerCreate,
@@ -56,7 +56,7 @@ pub(crate) fn run(
     })
 }
 
-/// Attach, wait, start, read to the end, take the exit code: in the order in which nothing is missed.
+/// Attach, wait, start, read to the end, take the exit code: in this order nothing is missed.
 fn supervise(client: &Client, id: &str, sink: &mut dyn FnMut(&[u8])) -> Outcome<Times> {
     let begun = Instant::now();
     let mut output = client.container_attach(id)?;

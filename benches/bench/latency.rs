@@ -7,9 +7,9 @@ use super::steps::StepSamples;
 
 pub(crate) struct Latency {
     answers: PerWay<Samples>,
-    /// The floor's answer and removal together.
+    /// Answer and removal of the floor together.
     removed: Samples,
-    /// The floor's and the service's.
+    /// The steps of the floor and of the service.
     pub(crate) steps: (StepSamples, StepSamples),
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn measure(stand: &Stand, network: &str, samples: usize) -> Outcome<L
     };
     for round in 0..=samples {
         for turn in 0..WAYS.len() {
-            // Nobody always follows the same neighbour.
+            // Rotates the order, so that no way always follows the same other one.
             let way = WAYS[(turn + round) % WAYS.len()];
             stand.quiet()?;
             let sample = stand.run(way, network)?;

@@ -1,8 +1,8 @@
 //! `make bench`: what `POST /run` costs beyond the engine's own work, and what the server holds in memory.
 //!
-//! Three ways to the same end, taken in turns: the bare Engine API calls of a run (`floor`), `POST /run` of the release
-//! binary (`server`), and `docker run --rm` (`cli`). Timing never fails this program; whatever does not run, answers
-//! wrongly or leaves anything in the engine does.
+//! Compares three ways to run a container, in turns: the bare Engine API calls (`floor`), `POST /run` of the release
+//! binary (`server`), and `docker run --rm` (`cli`). A slow result never fails this program; a run that fails, a wrong
+//! answer, or anything left in the engine does.
 
 #![allow(clippy::print_stdout)]
 
@@ -14,6 +14,8 @@ mod engine;
 mod figures;
 mod first_line;
 mod floor;
+#[path = "../../tests/it/support/http.rs"]
+mod http;
 mod latency;
 mod process;
 mod server;
@@ -27,7 +29,7 @@ use stand::Stand;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Whatever goes wrong ends the program with its words.
+/// Any error ends the program with its message.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
@@ -91,7 +93,7 @@ fn latencies(stand: &Stand, arguments: &Arguments) -> Outcome<()> {
     Ok(())
 }
 
-/// The head of a table of the three ways.
+/// The header of a table that compares the three ways.
 fn compared(what: &str) -> [&str; 6] {
     [
         what,

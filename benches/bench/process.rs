@@ -1,4 +1,4 @@
-//! What the server is before anybody asks it anything: its size, its start, its memory.
+//! The idle server: its size, its start, its memory.
 
 use super::Outcome;
 use super::figures::{Samples, Table, Target};
@@ -11,7 +11,7 @@ const STARTS: usize = 10;
 const MEGABYTE: f64 = 1e6;
 
 pub(crate) fn measure(binary: &Path, table: &mut Table) -> Outcome<()> {
-    // Of `/health` the engine has a part; of a path that is not there it has none.
+    // `/health` asks the engine; an unknown path does not.
     let health = first_answer(binary, "/health", 200)?;
     let missing = first_answer(binary, "/missing", 404)?;
     table.row([
@@ -41,7 +41,7 @@ pub(crate) fn measure(binary: &Path, table: &mut Table) -> Outcome<()> {
     Ok(())
 }
 
-/// From the start of the process to its first answer. It says where it listens, so nothing is polled.
+/// From the start of the process to its first answer. It prints its address, so that nothing is polled.
 fn first_answer(binary: &Path, path: &str, status: u16) -> Outcome<Samples> {
     let mut samples = Samples::default();
     for _ in 0..STARTS {

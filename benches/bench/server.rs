@@ -1,11 +1,12 @@
-//! The release binary as a process of its own, and the little HTTP that it takes to ask it.
+//! The release binary as a process of its own, and requests to it.
 
 use super::engine::{self, unique};
+use super::http::{Answer, Request};
 use super::{Outcome, engine::nothing_left};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// The binary to measure: the one that `make build` made.
+/// The path of the binary to measure, built by `make build`.
 pub(crate) fn binary() -> Outcome<PathBuf> {
     let Some(path) = std::env::var_os("ONEOFF_BINARY").map(PathBuf::from) else {
         return Err("ONEOFF_BINARY is not set: run this by `make bench`".into());
@@ -22,22 +23,21 @@ pub(crate) fn binary() -> Outcome<PathBuf> {
     Ok(path.canonicalize()?)
 }
 
-/// A running server. Dropping it kills it; [`Server::stop`] is the orderly way.
+/// A running server. Dropping it kills it; [`Server::stop`] stops it and checks that nothing is left.
 pub(crate) struct Server {
     child: Mutex<Child>,
     pid: Pid,
-    // Its end of the pipe stays open as long as the server lives.
+    // Keeps the pipe open while the server runs.
     _banner: BufReader<ChildStdout>,
-    address: SocketAddr,
+    address: String,
     instance: String,
     /// When it was started.
     pub(crate) spawned: Instant,
 }
 
-/// An answer, and how long it took to the last byte.
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+/// An answer, and the time from the request to the last byte.
+pub(crate) struct Timed {
+    pub(crate) answer: Answer,
     pub(crate) took: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Server {
         Self::start_with(binary, &[])
     }
 
-    /// As [`Server::start`], with these variables beside.
+    /// As [`Server::start`], with these environment variables.
     pub(crate) fn start_with(binary: &Path, variables: &[(&str, &str)]) -> Outcome<Self> {
         let instance = format!("bench-{}", unique());
         let mut command = command(binary);
@@ -63,7 +63,7 @@ impl Server {
         let address = line
             .trim_end()
             .rsplit_once("http://")
-            .and_then(|(_, address)| address.parse().ok());
+            .map(|(_, address)| address.to_owned());
         let Some(address) = address else {
             let _ = child.kill();
             let _ = child.wait();
@@ -79,42 +79,39 @@ impl Server {
         })
     }
 
-    /// The label of all that it makes in the engine.
+    /// The label of everything that it creates in the engine.
     pub(crate) fn filter(&self) -> String {
         format!("oneoff.instance={}", self.instance)
     }
 
     /// `GET path`
     pub(crate) fn get(&self, path: &str) -> Outcome<Answer> {
-        self.bare("GET", path)
+        Ok(self.exchange(&Request::new("GET", path))?.answer)
     }
 
     /// `DELETE path`
     pub(crate) fn delete(&self, path: &str) -> Outcome<Answer> {
-        self.bare("DELETE", path)
+        Ok(self.exchange(&Request::new("DELETE", path))?.answer)
     }
 
-    fn bare(&self, method: &str, path: &str) -> Outcome<Answer> {
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
-        self.exchange(&head, b"")
-    }
-
-    /// `POST /run`; the answer is that of a run that succeeded.
+    /// `POST /run`, which must be answered with a run that succeeded.
     pub(crate) fn run(&self, request: &[u8]) -> Outcome<(Value, Duration)> {
-        let answer = self.exchange(&self.run_head("", request), request)?;
+        let timed = self.exchange(&Request::new("POST", "/run").body(request))?;
+        let answer = timed.answer;
         if answer.status != 200 {
             let words = String::from_utf8_lossy(&answer.body);
             return Err(format!("POST /run answered {}: {words}", answer.status).into());
         }
         let result: Value = serde_json::from_slice(&answer.body)?;
         succeeded(&result)?;
-        Ok((result, answer.took))
+        Ok((result, timed.took))
     }
 
-    /// `POST /run` for a caller who does not wait; gives the run's id.
+    /// `POST /run` as an asynchronous run. Returns its id.
     pub(crate) fn submit(&self, request: &[u8]) -> Outcome<String> {
-        let head = self.run_head("Prefer: respond-async\r\n", request);
-        let answer = self.exchange(&head, request)?;
+        let prefer = [("Prefer", "respond-async")];
+        let request = Request::new("POST", "/run").fields(&prefer).body(request);
+        let answer = self.exchange(&request)?.answer;
         let run: Value = serde_json::from_slice(&answer.body)?;
         match (answer.status, run["id"].as_str()) {
             (202, Some(id)) => Ok(id.to_owned()),
@@ -122,22 +119,15 @@ impl Server {
         }
     }
 
-    /// `POST /run` for a caller who watches; gives the socket from which the answer is to be read, head and all.
+    /// `POST /run` as an event stream. Returns the socket; the answer is unread, its head included.
     pub(crate) fn watch(&self, request: &[u8]) -> Outcome<TcpStream> {
-        let head = self.run_head("Accept: text/event-stream\r\n", request);
-        Ok(self.send(&head, request)?)
+        let accept = [("Accept", "text/event-stream")];
+        let request = Request::new("POST", "/run").fields(&accept).body(request);
+        Ok(request.send(&self.address)?)
     }
 
-    fn run_head(&self, fields: &str, request: &[u8]) -> String {
-        format!(
-            "POST /run HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{fields}\r\n",
-            self.address,
-            request.len()
-        )
-    }
-
-    fn exchange(&self, head: &str, body: &[u8]) -> Outcome<Answer> {
-        self.ask(head, body).map_err(|error| {
+    fn exchange(&self, request: &Request<'_>) -> Outcome<Timed> {
+        self.ask(request).map_err(|error| {
             let fate = match self.ended() {
                 Ok(None) => "the server, which goes on".to_owned(),
                 Ok(Some(status)) => format!("the server, which ended ({status})"),
@@ -154,32 +144,18 @@ impl Server {
             .try_wait()
     }
 
-    fn send(&self, head: &str, body: &[u8]) -> io::Result<TcpStream> {
-        let mut socket = TcpStream::connect(self.address)?;
-        socket.set_nodelay(true)?;
-        socket.write_all(head.as_bytes())?;
-        socket.write_all(body)?;
-        Ok(socket)
-    }
-
-    fn ask(&self, head: &str, body: &[u8]) -> Outcome<Answer> {
+    fn ask(&self, request: &Request<'_>) -> Outcome<Timed> {
         let begun = Instant::now();
-        let mut socket = self.send(head, body)?;
+        let mut socket = request.send(&self.address)?;
         // One request per connection: the server closes it.
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer)?;
+        let mut bytes = Vec::new();
+        socket.read_to_end(&mut bytes)?;
         let took = begun.elapsed();
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
-        let end = end.ok_or("an answer without an end of its head")?;
-        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-        let status = status.ok_or("an answer without a status")?;
-        let body = answer.split_off(end + 4);
-        let length = format!("content-length: {}", body.len());
-        if !head.split("\r\n").any(|field| field == length) {
-            return Err("an answer that is not as long as it says".into());
+        let answer = Answer::parse(bytes).ok_or("an answer without an end of its head")?;
+        if answer.header("Content-Length") != Some(answer.body.len().to_string()) {
+            return Err(format!("not as long as it says: {}", answer.head).into());
         }
-        Ok(Answer { status, body, took })
+        Ok(Timed { answer, took })
     }
 
     /// Memory of the server in bytes: `VmRSS` (now) or `VmHWM` (its peak).
@@ -201,7 +177,7 @@ impl Server {
         let _ = child.wait();
     }
 
-    /// SIGTERM, an end within the grace period, and nothing left in the engine.
+    /// Sends SIGTERM. Fails unless the server ends in time, with exit code 0, and leaves nothing in the engine.
     pub(crate) fn stop(self) -> Outcome<()> {
         kill_process(self.pid, Signal::TERM)?;
         let begun = Instant::now();
@@ -227,7 +203,7 @@ impl Drop for Server {
     }
 }
 
-/// The server, with nothing of our environment but what leads it to the engine.
+/// The command of the server. Of our environment it gets only what names the engine.
 fn command(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     command.env_clear();
@@ -244,16 +220,16 @@ fn command(binary: &Path) -> Command {
     }
     command
         .env("PORT", "0")
-        // Requests are no news here, nor is the inner server's end.
+        // No log lines for requests, nor for the end of the inner server.
         .env("RUST_LOG", "warn,tiny_http=off")
-        // Somebody's `.env` is none of ours.
+        // No `.env` of the working directory is read.
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     command
 }
 
-/// An error that says how a run came out instead.
+/// Fails, with the outcome, unless a run succeeded without warnings.
 pub(crate) fn succeeded(result: &Value) -> Outcome<()> {
     if result["status"] == "success" && result["warnings"].is_null() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The three ways, side by side on one engine.
+//! The three ways to run a container, on one engine.
 
 use super::Outcome;
 use super::arguments::Arguments;
@@ -45,15 +45,15 @@ impl<T> PerWay<T> {
 }
 
 pub(crate) struct Stand {
-    /// The floor's client.
+    /// The client of the floor.
     client: Client,
-    /// Watches, so that the floor's connections stay the floor's.
+    /// A second client for observation, so that the connections of the floor are used by the floor alone.
     watcher: Client,
     server: Server,
     label: String,
 }
 
-/// One run: the time to its answer, the floor's time for removal, and the steps where they are told.
+/// One run: the time to its answer, the time for removal (floor only), and the steps where they are known.
 pub(crate) struct Sample {
     pub(crate) answer: Duration,
     pub(crate) remove: Duration,
@@ -74,7 +74,7 @@ impl Stand {
         })
     }
 
-    /// One line on what was measured where.
+    /// One line on what is measured, and on which engine.
     pub(crate) fn describe(&self, arguments: &Arguments) -> Outcome<String> {
         let version = self.watcher.version(Duration::from_secs(5))?;
         Ok(format!(
@@ -88,12 +88,12 @@ impl Stand {
         ))
     }
 
-    /// Waits until nothing of anybody's last run goes on.
+    /// Waits until every earlier run is over and removed, and a moment more.
     pub(crate) fn quiet(&self) -> Outcome<()> {
         engine::until_quiet(&self.watcher, &self.filter())
     }
 
-    /// Waits until the last container has gone.
+    /// Waits until the last container is removed.
     pub(crate) fn empty(&self) -> Outcome<std::time::Instant> {
         engine::until_empty(&self.watcher, &self.filter())
     }
@@ -133,7 +133,7 @@ impl Stand {
         })
     }
 
-    /// Stops the server; an error if anything is left of anybody.
+    /// Stops the server. Fails if anything is left in the engine, whichever way created it.
     pub(crate) fn close(self) -> Outcome<()> {
         self.server.stop()?;
         engine::nothing_left(&self.watcher, &format!("{LABEL}={}", self.label))
@@ -144,7 +144,7 @@ impl Stand {
     }
 }
 
-/// What the scheduler gives us.
+/// The number of cores that this process may use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -1,22 +1,22 @@
-//! Where the time of a run goes, step by step.
+//! The time of a run, step by step.
 
 use super::figures::{Samples, Table};
 use super::floor::Times;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Milliseconds of one run.
+/// Times of one run in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steps {
     create: f64,
     start: f64,
     run: f64,
-    /// All that is none of these: attach and wait, and whatever the server does besides.
+    /// The remaining time: attach and wait, and the server's own work.
     rest: f64,
 }
 
 impl Steps {
-    /// Of a server's answer: its own account, in whole milliseconds.
+    /// From the `timings` of a server's answer, which are whole milliseconds.
     pub(crate) fn of_result(result: &Value, took: Duration) -> Self {
         let step = |name: &str| result["timings"][name].as_f64().unwrap_or(f64::NAN);
         Self::of(step("create_ms"), step("start_ms"), step("run_ms"), took)
@@ -40,7 +40,7 @@ impl From<Times> for Steps {
     }
 }
 
-/// Those of many runs.
+/// The steps of many runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StepSamples {
     create: Samples,

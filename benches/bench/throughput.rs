@@ -1,5 +1,5 @@
-//! 2 × cores runs at a time, the three ways in turns, a block of runs each. The clock stops when the engine is empty
-//! again, so everybody's removals count.
+//! Blocks of runs, 2 × cores at a time, the three ways in turns. The clock stops when the engine is empty again, so
+//! that removals are included for all three.
 
 use super::Outcome;
 use super::arguments::Arguments;
@@ -35,13 +35,13 @@ pub(crate) fn measure(stand: &Stand, network: &str, arguments: &Arguments) -> Ou
     Ok(throughput)
 }
 
-/// Gives the moment of the last answer.
+/// Runs one block. Returns the moment of the last answer.
 fn block(stand: &Stand, (way, network): (Way, &str), runs: usize) -> Outcome<Instant> {
     at_once(2 * cores(), runs, |_| stand.run(way, network).map(drop))?;
     Ok(Instant::now())
 }
 
-/// Does what is numbered from 0 on, so many at a time, each begun in the order of its number.
+/// Runs the tasks `0..count` on `workers` threads, started in the order of their numbers.
 pub(crate) fn at_once(
     workers: usize,
     count: usize,

@@ -1,4 +1,4 @@
-//! Requests and images that try to reach what they must not, and faults that must not spread.
+//! Requests and images that try to cross a boundary, and faults that must stay within one request.
 
 use super::run::shell;
 use super::support::{IMAGE, Server, docker};
@@ -31,7 +31,7 @@ fn a_volume_with_an_empty_driver_name_obeys_the_rules_for_local() {
 }
 
 #[test]
-fn what_an_images_own_labels_say_neither_removes_a_volume_nor_keeps_a_container() {
+fn labels_of_an_image_neither_remove_a_volume_nor_keep_a_container() {
     let (victim, image) = (name("victim"), name("image"));
     docker(&["volume", "create", &victim]);
     let source = docker(&["create", IMAGE]);
@@ -69,7 +69,7 @@ fn a_working_directory_cannot_lead_into_proc_by_another_spelling() {
 }
 
 #[test]
-fn a_body_of_very_many_small_values_is_refused_and_takes_no_memory_to_speak_of() {
+fn a_body_of_very_many_small_values_is_refused_and_takes_little_memory() {
     let server = Server::start();
     let before_kb = server.status_number("VmHWM");
     let body = format!("{{\"command\":[{}1]}}", "1,".repeat(30_000_000));
@@ -81,7 +81,7 @@ fn a_body_of_very_many_small_values_is_refused_and_takes_no_memory_to_speak_of()
 }
 
 #[test]
-fn very_many_faults_are_an_answer_of_bearable_size() {
+fn the_answer_to_very_many_faults_is_bounded() {
     let server = Server::start();
     let fields: Vec<String> = (0..200_000).map(|n| format!("\"f{n}\":1")).collect();
     let answer = server.request("POST", "/run", &format!("{{{}}}", fields.join(",")));
@@ -91,7 +91,7 @@ fn very_many_faults_are_an_answer_of_bearable_size() {
 }
 
 #[test]
-fn a_directory_of_very_many_files_is_checked_in_no_time() {
+fn a_directory_of_very_many_files_is_checked_quickly() {
     let server = Server::start();
     let mut files: serde_json::Map<String, Value> =
         (0..60_000).map(|n| (format!("d/{n}"), json!(""))).collect();
@@ -115,7 +115,7 @@ fn a_directory_of_very_many_files_is_checked_in_no_time() {
 }
 
 #[test]
-fn faults_of_the_request_that_only_the_start_shows_are_not_the_engines() {
+fn a_fault_of_the_request_that_the_engine_reports_at_start_is_a_422() {
     let server = Server::start();
     let volume = name("broken");
     let options = json!({"type": "tmpfs", "device": "tmpfs", "o": "no-such-option"});
@@ -146,9 +146,9 @@ fn faults_of_the_request_that_only_the_start_shows_are_not_the_engines() {
 }
 
 #[test]
-fn what_cannot_be_removed_does_not_keep_the_rest_in_the_engine() {
+fn an_object_that_cannot_be_removed_does_not_block_the_removal_of_others() {
     let server = Server::start();
-    // Helpers of an earlier life whose volumes somebody else holds: their removal fails for as long as that lasts.
+    // Helpers of an earlier process whose volumes another container mounts: they cannot be removed until it is gone.
     let holder = name("holder");
     let mut create = vec!["create".to_owned(), "--name".into(), holder.clone()];
     let volumes: Vec<String> = (0..8).map(|n| name(&format!("held{n}"))).collect();
@@ -202,7 +202,7 @@ fn what_cannot_be_removed_does_not_keep_the_rest_in_the_engine() {
 }
 
 #[test]
-fn what_cannot_be_read_back_where_a_parent_is_a_file_is_null() {
+fn an_output_below_a_file_is_null() {
     let server = Server::start();
     let result = server.run(shell(
         "true",
@@ -213,7 +213,7 @@ fn what_cannot_be_read_back_where_a_parent_is_a_file_is_null() {
 }
 
 #[test]
-fn all_volumes_of_a_run_share_the_limit_on_what_is_read_back() {
+fn all_volumes_of_a_run_share_the_collect_limit() {
     let server = Server::with(&[("RUNNER_MAX_COLLECT_BYTES", "1m")]);
     let back = json!({"type": "file", "response": true});
     let script =
@@ -232,7 +232,7 @@ fn all_volumes_of_a_run_share_the_limit_on_what_is_read_back() {
 }
 
 #[test]
-fn a_tmpfs_and_a_volume_at_one_path_are_a_fault_and_not_a_silent_choice() {
+fn a_tmpfs_and_a_volume_at_one_path_are_refused() {
     let server = Server::start();
     for tmpfs in [json!({"/t": ""}), json!(["/t/"]), json!(["/u", "/./u"])] {
         let request = json!({"tmpfs": tmpfs, "volumes": {"/t": {"type": "directory"}}});
@@ -244,7 +244,7 @@ fn a_tmpfs_and_a_volume_at_one_path_are_a_fault_and_not_a_silent_choice() {
 }
 
 #[test]
-fn cut_output_holds_no_character_that_was_not_printed() {
+fn truncated_output_has_no_broken_characters() {
     let server = Server::start();
     let result = server.run(shell("printf 'aé€bb€é'", json!({"max_output_bytes": 8})));
     assert_eq!(

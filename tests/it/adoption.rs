@@ -2,14 +2,14 @@
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
-use super::support::{Cutting, Fate, Live, Server, docker, leftovers};
+use super::support::{EventStream, Fate, FaultProxy, Request, Server, docker, leftovers};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-/// A volume of the engine's that goes with the test.
+/// A named volume that is removed at the end of the test.
 struct Ledger(String);
 
 impl Ledger {
@@ -19,7 +19,7 @@ impl Ledger {
         Self(name)
     }
 
-    /// A run that writes its token as soon as it starts, and then does more.
+    /// A run that writes its token when it starts and then runs the rest of its script.
     fn run(&self, token: &str, more: &str) -> Value {
         let volumes = json!({"/ledger": {"type": "volume", "name": self.0}});
         shell(
@@ -45,14 +45,14 @@ impl Drop for Ledger {
     }
 }
 
-fn events(server: &Server, path: &str) -> Live {
-    Live::new(server.begin(("GET", &format!("{path}/events")), "", ""))
+fn events(server: &Server, path: &str) -> EventStream {
+    EventStream::new(server.begin(&Request::new("GET", &format!("{path}/events"))))
 }
 
 const ONE: (&str, &str) = ("RUNNER_MAX_CONCURRENT_RUNS", "1");
 
 #[test]
-fn a_run_that_goes_on_is_adopted_with_its_whole_output_its_files_and_its_exit_code() {
+fn a_running_container_is_adopted_with_its_whole_output_files_and_exit_code() {
     let server = Server::start();
     let request = shell(
         "echo before; echo err >&2; cat; while [ ! -e /d/go ]; do sleep 0.1; done; echo after; echo made > /d/out; exit 7",
@@ -84,7 +84,8 @@ fn a_run_that_goes_on_is_adopted_with_its_whole_output_its_files_and_its_exit_co
 }
 
 #[test]
-fn what_ended_while_no_server_lived_is_answered_by_the_next_and_a_result_survives_again() {
+fn a_run_that_ended_without_a_server_is_collected_by_the_next_and_its_result_survives_another_restart()
+ {
     let server = Server::start();
     let done = submit(&server, &shell("echo done", json!({})));
     let state = finished(&server, &done);
@@ -116,7 +117,7 @@ fn what_ended_while_no_server_lived_is_answered_by_the_next_and_a_result_survive
 }
 
 #[test]
-fn the_log_of_the_engine_gives_back_every_byte() {
+fn adopted_output_is_complete_to_the_byte() {
     let server = Server::start();
     let script = r"head -c 40000 /dev/zero | tr '\0' x; echo; printf '\377\000\342'; sleep 0.3; printf 'err' >&2; sleep 2; printf tail";
     let request = shell(script, json!({"output_encoding": "base64"}));
@@ -134,16 +135,17 @@ fn the_log_of_the_engine_gives_back_every_byte() {
 }
 
 #[test]
-fn what_waited_waits_again_in_order_and_is_known_by_its_key() {
+fn queued_runs_are_queued_again_in_order_with_their_idempotency_keys() {
     let ledger = Ledger::new("queue");
     let server = Server::with(&[ONE]);
     let instance = server.instance.clone();
     let first = submit(&server, &ledger.run("0", "sleep 3"));
     events(&server, &first).until("started");
-    let keyed = "Prefer: respond-async\r\nIdempotency-Key: k\r\n";
+    let keyed = Request::new("POST", "/run")
+        .fields(&[("Prefer", "respond-async"), ("Idempotency-Key", "k")]);
     let paths: Vec<String> = (1..6)
         .map(|n| {
-            // One is too long for the engine's own memory.
+            // One request is too long for a label, and is kept in a volume.
             let filler = if n == 2 {
                 "#".repeat(200_000)
             } else {
@@ -153,7 +155,7 @@ fn what_waited_waits_again_in_order_and_is_known_by_its_key() {
             let mut request = ledger.run(&n.to_string(), &more);
             request["volumes"]["/f"] = json!({"type": "file", "text": filler});
             if n == 3 {
-                let answer = server.ask(("POST", "/run"), keyed, &request.to_string());
+                let answer = server.ask(&keyed.clone().body(&request.to_string()));
                 return answer.header("Location").unwrap();
             }
             submit(&server, &request)
@@ -172,7 +174,7 @@ fn what_waited_waits_again_in_order_and_is_known_by_its_key() {
     assert_eq!(queued, paths);
     let mut request = ledger.run("3", "cat /f | wc -c; #3");
     request["volumes"]["/f"] = json!({"type": "file", "text": ""});
-    let answer = heir.ask(("POST", "/run"), keyed, &request.to_string());
+    let answer = heir.ask(&keyed.body(&request.to_string()));
     assert_eq!(
         answer.header("Location").as_ref(),
         Some(&paths[2]),
@@ -233,7 +235,7 @@ fn an_adopted_run_keeps_its_time_limit_and_can_be_cancelled() {
 }
 
 #[test]
-fn a_run_whose_container_was_removed_meanwhile_is_told_so_and_not_run_again() {
+fn a_run_whose_container_was_removed_meanwhile_fails_and_is_not_run_again() {
     let ledger = Ledger::new("removed");
     let server = Server::start();
     let path = submit(&server, &ledger.run("once", "sleep 600"));
@@ -250,7 +252,7 @@ fn a_run_whose_container_was_removed_meanwhile_is_told_so_and_not_run_again() {
 }
 
 #[test]
-fn what_is_to_be_adopted_is_nobody_elses() {
+fn a_run_to_be_adopted_is_neither_reaped_nor_seen_by_a_neighbour() {
     let server = Server::start();
     let path = submit(&server, &shell("sleep 3; echo mine", json!({})));
     events(&server, &path).until("started");
@@ -277,7 +279,7 @@ fn what_is_to_be_adopted_is_nobody_elses() {
     heir.stop();
 }
 
-/// One of many runs: when its client sent it, and when it heard that it was accepted.
+/// When a client sent one of many runs, and when it received the 202.
 struct Submission {
     path: String,
     sent: Instant,
@@ -324,14 +326,14 @@ fn submit_at_once(
 }
 
 #[test]
-fn of_a_thousand_at_once_over_kills_none_is_lost_none_runs_twice_and_all_run_in_order_in_bounded_memory()
+fn a_thousand_runs_over_several_kills_are_neither_lost_nor_repeated_nor_reordered_in_bounded_memory()
  {
     const RUNS: usize = 1000;
     const SLOTS: usize = 4;
     let slots = SLOTS.to_string();
     let settings = [
         ("RUNNER_MAX_CONCURRENT_RUNS", slots.as_str()),
-        // Who does not wait takes up no place in it.
+        // Asynchronous runs take no place in this queue.
         ("RUNNER_QUEUE_LENGTH", "0"),
     ];
     let ledger = Ledger::new("thousand");
@@ -381,14 +383,14 @@ fn of_a_thousand_at_once_over_kills_none_is_lost_none_runs_twice_and_all_run_in_
 }
 
 #[test]
-fn an_answer_of_the_engine_that_is_lost_before_the_start_loses_no_run_and_runs_none_twice() {
+fn a_lost_answer_of_the_engine_before_the_start_neither_loses_nor_repeats_a_run() {
     for words in ["/rename?", "/containers/create?name=oneoff-"] {
-        let (ledger, cutting) = (Ledger::new("cut"), Cutting::new(words));
+        let (ledger, cutting) = (Ledger::new("cut"), FaultProxy::new(words));
         let server = Server::with(&[("DOCKER_HOST", &cutting.docker_host())]);
         let answer = server.ask(
-            ("POST", "/run"),
-            "Prefer: respond-async\r\n",
-            &ledger.run("token", "echo done").to_string(),
+            &Request::new("POST", "/run")
+                .fields(&[("Prefer", "respond-async")])
+                .body(&ledger.run("token", "echo done").to_string()),
         );
         assert!(
             cutting.has_cut() || words == "/rename?",
@@ -400,7 +402,7 @@ fn an_answer_of_the_engine_that_is_lost_before_the_start_loses_no_run_and_runs_n
             assert_eq!(state["result"]["stdout"], "done\n", "{words}: {state}");
             assert_eq!(ledger.lines(&server), ["token"], "{words}");
         } else {
-            // What was not accepted is told so, and not run.
+            // A run that was not accepted is answered with an error and is not run.
             assert_eq!(answer.status, 503, "{words}");
         }
         assert!(cutting.has_cut());
@@ -409,7 +411,7 @@ fn an_answer_of_the_engine_that_is_lost_before_the_start_loses_no_run_and_runs_n
     }
 }
 
-/// Whether a request's line goes on like this after `before` and a run's id.
+/// Whether a request line consists of `before`, a run's id and this rest.
 fn names_a_run(head: &str, before: &str, after: &str) -> bool {
     let rest = head.split_once(before).map(|(_, rest)| rest);
     rest.and_then(|rest| rest.get(32..))
@@ -417,18 +419,17 @@ fn names_a_run(head: &str, before: &str, after: &str) -> bool {
 }
 
 #[test]
-fn what_is_left_of_a_first_attempt_is_gone_before_the_second_so_that_its_removal_takes_nothing_else()
- {
+fn the_objects_of_a_first_attempt_are_removed_before_the_second_starts() {
     let (started, is_started) = channel();
     let (is_started, removals) = (Mutex::new(is_started), AtomicUsize::new(0));
-    let cutting = Cutting::judging(move |head| {
+    let cutting = FaultProxy::judging(move |head| {
         if head.contains("/start HTTP") {
             started.send(()).unwrap();
         }
         let is_removal =
             head.starts_with("DELETE") && names_a_run(head, "/containers/oneoff-", "?");
         if is_removal && removals.fetch_add(1, Ordering::SeqCst) == 0 {
-            // The engine takes its time, as it does under load: until the run goes on, if that comes first.
+            // The engine answers late, as it does under load: after the run has continued, if it does.
             let _ = is_started
                 .lock()
                 .unwrap()
@@ -436,7 +437,7 @@ fn what_is_left_of_a_first_attempt_is_gone_before_the_second_so_that_its_removal
         }
         match names_a_run(head, "/containers/create?name=oneoff-", " ") {
             true => Fate::Unanswered,
-            false => Fate::Passed,
+            false => Fate::Pass,
         }
     });
     let ledger = Ledger::new("attempts");

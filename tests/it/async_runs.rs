@@ -1,46 +1,56 @@
-//! Runs whose callers do not wait.
+//! Asynchronous runs: `Prefer: respond-async` and `/runs`.
 
 use super::run::shell;
-use super::support::{Answer, IMAGE, Live, Server, commands, shell_output};
+use super::support::{Answer, EventStream, IMAGE, Request, Server, commands, shell_output};
 use serde_json::{Value, json};
 
-const ASYNC: &str = "Prefer: respond-async\r\n";
+const ASYNC: (&str, &str) = ("Prefer", "respond-async");
+const WAIT: (&str, &str) = ("Prefer", "wait=60");
 
-/// Submits a run and gives its path.
+/// Submits a run and returns its path.
 pub fn submit(server: &Server, request: &Value) -> String {
-    let answer = server.ask(("POST", "/run"), ASYNC, &request.to_string());
+    let answer = server.ask(
+        &Request::new("POST", "/run")
+            .fields(&[ASYNC])
+            .body(&request.to_string()),
+    );
     assert_eq!(answer.status, 202, "{}", answer.json());
     answer.header("Location").expect("where it is")
 }
 
-fn follow(server: &Server, path: &str, fields: &str) -> Live {
-    Live::new(server.begin(("GET", &format!("{path}/events")), fields, ""))
+fn follow(server: &Server, path: &str, fields: &[(&str, &str)]) -> EventStream {
+    let path = format!("{path}/events");
+    EventStream::new(server.begin(&Request::new("GET", &path).fields(fields)))
 }
 
-/// Waits for a run's end and gives how it stands.
+/// Waits for the end of a run and returns its state.
 pub fn finished(server: &Server, path: &str) -> Value {
-    follow(server, path, "").events();
+    follow(server, path, &[]).events();
     let state = server.get(path).json();
     assert_eq!(state["state"], "finished", "{state}");
     state
 }
 
-/// Deletes every run, twice where it had not finished, so that nothing may be left behind.
+/// Deletes every run (an unfinished one twice: the first DELETE cancels it) and waits until the engine holds nothing.
 pub fn forget_all(server: &Server) {
-    forget_all_with(server, "");
+    forget_all_with(server, &[]);
 }
 
 /// As [`forget_all`], with these header fields.
-pub fn forget_all_with(server: &Server, fields: &str) {
+pub fn forget_all_with(server: &Server, fields: &[(&str, &str)]) {
     loop {
-        let runs = server.ask(("GET", "/runs?limit=1000"), fields, "").json();
+        let runs = server
+            .ask(&Request::new("GET", "/runs?limit=1000").fields(fields))
+            .json();
         let runs = runs["runs"].as_array().unwrap().clone();
         if runs.is_empty() {
             return server.await_nothing_left();
         }
         for run in runs {
             let path = format!("/runs/{}", run["id"].as_str().unwrap());
-            let status = server.ask(("DELETE", &path), fields, "").status;
+            let status = server
+                .ask(&Request::new("DELETE", &path).fields(fields))
+                .status;
             assert!([200, 202, 404].contains(&status), "{status}");
         }
     }
@@ -54,7 +64,11 @@ fn not_found(answer: &Answer) -> bool {
 fn an_asynchronous_run_is_accepted_at_once_and_its_result_fetched_later() {
     let server = Server::start();
     let request = shell("sleep 1; echo out; echo err >&2; exit 3", json!({}));
-    let answer = server.ask(("POST", "/run"), ASYNC, &request.to_string());
+    let answer = server.ask(
+        &Request::new("POST", "/run")
+            .fields(&[ASYNC])
+            .body(&request.to_string()),
+    );
     let state = answer.json();
     assert_eq!(answer.status, 202);
     assert_eq!(
@@ -93,10 +107,10 @@ fn an_asynchronous_run_is_accepted_at_once_and_its_result_fetched_later() {
 }
 
 #[test]
-fn who_is_willing_to_wait_gets_the_answer_if_it_is_there_in_time() {
+fn prefer_wait_returns_the_result_if_it_is_ready_in_time() {
     let server = Server::start();
     let quick = shell("echo quick", json!({})).to_string();
-    let answer = server.ask(("POST", "/run"), "Prefer: wait=60\r\n", &quick);
+    let answer = server.ask(&Request::new("POST", "/run").fields(&[WAIT]).body(&quick));
     assert_eq!(
         (answer.status, &answer.json()["stdout"]),
         (200, &json!("quick\n"))
@@ -106,15 +120,15 @@ fn who_is_willing_to_wait_gets_the_answer_if_it_is_there_in_time() {
         Some("wait=60")
     );
     let slow = shell("sleep 600", json!({"timeout_secs": 1000})).to_string();
-    let both = "Prefer: respond-async, wait=1\r\n";
-    let answer = server.ask(("POST", "/run"), both, &slow);
+    let both = [("Prefer", "respond-async, wait=1")];
+    let answer = server.ask(&Request::new("POST", "/run").fields(&both).body(&slow));
     assert_eq!(answer.status, 202);
     assert_eq!(
         answer.header("Preference-Applied").as_deref(),
         Some("respond-async")
     );
     let broken = json!({"image": "no-such-image:here", "pull_policy": "never"}).to_string();
-    let answer = server.ask(("POST", "/run"), "Prefer: wait=60\r\n", &broken);
+    let answer = server.ask(&Request::new("POST", "/run").fields(&[WAIT]).body(&broken));
     assert_eq!(
         (answer.status, &answer.json()["code"]),
         (404, &json!("image_not_found"))
@@ -127,7 +141,7 @@ fn who_is_willing_to_wait_gets_the_answer_if_it_is_there_in_time() {
 fn an_asynchronous_run_outlives_the_connection_that_asked_for_it() {
     let server = Server::start();
     let request = shell("sleep 1; echo survived", json!({})).to_string();
-    drop(server.begin(("POST", "/run"), "Prefer: wait=60\r\n", &request));
+    drop(server.begin(&Request::new("POST", "/run").fields(&[WAIT]).body(&request)));
     let path = loop {
         let runs = server.get("/runs").json();
         if let Some(id) = runs["runs"][0]["id"].as_str() {
@@ -144,7 +158,7 @@ fn events_are_replayed_from_the_start_or_after_the_last_one_seen() {
     let server = Server::start();
     let request = shell("for n in 1 2 3; do echo $n; sleep 0.3; done", json!({}));
     let path = submit(&server, &request);
-    let mut live = follow(&server, &path, "Accept: text/event-stream\r\n");
+    let mut live = follow(&server, &path, &[("Accept", "text/event-stream")]);
     let mut seen = Vec::new();
     while let Some(event) = live.event() {
         seen.push(event);
@@ -156,13 +170,13 @@ fn events_are_replayed_from_the_start_or_after_the_last_one_seen() {
     );
     assert_eq!(seen[5].2, server.get(&path).json()["result"]);
     for (index, (id, ..)) in seen.iter().enumerate() {
-        let mut replay = follow(&server, &path, &format!("Last-Event-ID: {id}\r\n"));
+        let mut replay = follow(&server, &path, &[("Last-Event-ID", id)]);
         let rest: Vec<_> = std::iter::from_fn(|| replay.event()).collect();
         assert_eq!(rest, seen[index + 1..], "after {index}");
     }
-    let mut replay = follow(&server, &path, "Last-Event-ID: of-another-life\r\n");
+    let mut replay = follow(&server, &path, &[("Last-Event-ID", "of-another-life")]);
     assert_eq!(replay.event().as_ref(), seen.first());
-    let mut lines = follow(&server, &path, "Accept: application/x-ndjson\r\n");
+    let mut lines = follow(&server, &path, &[("Accept", "application/x-ndjson")]);
     let first: Value = serde_json::from_str(&lines.line().unwrap()).unwrap();
     assert_eq!(
         (&first["event"], &first["event_id"]),
@@ -173,7 +187,7 @@ fn events_are_replayed_from_the_start_or_after_the_last_one_seen() {
 }
 
 #[test]
-fn a_cancelled_run_keeps_what_it_printed_and_one_that_waits_never_starts() {
+fn a_cancelled_run_keeps_its_output_and_a_cancelled_queued_run_never_starts() {
     let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "1")]);
     let running = submit(
         &server,
@@ -181,7 +195,7 @@ fn a_cancelled_run_keeps_what_it_printed_and_one_that_waits_never_starts() {
     );
     let waiting = submit(&server, &shell("echo never", json!({})));
     let last = submit(&server, &shell("echo last", json!({})));
-    follow(&server, &running, "").until("stdout");
+    follow(&server, &running, &[]).until("stdout");
     let answer = server.request("DELETE", &waiting, "");
     assert_eq!(answer.status, 202);
     let state = finished(&server, &waiting);
@@ -204,13 +218,10 @@ fn a_cancelled_run_keeps_what_it_printed_and_one_that_waits_never_starts() {
 fn the_same_key_and_request_give_the_same_run_and_another_request_is_refused() {
     let server = Server::start();
     let request = shell("echo once", json!({})).to_string();
-    let keyed = format!("{ASYNC}Idempotency-Key: k1\r\n");
+    const KEY: (&str, &str) = ("Idempotency-Key", "k1");
+    let keyed = Request::new("POST", "/run").fields(&[ASYNC, KEY]);
     let ids: Vec<String> = std::thread::scope(|scope| {
-        let ask = || {
-            server
-                .ask(("POST", "/run"), &keyed, &request)
-                .header("Location")
-        };
+        let ask = || server.ask(&keyed.clone().body(&request)).header("Location");
         let asking: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
         let ids = asking
             .into_iter()
@@ -220,14 +231,16 @@ fn the_same_key_and_request_give_the_same_run_and_another_request_is_refused() {
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     let result = finished(&server, &ids[0])["result"].clone();
     // Without a preference the answer is the plain one, of the same run.
-    let answer = server.ask(("POST", "/run"), "Idempotency-Key: k1\r\n", &request);
+    let answer = server.ask(&Request::new("POST", "/run").fields(&[KEY]).body(&request));
     assert_eq!((answer.status, answer.json()), (200, result.clone()));
-    let watched = "Idempotency-Key: k1\r\nAccept: text/event-stream\r\n";
-    let watched = Live::new(server.begin(("POST", "/run"), watched, &request)).events();
+    let watched = Request::new("POST", "/run")
+        .fields(&[KEY, ("Accept", "text/event-stream")])
+        .body(&request);
+    let watched = EventStream::new(server.begin(&watched)).events();
     assert_eq!(watched.last().unwrap(), &("result".to_owned(), result));
 
     let other = shell("echo twice", json!({})).to_string();
-    let answer = server.ask(("POST", "/run"), &keyed, &other);
+    let answer = server.ask(&keyed.clone().body(&other));
     assert_eq!(answer.status, 422);
     assert_eq!(
         answer.json()["errors"][0]["loc"],
@@ -237,21 +250,21 @@ fn the_same_key_and_request_give_the_same_run_and_another_request_is_refused() {
         server.get("/runs").json()["runs"].as_array().unwrap().len(),
         1
     );
-    // A key is free again with its run.
+    // Deleting the run frees its key.
     forget_all(&server);
-    let answer = server.ask(("POST", "/run"), &keyed, &other);
+    let answer = server.ask(&keyed.clone().body(&other));
     assert_eq!(answer.status, 202);
     forget_all(&server);
     server.stop();
 }
 
 #[test]
-fn faults_are_told_where_they_are_found() {
+fn faults_are_reported_at_submission_or_in_the_state_of_the_run() {
     let server = Server::with(&[("RUNNER_MAX_ASYNC_RUNS", "1")]);
     let answer = server.ask(
-        ("POST", "/run"),
-        ASYNC,
-        r#"{"image": "x", "colour": "red"}"#,
+        &Request::new("POST", "/run")
+            .fields(&[ASYNC])
+            .body(r#"{"image": "x", "colour": "red"}"#),
     );
     assert_eq!(answer.status, 422);
     let broken = json!({"image": IMAGE, "pull_policy": "never", "command": ["/no/such/program"]});
@@ -261,7 +274,11 @@ fn faults_are_told_where_they_are_found() {
     assert_eq!(state["result"], Value::Null);
     let slow = shell("sleep 600", json!({"timeout_secs": 1000}));
     submit(&server, &slow);
-    let answer = server.ask(("POST", "/run"), ASYNC, &slow.to_string());
+    let answer = server.ask(
+        &Request::new("POST", "/run")
+            .fields(&[ASYNC])
+            .body(&slow.to_string()),
+    );
     assert_eq!(
         (answer.status, &answer.json()["code"]),
         (429, &json!("queue_full"))
@@ -277,7 +294,7 @@ fn faults_are_told_where_they_are_found() {
 }
 
 #[test]
-fn results_go_when_their_time_is_over_or_when_newer_ones_need_the_room() {
+fn results_expire_by_age_and_by_total_size() {
     let server = Server::with(&[("RUNNER_RESULT_TTL_SECS", "2")]);
     let path = submit(&server, &shell("echo short-lived", json!({})));
     finished(&server, &path);
@@ -296,7 +313,7 @@ fn results_go_when_their_time_is_over_or_when_newer_ones_need_the_room() {
         let finished = runs.iter().all(|run| run["state"] == "finished");
         finished.then_some(runs.len())
     };
-    // Each takes twice its output.
+    // Each result counts twice its output.
     while kept() != Some(1) {}
     let gone = paths.iter().filter(|path| not_found(&server.get(path)));
     assert_eq!(gone.count(), 2);
@@ -305,7 +322,7 @@ fn results_go_when_their_time_is_over_or_when_newer_ones_need_the_room() {
 }
 
 #[test]
-fn the_readmes_commands_for_not_waiting_work_as_they_stand() {
+fn the_readmes_commands_for_asynchronous_runs_work() {
     let server = Server::start();
     let output = shell_output(&server, &commands("### Not waiting for a run"));
     let lines: Vec<Value> = output

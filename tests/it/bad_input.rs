@@ -1,9 +1,8 @@
-//! Bad input: a precise answer, every fault at once, nothing done and nothing left.
+//! Bad input: every fault is reported in one precise answer, and nothing is created.
 
 use super::run::shell;
-use super::support::{IMAGE, Server, read_answer};
+use super::support::{IMAGE, Request, Server};
 use serde_json::{Value, json};
-use std::io::Write;
 
 fn places(problem: &Value) -> Vec<String> {
     let errors = problem["errors"]
@@ -256,7 +255,7 @@ fn each_field_wrong_in_turn_is_a_422_that_names_it_and_nothing_is_left_behind() 
 }
 
 #[test]
-fn several_faults_are_told_at_once() {
+fn several_faults_are_reported_in_one_answer() {
     let server = Server::start();
     let problem = server
         .post(
@@ -281,7 +280,7 @@ fn several_faults_are_told_at_once() {
 }
 
 #[test]
-fn what_the_servers_owner_does_not_allow_is_a_403() {
+fn a_request_that_the_settings_do_not_allow_is_a_403() {
     let server = Server::with(&[
         ("RUNNER_ALLOWED_IMAGES", "oneoff-test:*"),
         ("RUNNER_ALLOWED_VOLUMES", "public-*"),
@@ -333,7 +332,7 @@ fn what_the_servers_owner_does_not_allow_is_a_403() {
 }
 
 #[test]
-fn what_is_not_json_is_a_400_and_another_media_type_a_415() {
+fn invalid_json_is_a_400_and_another_media_type_a_415() {
     let server = Server::start();
     for body in [
         "",
@@ -358,18 +357,9 @@ fn what_is_not_json_is_a_400_and_another_media_type_a_415() {
         "application/x-www-form-urlencoded",
         "multipart/form-data",
     ] {
-        let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-        write!(
-            stream,
-            "POST /run HTTP/1.1\r\nHost: {}\r\nContent-Type: {media_type}\r\nContent-Length: 2\r\n\r\n{{}}",
-            server.address
-        )
-        .unwrap();
-        assert_eq!(
-            read_answer(&mut stream).unwrap().status,
-            415,
-            "{media_type}"
-        );
+        let request = Request::new("POST", "/run").fields(&[("Content-Type", media_type)]);
+        let answer = server.ask(&request.body("{}"));
+        assert_eq!(answer.status, 415, "{media_type}");
     }
     server.stop();
 }
@@ -378,8 +368,7 @@ fn what_is_not_json_is_a_400_and_another_media_type_a_415() {
 fn a_body_over_the_limit_is_a_413_before_it_is_sent() {
     let server = Server::with(&[("RUNNER_MAX_BODY_BYTES", "1k")]);
     // Not one byte of the body is sent: the answer must not wait for it.
-    let mut stream = server.open("POST", "/run", 1025).unwrap();
-    let answer = read_answer(&mut stream).unwrap();
+    let answer = server.ask(&Request::new("POST", "/run").fields(&[("Content-Length", "1025")]));
     assert_eq!(answer.status, 413);
     assert!(
         answer.json()["detail"].as_str().unwrap().contains("1024"),
@@ -392,7 +381,7 @@ fn a_body_over_the_limit_is_a_413_before_it_is_sent() {
 }
 
 #[test]
-fn unknown_paths_and_methods_are_told() {
+fn unknown_paths_are_404_and_unknown_methods_405() {
     let server = Server::start();
     for (method, path, status, allow) in [
         ("GET", "/nothing", 404, None),
@@ -412,7 +401,7 @@ fn unknown_paths_and_methods_are_told() {
 }
 
 #[test]
-fn hostile_archives_are_refused_before_anything_is_made() {
+fn hostile_archives_are_refused_before_any_object_is_created() {
     let server = Server::start();
     let bomb = {
         let output = std::process::Command::new("sh")
@@ -468,16 +457,8 @@ fn secrets_stay_out_of_answers_and_logs() {
             r#"{"image": "x", "auth_config": {"password": ["pw-SECRET-3"]}}"#,
         ),
     ] {
-        let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-        write!(
-            stream,
-            "POST /run HTTP/1.1\r\nHost: {}\r\nAuthorization: {authorization}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            server.address,
-            body.len()
-        )
-        .unwrap();
-        let answer = read_answer(&mut stream).unwrap();
+        let request = Request::new("POST", "/run").fields(&[("Authorization", authorization)]);
+        let answer = server.ask(&request.body(body));
         answers.push(answer.status);
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(!text.contains("SECRET"), "{text}");

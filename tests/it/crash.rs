@@ -1,4 +1,4 @@
-//! `kill -9` and what a restart makes of it.
+//! `kill -9`, and what the next server removes.
 
 use super::run::shell;
 use super::support::{Directory, IMAGE, Server, await_nothing_left, docker, leftovers};
@@ -17,7 +17,7 @@ fn busy(server: &Server) -> std::net::TcpStream {
 }
 
 #[test]
-fn what_a_killed_server_left_is_gone_after_its_restart_and_a_neighbours_is_not() {
+fn a_restart_removes_the_leftovers_of_a_killed_server_and_not_those_of_a_neighbour() {
     let neighbour = Server::start();
     let neighbours_run = busy(&neighbour);
     let victim = Server::start();
@@ -56,7 +56,7 @@ fn two_live_servers_that_share_a_name_leave_each_others_runs_alone() {
     let first = Server::start();
     let run = busy(&first);
     let second = Server::named(&first.instance, &[]);
-    // Its first sweep is over once it has removed what nobody owns.
+    // Its first sweep is over when it has removed a container without an owner.
     let stray = docker(&[
         "create",
         "--label",
@@ -83,7 +83,7 @@ fn two_live_servers_that_share_a_name_leave_each_others_runs_alone() {
 }
 
 #[test]
-fn leftovers_in_every_state_are_swept_by_reap() {
+fn reap_removes_leftovers_in_every_state() {
     let instance = format!("crash-states-{}", std::process::id());
     let label = format!("oneoff.instance={instance}");
     let network = "--network=none";
@@ -122,7 +122,7 @@ fn leftovers_in_every_state_are_swept_by_reap() {
 }
 
 #[test]
-fn an_unfinished_volume_goes_with_its_helper_and_a_finished_one_stays() {
+fn an_unfinished_volume_is_removed_with_its_helper_and_a_finished_one_stays() {
     let instance = format!("crash-fill-{}", std::process::id());
     let label = format!("oneoff.instance={instance}");
     let (unfinished, finished) = (format!("{instance}-a"), format!("{instance}-b"));
@@ -170,7 +170,7 @@ fn names_in(directory: &Directory) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_socket_directory_of_a_killed_server_is_gone_after_a_start_and_nobody_elses_is() {
+fn a_start_removes_the_socket_directory_of_a_killed_server_and_no_other() {
     let temp = Directory::new("sockets");
     let setting = ("TMPDIR", temp.path().to_str().unwrap());
     let neighbour = Server::with(&[setting]);
@@ -184,7 +184,7 @@ fn the_socket_directory_of_a_killed_server_is_gone_after_a_start_and_nobody_else
     let instance = victim.kill();
     assert!(names_in(&temp).contains(&left));
 
-    // Each as dead as that one by its name, and something else by a little.
+    // Directories whose names are those of dead servers, and which differ in one property each.
     let (start, random) = left.split_at(left.len() - 6);
     let variant = |n: u32| {
         let name = format!(
@@ -197,7 +197,7 @@ fn the_socket_directory_of_a_killed_server_is_gone_after_a_start_and_nobody_else
     };
     std::fs::write(variant(0).join("0123abcd"), "not a socket").unwrap();
     let strangers = variant(1);
-    // Only root can give a directory away.
+    // Only root can change the owner of a directory.
     chown(&strangers, Some(12345), None)
         .or_else(|_| std::fs::set_permissions(&strangers, Permissions::from_mode(0o770)))
         .unwrap();

@@ -1,10 +1,10 @@
-//! `/docs`: a browser that reaches nothing else opens it, and runs a container from it.
+//! `/docs`: a browser that can reach only this machine opens it and runs a container from it.
 
 use super::run::shell;
-use super::support::{Browser, Server};
+use super::support::{Answer, Browser, Request, Server};
 use flate2::read::GzDecoder;
 use serde_json::json;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 
 #[test]
@@ -39,7 +39,7 @@ fn a_browser_without_a_network_runs_a_container_from_the_page() {
 
     assert_eq!(browser.console(), Vec::<serde_json::Value>::new());
     let here = format!("http://{}/", server.address);
-    // The browser's own pages (`chrome:`) are no network.
+    // The browser's own pages (`chrome:`) do not count as network.
     let foreign = |url: &String| {
         let is_network = url.starts_with("http") || url.starts_with("ws");
         is_network && !url.starts_with(&here)
@@ -55,7 +55,7 @@ fn a_browser_without_a_network_runs_a_container_from_the_page() {
 }
 
 #[test]
-fn the_page_and_its_files_come_from_the_binary_and_may_load_nothing_else() {
+fn the_page_is_served_from_the_binary_and_forbidden_to_load_anything_else() {
     let server = Server::with(&[("AUTH_TOKEN", "s3cret")]);
     let root = server.get("/");
     assert_eq!(
@@ -100,13 +100,7 @@ fn the_page_and_its_files_come_from_the_binary_and_may_load_nothing_else() {
     server.stop();
 }
 
-fn fetch(server: &Server, file: &str, accepted: &str) -> super::support::Answer {
-    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-    write!(
-        stream,
-        "GET /docs/{file} HTTP/1.1\r\nHost: {}\r\nAccept-Encoding: {accepted}\r\n\r\n",
-        server.address
-    )
-    .unwrap();
-    super::support::read_answer(&mut stream).unwrap()
+fn fetch(server: &Server, file: &str, accepted: &str) -> Answer {
+    let path = format!("/docs/{file}");
+    server.ask(&Request::new("GET", &path).fields(&[("Accept-Encoding", accepted)]))
 }

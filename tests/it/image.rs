@@ -1,7 +1,7 @@
-//! The image, as the README says to start it: with nothing but the engine's socket.
+//! The container image, started with the README's command: it gets the engine's socket and nothing else.
 
 use super::support::quickstart::{expect_files, expect_hello, files, hello};
-use super::support::{Answer, Directory, ask, await_nothing_left, docker, require_engine};
+use super::support::{Answer, Directory, Request, ask, await_nothing_left, docker, require_engine};
 use serde_json::Value;
 use std::net::TcpListener;
 use std::path::Path;
@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The image around the binary under test. That one is not static, so its libraries come along; that the released
-/// one needs none, `make build` proves.
+/// An image with the binary under test and the libraries that it is linked to. The released binary is static:
+/// `make build` checks that.
 struct Image(String);
 
 /// The script builds in one directory, and the builder takes layers of images that another test may be removing.
@@ -38,7 +38,7 @@ impl Image {
 impl Drop for Image {
     fn drop(&mut self) {
         let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-        // The one below it, without libraries, goes with it.
+        // This also removes the image below it, without libraries.
         let removed = Command::new("docker").args(["rmi", &self.0]).output();
         assert!(std::thread::panicking() || removed.unwrap().status.success());
     }
@@ -59,7 +59,7 @@ fn run(command: &mut Command) -> String {
     words.into_owned()
 }
 
-/// `docker run --rm` in the foreground, as the README has it.
+/// `docker run --rm` in the foreground, as in the README.
 struct Container {
     name: String,
     address: String,
@@ -91,23 +91,26 @@ impl Container {
     fn await_answers(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         let answers = |answer: Answer| answer.status == 200;
-        while !ask(&self.address, "GET", "/health", "").is_some_and(answers) {
+        while !ask(&self.address, &Request::new("GET", "/health")).is_some_and(answers) {
             let ended = self.command.try_wait().unwrap();
             assert_eq!(ended, None, "the container ended before it answered");
             assert!(Instant::now() < deadline, "the container does not answer");
-            // No event: nobody tells when another process listens.
+            // Polled: there is no event for another process that starts to listen.
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
     fn run(&self, request: &Value) -> Value {
-        let answer: Answer = ask(&self.address, "POST", "/run", &request.to_string())
-            .unwrap_or_else(|| panic!("no answer; {}", bridge()));
+        let answer: Answer = ask(
+            &self.address,
+            &Request::new("POST", "/run").body(&request.to_string()),
+        )
+        .unwrap_or_else(|| panic!("no answer; {}", bridge()));
         assert_eq!(answer.status, 200, "{}", answer.json());
         answer.json()
     }
 
-    /// Waits for what HEALTHCHECK says of it.
+    /// Waits until HEALTHCHECK reports the container as healthy.
     fn await_healthy(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         let format = [
@@ -125,7 +128,7 @@ impl Container {
         }
     }
 
-    /// Stops it as an operator would; gives the exit code that its end showed.
+    /// Stops it with `docker stop`. Returns its exit code.
     fn stop(mut self) -> Option<i32> {
         docker(&["stop", &self.name]);
         self.command.wait().unwrap().code()
@@ -141,7 +144,7 @@ impl Drop for Container {
     }
 }
 
-/// What makes answers get lost on the way, though they were sent.
+/// The state of Docker's bridge, for the failure message: a broken bridge loses answers that were sent.
 fn bridge() -> String {
     let kind = std::fs::read_to_string("/sys/class/net/docker0/addr_assign_type");
     format!(

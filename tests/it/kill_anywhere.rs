@@ -1,7 +1,7 @@
-//! `kill -9` at every engine call there is, one life after the other: what the next server makes of it.
+//! `kill -9` at every call to the engine: a server is killed at its first call, the next one at its second, and so on.
 
 use super::run::shell;
-use super::support::{Dies, Killing, Server, docker, read_answer, untar};
+use super::support::{KillAt, KillProxy, Request, Server, docker, read_answer, untar};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -9,19 +9,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Begun at once: more only take the engine from each other.
+/// How many servers are tried at the same time; more would only slow each other down.
 const AT_ONCE: usize = 3;
 
-/// What a life is for: a request, and what must hold under the next server, told the request's number.
-struct Story<'a> {
+/// A request, and what must hold under the next server. Both get the number of the call at which the server is killed.
+struct Scenario<'a> {
     path: &'a str,
     request: &'a (dyn Fn(usize) -> Value + Sync),
     afterwards: &'a (dyn Fn(&Server, usize) + Sync),
 }
 
-/// Lets the first life end at its first engine call, the second at its second, until one outlives its last; gives the
-/// calls that were deadly.
-fn at_every_call(dies: Dies, story: &Story<'_>) -> BTreeSet<String> {
+/// Kills the first server at its first engine call, the second at its second, and so on, until a server survives all
+/// of its calls. Returns the calls at which servers were killed.
+fn at_every_call(dies: KillAt, story: &Scenario<'_>) -> BTreeSet<String> {
     let (next, outlived) = (AtomicUsize::new(1), AtomicUsize::new(usize::MAX));
     let deadly = Mutex::new(BTreeSet::new());
     std::thread::scope(|scope| {
@@ -43,15 +43,15 @@ fn at_every_call(dies: Dies, story: &Story<'_>) -> BTreeSet<String> {
     deadly.into_inner().unwrap()
 }
 
-/// Ends at the call with this number, if it comes to that: gives the call.
-fn one_life(dies: Dies, n: usize, story: &Story<'_>) -> Option<String> {
-    let killing = Killing::new(dies, move |count, _| count == n);
+/// Kills a server at its call number `n`. Returns the call, or `None` if there were fewer.
+fn one_life(dies: KillAt, n: usize, story: &Scenario<'_>) -> Option<String> {
+    let killing = KillProxy::new(dies, move |count, _| count == n);
     let server = Server::with(&[("DOCKER_HOST", &killing.docker_host())]);
     killing.arm();
     let body = (story.request)(n).to_string();
-    let mut asked = server.begin(("POST", story.path), "", &body);
+    let mut asked = server.begin(&Request::new("POST", story.path).body(&body));
     let _ = read_answer(&mut asked);
-    // What was made goes behind the answer.
+    // Objects are removed after the answer was sent.
     let deadline = Instant::now() + Duration::from_secs(60);
     while !killing.has_struck() && !server.leftovers().is_empty() {
         assert!(Instant::now() < deadline, "{:?}", server.leftovers());
@@ -70,7 +70,7 @@ fn one_life(dies: Dies, n: usize, story: &Story<'_>) -> Option<String> {
     Some(shape(&call))
 }
 
-/// The kind of a call: ids and names left out.
+/// The kind of a call, without ids and names.
 fn shape(call: &str) -> String {
     let parts: Vec<&str> = call.split('/').collect();
     match parts.as_slice() {
@@ -90,7 +90,7 @@ fn assert_covers(deadly: &BTreeSet<String>, expected: &[&str]) {
     }
 }
 
-fn volume_name(story: &str, dies: Dies, n: usize) -> String {
+fn volume_name(story: &str, dies: KillAt, n: usize) -> String {
     format!("kill-{story}-{dies:?}-{n}-{}", std::process::id())
 }
 
@@ -107,7 +107,7 @@ fn files() -> Value {
         .collect()
 }
 
-/// Absent or complete, and free for whatever is wanted next.
+/// The volume is absent or complete; if it is absent, the same request creates it.
 fn assert_absent_or_complete(server: &Server, name: &str) {
     let path = format!("/volume/{name}");
     let read = server.get(&path);
@@ -135,12 +135,12 @@ fn assert_absent_or_complete(server: &Server, name: &str) {
 }
 
 #[test]
-fn a_volume_whose_filling_is_cut_short_anywhere_is_absent_or_complete() {
-    for dies in [Dies::Asking, Dies::Answered] {
+fn a_volume_is_absent_or_complete_after_a_kill_at_any_call_of_its_filling() {
+    for dies in [KillAt::Request, KillAt::Answer] {
         let name = |n| volume_name("filled", dies, n);
         let deadly = at_every_call(
             dies,
-            &Story {
+            &Scenario {
                 path: "/volume",
                 request: &|n| json!({"name": name(n), "files": files()}),
                 afterwards: &|server, n| assert_absent_or_complete(server, &name(n)),
@@ -159,19 +159,19 @@ fn a_volume_whose_filling_is_cut_short_anywhere_is_absent_or_complete() {
     }
 }
 
-/// Too much for the volume.
+/// A request with more content than the volume can hold.
 fn failing(name: &str) -> Value {
     let options = json!({"type": "tmpfs", "device": "tmpfs", "o": "size=64k"});
     json!({"name": name, "driver_opts": options, "files": files()})
 }
 
 #[test]
-fn a_volume_whose_failed_filling_is_cut_short_anywhere_is_absent() {
-    for dies in [Dies::Asking, Dies::Answered] {
+fn a_volume_that_cannot_be_filled_is_absent_after_a_kill_at_any_call() {
+    for dies in [KillAt::Request, KillAt::Answer] {
         let name = |n| volume_name("failed", dies, n);
         let deadly = at_every_call(
             dies,
-            &Story {
+            &Scenario {
                 path: "/volume",
                 request: &|n| failing(&name(n)),
                 afterwards: &|server, n| {
@@ -192,9 +192,9 @@ fn a_volume_whose_failed_filling_is_cut_short_anywhere_is_absent() {
     }
 }
 
-/// One sweep that dies at a call; gives the call, if it came to that.
-fn deadly_sweep(instance: &str, dies: Dies, n: usize) -> Option<String> {
-    let killing = Killing::new(dies, move |count, _| count == n);
+/// Kills `reap` at its call number `n`. Returns the call, or `None` if there were fewer.
+fn deadly_sweep(instance: &str, dies: KillAt, n: usize) -> Option<String> {
+    let killing = KillProxy::new(dies, move |count, _| count == n);
     killing.arm();
     Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
         .arg("reap")
@@ -205,18 +205,18 @@ fn deadly_sweep(instance: &str, dies: Dies, n: usize) -> Option<String> {
     killing.disarm()
 }
 
-/// A volume whose server died with its content in and its marker there; gives the server's instance.
+/// A volume whose server was killed after filling it and before removing the marker. Returns the server's instance.
 fn unfinished(name: &str) -> String {
-    let filling = Killing::new(Dies::Answered, |_, call| call.ends_with("/archive"));
+    let filling = KillProxy::new(KillAt::Answer, |_, call| call.ends_with("/archive"));
     let server = Server::with(&[("DOCKER_HOST", &filling.docker_host())]);
     filling.arm();
     let body = json!({"name": name, "files": files()}).to_string();
-    let _ = read_answer(&mut server.begin(("POST", "/volume"), "", &body));
+    let _ = read_answer(&mut server.begin(&Request::new("POST", "/volume").body(&body)));
     assert!(filling.disarm().is_some() && exists(name));
     server.kill()
 }
 
-/// A helper that the engine made when its server was dead and swept: there is no marker any more.
+/// As [`unfinished`], and the marker is gone: the engine created the helper after its server was killed and swept.
 fn helper_of_late(name: &str) -> String {
     let instance = unfinished(name);
     let filter = format!("label=oneoff.fills={name}");
@@ -226,12 +226,12 @@ fn helper_of_late(name: &str) -> String {
 }
 
 #[test]
-fn a_volume_is_absent_although_its_sweep_is_cut_short_anywhere_too() {
+fn an_unfinished_volume_is_removed_although_a_sweep_is_killed_at_any_call() {
     for (story, left) in [
         ("swept", unfinished as fn(&str) -> String),
         ("late", helper_of_late),
     ] {
-        for dies in [Dies::Asking, Dies::Answered] {
+        for dies in [KillAt::Request, KillAt::Answer] {
             let deadly = at_every_call_of_the_sweep(dies, &|n| {
                 let name = volume_name(story, dies, n);
                 (left(&name), name)
@@ -244,9 +244,9 @@ fn a_volume_is_absent_although_its_sweep_is_cut_short_anywhere_too() {
     }
 }
 
-/// What is left is made anew for each sweep: an instance, and the volume that must be gone.
+/// `left` prepares leftovers for each sweep. It returns the instance and the volume that must be removed.
 fn at_every_call_of_the_sweep(
-    dies: Dies,
+    dies: KillAt,
     left: &dyn Fn(usize) -> (String, String),
 ) -> BTreeSet<String> {
     let mut deadly = BTreeSet::new();
@@ -265,8 +265,8 @@ fn at_every_call_of_the_sweep(
     deadly
 }
 
-/// With everything that a run can have made in the engine: the owner's name looked up, files staged, stdin fed, a file
-/// and a directory read back.
+/// A run that uses every kind of engine call: a user name to look up, staged files, stdin, a file and a directory to
+/// read back.
 fn rich_run(_: usize) -> Value {
     shell(
         "cat > /out/file; cp /in /d/copy; id -un",
@@ -283,17 +283,17 @@ fn rich_run(_: usize) -> Value {
 }
 
 #[test]
-fn of_a_run_that_is_cut_short_anywhere_nothing_is_left_and_a_neighbours_goes_on() {
+fn a_run_leaves_nothing_after_a_kill_at_any_call_and_a_neighbours_run_continues() {
     let neighbour = Server::start();
     let volumes = json!({"/d": {"type": "directory", "files": {"a": "x"}, "response": true}});
     let script = "trap 'echo untouched; exit 0' TERM; while :; do sleep 0.1; done";
     let mut neighbours = neighbour.begin_run(&shell(script, json!({"volumes": volumes})));
     let container = neighbour.await_running();
     let held = neighbour.leftovers().len();
-    for dies in [Dies::Asking, Dies::Answered] {
+    for dies in [KillAt::Request, KillAt::Answer] {
         let deadly = at_every_call(
             dies,
-            &Story {
+            &Scenario {
                 path: "/run",
                 request: &rich_run,
                 afterwards: &|_, _| assert_eq!(neighbour.leftovers().len(), held),

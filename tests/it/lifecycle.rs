@@ -1,17 +1,17 @@
 //! From start to stop: clients that leave, signals, settings.
 
 use super::run::shell;
-use super::support::{IMAGE, Live, Server, docker, read_answer};
+use super::support::{EventStream, IMAGE, Request, Server, docker, read_answer};
 use serde_json::json;
 use std::net::Shutdown;
 use std::process::Command;
 
 #[test]
-fn a_client_that_leaves_takes_its_run_with_it_and_nothing_is_left_behind() {
+fn a_run_ends_when_its_client_disconnects_and_nothing_is_left_behind() {
     let server = Server::start();
     let leave: [fn(&std::net::TcpStream); 2] = [
         |stream| stream.shutdown(Shutdown::Both).unwrap(),
-        // A half-closed client counts as gone, too.
+        // A half-closed connection also counts as closed.
         |stream| stream.shutdown(Shutdown::Write).unwrap(),
     ];
     for leave in leave {
@@ -24,7 +24,7 @@ fn a_client_that_leaves_takes_its_run_with_it_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_client_that_leaves_the_queue_is_forgotten() {
+fn a_client_that_disconnects_leaves_the_queue() {
     let server = Server::with(&[
         ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
         ("RUNNER_QUEUE_LENGTH", "1"),
@@ -32,8 +32,10 @@ fn a_client_that_leaves_the_queue_is_forgotten() {
     let running = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
     server.await_running();
     let request = shell("echo queued", json!({})).to_string();
-    let watched = "Accept: text/event-stream\r\n";
-    let mut queued = Live::new(server.begin(("POST", "/run"), watched, &request));
+    let watched = [("Accept", "text/event-stream")];
+    let mut queued = EventStream::new(
+        server.begin(&Request::new("POST", "/run").fields(&watched).body(&request)),
+    );
     queued.until("queued");
     let refused = server.post("/run", &shell("echo third", json!({})));
     assert_eq!(refused.status, 429);
@@ -60,14 +62,16 @@ fn sigterm_lets_runs_finish_within_the_grace_and_refuses_new_ones() {
         .json();
     assert_eq!(answer["stdout"], "finished\n");
     assert!(
-        server.open("GET", "/health", 0).is_err(),
+        Request::new("GET", "/health")
+            .send(&server.address)
+            .is_err(),
         "nobody new is let in"
     );
     server.stop_signalled();
 }
 
 #[test]
-fn sigterm_cancels_what_outlasts_the_grace_and_nothing_is_left_behind() {
+fn sigterm_cancels_runs_after_the_grace_period_and_nothing_is_left_behind() {
     let server = Server::with(&[("RUNNER_SHUTDOWN_GRACE_SECS", "1")]);
     let volume = json!({"/d": {"type": "directory", "files": {"a": "x"}}});
     let mut stream = server.begin_run(&shell(
@@ -100,7 +104,7 @@ fn a_container_removed_from_outside_ends_its_run() {
 }
 
 #[test]
-fn with_a_token_every_request_needs_it_but_health() {
+fn every_request_but_health_needs_the_token() {
     let server = Server::with(&[("AUTH_TOKEN", "s3cret")]);
     let answer = server.post("/run", &shell("true", json!({})));
     assert_eq!(answer.status, 401);
@@ -141,7 +145,7 @@ fn health_names_the_engine_and_its_check_fails_without_a_server() {
 }
 
 #[test]
-fn without_an_engine_the_server_says_so_and_gives_advice() {
+fn without_an_engine_the_server_answers_503_with_advice() {
     let server = Server::with(&[("DOCKER_HOST", "unix:///nonexistent/docker.sock")]);
     let health = server.get("/health");
     assert_eq!(
@@ -210,7 +214,7 @@ fn settings_come_from_the_env_file_below_the_environment() {
 }
 
 #[test]
-fn help_lists_every_setting_and_nonsense_is_refused() {
+fn help_lists_every_setting_and_unknown_arguments_are_refused() {
     let run = |argument: &str| {
         Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
             .arg(argument)
@@ -230,7 +234,7 @@ fn help_lists_every_setting_and_nonsense_is_refused() {
 }
 
 #[test]
-fn threads_and_descriptors_return_to_the_start() {
+fn threads_and_descriptors_do_not_accumulate() {
     let server = Server::start();
     let request = |n: usize| {
         let volumes = json!({"/d": {"type": "directory", "files": {"a": "x"}, "response": true}});
@@ -254,7 +258,7 @@ fn threads_and_descriptors_return_to_the_start() {
         }
     });
     server.await_nothing_left();
-    // Pooled threads and connections to the engine may stay for a while, but they are few and do not add up.
+    // Pooled threads and connections to the engine may stay for a while, but their number is bounded.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while server.status_number("Threads") > threads + 4 || descriptors() > files + 12 {
         let now = (server.status_number("Threads"), descriptors());
@@ -266,7 +270,7 @@ fn threads_and_descriptors_return_to_the_start() {
     server.stop();
 }
 
-/// How many threads the user of a process has.
+/// The number of threads of all processes of the user who owns this process.
 fn threads_of_the_user_of(pid: u32) -> u64 {
     let number = |pid: &str, field: &str| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -291,15 +295,15 @@ fn without_threads_the_server_answers_503_and_recovers_and_nothing_is_left_behin
     assert_eq!(server.run(request.clone())["stdout"], "fed");
 
     limit(Some(1));
-    // In one piece: who is turned away is not heard to the end.
-    let ask = || server.ask(("POST", "/run"), "", &request.to_string());
+    // The request is sent in one write: a refused client's connection is closed before its request is read to the end.
+    let ask = || server.post("/run", &request);
     let refused = ask();
     assert_eq!(
         (refused.status, &refused.json()["code"]),
         (503, &json!("too_many_connections"))
     );
     let mut statuses = Vec::new();
-    // The more can be had, the later a run fails for want of one.
+    // The more threads are left, the later in its course a run fails for lack of one.
     for spare in 0..10 {
         limit(Some(threads_of_the_user_of(server.pid()) + spare));
         statuses.push(ask().status);

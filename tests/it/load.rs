@@ -6,8 +6,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 #[test]
-fn of_two_hundred_requests_at_once_on_four_slots_every_one_is_answered_and_nothing_is_left_behind()
-{
+fn two_hundred_requests_at_once_on_four_slots_are_all_answered_and_nothing_is_left_behind() {
     let server = Server::with(&[
         ("RUNNER_MAX_CONCURRENT_RUNS", "4"),
         ("RUNNER_QUEUE_LENGTH", "20"),
@@ -49,7 +48,7 @@ fn of_two_hundred_requests_at_once_on_four_slots_every_one_is_answered_and_nothi
         drop(done);
         health.join().unwrap()
     });
-    // A contract, not a measurement: health must not wait for runs.
+    // A guarantee, not a measurement: `/health` does not wait for runs.
     assert!(
         slowest_health < Duration::from_secs(2),
         "{slowest_health:?}"
@@ -58,7 +57,7 @@ fn of_two_hundred_requests_at_once_on_four_slots_every_one_is_answered_and_nothi
 }
 
 #[test]
-fn what_waits_takes_up_memory_that_is_bounded_and_what_runs_has_given_it_back() {
+fn the_bodies_of_waiting_runs_count_against_a_limit_and_those_of_started_runs_do_not() {
     let server = Server::with(&[
         ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
         ("RUNNER_MAX_BODY_MEMORY", "1m"),
@@ -72,7 +71,7 @@ fn what_waits_takes_up_memory_that_is_bounded_and_what_runs_has_given_it_back() 
         "while [ ! -e /go ]; do sleep 0.1; done; wc -c < /f",
     ));
     let container = server.await_running();
-    // The first one's content is in its container by now.
+    // The content of the first request is in its container by now, and no longer counted.
     let second = server.begin_run(&with_content("wc -c < /f"));
     let waits =
         |text: Vec<u8>| String::from_utf8_lossy(&text).contains("\noneoff_queue_waiting 1\n");

@@ -1,29 +1,37 @@
-//! Behaviour seen from outside: a live server, a real engine. Each module is a chapter.
+//! All integration tests, in one binary so that they are linked once. Most modules test the built server from outside,
+//! with a real engine; `archive`, `edge`, `engine_client` and `engine_faults` call the library in this process.
+//!
+//! `cargo test` starts tests in the order of their names, as many at a time as there are cores. Tests share the process
+//! with others: none may change its limits, its environment or its working directory. Those that need to, or that count
+//! threads or descriptors, start this binary again as a second process (`edge::process`). Captured logs are exclusive
+//! (`support::CapturedLog`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     missing_docs,
     unreachable_pub
 )]
 
-#[path = "../support/certificates.rs"]
-mod certificates;
-#[path = "../support/second_engine.rs"]
-mod second_engine;
 mod support;
 
 mod abuse;
 mod adoption;
+mod archive;
 mod async_runs;
 mod bad_input;
 mod crash;
 mod docs;
+mod edge;
+mod engine_client;
+mod engine_faults;
 mod image;
 mod kill_anywhere;
 mod lifecycle;
 mod load;
 mod map;
+mod mcp;
 mod metrics;
 mod mounts;
 mod openapi;

@@ -1,7 +1,7 @@
-//! `/metrics`, the access log, and request ids: what an operator sees.
+//! `/metrics`, the access log and request ids.
 
 use super::run::shell;
-use super::support::{IMAGE, Server};
+use super::support::{IMAGE, Request, Server};
 use serde_json::json;
 use std::collections::HashMap;
 use std::io::Write;
@@ -15,7 +15,7 @@ fn scrape(server: &Server) -> String {
     String::from_utf8(answer.body).unwrap()
 }
 
-/// The samples by name and labels, as they are written.
+/// The samples of an exposition, by name and labels as written.
 fn samples(text: &str) -> HashMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &str| {
@@ -26,7 +26,7 @@ fn samples(text: &str) -> HashMap<String, f64> {
 }
 
 #[test]
-fn what_happened_is_counted_and_promtool_accepts_how_it_is_written() {
+fn events_are_counted_and_promtool_accepts_the_format() {
     let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "3")]);
     server.run(shell(
         "echo out; cat /d/in",
@@ -109,7 +109,7 @@ fn what_happened_is_counted_and_promtool_accepts_how_it_is_written() {
     server.stop();
 }
 
-/// `promtool check metrics`, lint included.
+/// Runs `promtool check metrics`, which also lints the names.
 fn check(text: &str) {
     let promtool = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/promtool");
     let mut child = Command::new(promtool)
@@ -131,7 +131,7 @@ fn check(text: &str) {
 }
 
 #[test]
-fn a_run_that_goes_on_and_one_that_waits_are_seen() {
+fn running_and_waiting_runs_are_shown() {
     let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "1")]);
     let running = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
     server.await_running();
@@ -154,14 +154,9 @@ fn nothing_that_a_caller_sends_becomes_a_label() {
         server.request(&format!("SECRET{number}"), &path, "");
         server.request("GET", &format!("/secret-{number}/x"), "");
     }
-    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer s3cret\r\n\r\n",
-        server.address
-    )
-    .unwrap();
-    let text = String::from_utf8(super::support::read_answer(&mut stream).unwrap().body).unwrap();
+    let token = [("Authorization", "Bearer s3cret")];
+    let answer = server.ask(&Request::new("GET", "/metrics").fields(&token));
+    let text = answer.text();
     assert!(!text.to_lowercase().contains("secret"), "{text}");
     assert!(
         text.contains("route=\"/volume/{name}\",status=\"401\"} 50\n"),
@@ -177,7 +172,7 @@ fn nothing_that_a_caller_sends_becomes_a_label() {
 }
 
 #[test]
-fn each_request_is_a_line_of_the_log_under_the_id_that_its_answer_carries() {
+fn each_request_is_one_log_line_with_the_request_id_of_its_answer() {
     let log = std::env::temp_dir().join(format!("oneoff-access-{}", std::process::id()));
     let server = Server::with_log(&[("RUST_LOG", "info")], &log);
     let request = json!({"image": IMAGE, "pull_policy": "never", "command": ["true"],
@@ -186,14 +181,8 @@ fn each_request_is_a_line_of_the_log_under_the_id_that_its_answer_carries() {
         .post("/run", &request)
         .header("X-Request-Id")
         .unwrap();
-    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-    write!(
-        stream,
-        "GET /volume/x?password=hunter2 HTTP/1.1\r\nHost: {}\r\nX-Request-Id: chosen-1\r\n\r\n",
-        server.address
-    )
-    .unwrap();
-    let answer = super::support::read_answer(&mut stream).unwrap();
+    let chosen = [("X-Request-Id", "chosen-1")];
+    let answer = server.ask(&Request::new("GET", "/volume/x?password=hunter2").fields(&chosen));
     assert_eq!(answer.header("X-Request-Id").as_deref(), Some("chosen-1"));
     server.stop();
     let written = std::fs::read_to_string(&log).unwrap();

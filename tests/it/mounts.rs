@@ -1,4 +1,4 @@
-//! `volumes` of a run: files and directories in and out, exactly as a bind mount would look to the container.
+//! `volumes` of a run: files and directories in and out. To the container they look like bind mounts.
 
 use super::run::shell;
 use super::support::{Entry, IMAGE, Server, docker, tar_gz, untar};
@@ -18,7 +18,7 @@ fn files_of(content: &serde_json::Value) -> Vec<(String, Option<Vec<u8>>)> {
 }
 
 #[test]
-fn the_quick_starts_volumes_request_works_as_it_stands() {
+fn the_quick_starts_volumes_request_works_as_written() {
     let server = Server::start();
     let data = tar_gz(&[("data/seed.txt", b"seed\n")], "data");
     let result = server.run(json!({
@@ -45,7 +45,7 @@ fn the_quick_starts_volumes_request_works_as_it_stands() {
 }
 
 #[test]
-fn what_comes_back_can_be_posted_again() {
+fn returned_content_can_be_posted_again() {
     let server = Server::start();
     let append = |content: serde_json::Value| {
         let result = server.run(shell(
@@ -71,7 +71,7 @@ fn what_comes_back_can_be_posted_again() {
 }
 
 #[test]
-fn a_mount_hides_what_the_image_has_there() {
+fn a_mount_hides_the_images_content_at_its_path() {
     let server = Server::start();
     let result = server.run(json!({
         "image": "oneoff-test:content", "pull_policy": "never", "network": "none",
@@ -83,7 +83,7 @@ fn a_mount_hides_what_the_image_has_there() {
 }
 
 #[test]
-fn read_only_mounts_refuse_writes_with_erofs_and_still_come_back() {
+fn read_only_mounts_refuse_writes_with_erofs_and_are_still_returned() {
     let server = Server::start();
     let script = "exec 2>&1; echo x > /f; echo x > /d/new; rm /d/a; true";
     let result = server.run(shell(
@@ -111,7 +111,7 @@ fn read_only_mounts_refuse_writes_with_erofs_and_still_come_back() {
 }
 
 #[test]
-fn files_have_the_mode_and_content_asked_for_and_their_changes_come_back() {
+fn files_have_the_requested_mode_and_content_and_their_changes_are_returned() {
     let server = Server::start();
     let result = server.run(shell(
         "stat -c '%a %s' /a /b; cat /a; echo changed > /b",
@@ -164,7 +164,7 @@ fn users_other_than_root_can_read_every_input_and_write_every_writable_mount() {
 }
 
 #[test]
-fn what_a_run_did_not_leave_comes_back_as_null() {
+fn an_output_that_does_not_exist_is_null() {
     let server = Server::start();
     let result = server.run(shell(
         "mkdir -p /made; ln -s /etc/passwd /link; mkdir /adir",
@@ -187,9 +187,9 @@ fn what_a_run_did_not_leave_comes_back_as_null() {
 }
 
 #[test]
-fn what_is_over_the_limit_is_reported_and_never_silently_cut() {
+fn an_output_over_the_limit_is_reported_and_never_truncated() {
     let server = Server::with(&[("RUNNER_MAX_COLLECT_BYTES", "1m")]);
-    // A terabyte that takes no room: it must not be read either.
+    // A sparse file of one terabyte: it must not be read.
     let result = server.run(shell(
         "dd if=/dev/zero of=/d/big bs=1M seek=1048576 count=0; truncate -s 2M /f; echo ok > /small",
         json!({"volumes": {
@@ -213,7 +213,7 @@ fn what_is_over_the_limit_is_reported_and_never_silently_cut() {
 }
 
 #[test]
-fn odd_names_and_links_in_an_archive_arrive_and_return() {
+fn unusual_names_and_links_in_an_archive_are_kept_in_both_directions() {
     let server = Server::start();
     let long = "n".repeat(200);
     let script = format!(
@@ -278,7 +278,7 @@ fn host_paths_are_refused_unless_the_server_allows_them() {
 }
 
 #[test]
-fn named_volumes_are_mounted_and_read_back_but_never_made_by_a_typo() {
+fn named_volumes_are_mounted_and_read_back_and_never_created_by_a_run() {
     let server = Server::start();
     let name = format!("mounts-named-{}", std::process::id());
     let request = |read_only: &str| {

@@ -1,8 +1,8 @@
-//! `/openapi.json`: what it says is what is served.
+//! `/openapi.json` describes exactly what the server serves.
 
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
-use super::support::{Answer, Live, Server};
+use super::support::{Answer, EventStream, Request, Server};
 use oneoff_docker_runner::app::ENDPOINTS;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-/// Method, path template and operation of everything that the document describes.
+/// Method, path template and operation of every operation in the document.
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -31,7 +31,7 @@ fn sample(template: &str) -> String {
 }
 
 #[test]
-fn the_document_is_the_one_that_was_agreed() {
+fn the_document_is_that_of_the_golden_file() {
     let server = Server::start();
     let answer = server.get("/openapi.json");
     assert_eq!(answer.status, 200);
@@ -66,7 +66,7 @@ fn the_document_describes_exactly_what_is_routed() {
         .iter()
         .map(|(method, path, _)| (method.to_string(), path.to_string()))
         .collect();
-    // MCP is a protocol of its own, which describes itself to its clients.
+    // MCP is not in the document: it is a protocol of its own.
     let is_mcp = |path: &str| ["/mcp", "/sse", "/messages"].contains(&path);
     let listed: BTreeSet<_> = listed
         .into_iter()
@@ -82,13 +82,13 @@ fn the_document_describes_exactly_what_is_routed() {
 }
 
 #[test]
-fn each_path_takes_just_the_methods_that_it_names_when_asked_for_another() {
+fn each_path_accepts_exactly_the_methods_in_its_allow_field() {
     let server = Server::start();
     let paths: BTreeSet<_> = ENDPOINTS.iter().map(|(_, path, _)| *path).collect();
     for path in paths {
         let ask = |method: &str| {
-            // Some answers do not end by themselves.
-            let head = Live::new(server.begin((method, &sample(path)), "", "")).head;
+            // Only the head is read: some answers are endless streams.
+            let head = EventStream::new(server.begin(&Request::new(method, &sample(path)))).head;
             Answer {
                 status: head[9..12].parse().unwrap(),
                 head,
@@ -123,7 +123,7 @@ fn each_path_takes_just_the_methods_that_it_names_when_asked_for_another() {
 }
 
 #[test]
-fn a_head_is_that_of_the_whole_answer_and_nothing_follows_it() {
+fn head_returns_the_fields_of_get_and_no_body() {
     let server = Server::start();
     let run = submit(&server, &shell("echo out", json!({})));
     let events = format!("{run}/events");
@@ -149,7 +149,7 @@ fn a_head_is_that_of_the_whole_answer_and_nothing_follows_it() {
 }
 
 #[test]
-fn every_operation_is_described_with_examples_problems_and_who_may() {
+fn every_operation_is_described_with_examples_problems_and_security() {
     let server = Server::with(&[("AUTH_TOKEN", "s3cret")]);
     let document = server.get("/openapi.json").json();
     assert_eq!(document["openapi"], "3.1.0");
@@ -192,7 +192,7 @@ fn every_operation_is_described_with_examples_problems_and_who_may() {
             }
         }
         assert!(problems >= 3, "{name}");
-        // What the document says of tokens is so.
+        // The server asks for a token exactly where the document says so.
         let open = operation["security"] == json!([]);
         let answer = server.request(&method, &sample(&path), "");
         assert_eq!(answer.status == 401, !open, "{name}");
@@ -202,7 +202,7 @@ fn every_operation_is_described_with_examples_problems_and_who_may() {
 }
 
 #[test]
-fn references_lead_somewhere_and_required_fields_are_required() {
+fn references_resolve_and_required_fields_are_required() {
     let server = Server::start();
     let document = server.get("/openapi.json").json();
     let mut places = vec![&document];

@@ -1,11 +1,11 @@
-//! `GET /policy` and `POST /run?dry_run=1`: what a caller can know beforehand.
+//! `GET /policy` and `POST /run?dry_run=1`.
 
 use super::run::shell;
 use super::support::{IMAGE, Server, docker};
 use serde_json::{Value, json};
 
 #[test]
-fn the_policy_says_what_applies_and_it_does_apply() {
+fn the_policy_reports_the_limits_that_apply() {
     let server = Server::with(&[
         ("RUNNER_MAX_TIMEOUT_SECS", "30"),
         ("RUNNER_MAX_MEMORY", "256m"),
@@ -90,7 +90,7 @@ fn the_policy_says_what_applies_and_it_does_apply() {
 }
 
 #[test]
-fn a_dry_run_tells_the_plan_without_secrets_and_does_nothing() {
+fn a_dry_run_returns_the_plan_without_secrets_and_creates_nothing() {
     let server = Server::start();
     let before = server.get("/metrics").body;
     let answer = server.post(
@@ -140,7 +140,7 @@ fn a_dry_run_tells_the_plan_without_secrets_and_does_nothing() {
     assert_eq!(host["Mounts"][0]["Source"], "<stage>/0");
     assert_eq!(host["Mounts"][0]["ReadOnly"], true);
     assert_eq!(container["Labels"]["oneoff.instance"], server.instance);
-    // Nothing was asked of the engine, and no run was counted.
+    // The engine was not called, and no run was counted.
     assert_eq!(server.leftovers(), Vec::<String>::new());
     let runs = |text: &[u8]| {
         let text = String::from_utf8_lossy(text).into_owned();
@@ -152,7 +152,7 @@ fn a_dry_run_tells_the_plan_without_secrets_and_does_nothing() {
 }
 
 #[test]
-fn what_a_dry_run_shows_is_what_the_engine_is_then_asked() {
+fn a_dry_run_shows_what_a_run_asks_of_the_engine() {
     let server = Server::start();
     let request = shell(
         "sleep 600",
@@ -209,7 +209,7 @@ fn a_misspelt_dry_run_runs_nothing() {
 }
 
 #[test]
-fn every_example_of_a_request_is_one_that_would_be_run() {
+fn every_example_request_passes_a_dry_run() {
     let server = Server::start();
     let document = server.get("/openapi.json").json();
     let examples = |path: &str| {

@@ -1,19 +1,19 @@
-//! Every command of the README that asks a server is run as it stands there. Where the subject has a chapter of its own,
-//! its test is there.
+//! Runs every command of the README that sends a request to a server. Commands whose subject has a test file of its own
+//! are run there.
 
 use super::support::{Directory, Server, commands, readme, shell_output, spawn_shell};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// The blocks of the quick start that ask the server, which `make run` in its first block started.
+/// The blocks of the quick start that send requests. The first block, which starts the server, is left out.
 fn quick_start() -> [String; 2] {
     let mut blocks = commands("## Quick start");
     assert_eq!(blocks.remove(0).split_whitespace().nth(1), Some("run"));
     blocks.try_into().unwrap()
 }
 
-/// The members of an object, and of the objects in it.
+/// The names of the members of an object and of the objects directly in it.
 fn members(value: &Value) -> Vec<String> {
     let object = value.as_object().unwrap();
     let inner = object.values().filter(|value| value.is_object());
@@ -25,7 +25,7 @@ fn members(value: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_first_request_is_answered_with_what_is_shown() {
+fn the_first_request_is_answered_as_shown() {
     let server = Server::start();
     let [hello, _] = quick_start();
     let answer: Value = serde_json::from_str(&shell_output(&server, &[hello])).unwrap();
@@ -42,14 +42,14 @@ fn the_first_request_is_answered_with_what_is_shown() {
         assert_eq!(answer[member], shown[member], "{answer}");
     }
     let mut answered = members(&answer);
-    // Only where the engine cannot enforce a limit.
+    // Present only where the engine cannot enforce a limit.
     answered.retain(|member| member != "warnings");
     assert_eq!(answered, members(&shown));
     server.stop();
 }
 
 #[test]
-fn a_script_goes_in_and_its_directory_comes_back() {
+fn the_request_with_a_script_returns_its_directory() {
     let server = Server::start();
     let [_, files] = quick_start();
     let directory = Directory::new("quickstart");
@@ -127,7 +127,7 @@ fn an_mcp_session_in_two_terminals_and_a_request_without_one() {
 }
 
 #[test]
-fn what_is_allowed_and_what_would_be_done() {
+fn policy_and_dry_run() {
     let server = Server::start();
     let blocks = commands("### What is allowed, and what would be done");
     let [policy, plan]: [String; 2] = blocks.try_into().unwrap();
@@ -152,9 +152,9 @@ fn metrics() {
     server.stop();
 }
 
-/// Each is found in the source of a test that gives it to `commands`.
+/// A section has a test if a source file in this directory contains `commands("<heading>")`.
 #[test]
-fn no_section_with_a_curl_line_is_without_a_test() {
+fn every_section_with_a_curl_line_has_a_test() {
     let chapters = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     let sources: String = std::fs::read_dir(chapters)
         .unwrap()

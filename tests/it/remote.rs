@@ -1,20 +1,12 @@
-//! Engines elsewhere, behind TLS or not; engines that are away, that end during a run, that hang.
+//! Engines on other addresses, with and without TLS, and engines that are absent, end during a run, or hang.
 
 use super::support::quickstart::{expect_files, expect_hello, files, hello, without_network};
-use super::support::{Answer, IMAGE, Server, read_answer, tar_gz};
-use crate::certificates::Authority;
-use crate::second_engine::SecondEngine;
+use super::support::{Answer, Authority, IMAGE, SecondEngine, Server, read_answer, tar_gz};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-/// How long whatever needs no engine may take.
+/// How long an answer that needs no engine may take.
 const SOON: Duration = Duration::from_secs(5);
-
-fn problem(answer: &Answer) -> (u16, String, String) {
-    let problem = answer.json();
-    let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
-    (answer.status, text("code"), text("detail"))
-}
 
 #[test]
 fn the_quick_starts_requests_work_on_an_engine_behind_tls() {
@@ -27,7 +19,7 @@ fn the_quick_starts_requests_work_on_an_engine_behind_tls() {
 
     expect_files(&server.run(without_network(files())));
 
-    // Input takes a connection of its own.
+    // Standard input uses a separate connection to the engine.
     let request = json!({
         "image": IMAGE, "command": "cat", "stdin": "through TLS", "pull_policy": "never", "network": "none",
     });
@@ -41,7 +33,7 @@ fn the_quick_starts_requests_work_on_an_engine_behind_tls() {
 }
 
 #[test]
-fn an_engine_that_does_not_let_us_in_is_a_503_that_says_why() {
+fn an_engine_that_refuses_the_connection_is_a_503_with_the_reason() {
     let engine = SecondEngine::start_tls("closed");
     let directory = |name: &str| engine.directory().join(name);
     let stranger = Authority::new("somebody else's CA");
@@ -72,7 +64,7 @@ fn an_engine_that_does_not_let_us_in_is_a_503_that_says_why() {
             server.post("/run", &without_network(hello())),
             server.get("/health"),
         ] {
-            let (status, code, detail) = problem(&answer);
+            let (status, code, detail) = answer.problem();
             assert_eq!(status, 503, "{settings:?}: {detail}");
             assert_eq!(code, "engine_unreachable", "{settings:?}: {detail}");
             assert!(detail.contains(advice), "{settings:?}: {detail}");
@@ -90,7 +82,7 @@ fn a_server_starts_without_its_engine_and_serves_once_it_comes() {
         server.post("/run", &without_network(hello())),
         server.get("/health"),
     ] {
-        let (status, code, detail) = problem(&answer);
+        let (status, code, detail) = answer.problem();
         assert_eq!((status, code.as_str()), (503, "engine_unreachable"));
         assert!(detail.contains("is the engine running"), "{detail}");
     }
@@ -103,23 +95,23 @@ fn a_server_starts_without_its_engine_and_serves_once_it_comes() {
 }
 
 #[test]
-fn an_engine_killed_during_a_run_is_told_at_once_and_nothing_is_left_when_it_is_back() {
+fn an_engine_killed_during_a_run_is_reported_at_once_and_nothing_is_left_when_it_is_back() {
     let answer = an_engine_ends_during_a_run("killed", SecondEngine::kill);
-    let (status, code, detail) = problem(&answer);
+    let (status, code, detail) = answer.problem();
     assert!([502, 503].contains(&status), "{status} {code}: {detail}");
 }
 
 #[test]
-fn an_engine_stopped_during_a_run_is_told_at_once_and_nothing_is_left_when_it_is_back() {
+fn an_engine_stopped_during_a_run_is_reported_at_once_and_nothing_is_left_when_it_is_back() {
     let answer = an_engine_ends_during_a_run("stopped", SecondEngine::stop);
-    // It kills its containers before it ends, and may still find the time to say so.
+    // It kills its containers before it ends, and may still report their end.
     match answer.status {
         200 => assert_eq!(answer.json()["exit_code"], 143, "{}", answer.json()),
         status => assert!([502, 503].contains(&status), "{}", answer.json()),
     }
 }
 
-/// Gives the run's answer.
+/// Returns the answer of the run.
 fn an_engine_ends_during_a_run(name: &str, end: fn(&mut SecondEngine)) -> Answer {
     let mut engine = SecondEngine::unix(name);
     engine.start();
@@ -131,7 +123,7 @@ fn an_engine_ends_during_a_run(name: &str, end: fn(&mut SecondEngine)) -> Answer
         "volumes": {"/data": {"type": "directory", "files": {"a": "a"}, "response": true}},
     }));
     engine.await_running(&instance);
-    // These are somewhere on their way.
+    // These are interrupted at an arbitrary step.
     let others: Vec<_> = (0..3)
         .map(|_| server.begin_run(&without_network(files())))
         .collect();
@@ -155,7 +147,7 @@ fn an_engine_ends_during_a_run(name: &str, end: fn(&mut SecondEngine)) -> Answer
 }
 
 #[test]
-fn an_engine_that_hangs_costs_health_two_seconds_and_runs_nothing() {
+fn an_engine_that_hangs_fails_health_within_two_seconds_and_no_run() {
     let mut engine = SecondEngine::unix("frozen");
     engine.start();
     engine.load_images();
@@ -181,7 +173,7 @@ fn expect_no_health(server: &Server) {
     let asked = Instant::now();
     let answer = server.get("/health");
     let took = asked.elapsed();
-    let (status, _, detail) = problem(&answer);
+    let (status, _, detail) = answer.problem();
     assert_eq!(status, 503, "{detail}");
     assert!(!detail.is_empty());
     assert!(took < Duration::from_millis(2500), "{took:?}");
@@ -217,7 +209,7 @@ fn a_server_stops_in_bounded_time_although_its_engine_hangs() {
     let logged = std::fs::read_to_string(&log).unwrap();
     assert!(logged.contains("1 runs or objects are left"), "{logged}");
     engine.unfreeze();
-    // The next server of this name finds it.
+    // The next server of this instance removes the container.
     let next = Server::named(&instance, &[("DOCKER_HOST", &host)]);
     engine.await_nothing_left(&instance);
     next.stop();

@@ -1,6 +1,6 @@
 //! `POST /run`: what goes in and what comes out.
 
-use super::support::{Cutting, IMAGE, Server, docker};
+use super::support::{FaultProxy, IMAGE, Server, docker};
 use serde_json::{Value, json};
 
 /// A run of a shell script, with further fields.
@@ -66,9 +66,9 @@ fn exit_codes_and_both_streams_come_back_exactly() {
 }
 
 #[test]
-fn a_signal_is_told_apart_from_an_exit() {
+fn a_signal_is_distinguished_from_an_exit() {
     let server = Server::start();
-    // Every process but PID 1 can kill itself; PID 1 must be killed through an init's child.
+    // PID 1 cannot kill itself with a signal, so the process runs as a child of an init.
     let result = server.run(shell("kill -SEGV $$", json!({"init": true})));
     assert_eq!(
         (&result["reason"], &result["exit_code"]),
@@ -78,13 +78,13 @@ fn a_signal_is_told_apart_from_an_exit() {
 }
 
 #[test]
-fn memory_is_limited_and_want_of_it_is_told_as_the_engine_tells_it() {
+fn memory_is_limited_and_running_out_of_it_is_reported_as_the_engine_reports_it() {
     let server = Server::start();
     let result = server.run(shell("exec tail /dev/zero", json!({"memory": "16m"})));
     assert_eq!(result["exit_code"], 137, "{result}");
-    // Now and then 20.10 on cgroup v1 does not learn of the kernel's doing: ours cannot be truer than it is.
+    // Engine 20.10 on cgroup v1 sometimes misses the kernel's OOM kill; the runner reports what the engine reports.
     let instance = format!("label=oneoff.instance={}", server.instance);
-    // Whole seconds only: the next one, so that nothing of this one is missing.
+    // `--until` takes whole seconds; the next one includes everything up to now.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let until = (now.unwrap().as_secs() + 1).to_string();
     let mut ask = vec!["events", "--since", "10m", "--until", &until];
@@ -99,7 +99,7 @@ fn memory_is_limited_and_want_of_it_is_told_as_the_engine_tells_it() {
     let lines: Vec<&str> = told.lines().collect();
     let expected = match lines[..] {
         ["die"] => &["signalled"][..],
-        // Told when the run may have been answered for already.
+        // The oom event may come after the die event, when the run has already been answered.
         ["die", ..] => &["signalled", "oom"],
         _ => &["oom"],
     };
@@ -140,7 +140,7 @@ fn standard_input_is_fed_and_closed() {
     assert_eq!(result["stdout"].as_str().unwrap().trim(), "00 ff 0a");
     let result = server.run(shell("cat", json!({"stdin": ""})));
     assert_eq!(result["stdout"], "");
-    // More than every buffer on the way, echoed while it is still being fed.
+    // More than all buffers on the way can hold, echoed while it is still being written.
     let long = "0123456789abcde\n".repeat(200_000);
     let result = server.run(shell("cat", json!({"stdin": long})));
     assert!(
@@ -241,7 +241,7 @@ fn entrypoint_and_environment_replace_and_reset_the_images() {
 }
 
 #[test]
-fn the_containers_surroundings_are_as_asked() {
+fn user_directory_host_name_mounts_and_capabilities_are_as_requested() {
     let server = Server::start();
     let script = "id -u; id -g; pwd; hostname; cat /etc/hosts | grep db; mount | grep -c ' /scratch '; \
                   df -k /dev/shm | tail -n1 | awk '{print $2}'; grep NoNewPrivs /proc/self/status | tr -d '\\t'; \
@@ -318,7 +318,7 @@ fn the_engine_is_asked_for_every_limit() {
 }
 
 #[test]
-fn defaults_are_the_servers_and_hold_without_being_asked_for() {
+fn the_defaults_of_the_server_apply_without_being_requested() {
     let server = Server::with(&[
         ("RUNNER_DEFAULT_MEMORY", "48m"),
         ("RUNNER_DEFAULT_PIDS_LIMIT", "33"),
@@ -344,7 +344,7 @@ fn defaults_are_the_servers_and_hold_without_being_asked_for() {
 fn an_image_that_is_missing_is_a_404_and_nothing_is_left_behind() {
     let server = Server::start();
     for policy in ["never", "missing", "always"] {
-        // A registry on a closed port: reachable or not, the answer is never a 500.
+        // A registry on a closed port: the answer is never a 500.
         let image = if policy == "never" {
             "no-such-image:1"
         } else {
@@ -376,7 +376,7 @@ fn an_image_that_is_missing_is_a_404_and_nothing_is_left_behind() {
 }
 
 #[test]
-fn a_container_that_cannot_start_is_a_422_with_the_engines_words_and_nothing_is_left_behind() {
+fn a_container_that_cannot_start_is_a_422_with_the_engines_message_and_nothing_is_left_behind() {
     let server = Server::start();
     for (fault, word) in [
         (json!({"command": ["/no/such/program"]}), "no such file"),
@@ -450,7 +450,7 @@ fn an_image_can_be_named_by_its_id() {
 }
 
 #[test]
-fn who_ends_with_137_by_itself_was_signalled_and_nothing_else() {
+fn an_exit_code_of_137_is_reported_as_a_signal_and_nothing_else() {
     let server = Server::start();
     for more in [
         json!({"command": ["sh", "-c", "exit 137"]}),
@@ -469,11 +469,11 @@ fn who_ends_with_137_by_itself_was_signalled_and_nothing_else() {
 }
 
 #[test]
-fn who_ends_by_itself_while_the_time_limits_kill_is_on_its_way_did_not_end_by_it() {
+fn a_container_that_exits_before_the_kill_at_its_time_limit_did_not_time_out() {
     for (code, reason) in [(137, "signalled"), (3, "exited")] {
         let instance = format!("late-kill-{code}-{}", std::process::id());
         let filter = format!("label=oneoff.instance={instance}");
-        let cutting = Cutting::holding("/kill?", move || {
+        let cutting = FaultProxy::holding("/kill?", move || {
             let container = docker(&["ps", "--quiet", "--filter", &filter]);
             docker(&["exec", &container, "touch", "/over"]);
             docker(&["wait", &container]);

@@ -1,16 +1,18 @@
-//! The whole of `/openapi.json`, tried by schemathesis (<https://schemathesis.readthedocs.io>) against the live server
-//! and a real engine: examples, edge cases, made-up requests, and sequences of them.
+//! `/openapi.json` tested by schemathesis (<https://schemathesis.readthedocs.io>) against the live server and a real
+//! engine: examples, edge cases, generated requests, and sequences of them.
 
 use super::async_runs::forget_all_with;
-use super::support::{IMAGE, Server, docker};
+use super::support::{IMAGE, Request, Server, docker};
 use std::path::Path;
 use std::process::Command;
 
+const TOKEN: (&str, &str) = ("Authorization", "Bearer s3cret");
+
 #[test]
-fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() {
+fn no_generated_request_gets_an_undocumented_answer_or_a_server_error() {
     let server = Server::with(&[
         ("AUTH_TOKEN", "s3cret"),
-        // What is not this image is refused: no made-up reference may be looked for outside.
+        // Other images are refused, so that no generated reference is looked up in a public registry.
         ("RUNNER_ALLOWED_IMAGES", IMAGE),
         ("RUNNER_DEFAULT_TIMEOUT_SECS", "2"),
         ("RUNNER_MAX_TIMEOUT_SECS", "2"),
@@ -25,9 +27,9 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
         .args(["run", &format!("http://{}/openapi.json", server.address)])
         .args(["--header", "Authorization: Bearer s3cret"])
         .args(["--phases", "examples,coverage,fuzzing,stateful"])
-        // What a request may ask for is the server's configuration, and rules such as "base64 of a tar.gz" cannot be
-        // said in a schema: a request that keeps to the schema may still be refused with 422. And DELETE of a run
-        // cancels it: how it stands can be read from then on.
+        // A request that fits the schema may still be refused with 422: the configuration limits what may be asked, and
+        // rules such as "base64 of a tar.gz" cannot be expressed in a schema. And DELETE of a run cancels it: its state
+        // can still be read afterwards.
         .args([
             "--exclude-checks",
             "positive_data_acceptance,use_after_free",
@@ -66,7 +68,7 @@ fn whatever_is_sent_no_answer_breaks_the_document_or_is_a_fault_of_the_server() 
     );
     assert!(told.contains("Stateful (in"), "{told}");
     assert!(reached_the_engine(&server), "{told}");
-    forget_all_with(&server, "Authorization: Bearer s3cret\r\n");
+    forget_all_with(&server, &[TOKEN]);
     server.stop();
 }
 
@@ -75,7 +77,7 @@ fn volumes() -> Vec<String> {
     all.lines().map(str::to_owned).collect()
 }
 
-/// Named volumes outlive requests: they are the caller's, and so are these, and those of the document's own examples.
+/// Removes the named volumes that the requests created, because the server never does.
 fn remove_volumes(prefix: &str, before: &[String]) {
     let is_example = |name: &String| name == "inputs" && !before.contains(name);
     for name in volumes() {
@@ -85,15 +87,9 @@ fn remove_volumes(prefix: &str, before: &[String]) {
     }
 }
 
-/// Requests that are all refused would prove little.
+/// Whether any run reached the engine; if all requests were refused, the test would prove little.
 fn reached_the_engine(server: &Server) -> bool {
-    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
-    let head = format!(
-        "GET /metrics HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer s3cret\r\n\r\n",
-        server.address
-    );
-    std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
-    let answer = super::support::read_answer(&mut stream).unwrap();
+    let answer = server.ask(&Request::new("GET", "/metrics").fields(&[TOKEN]));
     let text = String::from_utf8(answer.body).unwrap();
     let count = |line: &str| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap();
     let runs = text

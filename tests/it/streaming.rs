@@ -1,20 +1,26 @@
-//! Runs watched while they go on.
+//! `POST /run` answered as a stream of events.
 
 use super::run::shell;
-use super::support::{IMAGE, Live, Server, commands, docker, shell_output};
+use super::support::{EventStream, IMAGE, Request, Server, commands, docker, shell_output};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-const SSE: &str = "Accept: text/event-stream\r\n";
-const NDJSON: &str = "Accept: application/x-ndjson\r\n";
+const SSE: [(&str, &str); 1] = [("Accept", "text/event-stream")];
+const NDJSON: [(&str, &str); 1] = [("Accept", "application/x-ndjson")];
 
-fn watch(server: &Server, request: &Value) -> Live {
-    let live = Live::new(server.begin(("POST", "/run"), SSE, &request.to_string()));
+fn watch(server: &Server, request: &Value) -> EventStream {
+    let live = EventStream::new(
+        server.begin(
+            &Request::new("POST", "/run")
+                .fields(&SSE)
+                .body(&request.to_string()),
+        ),
+    );
     assert!(live.head.starts_with("HTTP/1.1 200 "), "{}", live.head);
     live
 }
 
-/// A result without what differs from run to run.
+/// A result without the fields that differ from run to run.
 fn timeless(mut result: Value) -> Value {
     for field in ["id", "timings", "execution_time", "event"] {
         result.as_object_mut().unwrap().remove(field);
@@ -30,7 +36,7 @@ fn joined(events: &[(String, Value)], name: &str) -> String {
 }
 
 #[test]
-fn a_watched_run_tells_its_events_in_order_and_ends_with_the_plain_answer() {
+fn a_watched_run_sends_its_events_in_order_and_ends_with_the_plain_answer() {
     let server = Server::start();
     let request = shell(
         "echo out; sleep 0.1; echo err >&2; exit 3",
@@ -48,7 +54,13 @@ fn a_watched_run_tells_its_events_in_order_and_ends_with_the_plain_answer() {
     assert_eq!(events[0].1["id"], result["id"]);
     assert_eq!(timeless(result.clone()), timeless(plain.clone()));
 
-    let mut live = Live::new(server.begin(("POST", "/run"), NDJSON, &request.to_string()));
+    let mut live = EventStream::new(
+        server.begin(
+            &Request::new("POST", "/run")
+                .fields(&NDJSON)
+                .body(&request.to_string()),
+        ),
+    );
     assert!(live.head.contains("Content-Type: application/x-ndjson"));
     let lines: Vec<String> = std::iter::from_fn(|| live.line()).collect();
     assert!(lines.iter().all(|line| line.starts_with("{\"event\":\"")));
@@ -77,7 +89,7 @@ fn output_arrives_while_the_container_runs_and_leaving_ends_the_run() {
 }
 
 #[test]
-fn no_piece_of_text_ends_within_a_character() {
+fn no_piece_of_text_is_split_within_a_character() {
     let server = Server::start();
     let script = r"printf 'a\360\237'; sleep 0.3; printf '\230\200b\342'; sleep 0.3; printf '\202'; echo x >&2; sleep 0.3; printf '\254\303'";
     let events = watch(&server, &shell(script, json!({}))).events();
@@ -92,7 +104,7 @@ fn no_piece_of_text_ends_within_a_character() {
 }
 
 #[test]
-fn bytes_are_told_in_base64_when_asked() {
+fn bytes_are_sent_in_base64_on_request() {
     let server = Server::start();
     let request = shell(
         r"printf '\377\000\342'",
@@ -105,7 +117,7 @@ fn bytes_are_told_in_base64_when_asked() {
 }
 
 #[test]
-fn what_fails_before_there_is_anything_to_tell_is_a_plain_problem() {
+fn a_failure_before_the_first_event_is_a_plain_problem() {
     let server = Server::start();
     let cases = [
         (
@@ -130,7 +142,11 @@ fn what_fails_before_there_is_anything_to_tell_is_a_plain_problem() {
         ),
     ];
     for (request, status, code) in cases {
-        let answer = server.ask(("POST", "/run"), SSE, &request.to_string());
+        let answer = server.ask(
+            &Request::new("POST", "/run")
+                .fields(&SSE)
+                .body(&request.to_string()),
+        );
         assert_eq!(
             (answer.status, &answer.json()["code"]),
             (status, &json!(code))
@@ -140,13 +156,13 @@ fn what_fails_before_there_is_anything_to_tell_is_a_plain_problem() {
             Some("application/problem+json")
         );
     }
-    let answer = server.ask(("POST", "/run"), SSE, "{");
+    let answer = server.ask(&Request::new("POST", "/run").fields(&SSE).body("{"));
     assert_eq!(answer.status, 400);
     server.stop();
 }
 
 #[test]
-fn one_who_waits_hears_the_position_and_a_later_fault_is_an_event() {
+fn a_queued_run_sends_its_position_and_a_later_fault_is_an_event() {
     let server = Server::with(&[
         ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
         ("RUNNER_QUEUE_LENGTH", "2"),
@@ -158,7 +174,11 @@ fn one_who_waits_hears_the_position_and_a_later_fault_is_an_event() {
     let broken = json!({"image": IMAGE, "pull_policy": "never", "command": ["/no/such/program"]});
     let mut third = watch(&server, &broken);
     assert_eq!(third.until("queued"), json!({"position": 1}));
-    let refused = server.ask(("POST", "/run"), SSE, &broken.to_string());
+    let refused = server.ask(
+        &Request::new("POST", "/run")
+            .fields(&SSE)
+            .body(&broken.to_string()),
+    );
     assert_eq!(refused.status, 429);
     drop(running);
     assert_eq!(second.until("result")["stdout"], "second\n");
@@ -174,7 +194,7 @@ fn one_who_waits_hears_the_position_and_a_later_fault_is_an_event() {
 }
 
 #[test]
-fn a_slow_reader_slows_its_own_container_and_nothing_else() {
+fn a_slow_reader_slows_its_own_container_only() {
     const BYTES: usize = 40_000_000;
     let server = Server::start();
     let request = shell(
@@ -188,7 +208,7 @@ fn a_slow_reader_slows_its_own_container_and_nothing_else() {
         server.run(shell("echo quick", json!({})))["stdout"],
         "quick\n"
     );
-    // Nobody reads, so it is held up; were it not, it would have ended long ago.
+    // Nothing is read, so the container is blocked; otherwise it would have ended long ago.
     let memory = server.status_number("VmHWM");
     assert!(memory < 100_000, "{memory} kB");
     let state = docker(&["inspect", "--format", "{{.State.Running}}", &container]);
@@ -205,7 +225,7 @@ fn a_slow_reader_slows_its_own_container_and_nothing_else() {
 }
 
 #[test]
-fn a_silent_stream_says_that_it_is_alive() {
+fn a_silent_stream_sends_keepalives() {
     let server = Server::start();
     let mut live = watch(&server, &shell("sleep 16; echo done", json!({})));
     let begun = Instant::now();
@@ -216,7 +236,7 @@ fn a_silent_stream_says_that_it_is_alive() {
 }
 
 #[test]
-fn the_readmes_commands_for_watching_work_as_they_stand() {
+fn the_readmes_commands_for_watching_work() {
     let server = Server::start();
     let output = shell_output(&server, &commands("### Watching a run"));
     let events: Vec<&str> = output

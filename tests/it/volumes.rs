@@ -59,7 +59,7 @@ fn a_volume_is_made_filled_read_used_and_removed() {
         "AB"
     );
 
-    // What was read can be posted again, and is taken as it is.
+    // The content that was read can be posted again unchanged.
     let again = server.post(
         "/volume",
         &json!({"name": name, "content": read["content"]}),
@@ -175,7 +175,7 @@ fn only_volumes_of_ours_are_written_read_and_removed() {
 }
 
 #[test]
-fn a_volume_that_somebody_is_still_filling_is_not_there_yet() {
+fn a_volume_that_is_still_being_filled_is_not_found() {
     let server = Server::start();
     let name = name("unfinished");
     let (path, fill) = (format!("/volume/{name}"), format!("{name}-f"));
@@ -229,7 +229,7 @@ fn a_volume_in_use_is_not_removed() {
 }
 
 #[test]
-fn a_volume_that_could_not_be_filled_is_not_there_and_nothing_is_left_behind() {
+fn a_volume_that_could_not_be_filled_is_absent_and_nothing_is_left_behind() {
     let server = Server::start();
     let name = name("failed");
     for (request, status) in [
@@ -244,7 +244,7 @@ fn a_volume_that_could_not_be_filled_is_not_there_and_nothing_is_left_behind() {
             json!({"name": name, "driver_opts": {"no-such": "option"}, "files": {"a": "A"}}),
             422,
         ),
-        // Full before the content is in.
+        // The volume is too small for the content.
         (
             json!({"name": name, "driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "size=4k"},
                    "files": {"a": "x".repeat(100_000)}}),
@@ -299,7 +299,7 @@ fn driver_options_do_not_reach_the_host() {
 }
 
 #[test]
-fn volume_requests_that_are_wrong_name_every_fault() {
+fn a_wrong_volume_request_is_answered_with_every_fault() {
     let server = Server::start();
     for (request, places) in [
         (json!({}), vec!["body.name"]),

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the pinned MCP clients that tests/mcp_clients.rs and tests/mcp_conformance.rs run, into target/mcp-clients.
+# Installs the pinned MCP clients that tests/it/mcp runs, into target/mcp-clients.
 # Idempotent: a set that is already there at these versions is left alone. Uses pip and npm as they are configured.
 set -eu
 

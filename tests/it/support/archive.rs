@@ -1,4 +1,4 @@
-//! Archives as a caller makes and reads them, with the system's own tar and base64: not with our code.
+//! Archives made and read with the system's tar and base64, as a caller would, independent of the code under test.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -10,11 +10,11 @@ pub struct Entry {
     pub name: String,
     /// Permission bits.
     pub mode: u32,
-    /// A file's bytes.
+    /// The content of a file; `None` for anything else.
     pub content: Option<Vec<u8>>,
 }
 
-/// A base64 tar.gz, as `tar czf - -C dir . | base64` prints it, line breaks and all.
+/// A base64 tar.gz as `tar czf - -C dir . | base64` prints it, line breaks included.
 pub fn tar_gz(files: &[(&str, &[u8])], top: &str) -> String {
     let dir = TempDir::new();
     for (name, content) in files {
@@ -32,7 +32,7 @@ pub fn tar_gz(files: &[(&str, &[u8])], top: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Unpacks a base64 tar.gz with GNU tar and lists what came out, sorted by name.
+/// Unpacks a base64 tar.gz with GNU tar. Returns its entries, sorted by name.
 pub fn untar(content: &str) -> Vec<Entry> {
     let dir = TempDir::new();
     let script = format!("base64 -d | tar xzpf - -C '{}'", dir.0.display());

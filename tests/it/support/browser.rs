@@ -1,4 +1,4 @@
-//! A headless Chromium that reaches nothing but this machine, driven through chromedriver's WebDriver protocol
+//! A headless Chromium that can reach only this machine, controlled through chromedriver's WebDriver protocol
 //! (<https://www.w3.org/TR/webdriver2/>).
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a page may take to come to what is awaited.
+/// How long to wait for an element or a text.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The name under which WebDriver refers to elements.
@@ -16,7 +16,7 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 pub struct Browser {
     driver: Child,
-    // Read no further, but open: a driver that cannot write its log would end.
+    // Kept open: a driver that cannot write its log would end.
     _output: BufReader<ChildStdout>,
     address: String,
     session: String,
@@ -45,7 +45,7 @@ impl Browser {
         browser
     }
 
-    /// Every name but this machine's fails to resolve, and every address but it meets a proxy that is not there.
+    /// All names but this machine's fail to resolve, and all other addresses go to a proxy that does not exist.
     fn capabilities(&self) -> Value {
         let profile = format!("--user-data-dir={}", self.profile.display());
         let options = json!({"args": [
@@ -66,7 +66,7 @@ impl Browser {
         self.command("POST", "/url", &json!({"url": url}));
     }
 
-    /// Runs a script's body in the page.
+    /// Runs the body of a function in the page. Returns its result.
     pub fn script(&self, script: &str) -> Value {
         self.command(
             "POST",
@@ -91,7 +91,7 @@ impl Browser {
         }
     }
 
-    /// Waits until the page's text has this in it.
+    /// Waits until the page's text contains this.
     pub fn await_text(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -107,7 +107,7 @@ impl Browser {
         }
     }
 
-    /// The console's entries since the last call.
+    /// The entries of the console since the last call.
     pub fn console(&self) -> Vec<Value> {
         self.log("browser")
     }
@@ -135,7 +135,7 @@ impl Browser {
         entries.as_array().unwrap().clone()
     }
 
-    /// The page as it stands in the window, as PNG.
+    /// A PNG of what the window shows.
     pub fn screenshot(&self) -> Vec<u8> {
         use base64::Engine;
         let picture = self.command("GET", "/screenshot", &Value::Null);
@@ -170,7 +170,7 @@ impl Browser {
     }
 }
 
-/// An answer of chromedriver, which keeps its connections open whatever it is asked.
+/// Reads an answer by its `Content-Length`: chromedriver ignores `Connection: close`.
 fn read_sized(mut stream: BufReader<TcpStream>) -> (u16, Value) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -187,7 +187,7 @@ fn read_sized(mut stream: BufReader<TcpStream>) -> (u16, Value) {
     (status, serde_json::from_slice(&body).unwrap())
 }
 
-/// Its first lines say on which port it listens.
+/// Reads the port that chromedriver announces in its first lines.
 fn announced_port(output: &mut BufReader<ChildStdout>) -> u16 {
     let port = output.lines().map_while(Result::ok).find_map(|line| {
         let (_, port) = line.split_once("started successfully on port ")?;
@@ -198,7 +198,7 @@ fn announced_port(output: &mut BufReader<ChildStdout>) -> u16 {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ends the browser; its driver, killed, would leave it. Not to be asserted: the test may be failing already.
+        // Ends the browser, which would outlive a killed driver. Errors are ignored: the test may already be failing.
         if let Ok(mut stream) = TcpStream::connect(&self.address) {
             let _ = stream.set_read_timeout(Some(PATIENCE));
             let head = format!(
@@ -226,7 +226,7 @@ impl Element<'_> {
         self
     }
 
-    /// Types over what is in it.
+    /// Replaces the content of the element by this text.
     pub fn write(&self, text: &str) -> &Self {
         self.command("clear", &json!({}));
         self.command("value", &json!({"text": text}));

@@ -1,4 +1,4 @@
-//! A directory of a test's own, gone with its guard.
+//! A temporary directory that is removed on drop.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Directory(PathBuf);
 
 impl Directory {
-    /// An empty one; `purpose` shows in its name.
+    /// Creates an empty directory with `purpose` in its name.
     pub fn new(purpose: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -20,7 +20,7 @@ impl Directory {
         &self.0
     }
 
-    /// The path of something inside, as text.
+    /// The path of a file in it, as text.
     pub fn file(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }

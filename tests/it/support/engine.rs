@@ -1,8 +1,8 @@
-//! The engine as a person sees it: through the `docker` command, not through our own client.
+//! The engine seen through the `docker` command, independent of the client under test.
 
 use std::process::Command;
 
-/// Runs `docker` with these arguments; panics with its words if it fails.
+/// Runs `docker` with these arguments and returns its output; panics with its error output if it fails.
 pub fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker")
         .args(arguments)
@@ -13,7 +13,7 @@ pub fn docker(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Fails, with the way out, when there is no engine: no test may pass for want of one.
+/// Fails if there is no engine, with advice: no test may pass just because it is missing.
 pub fn require_engine() {
     let output = Command::new("docker")
         .args(["version", "--format", "{{.Server.Version}}"])
@@ -30,7 +30,7 @@ pub fn leftovers(label: &str) -> Vec<String> {
     leftovers_at(&docker, label)
 }
 
-/// The same of another engine, that this command talks to.
+/// As [`leftovers`], for the engine that this `docker` function uses.
 pub fn leftovers_at(docker: &dyn Fn(&[&str]) -> String, label: &str) -> Vec<String> {
     let filter = format!("label={label}");
     let containers = docker(&[

@@ -1,27 +1,37 @@
-//! A live server of the built binary, and the engine seen independently of it, through the `docker` command.
+//! What the tests share: the server under test, an HTTP client, the engine seen through the `docker` command, second
+//! engines, a registry, a browser, and proxies that inject faults.
 
+mod answer;
 mod archive;
 mod browser;
-mod cutting;
+mod captured_log;
+mod certificates;
 mod directory;
 mod engine;
-mod killing;
-mod live;
+mod event_stream;
+mod fault_proxy;
+mod http;
+mod kill_proxy;
 pub mod quickstart;
 mod readme;
 pub mod registry;
 mod second_engine;
 mod server;
 
+pub use answer::read_answer;
 pub use archive::{Entry, tar_gz, untar};
 pub use browser::Browser;
-pub use cutting::{Cutting, Fate};
+pub use captured_log::CapturedLog;
+pub use certificates::Authority;
 pub use directory::Directory;
 pub use engine::{docker, leftovers, require_engine};
-pub use killing::{Dies, Killing};
-pub use live::Live;
+pub use event_stream::EventStream;
+pub use fault_proxy::{Fate, FaultProxy};
+pub(crate) use http::{Answer, Request};
+pub use kill_proxy::{KillAt, KillProxy};
 pub use readme::{commands, readme, shell_output, spawn_shell};
-pub use server::{Answer, Server, ask, await_nothing_left, read_answer};
+pub use second_engine::SecondEngine;
+pub use server::{Server, ask, await_nothing_left};
 
-/// The image every test can rely on: busybox, with a bash.
+/// The image that `make images` builds for the tests: busybox with a bash.
 pub const IMAGE: &str = "oneoff-test:latest";

@@ -1,9 +1,9 @@
-//! The two requests of the quick start, as a newcomer copies them, and what their answers must be.
+//! The two requests of the README's quick start, and checks of their answers.
 
 use super::{tar_gz, untar};
 use serde_json::{Value, json};
 
-/// What the second request's file says.
+/// The script of the second request, in base64.
 const SCRIPT: &str = "IyEvYmluL2FzaAoKZWNobyAiSGVsbG8sIFdvcmxkISIgPiAvYXBwL2RhdGEvdGVzdC50eHQ=";
 
 pub fn hello() -> Value {
@@ -18,7 +18,7 @@ pub fn expect_hello(result: &Value) {
     assert_eq!(result["stdout"], "Hello, World!\n");
 }
 
-/// A directory that is wanted back, and a script that writes there.
+/// A directory to be returned, and a script that writes to it.
 pub fn files() -> Value {
     let content = tar_gz(&[("before.txt", b"before")], ".");
     json!({
@@ -40,7 +40,7 @@ pub fn expect_files(result: &Value) {
     }
 }
 
-/// A request that needs no network.
+/// The same request with `"network": "none"`.
 pub fn without_network(mut request: Value) -> Value {
     request["network"] = json!("none");
     request

@@ -1,15 +1,15 @@
-//! The README's own commands, run as they stand there.
+//! Runs the commands of the README.
 
 use super::Server;
 use std::process::{Child, Command, Stdio};
 
-/// The README.
+/// The text of the README.
 pub fn readme() -> String {
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     std::fs::read_to_string(readme).unwrap()
 }
 
-/// The `sh` blocks below this heading, up to the next that is not below it.
+/// The `sh` blocks of the section with this heading, subsections included.
 pub fn commands(heading: &str) -> Vec<String> {
     let text = readme();
     let section = text
@@ -27,7 +27,7 @@ pub fn commands(heading: &str) -> Vec<String> {
         .collect()
 }
 
-/// What commands print, run one after another in one shell against this server.
+/// Runs commands in one shell against this server. Returns what they print; fails if one of them fails.
 pub fn shell_output(server: &Server, commands: &[String]) -> String {
     let script = commands.concat();
     let output = shell(server, &script).output().unwrap();
@@ -36,7 +36,7 @@ pub fn shell_output(server: &Server, commands: &[String]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Commands that go on, in a shell of their own; what they print can be read.
+/// Starts commands in a shell against this server. Their output can be read from the child.
 pub fn spawn_shell(server: &Server, commands: &str) -> Child {
     let mut shell = shell(server, commands);
     shell.stdout(Stdio::piped()).stderr(Stdio::null());

@@ -1,4 +1,4 @@
-//! A real `docker-registry` on a loopback port, with a password file. It takes its images out of the engine again.
+//! A real `docker-registry` on a loopback port, with a password file.
 
 use super::{Directory, IMAGE, docker, require_engine};
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,7 +14,7 @@ pub const PASSWORD: &str = "correct horse/battery+staple";
 
 const START: Duration = Duration::from_secs(30);
 
-/// A running registry. Dropping it stops it and removes its directory and every image that came through it.
+/// A running registry. Dropping it stops it and removes its directory and, from the engine, all of its images.
 pub struct Registry {
     directory: Directory,
     port: u16,
@@ -39,7 +39,7 @@ impl Registry {
         registry
     }
 
-    /// Starts it, on the port that it had before.
+    /// Starts it on the port that it had before, if it had one.
     pub fn resume(&mut self) {
         let configuration = json!({
             "version": "0.1",
@@ -48,7 +48,7 @@ impl Registry {
             "http": {"addr": self.address()},
             "auth": {"htpasswd": {"realm": "test", "path": self.directory.file("htpasswd")}},
         });
-        // JSON is YAML too.
+        // JSON is also YAML.
         let file = self.directory.file("config.yml");
         std::fs::write(&file, configuration.to_string()).unwrap();
         let mut process = Command::new("docker-registry")
@@ -64,7 +64,7 @@ impl Registry {
         self.port = await_listening(&log);
     }
 
-    /// Stops it; nobody listens on its port until [`Registry::resume`].
+    /// Stops it; its port refuses connections until [`Registry::resume`].
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -72,7 +72,7 @@ impl Registry {
         }
     }
 
-    /// Holds whatever is asked of it from now on, until [`Registry::unfreeze`].
+    /// Answers no request until [`Registry::unfreeze`].
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
     }
@@ -91,12 +91,12 @@ impl Registry {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// `auth_config` of the user that it knows.
+    /// The `auth_config` of its only user.
     pub fn credentials(&self) -> Value {
         json!({"username": USER, "password": PASSWORD, "serveraddress": self.address()})
     }
 
-    /// Pushes an image whose `/version` says `version`; the engine is left as it was. Gives the image's digest.
+    /// Pushes an image whose file `/version` contains `version`. The engine's images stay unchanged. Returns the digest.
     pub fn push(&self, name: &str, version: &str) -> String {
         let image = format!("{}/{name}", self.address());
         let before = docker(&["images", "--quiet", "--no-trunc", &image]);
@@ -125,7 +125,7 @@ impl Registry {
         !docker(&["images", "--quiet", &image]).is_empty()
     }
 
-    /// Paths that were fetched so far from a repository, with their repetitions: `manifests/…` and `blobs/…`.
+    /// The paths fetched so far from a repository, `manifests/…` and `blobs/…`, repetitions included.
     pub fn fetched(&self, repository: &str) -> Vec<String> {
         let asked = format!("\"GET /v2/{repository}/");
         let access = self.access.lock().unwrap();
@@ -136,13 +136,13 @@ impl Registry {
         paths.collect()
     }
 
-    /// The docker command with the login of this registry, which is nobody else's.
+    /// Runs the docker command with this registry's login, kept in its own directory.
     fn docker(&self, arguments: &[&str]) -> String {
         let login = self.directory.file("login");
         docker(&[&["--config", &login], arguments].concat())
     }
 
-    /// Marks every image made here, so that those that lost their tags are found too.
+    /// A label on every image made here, so that untagged ones are found as well.
     fn label(&self) -> String {
         format!("oneoff.test.registry={}", self.directory.path().display())
     }
@@ -178,7 +178,7 @@ fn password_file() -> Vec<u8> {
     output.stdout
 }
 
-/// Waits for the word that it listens; gives the port.
+/// Waits for the log line that says that it listens. Returns the port.
 fn await_listening(log: &Receiver<String>) -> u16 {
     let mut seen = Vec::new();
     loop {
@@ -193,7 +193,7 @@ fn await_listening(log: &Receiver<String>) -> u16 {
     }
 }
 
-/// Lines as they come; the thread ends with its source, also when nobody listens any more.
+/// Sends lines as they are read. The thread reads to the end of the source even if the receiver is gone.
 fn lines(source: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = channel();
     std::thread::spawn(move || {

@@ -1,13 +1,16 @@
-//! What tests want of an engine of their own: images in it, a server that talks to it, a look at what is left in it.
+//! A second engine for tests that stop, kill or freeze it: its images, servers that use it, and what they leave in it.
+
+mod process;
+
+pub use process::SecondEngine;
 
 use super::engine::{leftovers_at, require_engine};
 use super::{IMAGE, Server};
-use crate::second_engine::SecondEngine;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 impl SecondEngine {
-    /// The docker command, talking to this engine.
+    /// Runs the docker command on this engine.
     pub fn docker(&self, arguments: &[&str]) -> String {
         let connection = self.connection();
         let connection: Vec<&str> = connection.iter().map(String::as_str).collect();
@@ -30,7 +33,7 @@ impl SecondEngine {
         options
     }
 
-    /// Gives it the test images of the machine's engine.
+    /// Copies the test images from the machine's engine.
     pub fn load_images(&self) {
         require_engine();
         let mut saved = Command::new("docker")
@@ -49,7 +52,7 @@ impl SecondEngine {
         assert!(saved.wait().unwrap().success(), "docker save");
     }
 
-    /// A server that talks to this engine, with further settings.
+    /// Starts a server that uses this engine, with further settings.
     pub fn server(&self, settings: &[(&str, &str)]) -> Server {
         let (host, certificates) = (self.docker_host(), self.certificates());
         let mut all = vec![("DOCKER_HOST", host.as_str())];
@@ -61,7 +64,7 @@ impl SecondEngine {
         Server::with(&all)
     }
 
-    /// What a server left in this engine.
+    /// The containers and volumes of a server in this engine.
     pub fn leftovers(&self, instance: &str) -> Vec<String> {
         let label = format!("oneoff.instance={instance}");
         leftovers_at(&|arguments| self.docker(arguments), &label)

@@ -1,8 +1,9 @@
-//! Starts the real binary on a free port, talks to it, stops it, and sees that nothing is left.
+//! The built binary as a server process on a free port: start, requests, stop, and a check that nothing is left.
 
 use super::engine::{leftovers, require_engine};
+use super::{Answer, Request, read_answer};
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
@@ -16,30 +17,6 @@ pub struct Server {
     pub address: String,
     pub instance: String,
     private_dir: std::path::PathBuf,
-}
-
-/// An answer, read to its end.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
-}
-
-impl Answer {
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
-    }
-
-    /// The value of a header field.
-    pub fn header(&self, name: &str) -> Option<String> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name)
-                .then(|| value.trim().to_owned())
-        })
-    }
 }
 
 impl Server {
@@ -72,7 +49,7 @@ impl Server {
         Self::launch(instance, settings, Stdio::inherit())
     }
 
-    /// As a user who runs nothing else, so that a limit on what users may run concerns it alone. Root has no such limit.
+    /// As a user who runs nothing else, so that a limit on the user's threads affects this server alone.
     pub fn of_its_own_user() -> Self {
         let instance = fresh_instance();
         let engine = std::fs::metadata("/var/run/docker.sock").unwrap();
@@ -139,8 +116,7 @@ impl Server {
 
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while self
-            .try_request("GET", "/nothing-here", "")
+        while ask(&self.address, &Request::new("GET", "/nothing-here"))
             .is_none_or(|answer| answer.status == 503)
         {
             assert!(Instant::now() < deadline, "the server does not answer");
@@ -168,57 +144,31 @@ impl Server {
     }
 
     pub fn request(&self, method: &str, path: &str, body: &str) -> Answer {
-        self.try_request(method, path, body)
-            .expect("the server answers")
+        self.ask(&Request::new(method, path).body(body))
     }
 
-    fn try_request(&self, method: &str, path: &str, body: &str) -> Option<Answer> {
-        ask(&self.address, method, path, body)
+    /// Sends a request and returns its whole answer.
+    pub fn ask(&self, request: &Request<'_>) -> Answer {
+        read_answer(&mut self.begin(request)).expect("the server answers")
     }
 
-    /// A connection on which a request's head has been sent.
-    pub fn open(
-        &self,
-        method: &str,
-        path: &str,
-        content_length: usize,
-    ) -> std::io::Result<TcpStream> {
-        open(&self.address, method, path, content_length)
+    /// Sends a request; its answer is unread.
+    pub fn begin(&self, request: &Request<'_>) -> TcpStream {
+        request
+            .send(&self.address)
+            .expect("the server accepts connections")
     }
 
-    /// A request with further header fields (each with its line end), its answer unread.
-    pub fn begin(&self, (method, path): (&str, &str), fields: &str, body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(120)))
-            .unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{fields}\r\n",
-            self.address,
-            body.len()
-        );
-        stream.write_all((head + body).as_bytes()).unwrap();
-        stream
-    }
-
-    /// As [`Server::begin`], with the whole answer.
-    pub fn ask(&self, target: (&str, &str), fields: &str, body: &str) -> Answer {
-        read_answer(&mut self.begin(target, fields, body)).expect("the server answers")
-    }
-
-    /// A run request under way, its answer unread.
+    /// Sends `POST /run`; its answer is unread.
     pub fn begin_run(&self, request: &Value) -> TcpStream {
-        let body = request.to_string();
-        let mut stream = self.open("POST", "/run", body.len()).unwrap();
-        stream.write_all(body.as_bytes()).unwrap();
-        stream
+        self.begin(&Request::new("POST", "/run").body(&request.to_string()))
     }
 
     pub fn leftovers(&self) -> Vec<String> {
         leftovers(&format!("oneoff.instance={}", self.instance))
     }
 
-    /// The engine's word that a container of this server runs; waits for it.
+    /// Waits until a container of this server runs. Returns its id.
     pub fn await_running(&self) -> String {
         let filter = format!("label=oneoff.instance={}", self.instance);
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -231,12 +181,12 @@ impl Server {
         }
     }
 
-    /// Waits until the engine holds nothing of this server, which goes on living.
+    /// Waits until the engine holds nothing of this server, which continues to run.
     pub fn await_nothing_left(&self) {
         await_nothing_left(&self.instance);
     }
 
-    /// SIGTERM, as an operator would; waits for the end. The exit code must be 0 and nothing may be left: no
+    /// Sends SIGTERM and waits for the end. The exit code must be 0 and nothing may be left: no
     /// container, no volume, no file.
     pub fn stop(self) {
         self.signal("TERM");
@@ -256,7 +206,7 @@ impl Server {
         assert!(files.is_empty(), "no file is left behind: {files:?}");
     }
 
-    /// SIGTERM, with runs left in the engine for the next server; gives the instance's name.
+    /// Sends SIGTERM and waits for the end; runs stay in the engine for the next server. Returns the instance.
     pub fn leave(mut self) -> String {
         self.signal("TERM");
         let status = self.child.wait().unwrap();
@@ -264,7 +214,7 @@ impl Server {
         self.instance.clone()
     }
 
-    /// `kill -9`; gives the instance's name.
+    /// Sends SIGKILL and waits for the end. Returns the instance.
     pub fn kill(mut self) -> String {
         self.signal("KILL");
         self.child.wait().unwrap();
@@ -283,13 +233,13 @@ impl Server {
         self.child.id()
     }
 
-    /// From now on no thread is made beyond so many of all that its user has; `None`: the limit is lifted.
+    /// Limits the threads of all processes of the server's user; `None` removes the limit.
     pub fn limit_threads_of_its_user(&self, threads: Option<u64>) {
         let process = std::fs::metadata(format!("/proc/{}", self.pid())).unwrap();
         let most = rustix::process::getrlimit(rustix::process::Resource::Nproc).maximum;
         let limit = threads.or(most);
         let limit = limit.map_or("unlimited".to_owned(), |threads| threads.to_string());
-        // By the user itself: root may not do it everywhere.
+        // As that user: in some containers root may not change the limit.
         let limited = Command::new("prlimit")
             .args([format!("--pid={}", self.pid()), format!("--nproc={limit}:")])
             .uid(process.uid())
@@ -299,7 +249,7 @@ impl Server {
         assert!(limited.success());
     }
 
-    /// A number of `/proc/<pid>/status`, such as `VmHWM` (kB) or `Threads`.
+    /// A number from `/proc/<pid>/status`, such as `VmHWM` (kB) or `Threads`.
     pub fn status_number(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status
@@ -328,58 +278,9 @@ pub fn await_nothing_left(instance: &str) {
     }
 }
 
-/// Asks any server and reads its answer to the end; `None` when there is none.
-pub fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<Answer> {
-    let mut stream = open(address, method, path, body.len()).ok()?;
-    // An early refusal may come before the whole body is out.
-    let _ = stream.write_all(body.as_bytes());
-    read_answer(&mut stream)
-}
-
-fn open(
-    address: &str,
-    method: &str,
-    path: &str,
-    content_length: usize,
-) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {content_length}\r\n\r\n",
-    )?;
-    Ok(stream)
-}
-
-/// Reads an answer to its end; `None` when the connection broke before a head came.
-pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes);
-    let split = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = String::from_utf8_lossy(&bytes[..split]).into_owned();
-    let status = head.split(' ').nth(1)?.parse().ok()?;
-    let mut body = bytes.split_off(split + 4);
-    if head
-        .to_ascii_lowercase()
-        .contains("transfer-encoding: chunked")
-    {
-        body = dechunk(&body);
-    }
-    Some(Answer { status, head, body })
-}
-
-fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {
-        let size =
-            usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap().trim(), 16).unwrap();
-        body.extend_from_slice(&bytes[end + 2..end + 2 + size]);
-        bytes = &bytes[(end + 4 + size).min(bytes.len())..];
-        if size == 0 {
-            break;
-        }
-    }
-    body
+/// Sends a request to any server and reads the answer to its end; `None` if there is no server or no answer.
+pub fn ask(address: &str, request: &Request<'_>) -> Option<Answer> {
+    read_answer(&mut request.send(address).ok()?)
 }
 
 impl Drop for Server {

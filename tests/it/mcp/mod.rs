@@ -1,0 +1,14 @@
+//! The MCP server as its clients see it: over every transport, with pinned clients, and under the conformance suite.
+
+mod calls;
+mod clients;
+mod conformance;
+mod detached;
+mod headers;
+mod installed;
+mod messages;
+mod schema;
+mod sessions;
+mod stdio;
+mod stream;
+mod transports;

@@ -1,0 +1,49 @@
+//! Reading answers, and what tests look at in them.
+
+use super::http::Answer;
+use serde_json::Value;
+use std::io::Read;
+use std::net::TcpStream;
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The status, `code` and `detail` of a problem (RFC 9457).
+    pub fn problem(&self) -> (u16, String, String) {
+        let problem = self.json();
+        let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
+        (self.status, text("code"), text("detail"))
+    }
+}
+
+/// Reads an answer to its end, without its chunks; `None` if the connection broke before a whole head came.
+pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let mut answer = Answer::parse(bytes)?;
+    if answer.header("Transfer-Encoding").as_deref() == Some("chunked") {
+        answer.body = unchunked(&answer.body);
+    }
+    Some(answer)
+}
+
+fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {
+        let size =
+            usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap().trim(), 16).unwrap();
+        body.extend_from_slice(&bytes[end + 2..end + 2 + size]);
+        bytes = &bytes[(end + 4 + size).min(bytes.len())..];
+        if size == 0 {
+            break;
+        }
+    }
+    body
+}

@@ -1,0 +1,123 @@
+//! A proxy between a server and the real engine that withholds one answer or delays one request.
+
+use super::Directory;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// An engine socket on which the first request that the judge picks is delayed or stays unanswered.
+pub struct FaultProxy {
+    directory: Directory,
+    done: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// The request and its answer are passed on.
+    Pass,
+    /// The request was delayed by the judge, and is passed on with its answer.
+    Delayed,
+    /// The request is passed on, and its answer is not.
+    Unanswered,
+}
+
+/// Decides the fate of a request by its head. The request waits while this runs.
+type Judge = dyn Fn(&str) -> Fate + Send + Sync;
+
+impl FaultProxy {
+    /// The first request whose head contains `words` stays unanswered.
+    pub fn new(words: &'static str) -> Self {
+        Self::judging(move |head| match head.contains(words) {
+            true => Fate::Unanswered,
+            false => Fate::Pass,
+        })
+    }
+
+    /// The first request whose head contains `words` reaches the engine after `first` has returned.
+    pub fn holding(words: &'static str, first: impl Fn() + Send + Sync + 'static) -> Self {
+        let held = AtomicBool::new(false);
+        Self::judging(move |head| {
+            if !head.contains(words) || held.swap(true, Ordering::SeqCst) {
+                return Fate::Pass;
+            }
+            first();
+            Fate::Delayed
+        })
+    }
+
+    /// Decides with `judge`; only the first answer that it withholds is withheld.
+    pub fn judging(judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> Self {
+        let judge: Arc<Judge> = Arc::new(judge);
+        let directory = Directory::new("cutting");
+        let listener = UnixListener::bind(directory.path().join("engine.sock")).unwrap();
+        let (done, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (flag, stopped) = (done.clone(), stop.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                relay(client, judge.clone(), &flag);
+            }
+        });
+        Self {
+            directory,
+            done,
+            stop,
+        }
+    }
+
+    pub fn docker_host(&self) -> String {
+        let path = self.directory.path().join("engine.sock");
+        format!("unix://{}", path.display())
+    }
+
+    /// Whether a request was delayed or left unanswered.
+    pub fn has_cut(&self) -> bool {
+        self.done.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let _ = UnixStream::connect(self.directory.path().join("engine.sock"));
+    }
+}
+
+fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
+    let engine = UnixStream::connect("/var/run/docker.sock").unwrap();
+    let cut = Arc::new(AtomicBool::new(false));
+    let (is_cut, done) = (cut.clone(), done.clone());
+    let (from, to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+    // Relies on the client's way of writing: the head of a request in one piece.
+    std::thread::spawn(move || {
+        pass(from, to, |piece| {
+            let fate = judge(&String::from_utf8_lossy(piece));
+            if fate != Fate::Pass && !done.swap(true, Ordering::SeqCst) {
+                cut.store(fate == Fate::Unanswered, Ordering::SeqCst);
+            }
+            true
+        });
+    });
+    std::thread::spawn(move || pass(engine, client, |_| !is_cut.load(Ordering::SeqCst)));
+}
+
+/// Copies until one side closes, or `wanted` returns false.
+fn pass(mut from: UnixStream, mut to: UnixStream, wanted: impl Fn(&[u8]) -> bool) {
+    let mut buffer = [0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        if !wanted(&buffer[..count]) {
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            return;
+        }
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = (to.shutdown(Shutdown::Write), from.shutdown(Shutdown::Read));
+}
