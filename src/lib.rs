@@ -33,6 +33,7 @@ pub mod cancel;
 pub mod config;
 pub mod docker;
 pub mod edge;
+mod glob;
 pub mod healthcheck;
 pub mod http;
 pub mod mcp;

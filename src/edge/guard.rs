@@ -1,8 +1,8 @@
 //! Who may call: Host (DNS rebinding), Origin (cross-site calls), bearer token, and how large a body may be. Pure.
 
-use super::glob;
 use super::head::{Framing, Head};
 use super::refusal::Refusal;
+use crate::glob;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The rules.

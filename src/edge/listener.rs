@@ -1,12 +1,12 @@
 //! The listening socket: accepts, seats each client on a thread of its own, and never stops before it is told to.
 
-use super::answer::{Delimiter, write_head};
 use super::body_budget::BodyBudget;
 use super::client::Client;
 use super::connection::{self, Admitted};
 use super::connections::Connections;
 use super::guard::Policy;
 use super::refusal::Refusal;
+use super::response_head::{Delimiter, write_head};
 use crate::cancel::Cancel;
 use crate::problem::PROBLEM_JSON;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,7 +1,6 @@
 //! Owns every client socket: accepts, reads one strict head per connection, guards it, streams the body in and the
 //! answer out, notices when the client leaves, and closes so that the last answer arrives. Knows no route and no handler.
 
-mod answer;
 mod body;
 mod body_budget;
 mod chunked;
@@ -9,7 +8,6 @@ mod client;
 mod connection;
 mod connections;
 mod date;
-mod glob;
 mod guard;
 mod head;
 mod ids;
@@ -19,9 +17,9 @@ mod minimum_rate;
 mod refusal;
 mod relay;
 mod responder;
+mod response_head;
 mod target;
 
-pub(crate) use answer::{Delimiter, write_head};
 pub(crate) use body::BodyFault;
 pub use body_budget::BodyReservation;
 pub(crate) use connection::Admitted;
@@ -31,3 +29,4 @@ pub(crate) use head::Head;
 pub(crate) use head::vetted;
 pub(crate) use ids::random_id;
 pub(crate) use listener::{Deadlines, Edge, Settings};
+pub(crate) use response_head::{Delimiter, write_head};

@@ -1,9 +1,9 @@
 //! Where the answer to one request goes, and what every answer to it says: the request id, CORS, `Connection: close`.
 
-use super::answer::{Delimiter, write_head};
 use super::client::Client;
 use super::head::Head;
 use super::relay::Relay;
+use super::response_head::{Delimiter, write_head};
 use crate::cancel::Cancel;
 use crate::problem::{PROBLEM_JSON, Problem};
 use std::io;

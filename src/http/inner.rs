@@ -1,7 +1,7 @@
 //! The tiny_http server behind the edge. It never meets a client: it sees one canonical, bodiless head per connection,
 //! over a socket that only this user can reach, and one head at a time.
 
-use super::private::{self, socket_name};
+use super::socket_directory::{self, socket_name};
 use crate::edge::{Head, random_id};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
@@ -59,7 +59,7 @@ pub(super) struct Exchange {
 impl Inner {
     /// Makes the private directory and the first server in it.
     pub(super) fn start() -> io::Result<Self> {
-        let directory = private::create()?;
+        let directory = socket_directory::create()?;
         let inner = Self {
             running: Mutex::new(None),
             directory,

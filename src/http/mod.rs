@@ -4,10 +4,10 @@
 
 mod dispatch;
 mod inner;
-mod private;
 mod reply;
 mod request;
 mod server;
+mod socket_directory;
 
 pub use crate::edge::BodyReservation;
 pub use reply::{Body as ReplyBody, Reply, StreamWriter, WriteBody, WriteStream};

@@ -19,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("archive", &[]),
     ("metrics", &[]),
     ("docker", &["cancel", "metrics"]),
-    ("edge", &["cancel", "metrics", "problem"]),
+    ("edge", &["cancel", "glob", "metrics", "problem"]),
     ("http", &["cancel", "edge", "process_identity", "problem"]),
     (
         "runner",

@@ -1,7 +1,7 @@
 //! `*` globs over ASCII names, case-insensitive, in linear memory and without recursion.
 
 /// Whether `text` matches `pattern`, where `*` stands for any number of characters.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
