@@ -40,5 +40,6 @@ pub mod mcp;
 pub mod metrics;
 pub mod problem;
 mod process_identity;
+mod random_id;
 pub mod rest;
 pub mod runner;

@@ -5,7 +5,7 @@ use super::body_budget::BodyReservation;
 use super::connections::{ConnectionPermit, SeatKind};
 use super::guard::Verdict;
 use super::head::{self, Head, HeadFault};
-use super::ids::{random_id, request_id};
+use super::ids::request_id;
 use super::linger::{self, Patience};
 use super::listener::{Shared, too_many_connections};
 use super::refusal::Refusal;
@@ -51,7 +51,7 @@ struct Record {
 pub(super) fn serve(shared: &Shared, seat: &ConnectionPermit) {
     let mut record = Record {
         started: Instant::now(),
-        id: random_id(),
+        id: request_id(None),
         method: "-".into(),
         path: "-".into(),
         route: "unread",

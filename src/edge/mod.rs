@@ -7,7 +7,6 @@ mod chunked;
 mod client;
 mod connection;
 mod connections;
-mod date;
 mod guard;
 mod head;
 mod ids;
@@ -27,6 +26,5 @@ pub(crate) use guard::Policy;
 pub(crate) use head::Head;
 #[cfg(test)]
 pub(crate) use head::vetted;
-pub(crate) use ids::random_id;
 pub(crate) use listener::{Deadlines, Edge, Settings};
 pub(crate) use response_head::{Delimiter, write_head};

@@ -1,9 +1,8 @@
 //! Response heads. The one place that writes them, so that no value can ever smuggle in a line of its own.
 
-use super::date::http_date;
 use crate::problem::reason_phrase;
 use std::io::{self, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Fields that only this file may write.
 const OWN_FIELDS: [&str; 7] = [
@@ -41,11 +40,7 @@ pub(crate) fn write_head(
     let mut head = Vec::with_capacity(512);
     write!(head, "HTTP/1.1 {status} {}\r\n", reason_phrase(status))?;
     // One request per connection: clients must know before they try to reuse it.
-    write!(
-        head,
-        "Connection: close\r\nDate: {}\r\n",
-        http_date(SystemTime::now())
-    )?;
+    write!(head, "Connection: close\r\nDate: {}\r\n", date())?;
     for (name, value) in fields {
         check_field(name, value)?;
         if !OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
@@ -59,6 +54,13 @@ pub(crate) fn write_head(
     }
     head.extend_from_slice(b"\r\n");
     Ok(head)
+}
+
+/// The current time as an IMF-fixdate (RFC 9110 §5.6.7). A clock outside the years 1970 to 9999 is moved into them, because
+/// `httpdate` panics there.
+fn date() -> String {
+    const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
+    httpdate::fmt_http_date(SystemTime::now().clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND))
 }
 
 fn check_field(name: &str, value: &str) -> io::Result<()> {

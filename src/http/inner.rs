@@ -2,7 +2,8 @@
 //! over a socket that only this user can reach, and one head at a time.
 
 use super::socket_directory::{self, socket_name};
-use crate::edge::{Head, random_id};
+use crate::edge::Head;
+use crate::random_id;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::fs::{remove_dir, remove_file};
@@ -134,7 +135,7 @@ impl Running {
 
     fn exchange(&self, head: &Head, mut answer: &UnixStream) -> io::Result<tiny_http::Request> {
         let server = self.server.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        let id = random_id();
+        let id = random_id::unique();
         answer.set_write_timeout(Some(PATIENCE))?;
         answer.write_all(&canonical(head, &id))?;
         let request = receive(server, answer)?;

@@ -1,8 +1,8 @@
 //! The private directory of the inner server's socket. Its name says whose it is, so that the next server can remove one
 //! whose maker was killed.
 
-use crate::edge::random_id;
 use crate::process_identity::ProcessIdentity;
+use crate::random_id;
 use std::fs::{DirBuilder, read_dir, remove_dir, remove_file, symlink_metadata};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
@@ -93,7 +93,7 @@ fn remove(directory: &Path) -> io::Result<()> {
 }
 
 fn random_digits(count: usize) -> String {
-    random_id()[..count].to_owned()
+    random_id::unique()[..count].to_owned()
 }
 
 fn is_digits(text: &str, count: usize) -> bool {

@@ -110,7 +110,7 @@ fn register(mcp: &Mcp, request: &Request) -> io::Result<Stream> {
     {
         return Ok(stream);
     }
-    try_register(mcp, session::mint()?, credential)
+    try_register(mcp, crate::random_id::unguessable()?, credential)
 }
 
 fn try_register(mcp: &Mcp, id: String, credential: Credential) -> io::Result<Stream> {

@@ -5,7 +5,7 @@ use super::exchange::{Answer, Exchange, Hangup, accepts};
 use super::http_sse::{cancelled, no_batches};
 use super::jsonrpc::{self, Code, Error, Message, Payload, Rejection, Request as Asked};
 use super::protocol::{self, Era, META_VERSION, Revision};
-use super::session::{self, Credential, Session};
+use super::session::{Credential, Session};
 use super::{Caller, Mcp, post};
 use crate::http::{Reply, Request};
 use base64::Engine;
@@ -87,7 +87,7 @@ fn handshake(mcp: &Mcp, request: &Request, asked: Asked, declared: Option<Revisi
 fn initialize(mcp: &Mcp, request: &Request, asked: Asked) -> Reply {
     let credential = Credential::of(request);
     let caller = mcp.stranger(None);
-    let opened = session::mint().map_err(|error| error.to_string());
+    let opened = crate::random_id::unguessable().map_err(|error| error.to_string());
     let opened = opened.and_then(|id| {
         let session = Session::new(id.clone(), credential, caller.clone());
         let added = mcp
