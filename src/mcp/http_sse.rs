@@ -204,7 +204,7 @@ pub(super) fn post(mcp: &Mcp, mut request: Request) -> Reply {
         Ok(payload) => payload,
         Err(reply) => return reply,
     };
-    let room = request.take_room();
+    let room = request.take_body_reservation();
     match payload {
         Payload::One(Ok(message)) => accept(mcp, &stream, message, &room),
         Payload::One(Err(rejected)) => return post::refused(&rejected),

@@ -184,7 +184,7 @@ fn tell(mcp: &Mcp, request: &Request, messages: &[Message]) -> Reply {
 }
 
 fn exchange(mcp: &Mcp, request: &Request, asked: Vec<Asked>, mut terms: Terms) -> Reply {
-    terms.caller.room = request.room.clone();
+    terms.caller.room = request.body_reservation.clone();
     let stateless = asked
         .iter()
         .any(|asked| Era::of(asked, terms.caller.declared) != Ok(Era::Handshake));

@@ -148,7 +148,7 @@ pub(super) fn submit(runner: &Runner, mut request: Request, body: Value, wish: &
         Err(error) => return problems::reply(&error),
     };
     // From here on the engine has what was in the body.
-    drop(request.take_room());
+    drop(request.take_body_reservation());
     let delivery = Delivery::wanted(request.header("accept"));
     if wish.patience().is_none() && delivery != Delivery::Json {
         return events(runner, &state.id, &request);
