@@ -1,4 +1,4 @@
-//! Makes the parts from the configuration and connects them. The whole API is the one match in [`route`].
+//! Makes the parts from the configuration and connects them. The whole API is the one match in `route`.
 
 use crate::cancel::Cancel;
 use crate::config::{Config, host_name};
@@ -52,7 +52,7 @@ const fn endpoint(method: &'static str, path: &'static str, summary: &'static st
     }
 }
 
-/// Every endpoint. [`route`] serves them; this list is for the banner, for 405 responses and for metrics.
+/// Every endpoint. `route` serves them; this list is for the banner, for 405 responses and for metrics.
 pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("POST", "/run", "run a container once"),
     endpoint("GET", "/runs", "asynchronous runs"),

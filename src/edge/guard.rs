@@ -139,7 +139,7 @@ fn check_token(config: &ServerConfig, head: &Head) -> Result<bool, Refusal> {
     }
 }
 
-/// Whether the path needs no token: see [`RouteTable::open_paths`](super::config::RouteTable::open_paths).
+/// Whether the path needs no token: see `RouteTable::open_paths`.
 fn is_open(open_paths: &[&str], path: &str) -> bool {
     let is_below = |open: &str| open != "/" && open.ends_with('/') && path.starts_with(open);
     open_paths

@@ -1,7 +1,7 @@
 //! Owns every client socket: accepts, reads and checks one request head per connection, reads the body, relays the response,
 //! notices when the client leaves, and closes so that the client can read the response.
 //!
-//! Routes nothing: every admitted request goes to one [`connection::Service`]. What it has to know of the API (the health
+//! Routes nothing: every admitted request goes to one service (see `connection`). What it has to know of the API (the health
 //! check's path, paths without a token, CORS, templates for metrics) comes in with the [`ServerConfig`].
 
 mod body;
