@@ -1,109 +1,162 @@
-//! Wires the parts together; the whole API stands here as one match.
+//! Makes the parts from the configuration and connects them. The whole API is the one match in `route`.
 
 use crate::cancel::Cancel;
 use crate::config::{Config, host_name};
 use crate::docker::Client;
-use crate::http::{Handler, Reply, Request, Server, ServerConfig};
+use crate::http::{CorsPolicy, Handler, Reply, Request, RouteTable, Server, ServerConfig};
 use crate::mcp::{self, Mcp, Toolset};
 use crate::problem::Problem;
 use crate::rest;
 use crate::runner::{Persistence, Runner, Settings};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long removal of what cancelled runs left may take at shutdown.
-const REMOVAL_GRACE: Duration = Duration::from_secs(15);
+/// How long removing the objects of cancelled runs may take at shutdown.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(15);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server with everything behind it.
+/// A running server with everything behind it.
 pub struct App {
     server: Server,
-    fronts: Fronts,
-    grace: Duration,
+    services: Services,
+    shutdown_grace: Duration,
 }
 
-/// What requests are answered from.
+/// What requests are answered with.
 #[derive(Clone)]
-struct Fronts {
+struct Services {
     runner: Runner,
     mcp: Mcp,
+    /// A limit of the edge, which `/policy` reports.
     body_limit_bytes: u64,
 }
 
-/// The endpoints, as the start-up banner lists them.
-pub const ENDPOINTS: &[(&str, &str, &str)] = &[
-    ("POST", "/run", "run a container once"),
-    ("GET", "/runs", "asynchronous runs"),
-    ("GET", "/runs/{id}", "how one stands, its result"),
-    ("GET", "/runs/{id}/events", "what it tells, from the start"),
-    ("DELETE", "/runs/{id}", "cancel it"),
-    ("POST", "/volume", "create and fill a named volume"),
-    ("GET", "/volume/{name}", "its content"),
-    ("DELETE", "/volume/{name}", "remove it"),
-    ("GET", "/health", "whether the engine answers"),
-    ("GET", "/policy", "what callers may ask for"),
-    ("GET", "/docs", "this API, to read and to try in a browser"),
-    ("GET", "/docs/{file}", "what the page loads"),
-    ("GET", "/", "leads to /docs"),
-    ("GET", "/metrics", "what it counts, for Prometheus"),
-    ("GET", "/openapi.json", "this API, as OpenAPI 3.1"),
-    ("POST", "/mcp", "MCP over Streamable HTTP"),
-    ("GET", "/sse", "MCP over HTTP+SSE"),
-    ("POST", "/messages", "its messages"),
+/// One method of one path, as the start-up banner lists it.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path, or a template of paths such as `/runs/{id}`.
+    pub path: &'static str,
+    /// What it is for.
+    pub summary: &'static str,
+}
+
+const fn endpoint(method: &'static str, path: &'static str, summary: &'static str) -> Endpoint {
+    Endpoint {
+        method,
+        path,
+        summary,
+    }
+}
+
+/// Every endpoint. `route` serves them; this list is for the banner, for 405 responses and for metrics.
+pub const ENDPOINTS: &[Endpoint] = &[
+    endpoint("POST", "/run", "run a container once"),
+    endpoint("GET", "/runs", "asynchronous runs"),
+    endpoint("GET", "/runs/{id}", "how one stands, its result"),
+    endpoint("GET", "/runs/{id}/events", "what it tells, from the start"),
+    endpoint("DELETE", "/runs/{id}", "cancel it"),
+    endpoint("POST", "/volume", "create and fill a named volume"),
+    endpoint("GET", "/volume/{name}", "its content"),
+    endpoint("DELETE", "/volume/{name}", "remove it"),
+    endpoint("GET", "/health", "whether the engine answers"),
+    endpoint("GET", "/policy", "what callers may ask for"),
+    endpoint("GET", "/docs", "this API, to read and to try in a browser"),
+    endpoint("GET", "/docs/{file}", "what the page loads"),
+    endpoint("GET", "/", "leads to /docs"),
+    endpoint("GET", "/metrics", "what it counts, for Prometheus"),
+    endpoint("GET", "/openapi.json", "this API, as OpenAPI 3.1"),
+    endpoint("POST", "/mcp", "MCP over Streamable HTTP"),
+    endpoint("GET", "/sse", "MCP over HTTP+SSE"),
+    endpoint("POST", "/messages", "its messages"),
 ];
 
-/// What needs no token: nothing here tells more than that the service is there.
-const OPEN_PATHS: &[&str] = &["/", "/docs", "/docs/", "/health", "/openapi.json"];
+/// What the edge has to know of these endpoints.
+const ROUTES: RouteTable = RouteTable {
+    health_path: "/health",
+    // They reveal nothing but that the service is there.
+    open_paths: &["/", "/docs", "/docs/", "/health", "/openapi.json"],
+    single_fields: &[
+        "last-event-id",
+        "mcp-session-id",
+        "mcp-protocol-version",
+        "mcp-method",
+        "mcp-name",
+    ],
+    template_of,
+};
+
+/// What web pages of allowed origins may send and read.
+pub const CORS: CorsPolicy = CorsPolicy {
+    methods: "GET, POST, DELETE, OPTIONS",
+    request_fields: "Content-Type, Accept, Authorization, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
+         Mcp-Method, Mcp-Name, Prefer, Idempotency-Key, X-Request-Id",
+    response_fields: "Mcp-Session-Id, Location, Preference-Applied, Retry-After, X-Request-Id",
+    max_age_secs: 600,
+};
 
 impl App {
     /// Binds and serves. Errors: the address cannot be bound, unreadable TLS files, no threads.
     pub fn start(config: &Config) -> Result<Self, String> {
         let client = client(config)?;
-        let gate: Arc<std::sync::OnceLock<Fronts>> = Arc::default();
-        let handler_gate = Arc::clone(&gate);
-        let handler: Handler = Arc::new(move |request| match handler_gate.get() {
-            Some(fronts) => route(fronts, request),
-            None => Reply::problem(&Problem::new(503, "starting", "the server is starting")),
-        });
-        let server = Server::start(server_config(config), handler).map_err(|error| {
-            format!("cannot listen on {}:{}: {error}", config.host, config.port)
-        })?;
-        // The port is part of the default instance name; who holds it has no live predecessor.
-        let instance = instance(config, &server.local_addr().port().to_string());
-        let runner = runner(config, client, (instance, Persistence::Engine))?;
+        let ready: Arc<OnceLock<Services>> = Arc::default();
+        let server =
+            Server::start(server_config(config), handler(Arc::clone(&ready))).map_err(|error| {
+                format!("cannot listen on {}:{}: {error}", config.host, config.port)
+            })?;
+        // After binding, because the default instance name contains the port: while this server holds it, no other server
+        // on this host can have the same name.
+        let instance = instance(config, server.local_addr().port());
+        let services = Services::start(config, client, instance, Persistence::Engine)?;
+        let _ = ready.set(services.clone());
+        Ok(Self {
+            server,
+            services,
+            shutdown_grace: config.shutdown_grace,
+        })
+    }
+
+    /// The address that it listens on.
+    pub fn local_addr(&self) -> std::net::SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Stops accepting, lets requests finish for the grace period, cancels the others, and removes what they left in the
+    /// engine. Blocks until then.
+    pub fn stop(self) {
+        self.server.shutdown(self.shutdown_grace);
+        self.services.close();
+    }
+}
+
+impl Services {
+    /// Makes the runner, starts its reaper, and makes MCP on top of it. Errors: no threads.
+    fn start(
+        config: &Config,
+        client: Client,
+        instance: String,
+        persistence: Persistence,
+    ) -> Result<Self, String> {
+        let runner = runner(config, client, instance, persistence)?;
         runner
             .patrol()
             .map_err(|error| format!("no thread for the reaper: {error}"))?;
         let mcp = Mcp::new(runner.clone(), mcp_settings(config))
             .map_err(|error| format!("no thread for MCP: {error}"))?;
-        let fronts = Fronts {
+        Ok(Self {
             runner,
             mcp,
             body_limit_bytes: config.body_limit_bytes,
-        };
-        let _ = gate.set(fronts.clone());
-        Ok(Self {
-            server,
-            fronts,
-            grace: config.shutdown_grace,
         })
     }
 
-    /// Where it listens.
-    pub fn local_addr(&self) -> std::net::SocketAddr {
-        self.server.local_addr()
-    }
-
-    /// Stops accepting, lets requests finish, cancels the rest, and leaves nothing in the engine.
-    pub fn stop(self) {
-        self.server.shutdown(self.grace);
-        self.fronts.close();
-    }
-}
-
-impl Fronts {
+    /// Cancels all runs and removes what they left in the engine. Blocks until then.
     fn close(&self) {
         self.mcp.close();
-        match self.runner.close(Instant::now() + REMOVAL_GRACE) {
+        match self.runner.close(Instant::now() + REMOVAL_TIMEOUT) {
             0 => log::info!("stopped; nothing is left in the engine"),
             left => log::error!(
                 "stopped; {left} runs or objects are left in the engine, for the next start to remove"
@@ -112,29 +165,18 @@ impl Fronts {
     }
 }
 
-/// The `stdio` subcommand: MCP on standard input and output, until the input ends or `stop` fires.
+/// The `stdio` subcommand: serves MCP on standard input and output. Blocks until the input ends or `stop` fires.
 pub fn stdio(config: &Config, stop: &Cancel) -> Result<(), String> {
-    // Several may run at once beside a server, so each has a name of its own, whatever is configured.
-    let place = format!("stdio:{}", std::process::id());
+    // The name contains the process id, even if an instance name is configured: several may run at once beside a server.
     let name = config.instance.clone().unwrap_or_else(host_name);
-    let instance = format!("{name}:{place}");
-    let runner = runner(config, client(config)?, (instance, Persistence::Process))?;
-    runner
-        .patrol()
-        .map_err(|error| format!("no thread for the reaper: {error}"))?;
-    let mcp = Mcp::new(runner.clone(), mcp_settings(config))
-        .map_err(|error| format!("no thread for MCP: {error}"))?;
-    let fronts = Fronts {
-        runner,
-        mcp,
-        body_limit_bytes: config.body_limit_bytes,
-    };
-    let served = fronts.mcp.clone();
+    let instance = format!("{name}:stdio:{}", std::process::id());
+    let services = Services::start(config, client(config)?, instance, Persistence::Process)?;
+    let mcp = services.mcp.clone();
     let (ended, input_ended) = crossbeam_channel::bounded(1);
     std::thread::Builder::new()
         .name("mcp-stdin".into())
         .spawn(move || {
-            let outcome = mcp::stdio::serve(&served, std::io::stdin().lock(), std::io::stdout());
+            let outcome = mcp::stdio::serve(&mcp, std::io::stdin().lock(), std::io::stdout());
             let _ = ended.send(outcome);
         })
         .map_err(|error| format!("no thread for stdin: {error}"))?;
@@ -142,8 +184,50 @@ pub fn stdio(config: &Config, stop: &Cancel) -> Result<(), String> {
         recv(input_ended) -> outcome => outcome.unwrap_or(Ok(())),
         recv(stop.done()) -> _ => Ok(()),
     };
-    fronts.close();
+    services.close();
     outcome.map_err(|error| format!("stdin: {error}"))
+}
+
+/// The `reap` subcommand: removes once what earlier servers of this instance name left. Returns how many objects.
+pub fn reap(config: &Config) -> Result<u64, String> {
+    let instance = instance(config, config.port);
+    runner(config, client(config)?, instance, Persistence::Engine)?
+        .sweep()
+        .map_err(|error| error.to_string())
+}
+
+fn client(config: &Config) -> Result<Client, String> {
+    Client::new(
+        config.docker_host.clone(),
+        config.docker_api_version.clone(),
+    )
+    .map_err(|error| error.to_string())
+}
+
+/// The configured instance name, or host name and port.
+fn instance(config: &Config, port: u16) -> String {
+    config
+        .instance
+        .clone()
+        .unwrap_or_else(|| format!("{}:{port}", host_name()))
+}
+
+fn runner(
+    config: &Config,
+    client: Client,
+    instance: String,
+    persistence: Persistence,
+) -> Result<Runner, String> {
+    let settings = Settings {
+        instance,
+        max_concurrent_runs: config.max_concurrent_runs,
+        queue_length: config.queue_length,
+        pull_timeout: config.pull_timeout,
+        keeping: config.retention,
+        lifetime: persistence,
+        policy: config.policy.clone(),
+    };
+    Runner::new(settings, client).map_err(|error| format!("no threads for the runner: {error}"))
 }
 
 fn mcp_settings(config: &Config) -> mcp::Settings {
@@ -157,66 +241,34 @@ fn mcp_settings(config: &Config) -> mcp::Settings {
     }
 }
 
-/// The `reap` subcommand: one sweep under this configuration's instance name.
-pub fn reap(config: &Config) -> Result<u64, String> {
-    let instance = instance(config, &config.port.to_string());
-    runner(config, client(config)?, (instance, Persistence::Engine))?
-        .sweep()
-        .map_err(|error| error.to_string())
-}
-
-fn client(config: &Config) -> Result<Client, String> {
-    Client::new(
-        config.docker_host.clone(),
-        config.docker_api_version.clone(),
-    )
-    .map_err(|error| error.to_string())
-}
-
-fn instance(config: &Config, place: &str) -> String {
-    config
-        .instance
-        .clone()
-        .unwrap_or_else(|| format!("{}:{place}", host_name()))
-}
-
-fn runner(
-    config: &Config,
-    client: Client,
-    (instance, lifetime): (String, Persistence),
-) -> Result<Runner, String> {
-    let settings = Settings {
-        instance,
-        max_concurrent_runs: config.max_concurrent_runs,
-        queue_length: config.queue_length,
-        pull_timeout: config.pull_timeout,
-        keeping: config.keeping,
-        lifetime,
-        policy: config.policy.clone(),
-    };
-    Runner::new(settings, client).map_err(|error| format!("no threads for the runner: {error}"))
-}
-
 fn server_config(config: &Config) -> ServerConfig {
     ServerConfig {
         host: config.host.clone(),
         port: config.port,
         auth_token: config.auth_token.clone(),
-        open_paths: OPEN_PATHS.iter().map(|path| (*path).into()).collect(),
-        route_of,
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         body_limit_bytes: config.body_limit_bytes,
         body_memory_bytes: config.body_memory_bytes,
-        head_timeout: Duration::from_secs(10),
-        body_stall_timeout: Duration::from_secs(30),
-        write_stall_timeout: Duration::from_secs(60),
+        head_timeout: HEAD_TIMEOUT,
+        body_stall_timeout: BODY_STALL_TIMEOUT,
+        write_stall_timeout: WRITE_STALL_TIMEOUT,
+        routes: ROUTES,
+        cors: CORS,
     }
 }
 
+/// Answers 503 until the services are ready, because the port is bound before they are made.
+fn handler(ready: Arc<OnceLock<Services>>) -> Handler {
+    Arc::new(move |request| match ready.get() {
+        Some(services) => route(services, request),
+        None => Reply::problem(&Problem::new(503, "starting", "the server is starting")),
+    })
+}
+
 /// The whole API.
-fn route(fronts: &Fronts, request: Request) -> Reply {
-    let Fronts { runner, mcp, .. } = fronts;
+fn route(services: &Services, request: Request) -> Reply {
+    let Services { runner, mcp, .. } = services;
     let method = request.method.clone();
     let path = request.path.clone();
     let segments: Vec<&str> = path.split('/').skip(1).collect();
@@ -233,7 +285,7 @@ fn route(fronts: &Fronts, request: Request) -> Reply {
         ("GET" | "HEAD", [""]) => rest::docs::redirect(),
         ("GET" | "HEAD", ["docs"]) => rest::docs::get(),
         ("GET" | "HEAD", ["docs", file]) => rest::docs::asset(file, &request),
-        ("GET" | "HEAD", ["policy"]) => rest::policy::get(runner, fronts.body_limit_bytes),
+        ("GET" | "HEAD", ["policy"]) => rest::policy::get(runner, services.body_limit_bytes),
         ("GET" | "HEAD", ["metrics"]) => rest::metrics::get(runner, mcp_occupancy(mcp)),
         ("GET" | "HEAD", ["openapi.json"]) => rest::openapi::get(),
         (_, ["mcp"]) => mcp::streamable_http::answer(mcp, request),
@@ -243,13 +295,12 @@ fn route(fronts: &Fronts, request: Request) -> Reply {
     }
 }
 
-/// 405 with the path's methods, or 404. Whatever is routed here and can be got can be asked for its head alone.
+/// 405 with the methods of the path, or 404. GET endpoints also serve HEAD.
 fn not_routed(path: &str) -> Reply {
-    let here = ENDPOINTS
+    let allow = ENDPOINTS
         .iter()
-        .filter(|endpoint| matches(endpoint.1, path));
-    let allow = here
-        .map(|endpoint| match endpoint.0 {
+        .filter(|endpoint| matches(endpoint.path, path))
+        .map(|endpoint| match endpoint.method {
             "GET" => "GET, HEAD",
             method => method,
         })
@@ -270,13 +321,14 @@ fn mcp_occupancy(mcp: &Mcp) -> rest::metrics::McpCounts {
     }
 }
 
-/// The template that a path belongs to, for metrics: whatever clients ask for, there are only so many.
-fn route_of(path: &str) -> &'static str {
-    let endpoint = ENDPOINTS.iter().find(|endpoint| matches(endpoint.1, path));
-    endpoint.map_or("other", |endpoint| endpoint.1)
+/// The template of a path, for metrics; `other` for paths without an endpoint, so that the number of labels is fixed.
+fn template_of(path: &str) -> &'static str {
+    let mut endpoints = ENDPOINTS.iter();
+    let endpoint = endpoints.find(|endpoint| matches(endpoint.path, path));
+    endpoint.map_or("other", |endpoint| endpoint.path)
 }
 
-/// Whether a path is an instance of a template such as `/volume/{name}`.
+/// Whether a path matches a template such as `/volume/{name}`.
 fn matches(template: &str, path: &str) -> bool {
     let (template, path) = (template.split('/'), path.split('/'));
     template.clone().count() == path.clone().count()

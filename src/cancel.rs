@@ -1,5 +1,5 @@
-//! A token that says "stop": fired by a client that left, an operator or a deadline, observed by whoever
-//! works for that client. It does nothing by itself; it can be selected on beside other channels.
+//! A cancellation token: fired when a client leaves, at shutdown or at a deadline, and checked by the work that is done for
+//! that client. Firing it interrupts nothing by itself; `select!` can wait for it together with other channels.
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,17 +8,17 @@ use std::time::Duration;
 /// A cancellation token. Clones share one state; once fired it stays fired.
 #[derive(Clone, Debug)]
 pub struct Cancel {
-    // Firing drops the sender: every receiver becomes ready for good, however many there are.
+    // Firing drops the sender, which makes all receivers ready for ever.
     armed: Arc<Mutex<Option<Sender<Never>>>>,
     done: Receiver<Never>,
 }
 
-/// No value of this type exists: a [`Cancel::done`] channel never carries a message, it only disconnects.
+/// A type without values: a [`Cancel::done`] channel never carries a message, it only disconnects.
 #[derive(Debug)]
 pub enum Never {}
 
 impl Cancel {
-    /// A token nobody has fired yet.
+    /// A token that has not been fired.
     pub fn new() -> Self {
         let (sender, done) = bounded(0);
         Self {
@@ -27,7 +27,7 @@ impl Cancel {
         }
     }
 
-    /// Fires the token. Firing twice is the same as firing once.
+    /// Fires the token. A second call has no effect. Never blocks.
     pub fn fire(&self) {
         self.armed
             .lock()
@@ -43,7 +43,7 @@ impl Cancel {
             .is_none()
     }
 
-    /// Waits until the token fires, at most so long. True: it has fired.
+    /// Blocks until the token fires or the timeout passes. Returns whether it has fired.
     pub fn wait(&self, timeout: Duration) -> bool {
         matches!(
             self.done.recv_timeout(timeout),
@@ -51,7 +51,7 @@ impl Cancel {
         )
     }
 
-    /// A channel that disconnects when the token fires: for `select!`, or `recv` to wait.
+    /// A channel that disconnects when the token fires, for `select!` or `recv`.
     pub fn done(&self) -> &Receiver<Never> {
         &self.done
     }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn firing_wakes_every_clone_and_stays_fired() {
+    fn firing_wakes_every_clone_and_lasts() {
         let cancel = Cancel::new();
         let waiter = cancel.clone();
         assert!(!waiter.is_fired());

@@ -1,4 +1,5 @@
-//! The only reader of the environment: one table of settings, their defaults and meanings, and the typed result.
+//! Reads the environment; nothing else does. One table has every setting with its default and meaning; [`Config`] has the
+//! typed values.
 
 use crate::docker::Host;
 use crate::runner::{ByteSize, Globs, Policy, Retention};
@@ -6,12 +7,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-/// One setting, as `--help` and the README show it.
+/// One setting, as `--help` and the README list it.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     /// Environment variable.
     pub name: &'static str,
-    /// What holds when it is absent or empty, in the form in which it would be written.
+    /// The value if the variable is absent or empty, as it would be written.
     pub default: &'static str,
     /// What it does.
     pub meaning: &'static str,
@@ -25,7 +26,7 @@ const fn setting(name: &'static str, default: &'static str, meaning: &'static st
     }
 }
 
-/// Every setting, in the order in which they are shown.
+/// Every setting, in the order of `--help`.
 pub const SETTINGS: &[Setting] = &[
     setting(
         "HOST",
@@ -208,7 +209,7 @@ pub const SETTINGS: &[Setting] = &[
 
 /// The whole configuration, typed.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)] // each field is a setting of the table above
+#[allow(missing_docs)] // each field is a setting of `SETTINGS`
 pub struct Config {
     pub host: String,
     pub port: u16,
@@ -216,32 +217,32 @@ pub struct Config {
     pub docker_host: Host,
     pub docker_api_version: Option<String>,
     pub log_filter: String,
-    /// `None`: host name and port, once the port is known.
+    /// `None`: host name and port are the name, once the port is known.
     pub instance: Option<String>,
     pub max_concurrent_runs: usize,
     pub queue_length: usize,
     pub pull_timeout: Duration,
     pub body_limit_bytes: u64,
     pub body_memory_bytes: u64,
-    pub keeping: Retention,
+    pub retention: Retention,
     pub shutdown_grace: Duration,
     pub policy: Policy,
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
     pub client_session_ids: bool,
-    /// Serve the tools that only MCP conformance tests need (`RUNNER_MCP_TEST_TOOLS`, not a setting for users).
+    /// Whether to serve the tools that only MCP conformance tests need (`RUNNER_MCP_TEST_TOOLS`, not a setting for users).
     pub mcp_test_tools: bool,
 }
 
 impl Config {
-    /// From the environment and, below it, `.env` in the working directory. Errors: name and reason of the first
-    /// value that cannot be understood.
+    /// Reads the environment and, for variables that are not in it, `.env` in the working directory. Errors: name and reason
+    /// of the first invalid value.
     pub fn from_environment() -> Result<Self, String> {
         let file = read_env_file(Path::new(".env"))?;
         Self::from_lookup(&|name| std::env::var(name).ok().or_else(|| file.get(name).cloned()))
     }
 
-    /// From any source of values; empty counts as absent.
+    /// Reads any source of values. An empty value counts as absent.
     pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
         let values = Values { lookup };
         let tls_verify = values.optional("DOCKER_TLS_VERIFY");
@@ -267,7 +268,7 @@ impl Config {
             pull_timeout: values.seconds("RUNNER_PULL_TIMEOUT_SECS")?,
             body_limit_bytes: values.bytes("RUNNER_MAX_BODY_BYTES")?,
             body_memory_bytes: values.bytes("RUNNER_MAX_BODY_MEMORY")?,
-            keeping: Retention {
+            retention: Retention {
                 result_ttl: values.seconds("RUNNER_RESULT_TTL_SECS")?,
                 max_result_bytes: values.bytes("RUNNER_MAX_RESULT_BYTES")?,
                 max_runs: values.number("RUNNER_MAX_ASYNC_RUNS")?,
@@ -281,7 +282,7 @@ impl Config {
         })
     }
 
-    /// The table that `--help` prints.
+    /// The settings as `--help` prints them.
     pub fn help() -> String {
         let rows = SETTINGS.iter().map(|setting| {
             let default = if setting.default.is_empty() {
@@ -298,7 +299,7 @@ impl Config {
     }
 }
 
-/// Reads values by the names of the table, with the table's defaults.
+/// Reads values by name, with the defaults of [`SETTINGS`].
 struct Values<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -333,7 +334,7 @@ impl Values<'_> {
         }
     }
 
-    /// At most ten years, so that adding to it never overflows.
+    /// At most ten years, so that adding it to a time cannot overflow.
     fn seconds(&self, name: &str) -> Result<Duration, String> {
         const MOST_SECS: u64 = 10 * 365 * 24 * 3600;
         match self.number(name)? {
@@ -390,7 +391,7 @@ impl Values<'_> {
         }
     }
 
-    /// The Docker client's own default directory.
+    /// The directory of the TLS files; the default is that of the Docker client.
     fn cert_path(&self, verifies: bool) -> Option<String> {
         self.optional("DOCKER_CERT_PATH").or_else(|| {
             let home = (self.lookup)("HOME").filter(|_| verifies)?;
@@ -427,13 +428,13 @@ fn read_env_file(path: &Path) -> Result<HashMap<String, String>, String> {
     if !path.exists() {
         return Ok(HashMap::new());
     }
-    // An error may quote the line, which may hold a secret: only its place is told.
+    // Without the parser's error: it may quote a line that holds a secret.
     let unreadable = |_| ".env: cannot be read or has a line that is not NAME=value".to_owned();
     let items = dotenvy::from_path_iter(path).map_err(unreadable)?;
     items.map(|item| item.map_err(unreadable)).collect()
 }
 
-/// The host's name, which makes up the instance's default name.
+/// The host's name, a part of the default instance name.
 pub fn host_name() -> String {
     rustix::system::uname()
         .nodename()
@@ -455,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_defaults_all_parse() {
+    fn every_default_is_valid() {
         let config = config(&[]).unwrap();
         assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 8000));
         assert_eq!(config.policy.default_memory_bytes, 2 << 30);
@@ -465,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_does_not_parse_is_named() {
+    fn an_invalid_value_is_refused_with_the_name_of_its_setting() {
         for (name, value) in [
             ("PORT", "70000"),
             ("RUNNER_QUEUE_LENGTH", "-1"),

@@ -15,7 +15,7 @@
 //! | [`docker`] | the Engine API over one small blocking client |
 //! | [`archive`] | base64 tar.gz outside, plain tar inside; bytes only |
 //! | [`metrics`] | what the service counts, one registry for all rooms |
-//! | [`cancel`], [`problem`], [`healthcheck`], `process_identity` | one small thing each, used by several rooms |
+//! | [`cancel`], [`problem`], [`healthcheck`], `process_identity`, `glob`, `random_id` | one small thing each, used by several rooms |
 //!
 //! # Invariants
 //!
@@ -33,11 +33,13 @@ pub mod cancel;
 pub mod config;
 pub mod docker;
 pub mod edge;
+mod glob;
 pub mod healthcheck;
 pub mod http;
 pub mod mcp;
 pub mod metrics;
 pub mod problem;
 mod process_identity;
+mod random_id;
 pub mod rest;
 pub mod runner;

@@ -1,6 +1,6 @@
-//! Configuration, then the parts, then serve until a signal comes, then stop.
+//! The command line: reads the configuration, starts what the subcommand names, waits for a signal, stops.
 
-use oneoff_docker_runner::app::{App, ENDPOINTS, reap, stdio};
+use oneoff_docker_runner::app::{App, ENDPOINTS, Endpoint, reap, stdio};
 use oneoff_docker_runner::cancel::Cancel;
 use oneoff_docker_runner::config::Config;
 use oneoff_docker_runner::healthcheck;
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             "\n"
         )),
         [] | ["serve"] => configured(serve),
-        ["stdio"] => configured(speak),
+        ["stdio"] => configured(serve_stdio),
         ["healthcheck"] => configured(|config| healthcheck::check(&config.host, config.port)),
         ["reap"] => configured(|config| print(&format!("{} leftovers removed\n", reap(config)?))),
         _ => Err(format!("unknown arguments\n\n{USAGE}")),
@@ -49,21 +49,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn configured(work: impl Fn(&Config) -> Result<(), String>) -> Result<(), String> {
+/// Reads the configuration, sets up logging, and runs a subcommand.
+fn configured(subcommand: impl Fn(&Config) -> Result<(), String>) -> Result<(), String> {
     let config = Config::from_environment()?;
     env_logger::Builder::new()
-        // The inner server's words about its private socket say nothing to an operator.
+        // The inner server logs about its private socket, which is of no use to an operator.
         .filter_module("tiny_http", log::LevelFilter::Off)
         .parse_filters(&config.log_filter)
-        // It would dump every byte to and from the engine, X-Registry-Auth with its password among them.
+        // It logs every byte to and from the engine, with the passwords in X-Registry-Auth.
         .filter_module("ureq_proto::util", log::LevelFilter::Off)
         .try_init()
         .map_err(|e| e.to_string())?;
-    work(&config)
+    subcommand(&config)
 }
 
 fn serve(config: &Config) -> Result<(), String> {
-    // Registered first: a signal during the start must not be lost.
+    // Registered first, so that a signal during the start is not lost.
     let mut signals =
         Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("signals: {error}"))?;
     let app = App::start(config)?;
@@ -73,7 +74,7 @@ fn serve(config: &Config) -> Result<(), String> {
     }
     signals.forever().next();
     log::info!("stopping");
-    // A second signal means now; what is left in the engine goes at the next start.
+    // A second signal ends the process at once; the next start removes what is left in the engine.
     std::thread::spawn(move || {
         signals.forever().next();
         std::process::exit(130);
@@ -82,7 +83,7 @@ fn serve(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn speak(config: &Config) -> Result<(), String> {
+fn serve_stdio(config: &Config) -> Result<(), String> {
     let mut signals =
         Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("signals: {error}"))?;
     let stop = Cancel::new();
@@ -96,20 +97,27 @@ fn speak(config: &Config) -> Result<(), String> {
     stdio(config, &stop)
 }
 
+/// The address and the endpoints.
 fn banner(app: &App) -> String {
     let address = app.local_addr();
     let head = format!(
         "oneoff-docker-runner {} on http://{address}\n",
         env!("CARGO_PKG_VERSION")
     );
-    let endpoint = |(method, path, meaning): &(&str, &str, &str)| {
-        format!("  {method:<7}{path:<18} {meaning}\n")
+    let line = |endpoint: &Endpoint| {
+        let Endpoint {
+            method,
+            path,
+            summary,
+        } = endpoint;
+        format!("  {method:<7}{path:<18} {summary}\n")
     };
-    head + &ENDPOINTS.iter().map(endpoint).collect::<String>()
+    head + &ENDPOINTS.iter().map(line).collect::<String>()
 }
 
+/// Writes to standard output. Never fails.
 fn print(text: &str) -> Result<(), String> {
-    // A closed pipe is no reason to stop serving.
+    // A closed pipe must not stop the server.
     let mut stdout = std::io::stdout().lock();
     let _ = stdout
         .write_all(text.as_bytes())

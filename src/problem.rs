@@ -1,4 +1,4 @@
-//! RFC 9457 problem details: the one shape of every error answer over HTTP.
+//! Problem details (RFC 9457): the body of every HTTP error response.
 
 use serde::Serialize;
 
@@ -34,7 +34,7 @@ pub struct Fault {
 }
 
 impl Problem {
-    /// A problem without faults.
+    /// A problem without a list of faults.
     pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank".into(),
@@ -46,13 +46,13 @@ impl Problem {
         }
     }
 
-    /// The JSON body.
+    /// The problem as a JSON body.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-/// The standard phrase of a status code (RFC 9110 §15) that this service answers with.
+/// The reason phrase (RFC 9110 §15) of a status code that this service uses.
 pub fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",

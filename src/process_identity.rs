@@ -1,10 +1,10 @@
-//! Who made something that outlives its maker: a process, and whether it still lives.
+//! The identity of a process, for things that can outlast the process that made them, and whether that process is alive.
 
-/// A process, told apart from every other one: where process ids mean what they mean here, by id and start time.
+/// A process, identified by its id and start time within one boot and PID namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProcessIdentity {
-    /// Boot and PID namespace, as one word: process ids of other places say nothing here.
-    pub(crate) place: String,
+    /// Boot id and PID namespace. Process ids of another scope cannot be compared or looked up here.
+    pub(crate) scope: String,
     pub(crate) pid: u32,
     pub(crate) started: u64,
 }
@@ -21,64 +21,64 @@ impl ProcessIdentity {
             .collect();
         let pid = std::process::id();
         Self {
-            place: format!("{}.{digits}", boot.trim()),
+            scope: format!("{}.{digits}", boot.trim()),
             pid,
             started: start_time(pid).unwrap_or(0),
         }
     }
 
-    /// What [`ProcessIdentity::to_string`] told.
+    /// Parses what `to_string` returns.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/');
-        let (place, pid, started) = (parts.next()?, parts.next()?, parts.next()?);
+        let (scope, pid, started) = (parts.next()?, parts.next()?, parts.next()?);
         Some(Self {
-            place: place.to_owned(),
+            scope: scope.to_owned(),
             pid: pid.parse().ok()?,
             started: started.parse().ok()?,
         })
     }
 
-    /// Whether this is a process of the same place that is still alive.
-    pub(crate) fn lives_beside(&self, other: &Self) -> bool {
-        self.place == other.place && start_time(self.pid) == Some(self.started)
+    /// Whether this process is of the same scope as the other one, and alive.
+    pub(crate) fn is_alive_beside(&self, other: &Self) -> bool {
+        self.scope == other.scope && start_time(self.pid) == Some(self.started)
     }
 
-    /// As a short part of a file's name.
+    /// A short form of the identity, for file names.
     pub(crate) fn tag(&self) -> String {
-        let (boot, namespace) = self.place.rsplit_once('.').unwrap_or_default();
+        let (boot, namespace) = self.scope.rsplit_once('.').unwrap_or_default();
         let boot = boot.split('-').next().unwrap_or_default();
         let namespace: u64 = namespace.parse().unwrap_or_default();
         format!("{boot}.{namespace:x}-{:x}-{:x}", self.pid, self.started)
     }
 
-    /// Whether a tag is that of a process of the same place which has ended. Where that cannot be told, it has not.
-    pub(crate) fn outlived(&self, tag: &str) -> bool {
+    /// Whether the process with this tag is of the same scope and has ended. False if that cannot be found out.
+    pub(crate) fn has_outlived(&self, tag: &str) -> bool {
         let mut parts = tag.split('-').skip(1);
         let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
         let (Some(pid), Some(started)) = (number(), number()) else {
             return false;
         };
-        let maker = Self {
-            place: self.place.clone(),
+        let other = Self {
+            scope: self.scope.clone(),
             pid: u32::try_from(pid).unwrap_or_default(),
             started,
         };
-        // Without a view of processes every one of them would seem to have ended.
-        maker.tag() == tag && self.lives_beside(self) && !maker.lives_beside(self)
+        // The second check: without a readable /proc every process would seem to have ended.
+        other.tag() == tag && self.is_alive_beside(self) && !other.is_alive_beside(self)
     }
 }
 
 impl std::fmt::Display for ProcessIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{}", self.place, self.pid, self.started)
+        write!(f, "{}/{}/{}", self.scope, self.pid, self.started)
     }
 }
 
-/// Clock ticks from boot to the start of a process (`proc(5)`, `stat` field 22).
+/// Clock ticks from boot to the start of a process (`proc(5)`, `stat` field 22). `None`: it has ended or is a zombie.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let after_name = stat.rsplit_once(')')?.1;
-    // Field 3 comes first here; a zombie is as good as gone.
+    // The first field here is field 3.
     let fields: Vec<&str> = after_name.split_whitespace().collect();
     if fields.first() == Some(&"Z") {
         return None;
@@ -86,12 +86,12 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
     fields.get(19)?.parse().ok()
 }
 
-/// A word for this process, unlike that of any before it here.
-pub(crate) fn life() -> &'static str {
-    static LIFE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    LIFE.get_or_init(|| {
-        let owner = ProcessIdentity::current();
-        format!("{:x}.{:x}", owner.started, owner.pid)
+/// A short text that no earlier process of this scope had.
+pub(crate) fn process_token() -> &'static str {
+    static TOKEN: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    TOKEN.get_or_init(|| {
+        let process = ProcessIdentity::current();
+        format!("{:x}.{:x}", process.started, process.pid)
     })
 }
 
@@ -100,27 +100,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_tag_of_a_process_that_was_here_and_has_ended_is_outlived() {
-        let us = ProcessIdentity::current();
+    fn only_ended_processes_of_the_same_scope_are_outlived() {
+        let this_process = ProcessIdentity::current();
         let tag = |pid: u32, started: u64| {
             ProcessIdentity {
                 pid,
                 started,
-                ..us.clone()
+                ..this_process.clone()
             }
             .tag()
         };
-        let dead = tag(us.pid, us.started - 1);
-        assert!(us.outlived(&dead), "the id was taken again: {dead}");
-        assert!(us.outlived(&tag(u32::MAX, 1)));
-        assert!(!us.outlived(&us.tag()));
-        assert!(!us.outlived(&tag(1, start_time(1).unwrap_or_default())));
+        let dead = tag(this_process.pid, this_process.started - 1);
+        assert!(
+            this_process.has_outlived(&dead),
+            "another process has the id now: {dead}"
+        );
+        assert!(this_process.has_outlived(&tag(u32::MAX, 1)));
+        assert!(!this_process.has_outlived(&this_process.tag()));
+        assert!(!this_process.has_outlived(&tag(1, start_time(1).unwrap_or_default())));
         let elsewhere = ProcessIdentity {
-            place: "0-0.1".into(),
-            ..us.clone()
+            scope: "0-0.1".into(),
+            ..this_process.clone()
         };
         assert!(
-            !us.outlived(
+            !this_process.has_outlived(
                 &ProcessIdentity {
                     started: 1,
                     ..elsewhere
@@ -137,12 +140,12 @@ mod tests {
             &longer,
             &dead.replacen('-', "-0", 1),
         ] {
-            assert!(!us.outlived(odd), "{odd}");
+            assert!(!this_process.has_outlived(odd), "{odd}");
         }
         let blind = ProcessIdentity {
             started: 0,
-            ..us.clone()
+            ..this_process.clone()
         };
-        assert!(!blind.outlived(&dead));
+        assert!(!blind.has_outlived(&dead));
     }
 }

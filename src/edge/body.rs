@@ -1,114 +1,73 @@
-//! The request body, read straight from the client: decoded, capped, under a stall deadline and a slowest pace.
+//! Reads the request body from the client: decoded, limited in size, with a stall deadline and a minimum rate.
 
 use super::body_budget::BodyReservation;
+use super::body_error::BodyError;
 use super::chunked::Chunked;
 use super::client::Client;
 use super::head::Framing;
 use super::minimum_rate::MinimumRate;
-use std::fmt;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Gathers chunk-size lines; larger reads bypass it.
+/// Buffer for chunk-size lines; larger reads bypass it.
 const CHUNK_BUFFER_BYTES: usize = 8 * 1024;
 
-/// A fault of a body that is neither the socket's nor malformed framing. Travels inside an [`io::Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyFault {
-    /// More bytes than allowed.
-    TooLarge {
-        /// How many are.
-        limit_bytes: u64,
-    },
-    /// No byte within the stall deadline, or too few in all.
-    TimedOut,
-    /// Other bodies take up the memory that there is for them.
-    NoRoom,
-}
-
-impl BodyFault {
-    /// The fault inside an error, if one is.
-    pub(crate) fn of(error: &io::Error) -> Option<Self> {
-        error.get_ref()?.downcast_ref::<Self>().copied()
-    }
-}
-
-impl fmt::Display for BodyFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLarge { .. } => "the request body is larger than the limit",
-            Self::TimedOut => "the request body did not arrive in time",
-            Self::NoRoom => "there is no memory for the request body just now",
-        })
-    }
-}
-
-impl std::error::Error for BodyFault {}
-
-impl From<BodyFault> for io::Error {
-    fn from(fault: BodyFault) -> Self {
-        let kind = match fault {
-            BodyFault::TooLarge { .. } => io::ErrorKind::FileTooLarge,
-            BodyFault::TimedOut => io::ErrorKind::TimedOut,
-            BodyFault::NoRoom => io::ErrorKind::OutOfMemory,
-        };
-        Self::new(kind, fault)
-    }
-}
-
-/// The reader that a handler gets.
+/// The reader of one request body. Its errors convert to [`BodyError`].
 pub(crate) struct Body {
-    source: BufReader<Chain<Cursor<Vec<u8>>, Upload>>,
-    progress: Progress,
+    source: BufReader<Chain<Cursor<Vec<u8>>, SocketReader>>,
+    decoder: Decoder,
     client: Arc<Client>,
-    room: BodyReservation,
+    reservation: BodyReservation,
+    /// Whether to send `100 Continue` before the first read.
     expects_continue: bool,
 }
 
-enum Progress {
+enum Decoder {
     Fixed { left_bytes: u64 },
     Chunked(Chunked),
 }
 
-/// What a body is made of.
-pub(super) struct BodyPlan {
+/// What [`Body::new`] needs to know of the request and its limits.
+pub(super) struct BodyOptions {
     pub(super) framing: Framing,
-    /// What came together with the head.
-    pub(super) beginning: Vec<u8>,
+    /// The first bytes of the body, which were read together with the head.
+    pub(super) start: Vec<u8>,
     pub(super) limit_bytes: u64,
-    pub(super) stall: Duration,
-    pub(super) room: BodyReservation,
+    pub(super) stall_timeout: Duration,
+    pub(super) reservation: BodyReservation,
     pub(super) expects_continue: bool,
 }
 
 impl Body {
-    /// The body of the request that `client` just sent the head of.
-    pub(super) fn new(client: Arc<Client>, plan: BodyPlan) -> io::Result<Self> {
-        let buffer_bytes = match plan.framing {
+    /// The body of the request whose head `client` has just sent. Errors: the client has left.
+    pub(super) fn new(client: Arc<Client>, options: BodyOptions) -> io::Result<Self> {
+        let buffer_bytes = match options.framing {
             Framing::Chunked => CHUNK_BUFFER_BYTES,
             Framing::Absent | Framing::Length(_) => 0,
         };
-        let progress = match plan.framing {
-            Framing::Absent => Progress::Fixed { left_bytes: 0 },
-            Framing::Length(length) => Progress::Fixed { left_bytes: length },
-            Framing::Chunked => Progress::Chunked(Chunked::new(plan.limit_bytes)),
+        let decoder = match options.framing {
+            Framing::Absent => Decoder::Fixed { left_bytes: 0 },
+            Framing::Length(length) => Decoder::Fixed { left_bytes: length },
+            Framing::Chunked => Decoder::Chunked(Chunked::new(options.limit_bytes)),
         };
-        client.socket().set_read_timeout(Some(plan.stall))?;
-        // A client that has begun to send no longer waits for our leave.
-        let expects_continue = plan.expects_continue && plan.beginning.is_empty();
-        let upload = Upload {
+        client
+            .socket()
+            .set_read_timeout(Some(options.stall_timeout))?;
+        // A client that has begun to send its body no longer waits for `100 Continue`.
+        let expects_continue = options.expects_continue && options.start.is_empty();
+        let socket = SocketReader {
             client: Arc::clone(&client),
-            pace: MinimumRate::new(plan.stall),
+            rate: MinimumRate::new(options.stall_timeout),
         };
         let body = Self {
             source: BufReader::with_capacity(
                 buffer_bytes,
-                Cursor::new(plan.beginning).chain(upload),
+                Cursor::new(options.start).chain(socket),
             ),
-            progress,
+            decoder,
             client,
-            room: plan.room,
+            reservation: options.reservation,
             expects_continue,
         };
         body.note_end();
@@ -116,15 +75,15 @@ impl Body {
     }
 
     fn has_ended(&self) -> bool {
-        match &self.progress {
-            Progress::Fixed { left_bytes } => *left_bytes == 0,
-            Progress::Chunked(chunked) => chunked.has_ended(),
+        match &self.decoder {
+            Decoder::Fixed { left_bytes } => *left_bytes == 0,
+            Decoder::Chunked(chunked) => chunked.has_ended(),
         }
     }
 
     fn note_end(&self) {
         if self.has_ended() {
-            self.client.body_has_ended();
+            self.client.set_body_ended();
         }
     }
 }
@@ -137,13 +96,13 @@ impl Read for Body {
         if std::mem::take(&mut self.expects_continue) {
             self.client.send_continue()?;
         }
-        let count = match &mut self.progress {
-            Progress::Fixed { left_bytes } => read_fixed(&mut self.source, left_bytes, into)?,
-            Progress::Chunked(chunked) => chunked.read(&mut self.source, into)?,
+        let count = match &mut self.decoder {
+            Decoder::Fixed { left_bytes } => read_fixed(&mut self.source, left_bytes, into)?,
+            Decoder::Chunked(chunked) => chunked.read(&mut self.source, into)?,
         };
         self.note_end();
-        if !self.room.grow(count as u64) {
-            return Err(BodyFault::NoRoom.into());
+        if !self.reservation.grow(count as u64) {
+            return Err(BodyError::OutOfMemory.into());
         }
         Ok(count)
     }
@@ -163,25 +122,25 @@ fn read_fixed(
     Ok(count)
 }
 
-/// The socket, with deadlines.
-struct Upload {
+/// Reads the client's socket. Errors: the socket's, or [`BodyError::TimedOut`].
+struct SocketReader {
     client: Arc<Client>,
-    pace: MinimumRate,
+    rate: MinimumRate,
 }
 
-impl Read for Upload {
+impl Read for SocketReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let started = Instant::now();
-        let timed_out = |_| io::Error::from(BodyFault::TimedOut);
+        let timed_out = |_| io::Error::from(BodyError::TimedOut);
         match self.client.socket().read(into) {
             Ok(count) => {
                 crate::metrics::HTTP_RECEIVED_BYTES.add(count);
-                self.pace
-                    .note(count, started.elapsed())
+                self.rate
+                    .record(count, started.elapsed())
                     .map_err(timed_out)?;
                 Ok(count)
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(BodyFault::TimedOut.into()),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(BodyError::TimedOut.into()),
             Err(e) => Err(e),
         }
     }

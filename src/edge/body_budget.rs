@@ -1,71 +1,74 @@
-//! Memory for request bodies: one amount for all requests together, so that however many are sent at once, the process
-//! does not run out of it.
+//! The memory for request bodies: one budget for all of them, so that many large requests at once cannot use up the memory
+//! of the process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The memory that all bodies share.
+/// The memory that all request bodies share.
 #[derive(Debug)]
 pub(crate) struct BodyBudget {
     limit_bytes: u64,
-    held_bytes: Mutex<u64>,
+    used_bytes: Mutex<u64>,
 }
 
-/// What one request's body takes up of it, given back when the last clone is dropped: whoever keeps what was in the
-/// body keeps this too.
+/// The memory that one request's body uses. Dropping the last clone gives it back; whoever keeps content of the body must
+/// keep a clone as long.
 #[derive(Clone, Debug)]
-pub struct BodyReservation(Arc<Held>);
+pub struct BodyReservation(Arc<Share>);
 
+/// One body's part of the budget.
 #[derive(Debug)]
-struct Held {
-    rooms: Arc<BodyBudget>,
+struct Share {
+    budget: Arc<BodyBudget>,
     bytes: AtomicU64,
 }
 
 impl BodyBudget {
-    /// So many bytes in all.
+    /// A budget of `limit_bytes`.
     pub(super) fn new(limit_bytes: u64) -> Arc<Self> {
         Arc::new(Self {
             limit_bytes,
-            held_bytes: Mutex::new(0),
+            used_bytes: Mutex::new(0),
         })
     }
 
-    /// A room of nothing yet, for a body that may become this long; `None`: there is no room for it now.
-    pub(super) fn room(self: &Arc<Self>, expected_bytes: u64) -> Option<BodyReservation> {
-        let held = *self.lock();
-        (held == 0 || held.saturating_add(expected_bytes) <= self.limit_bytes).then(|| {
-            BodyReservation(Arc::new(Held {
-                rooms: Arc::clone(self),
+    /// A reservation, of 0 bytes so far, for a body that may become `expected_bytes` long. `None`: too little is left for
+    /// it. The only body is always accepted, however long it is.
+    pub(super) fn reserve(self: &Arc<Self>, expected_bytes: u64) -> Option<BodyReservation> {
+        let used = *self.lock();
+        (used == 0 || used.saturating_add(expected_bytes) <= self.limit_bytes).then(|| {
+            BodyReservation(Arc::new(Share {
+                budget: Arc::clone(self),
                 bytes: AtomicU64::new(0),
             }))
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {
-        self.held_bytes
+        self.used_bytes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl BodyReservation {
-    /// Takes so much more. False: there is no more. A body that is alone may be as long as it likes.
+    /// Adds bytes to the reservation. Returns false, and adds nothing, if the budget does not have them. The only body may
+    /// always grow.
     pub(super) fn grow(&self, bytes: u64) -> bool {
-        let mut held = self.0.rooms.lock();
+        let mut used = self.0.budget.lock();
         let own = self.0.bytes.load(Ordering::Relaxed);
-        if *held > own && held.saturating_add(bytes) > self.0.rooms.limit_bytes {
+        if *used > own && used.saturating_add(bytes) > self.0.budget.limit_bytes {
             return false;
         }
-        *held += bytes;
+        *used += bytes;
         self.0.bytes.store(own + bytes, Ordering::Relaxed);
         true
     }
 }
 
-impl Drop for Held {
+impl Drop for Share {
     fn drop(&mut self) {
-        *self.rooms.lock() -= self.bytes.load(Ordering::Relaxed);
+        *self.budget.lock() -= self.bytes.load(Ordering::Relaxed);
     }
 }
 
@@ -75,28 +78,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bodies_share_the_memory_and_give_it_back() {
-        let rooms = BodyBudget::new(100);
-        let first = rooms.room(60).unwrap();
+    fn bodies_share_the_budget_and_give_it_back_with_the_last_clone() {
+        let budget = BodyBudget::new(100);
+        let first = budget.reserve(60).unwrap();
         assert!(first.grow(60));
-        assert!(rooms.room(41).is_none());
-        let second = rooms.room(40).unwrap();
+        assert!(budget.reserve(41).is_none());
+        let second = budget.reserve(40).unwrap();
         assert!(second.grow(30) && !second.grow(11) && second.grow(10));
         assert!(!first.grow(1));
-        let kept = first.clone();
+        let clone = first.clone();
         drop(first);
-        assert!(!second.grow(1), "somebody keeps what was in the body");
-        drop(kept);
+        assert!(!second.grow(1), "a clone still holds the memory");
+        drop(clone);
         assert!(second.grow(60));
         drop(second);
-        assert_eq!(*rooms.lock(), 0, "nothing is left behind");
+        assert_eq!(*budget.lock(), 0);
     }
 
     #[test]
-    fn a_body_that_is_alone_always_has_room() {
-        let rooms = BodyBudget::new(10);
-        let room = rooms.room(1000).unwrap();
-        assert!(room.grow(1000));
-        assert!(rooms.room(1).is_none());
+    fn the_only_body_may_exceed_the_budget() {
+        let budget = BodyBudget::new(10);
+        let reservation = budget.reserve(1000).unwrap();
+        assert!(reservation.grow(1000));
+        assert!(budget.reserve(1).is_none());
     }
 }

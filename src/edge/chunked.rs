@@ -1,14 +1,14 @@
-//! Decodes a chunked body (RFC 9112 §7.1), strictly and within bounds. Pure: reads from any buffered reader.
+//! Decodes a chunked body (RFC 9112 §7.1), strictly and within limits, from any buffered reader.
 
-use super::body::BodyFault;
+use super::body_error::BodyError;
 use std::io::{self, BufRead};
 
 /// Longest chunk-size line, extensions included.
 const MAX_LINE_BYTES: usize = 256;
-/// Extensions and trailers carry nothing we use; more than this of them is an attack.
+/// Most bytes of chunk extensions and trailers, which are discarded.
 const MAX_OVERHEAD_BYTES: usize = 16 * 1024;
 
-/// The decoder's place in the body.
+/// A decoder and its position in the body.
 #[derive(Debug)]
 pub(super) struct Chunked {
     stage: Stage,
@@ -37,12 +37,12 @@ impl Chunked {
         }
     }
 
-    /// Whether the last chunk and the trailers were read.
+    /// Whether the last chunk and the trailers have been read.
     pub(super) fn has_ended(&self) -> bool {
         self.stage == Stage::Ended
     }
 
-    /// Reads decoded bytes; 0 at the end.
+    /// Reads decoded bytes. Returns 0 at the end of the body.
     pub(super) fn read(&mut self, source: &mut impl BufRead, into: &mut [u8]) -> io::Result<usize> {
         if self.stage == Stage::Size {
             self.next_chunk(source)?;
@@ -66,9 +66,9 @@ impl Chunked {
     fn next_chunk(&mut self, source: &mut impl BufRead) -> io::Result<()> {
         let line = read_line(source)?;
         let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
-        self.spend(line.len() - digits)?;
+        self.count_overhead(line.len() - digits)?;
         let extension_is_fine = matches!(line.get(digits), None | Some(b';'));
-        // 15 digits: no chunk can overflow a sum that stays below the limit.
+        // With at most 15 digits, adding a size to a total below the limit cannot overflow.
         if !(1..=15).contains(&digits) || !extension_is_fine {
             return Err(malformed("a chunk size is not a hexadecimal number"));
         }
@@ -80,7 +80,7 @@ impl Chunked {
         }
         if size > self.limit_bytes.saturating_sub(self.total_bytes) {
             let limit_bytes = self.limit_bytes;
-            return Err(BodyFault::TooLarge { limit_bytes }.into());
+            return Err(BodyError::TooLarge { limit_bytes }.into());
         }
         self.total_bytes += size;
         self.left_in_chunk = size;
@@ -108,11 +108,11 @@ impl Chunked {
             if !line.contains(&b':') {
                 return Err(malformed("a trailer is not a header field"));
             }
-            self.spend(line.len())?;
+            self.count_overhead(line.len())?;
         }
     }
 
-    fn spend(&mut self, bytes: usize) -> io::Result<()> {
+    fn count_overhead(&mut self, bytes: usize) -> io::Result<()> {
         self.overhead_bytes += bytes;
         if self.overhead_bytes > MAX_OVERHEAD_BYTES {
             return Err(malformed("too many chunk extensions or trailers"));
@@ -121,7 +121,7 @@ impl Chunked {
     }
 }
 
-/// One line without its CRLF.
+/// Reads one line. Returns it without its CRLF.
 fn read_line(source: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();
     loop {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_chunks_whatever_the_buffer() {
+    fn chunks_are_decoded_whatever_the_size_of_the_buffer() {
         let encoded =
             b"4\r\nWiki\r\n0005;ext=1\r\npedia\r\nA\r\n in chunks\r\n0\r\nTrailer: x\r\n\r\nNEXT";
         for buffer in [1, 2, 7, 100] {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_bodies_are_errors_and_never_short_successes() {
+    fn a_body_that_ends_early_is_an_error() {
         let encoded = b"4\r\nWiki\r\n0\r\n\r\n";
         for cut in 0..encoded.len() {
             let error = decode(&encoded[..cut], 1000, 64).unwrap_err();
@@ -216,17 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_bounded_before_their_data_arrives() {
+    fn a_chunk_over_the_limit_is_refused_before_its_data_arrives() {
         for encoded in [&b"5\r\n"[..], b"fffffffffffffff\r\n", b"3\r\nabc\r\n2\r\n"] {
             let error = decode(encoded, 4, 64).unwrap_err();
-            assert!(BodyFault::of(&error).is_some(), "{encoded:?}");
+            let error = BodyError::from(error);
+            assert!(matches!(error, BodyError::TooLarge { limit_bytes: 4 }));
         }
         let overflow = decode(b"ffffffffffffffff1\r\n", 4, 64).unwrap_err();
         assert_eq!(overflow.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
-    fn extensions_and_trailers_are_bounded() {
+    fn extensions_and_trailers_are_limited() {
         let extension = format!("1;{}\r\nx\r\n", "e".repeat(200)).repeat(100);
         let line = format!("1;{}\r\nx\r\n", "e".repeat(300));
         let trailers = format!("0\r\n{}", "A: b\r\n".repeat(10_000));

@@ -1,13 +1,14 @@
-//! One connection from its head to its end: the steps in order.
+//! One connection: the steps from its first byte to its close, in order.
 
-use super::body::{Body, BodyFault, BodyPlan};
-use super::body_budget::BodyReservation;
-use super::connections::{ConnectionPermit, SeatKind};
-use super::guard::Verdict;
-use super::head::{self, Head, HeadFault};
-use super::ids::{random_id, request_id};
-use super::linger::{self, Patience};
-use super::listener::{Shared, too_many_connections};
+use super::body::{Body, BodyOptions};
+use super::body_budget::{BodyBudget, BodyReservation};
+use super::body_error::BodyError;
+use super::config::ServerConfig;
+use super::connections::{ConnectionPermit, PermitKind};
+use super::guard::{self, Verdict};
+use super::head::{self, Head, HeadError, ReceivedHead};
+use super::ids::request_id;
+use super::linger::{self, LingerTimeouts};
 use super::refusal::Refusal;
 use super::responder::Responder;
 use crate::cancel::Cancel;
@@ -18,148 +19,189 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What reserved seats are for.
-const HEALTH_PATH: &str = "/health";
-/// Reserved seats are few, so nobody may sit in one for long without a word.
+/// Deadline for a head on one of the few reserved connections.
 const RESERVED_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest path in a log line.
-const LOGGED_PATH_BYTES: usize = 256;
+/// Longest path in a log line, in characters.
+const MAX_LOGGED_PATH: usize = 256;
 
-/// A request that passed the guard, with all that it takes to serve it.
-pub(crate) struct Admitted {
+/// Serves one admitted request on the calling thread. Returns when the whole response has been relayed.
+pub(crate) type Service = Arc<dyn Fn(AdmittedRequest) + Send + Sync>;
+
+/// What all connections of a server share.
+pub(super) struct ConnectionContext {
+    pub(super) config: ServerConfig,
+    pub(super) body_budget: Arc<BodyBudget>,
+    pub(super) service: Service,
+    /// Fires when the server starts to stop.
+    pub(super) draining: Cancel,
+}
+
+/// A request that passed the guard, with everything that is needed to serve it.
+pub(crate) struct AdmittedRequest {
     pub(crate) id: String,
     pub(crate) head: Head,
     pub(crate) body: Body,
-    pub(crate) room: BodyReservation,
+    pub(crate) body_reservation: BodyReservation,
+    /// Whether a token was required and given.
     pub(crate) authenticated: bool,
+    /// Fires when the client leaves or the server's grace period is over.
     pub(crate) cancel: Cancel,
+    /// Fires when the server starts to stop.
     pub(crate) draining: Cancel,
-    /// Where the answer goes.
-    pub(crate) reception: Responder,
+    pub(crate) responder: Responder,
 }
 
-/// What the access log says of a connection.
-struct Record {
-    started: Instant,
-    id: String,
-    method: String,
-    path: String,
-    route: &'static str,
-}
-
-/// Serves the client in this seat, then closes its connection.
-pub(super) fn serve(shared: &Shared, seat: &ConnectionPermit) {
-    let mut record = Record {
+/// Serves the client of this permit, then closes its connection.
+pub(super) fn serve(context: &ConnectionContext, permit: &ConnectionPermit) {
+    let mut record = AccessRecord {
         started: Instant::now(),
-        id: random_id(),
+        request_id: request_id(None),
         method: "-".into(),
         path: "-".into(),
         route: "unread",
     };
-    let served = catch_unwind(AssertUnwindSafe(|| converse(shared, seat, &mut record)));
-    seat.end_request();
+    let served = catch_unwind(AssertUnwindSafe(|| {
+        serve_request(context, permit, &mut record);
+    }));
+    permit.end_request();
     if served.is_err() {
-        // Has no effect if the answer was begun.
         let problem = Problem::new(500, "internal", "the request could not be served");
-        Responder::new(&seat.client, &record.id).refuse(&problem);
+        Responder::new(&permit.client, &record.request_id).send_problem(&problem);
     }
-    record.log(seat.client.status());
-    let patience = if shared.draining.is_fired() {
-        Patience::SHORT
+    record.write(permit.client.status());
+    let timeouts = if context.draining.is_fired() {
+        LingerTimeouts::STOPPING
     } else {
-        Patience::NORMAL
+        LingerTimeouts::NORMAL
     };
-    linger::close(&seat.client, patience);
+    linger::close(&permit.client, timeouts);
 }
 
-fn converse(shared: &Shared, seat: &ConnectionPermit, record: &mut Record) {
-    let unknown = Responder::new(&seat.client, &record.id);
-    let (head, beginning) = match head::read(seat.client.socket(), head_timeout(shared, seat)) {
-        Ok(read) => read,
-        Err(HeadFault::Silent) => return,
-        Err(HeadFault::Refused(refusal)) => return unknown.refuse(&refusal.to_problem()),
+/// Reads the head, then serves the request or refuses it.
+fn serve_request(
+    context: &ConnectionContext,
+    permit: &ConnectionPermit,
+    record: &mut AccessRecord,
+) {
+    let config = &context.config;
+    let responder = Responder::new(&permit.client, &record.request_id);
+    let received = match read_head(config, permit) {
+        Ok(received) => received,
+        Err(HeadError::Closed) => return,
+        Err(HeadError::Refused(refusal)) => return responder.send_problem(&refusal.to_problem()),
     };
-    record.know(&head);
-    record.route = (shared.route_of)(&head.path);
-    let mut reception = Responder::new(&seat.client, &record.id).of_head(&head);
-    if let Some(origin) = shared.policy.cors_origin(&head) {
-        reception = reception.readable_by(origin);
+    let ReceivedHead { head, body_start } = received;
+    record.set_request(&head, (config.routes.template_of)(&head.path));
+    let responder = Responder::new(&permit.client, &record.request_id).for_request(&head);
+    let Some(admission) = admit(config, permit.kind, &head, responder) else {
+        return;
+    };
+    let expected_bytes = head.content_length().unwrap_or(0);
+    let Some(body_reservation) = context.body_budget.reserve(expected_bytes) else {
+        let responder = admission.responder.with_field("Retry-After", "1");
+        return responder.send_problem(&BodyError::OutOfMemory.to_problem());
+    };
+    let options = body_options(config, &head, body_start, body_reservation.clone());
+    let Ok(body) = Body::new(Arc::clone(&permit.client), options) else {
+        return;
+    };
+    (context.service)(AdmittedRequest {
+        id: record.request_id.clone(),
+        head,
+        body,
+        body_reservation,
+        authenticated: admission.authenticated,
+        cancel: permit.begin_request(),
+        draining: context.draining.clone(),
+        responder: admission.responder,
+    });
+}
+
+fn read_head(config: &ServerConfig, permit: &ConnectionPermit) -> Result<ReceivedHead, HeadError> {
+    let timeout = match permit.kind {
+        PermitKind::Regular => config.head_timeout,
+        PermitKind::Reserved => config.head_timeout.min(RESERVED_HEAD_TIMEOUT),
+    };
+    head::read(permit.client.socket(), timeout, config.routes.single_fields)
+}
+
+fn body_options(
+    config: &ServerConfig,
+    head: &Head,
+    start: Vec<u8>,
+    reservation: BodyReservation,
+) -> BodyOptions {
+    BodyOptions {
+        framing: head.framing,
+        start,
+        limit_bytes: config.body_limit_bytes,
+        stall_timeout: config.body_stall_timeout,
+        reservation,
+        expects_continue: head.expects_continue,
     }
-    if seat.kind == SeatKind::Reserved && head.path != HEALTH_PATH {
-        let refusal = too_many_connections().to_problem();
-        return reception.with_field("Retry-After", "1").refuse(&refusal);
+}
+
+/// The guard's consent to a request.
+struct Admission {
+    responder: Responder,
+    /// Whether a token was required and given.
+    authenticated: bool,
+}
+
+/// Asks the guard. `None`: the request has been answered already, as a preflight or with a refusal.
+fn admit(
+    config: &ServerConfig,
+    kind: PermitKind,
+    head: &Head,
+    mut responder: Responder,
+) -> Option<Admission> {
+    if let Some(origin) = guard::cors_origin(config, head) {
+        responder = responder.with_cors(origin, &config.cors);
     }
-    match shared.policy.judge(&head) {
-        Verdict::Preflight => reception.allow(),
-        Verdict::Refuse(refusal) => {
-            if refusal.status == 401 {
-                reception = reception.with_field("WWW-Authenticate", "Bearer");
-            }
-            reception.refuse(&refusal.to_problem());
-        }
+    if kind == PermitKind::Reserved && head.path != config.routes.health_path {
+        responder = responder.with_field("Retry-After", "1");
+        responder.send_problem(&Refusal::too_many_connections().to_problem());
+        return None;
+    }
+    match guard::judge(config, head) {
         Verdict::Serve { authenticated } => {
-            let Some(room) = shared.rooms.room(head.content_length().unwrap_or(0)) else {
-                let refusal = no_room().to_problem();
-                return reception.with_field("Retry-After", "1").refuse(&refusal);
-            };
-            let beginning = (beginning, room.clone());
-            let Some(body) = body_after(shared, seat, &head, beginning) else {
-                return;
-            };
-            (shared.service)(Admitted {
-                id: record.id.clone(),
-                head,
-                body,
-                room,
+            return Some(Admission {
+                responder,
                 authenticated,
-                cancel: seat.begin_request(),
-                draining: shared.draining.clone(),
-                reception,
             });
         }
+        Verdict::Preflight => responder.allow_preflight(&config.cors),
+        Verdict::Refuse(refusal) => {
+            if refusal.status == 401 {
+                responder = responder.with_field("WWW-Authenticate", "Bearer");
+            }
+            responder.send_problem(&refusal.to_problem());
+        }
     }
+    None
 }
 
-fn head_timeout(shared: &Shared, seat: &ConnectionPermit) -> Duration {
-    match seat.kind {
-        SeatKind::Regular => shared.deadlines.head,
-        SeatKind::Reserved => shared.deadlines.head.min(RESERVED_HEAD_TIMEOUT),
-    }
+/// What the access log and the metrics say of one connection.
+struct AccessRecord {
+    started: Instant,
+    request_id: String,
+    method: String,
+    path: String,
+    /// The template of the path, for metrics.
+    route: &'static str,
 }
 
-/// The answer when other bodies take up all memory for them.
-fn no_room() -> Refusal {
-    let detail = BodyFault::NoRoom.to_string();
-    Refusal::new(429, "too_many_bodies", detail)
-}
-
-/// The body of this request; `None` when its client has gone already.
-fn body_after(
-    shared: &Shared,
-    seat: &ConnectionPermit,
-    head: &Head,
-    (beginning, room): (Vec<u8>, BodyReservation),
-) -> Option<Body> {
-    let plan = BodyPlan {
-        framing: head.framing,
-        beginning,
-        limit_bytes: shared.policy.body_limit_bytes,
-        stall: shared.deadlines.body_stall,
-        room,
-        expects_continue: head.expects_continue,
-    };
-    Body::new(Arc::clone(&seat.client), plan).ok()
-}
-
-impl Record {
-    fn know(&mut self, head: &Head) {
-        self.id = request_id(head.field("x-request-id"));
+impl AccessRecord {
+    fn set_request(&mut self, head: &Head, route: &'static str) {
+        self.request_id = request_id(head.field("x-request-id"));
         self.method.clone_from(&head.method);
-        self.path = head.raw_path().chars().take(LOGGED_PATH_BYTES).collect();
+        self.path = head.raw_path().chars().take(MAX_LOGGED_PATH).collect();
+        self.route = route;
     }
 
-    // Method, path and id are visible ASCII by now, so no line can be forged; queries may hold secrets.
-    fn log(&self, status: u16) {
+    /// Logs and counts the request. Does nothing if the client closed without sending a head.
+    // Method, path and id are visible ASCII, so none can forge a line. Queries are left out: they may hold secrets.
+    fn write(&self, status: u16) {
         let was_silent = status == 0 && self.method == "-";
         if was_silent {
             return;
@@ -173,7 +215,7 @@ impl Record {
             self.path,
             status,
             self.started.elapsed().as_millis(),
-            self.id
+            self.request_id
         );
     }
 
@@ -184,7 +226,7 @@ impl Record {
     }
 }
 
-/// Clients may send any word as a method.
+/// The method if it is a usual one, else `other`: clients may send any word, and labels must be few.
 fn method_label(method: &str) -> Label {
     const KNOWN: [&str; 8] = [
         "GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH", "-",

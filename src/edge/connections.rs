@@ -1,5 +1,5 @@
-//! Who is connected: a bounded number of seats, a few more that only `/health` may use, and a way to send everybody
-//! home at the end.
+//! The table of open connections: bounds their number, keeps a few for the health check, and cancels or shuts down all of
+//! them when the server stops.
 
 use super::client::Client;
 use crate::cancel::Cancel;
@@ -8,123 +8,126 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// More descriptors than this are not asked for.
-const MOST_DESCRIPTORS: u64 = 65_536;
-/// A connection costs its own socket and up to three for the inner one.
-const DESCRIPTORS_PER_SEAT: u64 = 4;
-/// Two threads each.
-const MOST_SEATS: u64 = 4_096;
-const RESERVED_SEATS: usize = 8;
+/// The soft limit of descriptors is raised to this at most.
+const MAX_DESCRIPTORS: u64 = 65_536;
+/// A connection has its own socket and up to three for the inner server.
+const DESCRIPTORS_PER_CONNECTION: u64 = 4;
+/// Each has two threads.
+const MAX_CONNECTIONS: u64 = 4_096;
+const RESERVED_CONNECTIONS: usize = 8;
 
-/// All seats.
+/// The open connections.
 pub(super) struct Connections {
     table: Mutex<Table>,
-    left: Condvar,
+    /// Notified when a connection has ended.
+    ended: Condvar,
     limit: usize,
 }
 
 #[derive(Default)]
 struct Table {
-    taken: HashMap<u64, Occupant>,
-    next: u64,
-    stopping: bool,
+    open: HashMap<u64, Connection>,
+    next_id: u64,
+    /// Whether every request is cancelled, later ones too.
+    cancelling: bool,
 }
 
-struct Occupant {
+struct Connection {
     client: Arc<Client>,
     /// Present while a request is in flight.
     cancel: Option<Cancel>,
 }
 
-/// A taken seat; dropping it frees it.
+/// The right to serve one client. Dropping it removes the connection from the table.
 pub(super) struct ConnectionPermit {
-    seats: Arc<Connections>,
-    number: u64,
+    connections: Arc<Connections>,
+    id: u64,
     pub(super) client: Arc<Client>,
-    pub(super) kind: SeatKind,
+    pub(super) kind: PermitKind,
 }
 
-/// What a seat is good for.
+/// What a permit may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SeatKind {
+pub(super) enum PermitKind {
     /// Any request.
     Regular,
-    /// Health checks only: the service is full.
+    /// Health checks only: all regular permits are taken.
     Reserved,
 }
 
 impl Connections {
-    /// As many seats as descriptors allow, after raising their limit.
+    /// An empty table whose limit follows from the limit of descriptors, which this raises first.
     pub(super) fn for_this_process() -> Arc<Self> {
-        let limit = (raise_descriptor_limit() / DESCRIPTORS_PER_SEAT).clamp(1, MOST_SEATS);
+        let limit =
+            (raise_descriptor_limit() / DESCRIPTORS_PER_CONNECTION).clamp(1, MAX_CONNECTIONS);
         Arc::new(Self {
             table: Mutex::default(),
-            left: Condvar::new(),
+            ended: Condvar::new(),
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
         })
     }
 
-    /// Seats a client, unless even the reserved seats are taken.
-    pub(super) fn take(self: &Arc<Self>, client: Arc<Client>) -> Option<ConnectionPermit> {
+    /// Adds a connection. Never blocks. `None`: the reserved permits are taken, too.
+    pub(super) fn acquire(self: &Arc<Self>, client: Arc<Client>) -> Option<ConnectionPermit> {
         let mut table = self.lock();
-        let kind = match table.taken.len() {
-            taken if taken < self.limit => SeatKind::Regular,
-            taken if taken < self.limit + RESERVED_SEATS => SeatKind::Reserved,
+        let kind = match table.open.len() {
+            open if open < self.limit => PermitKind::Regular,
+            open if open < self.limit + RESERVED_CONNECTIONS => PermitKind::Reserved,
             _ => return None,
         };
-        let number = table.next;
-        table.next += 1;
-        let occupant = Occupant {
+        let id = table.next_id;
+        table.next_id += 1;
+        let connection = Connection {
             client: Arc::clone(&client),
             cancel: None,
         };
-        table.taken.insert(number, occupant);
+        table.open.insert(id, connection);
         Some(ConnectionPermit {
-            seats: Arc::clone(self),
-            number,
+            connections: Arc::clone(self),
+            id,
             client,
             kind,
         })
     }
 
-    /// Cuts connections that carry no request right now.
-    pub(super) fn cut_idle(&self) {
-        for occupant in self.lock().taken.values() {
-            if occupant.cancel.is_none() {
-                occupant.client.cut();
+    /// Shuts down the connections that have no request in flight.
+    pub(super) fn shut_down_idle(&self) {
+        for connection in self.lock().open.values() {
+            if connection.cancel.is_none() {
+                connection.client.shut_down();
             }
         }
     }
 
-    /// Cancels every request in flight, and every later one.
+    /// Fires the cancel of every request in flight and of every later one.
     pub(super) fn cancel_all(&self) {
         let mut table = self.lock();
-        table.stopping = true;
-        for cancel in table.taken.values().filter_map(|o| o.cancel.as_ref()) {
+        table.cancelling = true;
+        for cancel in table.open.values().filter_map(|c| c.cancel.as_ref()) {
             cancel.fire();
         }
     }
 
-    /// Cuts every connection.
-    pub(super) fn cut_all(&self) {
-        for occupant in self.lock().taken.values() {
-            occupant.client.cut();
+    /// Shuts down every connection.
+    pub(super) fn shut_down_all(&self) {
+        for connection in self.lock().open.values() {
+            connection.client.shut_down();
         }
     }
 
-    /// Waits until nobody is seated. Returns how many are, when `patience` is over.
-    pub(super) fn wait_empty(&self, patience: Duration) -> usize {
-        let deadline = Instant::now() + patience;
+    /// Blocks until no connection is open or the timeout passes. Returns the number of open connections.
+    pub(super) fn wait_until_empty(&self, timeout: Duration) -> usize {
+        let deadline = Instant::now() + timeout;
         let mut table = self.lock();
-        while !table.taken.is_empty() {
+        while !table.open.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            let waited = self.left.wait_timeout(table, left);
+            let waited = self.ended.wait_timeout(table, left);
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        table.taken.len()
+        table.open.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -133,39 +136,39 @@ impl Connections {
 }
 
 impl ConnectionPermit {
-    /// A request is in flight from now on; this is its cancel.
+    /// Marks a request as in flight. Returns its cancel.
     pub(super) fn begin_request(&self) -> Cancel {
         let cancel = Cancel::new();
-        let mut table = self.seats.lock();
-        if table.stopping {
+        let mut table = self.connections.lock();
+        if table.cancelling {
             cancel.fire();
         }
-        if let Some(occupant) = table.taken.get_mut(&self.number) {
-            occupant.cancel = Some(cancel.clone());
+        if let Some(connection) = table.open.get_mut(&self.id) {
+            connection.cancel = Some(cancel.clone());
         }
         cancel
     }
 
-    /// The request has been answered; only the closing is left.
+    /// Marks the connection as idle: the request was answered, and only closing is left.
     pub(super) fn end_request(&self) {
-        if let Some(occupant) = self.seats.lock().taken.get_mut(&self.number) {
-            occupant.cancel = None;
+        if let Some(connection) = self.connections.lock().open.get_mut(&self.id) {
+            connection.cancel = None;
         }
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.seats.lock().taken.remove(&self.number);
-        self.seats.left.notify_all();
+        self.connections.lock().open.remove(&self.id);
+        self.connections.ended.notify_all();
     }
 }
 
-/// Raises the soft limit as far as it makes sense; returns what it is then.
+/// Raises the soft limit of descriptors as far as the hard limit and [`MAX_DESCRIPTORS`] allow. Returns the soft limit.
 fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let current = limit.current.unwrap_or(MOST_DESCRIPTORS);
-    let wanted = limit.maximum.unwrap_or(u64::MAX).min(MOST_DESCRIPTORS);
+    let current = limit.current.unwrap_or(MAX_DESCRIPTORS);
+    let wanted = limit.maximum.unwrap_or(u64::MAX).min(MAX_DESCRIPTORS);
     if wanted <= current {
         return current;
     }

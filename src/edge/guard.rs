@@ -1,173 +1,163 @@
-//! Who may call: Host (DNS rebinding), Origin (cross-site calls), bearer token, and how large a body may be. Pure.
+//! Decides whether a request head is admitted, from `Host` (DNS rebinding), `Origin` (cross-site calls), the bearer token and
+//! the declared length of the body. Pure.
 
-use super::glob;
+use super::config::ServerConfig;
 use super::head::{Framing, Head};
 use super::refusal::Refusal;
+use crate::glob;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use subtle::ConstantTimeEq as _;
 
-/// The rules.
-#[derive(Clone, Debug)]
-pub(crate) struct Policy {
-    pub(crate) auth_token: Option<String>,
-    /// Exact paths, or prefixes when they end in `/` (but `/` itself is exact).
-    pub(crate) open_paths: Vec<String>,
-    pub(crate) allowed_hosts: Vec<String>,
-    pub(crate) allowed_origins: Vec<String>,
-    pub(crate) body_limit_bytes: u64,
-}
-
-/// What the rules say of one head.
+/// The decision about one head.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Let it in.
+    /// Serve the request.
     Serve {
         /// Whether a token was required and given.
         authenticated: bool,
     },
-    /// A browser asks beforehand, and may go on.
+    /// Answer a browser's CORS preflight: the page may send its request.
     Preflight,
-    /// Answer this instead.
+    /// Answer with this error.
     Refuse(Refusal),
 }
 
-impl Policy {
-    /// Judges one head.
-    pub(super) fn judge(&self, head: &Head) -> Verdict {
-        let checked = self.check_host(head).and_then(|()| self.check_origin(head));
-        if let Err(refusal) = checked {
-            return Verdict::Refuse(refusal);
-        }
-        // A preflight carries no token, so it is answered before tokens are asked for.
-        if self.is_preflight(head) {
-            return Verdict::Preflight;
-        }
-        let served = self.check_token(head).and_then(|authenticated| {
-            self.check_length(head)?;
-            Ok(Verdict::Serve { authenticated })
-        });
-        served.unwrap_or_else(Verdict::Refuse)
+/// Decides about one head.
+pub(super) fn judge(config: &ServerConfig, head: &Head) -> Verdict {
+    let checked = check_host(config, head).and_then(|()| check_origin(config, head));
+    if let Err(refusal) = checked {
+        return Verdict::Refuse(refusal);
     }
-
-    /// The configured origin that this head comes from: the one whose pages may read the answer.
-    pub(super) fn cors_origin<'a>(&self, head: &'a Head) -> Option<&'a str> {
-        head.field("origin")
-            .filter(|origin| self.is_configured(origin))
+    // Before the token is checked, because preflights carry none.
+    if is_preflight(config, head) {
+        return Verdict::Preflight;
     }
+    let served = check_token(config, head).and_then(|authenticated| {
+        check_length(config, head)?;
+        Ok(Verdict::Serve { authenticated })
+    });
+    served.unwrap_or_else(Verdict::Refuse)
+}
 
-    fn check_host(&self, head: &Head) -> Result<(), Refusal> {
-        // Browsers always send Host: an HTTP/1.0 client without one is none. And a page that was rebound to
-        // us does not know the token.
-        let Some(host) = head.field("host") else {
-            return Ok(());
-        };
-        let Some(name) = host_name(host) else {
-            return Err(Refusal::new(
-                400,
-                "bad_request",
-                "the Host header field is not a host name with an optional port",
-            ));
-        };
-        if self.auth_token.is_some() || is_local_name(name) || self.is_allowed_host(host, name) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            403,
-            "host_not_allowed",
-            "this Host is not among the allowed hosts (RUNNER_ALLOWED_HOSTS)",
-        ))
+/// The head's `Origin` if it is one of the allowed origins, whose pages may read the response.
+pub(super) fn cors_origin<'a>(config: &ServerConfig, head: &'a Head) -> Option<&'a str> {
+    head.field("origin")
+        .filter(|origin| is_allowed_origin(config, origin))
+}
+
+fn check_host(config: &ServerConfig, head: &Head) -> Result<(), Refusal> {
+    // Browsers always send Host, so a client without one is none. With a token no host is refused: a page that was
+    // rebound to this server does not know the token.
+    let Some(host) = head.field("host") else {
+        return Ok(());
+    };
+    let Some(name) = host_name(host) else {
+        return Err(Refusal::new(
+            400,
+            "bad_request",
+            "the Host header field is not a host name with an optional port",
+        ));
+    };
+    if config.auth_token.is_some() || is_local_name(name) || is_allowed_host(config, host, name) {
+        return Ok(());
     }
+    Err(Refusal::new(
+        403,
+        "host_not_allowed",
+        "this Host is not among the allowed hosts (RUNNER_ALLOWED_HOSTS)",
+    ))
+}
 
-    fn is_allowed_host(&self, host: &str, name: &str) -> bool {
-        let name = name.strip_suffix('.').unwrap_or(name);
-        self.allowed_hosts
+fn is_allowed_host(config: &ServerConfig, host: &str, name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let matches = glob::matches_ignore_ascii_case;
+    config
+        .allowed_hosts
+        .iter()
+        .any(|allowed| matches(allowed, name) || matches(allowed, host))
+}
+
+fn check_origin(config: &ServerConfig, head: &Head) -> Result<(), Refusal> {
+    let Some(origin) = head.field("origin") else {
+        return Ok(());
+    };
+    let own = head.field("host").is_some_and(|host| {
+        origin.split_once("://").is_some_and(|(scheme, authority)| {
+            is_web(scheme) && authority.eq_ignore_ascii_case(host)
+        })
+    });
+    if own || is_allowed_origin(config, origin) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        403,
+        "origin_not_allowed",
+        "pages of this Origin may not call this service (RUNNER_ALLOWED_ORIGINS)",
+    ))
+}
+
+fn is_allowed_origin(config: &ServerConfig, origin: &str) -> bool {
+    // Any sandboxed or local page sends `null`, so that not even `*` allows it.
+    !origin.eq_ignore_ascii_case("null")
+        && config
+            .allowed_origins
             .iter()
-            .any(|allowed| glob::matches(allowed, name) || glob::matches(allowed, host))
-    }
+            .any(|allowed| glob::matches_ignore_ascii_case(allowed, origin))
+}
 
-    fn check_origin(&self, head: &Head) -> Result<(), Refusal> {
-        let Some(origin) = head.field("origin") else {
-            return Ok(());
-        };
-        let own = head.field("host").is_some_and(|host| {
-            origin.split_once("://").is_some_and(|(scheme, authority)| {
-                is_web(scheme) && authority.eq_ignore_ascii_case(host)
-            })
-        });
-        if own || self.is_configured(origin) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            403,
-            "origin_not_allowed",
-            "pages of this Origin may not call this service (RUNNER_ALLOWED_ORIGINS)",
-        ))
-    }
+fn is_preflight(config: &ServerConfig, head: &Head) -> bool {
+    head.method == "OPTIONS"
+        && head.field("access-control-request-method").is_some()
+        && cors_origin(config, head).is_some()
+}
 
-    fn is_configured(&self, origin: &str) -> bool {
-        // `null` is what sandboxed and local pages send, whoever wrote them: no list can mean it.
-        !origin.eq_ignore_ascii_case("null")
-            && self
-                .allowed_origins
-                .iter()
-                .any(|allowed| glob::matches(allowed, origin))
+/// Returns whether a token was required and given.
+fn check_token(config: &ServerConfig, head: &Head) -> Result<bool, Refusal> {
+    let Some(expected) = &config.auth_token else {
+        return Ok(false);
+    };
+    if is_open(config.routes.open_paths, &head.path) {
+        return Ok(false);
     }
-
-    fn is_preflight(&self, head: &Head) -> bool {
-        head.method == "OPTIONS"
-            && head.field("access-control-request-method").is_some()
-            && self.cors_origin(head).is_some()
-    }
-
-    fn check_token(&self, head: &Head) -> Result<bool, Refusal> {
-        let Some(expected) = &self.auth_token else {
-            return Ok(false);
-        };
-        if self.is_open(&head.path) {
-            return Ok(false);
-        }
-        let given = head
-            .field("authorization")
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
-        match given {
-            Some(token) if equal_in_constant_time(token.as_bytes(), expected.as_bytes()) => {
-                Ok(true)
-            }
-            Some(_) => Err(Refusal::new(
-                401,
-                "unauthorized",
-                "the bearer token is not the right one",
-            )),
-            None => Err(Refusal::new(
-                401,
-                "unauthorized",
-                "a bearer token is required: `Authorization: Bearer …`",
-            )),
-        }
-    }
-
-    fn is_open(&self, path: &str) -> bool {
-        // The root is a path like any other, and not the prefix of all of them.
-        let is_below =
-            |open: &String| open != "/" && open.ends_with('/') && path.starts_with(open.as_str());
-        self.open_paths
-            .iter()
-            .any(|open| path == open || is_below(open))
-    }
-
-    fn check_length(&self, head: &Head) -> Result<(), Refusal> {
-        match head.framing {
-            Framing::Length(length) if length > self.body_limit_bytes => {
-                Err(too_large(self.body_limit_bytes))
-            }
-            _ => Ok(()),
-        }
+    let given = head
+        .field("authorization")
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
+    match given {
+        Some(token) if is_same_token(token, expected) => Ok(true),
+        Some(_) => Err(Refusal::new(
+            401,
+            "unauthorized",
+            "the bearer token is not the right one",
+        )),
+        None => Err(Refusal::new(
+            401,
+            "unauthorized",
+            "a bearer token is required: `Authorization: Bearer …`",
+        )),
     }
 }
 
-/// The answer to a body over the limit.
-pub(super) fn too_large(limit_bytes: u64) -> Refusal {
+/// Whether the path needs no token: see `RouteTable::open_paths`.
+fn is_open(open_paths: &[&str], path: &str) -> bool {
+    let is_below = |open: &str| open != "/" && open.ends_with('/') && path.starts_with(open);
+    open_paths
+        .iter()
+        .any(|open| path == *open || is_below(open))
+}
+
+fn check_length(config: &ServerConfig, head: &Head) -> Result<(), Refusal> {
+    match head.framing {
+        Framing::Length(length) if length > config.body_limit_bytes => {
+            Err(too_large(config.body_limit_bytes))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// 413 for a declared length over the limit.
+fn too_large(limit_bytes: u64) -> Refusal {
     Refusal::new(
         413,
         "body_too_large",
@@ -181,7 +171,7 @@ fn is_web(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 
-/// The host part of a Host field, brackets of IPv6 included; `None` when it is malformed.
+/// The host of a Host field without the port, with the brackets of an IPv6 address. `None`: the field is malformed.
 fn host_name(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
@@ -190,22 +180,22 @@ fn host_name(host: &str) -> Option<&str> {
         }
         None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    let port_is_fine = match port.strip_prefix(':') {
+    let is_valid_port = match port.strip_prefix(':') {
         Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() <= 5,
         None => port.is_empty(),
     };
-    let name_is_fine = match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
+    let is_valid_name = match name.strip_prefix('[').and_then(|n| n.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
         None => !name.is_empty() && name.bytes().all(is_name_byte),
     };
-    (port_is_fine && name_is_fine).then_some(name)
+    (is_valid_port && is_valid_name).then_some(name)
 }
 
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-/// Loopback names, IP literals and names without a dot: no public DNS answers for them.
+/// Whether public DNS cannot answer for this name: loopback names, IP literals and names without a dot.
 fn is_local_name(name: &str) -> bool {
     let undotted = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name.starts_with('[')
@@ -215,15 +205,9 @@ fn is_local_name(name: &str) -> bool {
         || !name.contains('.')
 }
 
-/// Compares without telling, by the time it takes, how much of the token was right.
-fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
-    let difference = given
-        .iter()
-        .zip(expected.iter().cycle())
-        .fold(given.len() ^ expected.len(), |sum, (a, b)| {
-            std::hint::black_box(sum | usize::from(a ^ b))
-        });
-    difference == 0 && !expected.is_empty()
+/// Compares in a time that depends on the lengths only, so that it does not reveal how much of a token was right.
+fn is_same_token(given: &str, expected: &str) -> bool {
+    !expected.is_empty() && bool::from(given.as_bytes().ct_eq(expected.as_bytes()))
 }
 
 #[cfg(test)]

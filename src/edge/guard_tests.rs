@@ -1,17 +1,36 @@
 //! Tables of hosts, origins and tokens.
 
 use super::*;
+use crate::edge::config::{CorsPolicy, RouteTable};
+use std::time::Duration;
 
-fn policy() -> Policy {
-    Policy {
+fn config() -> ServerConfig {
+    ServerConfig {
+        host: String::new(),
+        port: 0,
         auth_token: None,
-        open_paths: vec!["/health".into(), "/docs/".into(), "/".into()],
         allowed_hosts: vec!["runner.example.com".into(), "*.internal.example".into()],
         allowed_origins: vec![
             "https://app.example.com".into(),
             "http://*.trusted.example".into(),
         ],
         body_limit_bytes: 100,
+        body_memory_bytes: 0,
+        head_timeout: Duration::ZERO,
+        body_stall_timeout: Duration::ZERO,
+        write_stall_timeout: Duration::ZERO,
+        routes: RouteTable {
+            health_path: "/health",
+            open_paths: &["/health", "/docs/", "/"],
+            single_fields: &[],
+            template_of: |_| "other",
+        },
+        cors: CorsPolicy {
+            methods: "",
+            request_fields: "",
+            response_fields: "",
+            max_age_secs: 0,
+        },
     }
 }
 
@@ -31,8 +50,8 @@ fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Head {
     }
 }
 
-fn outcome(policy: &Policy, head: &Head) -> String {
-    match policy.judge(head) {
+fn outcome(config: &ServerConfig, head: &Head) -> String {
+    match judge(config, head) {
         Verdict::Serve {
             authenticated: true,
         } => "authenticated".into(),
@@ -75,7 +94,7 @@ fn hosts_that_public_dns_could_answer_for_are_refused() {
         (":80", "bad_request"),
     ] {
         assert_eq!(
-            outcome(&policy(), &head("GET", "/run", &[("host", host)])),
+            outcome(&config(), &head("GET", "/run", &[("host", host)])),
             expected,
             "{host}"
         );
@@ -83,12 +102,12 @@ fn hosts_that_public_dns_could_answer_for_are_refused() {
 }
 
 #[test]
-fn a_client_without_host_is_no_browser() {
-    assert_eq!(outcome(&policy(), &head("GET", "/run", &[])), "served");
+fn a_client_without_host_is_served() {
+    assert_eq!(outcome(&config(), &head("GET", "/run", &[])), "served");
 }
 
 #[test]
-fn only_own_and_configured_origins_pass() {
+fn only_own_and_allowed_origins_are_served() {
     for (host, origin, expected) in [
         ("localhost:8000", "http://localhost:8000", "served"),
         ("localhost:8000", "HTTP://LOCALHOST:8000", "served"),
@@ -120,40 +139,40 @@ fn only_own_and_configured_origins_pass() {
         ("evil.com", "http://evil.com", "host_not_allowed"),
     ] {
         let head = head("POST", "/run", &[("host", host), ("origin", origin)]);
-        assert_eq!(outcome(&policy(), &head), expected, "{origin}");
+        assert_eq!(outcome(&config(), &head), expected, "{origin}");
     }
-    let mut open = policy();
-    open.allowed_origins = vec!["*".into()];
+    let mut any = config();
+    any.allowed_origins = vec!["*".into()];
     let null = head("POST", "/run", &[("host", "h"), ("origin", "null")]);
-    assert_eq!(outcome(&open, &null), "origin_not_allowed");
+    assert_eq!(outcome(&any, &null), "origin_not_allowed");
 }
 
 #[test]
-fn preflights_of_configured_origins_are_answered_before_the_token_is_asked_for() {
-    let mut policy = policy();
-    policy.auth_token = Some("secret".into());
+fn preflights_of_allowed_origins_need_no_token() {
+    let mut config = config();
+    config.auth_token = Some("secret".into());
     let ask = |origin: &str| {
         let fields = [
             ("host", "h"),
             ("origin", origin),
             ("access-control-request-method", "POST"),
         ];
-        outcome(&policy, &head("OPTIONS", "/mcp", &fields))
+        outcome(&config, &head("OPTIONS", "/mcp", &fields))
     };
     assert_eq!(ask("https://app.example.com"), "preflight");
     assert_eq!(ask("https://evil.com"), "origin_not_allowed");
     assert_eq!(ask("http://h"), "unauthorized");
     let plain = [("host", "h"), ("origin", "https://app.example.com")];
     assert_eq!(
-        outcome(&policy, &head("OPTIONS", "/mcp", &plain)),
+        outcome(&config, &head("OPTIONS", "/mcp", &plain)),
         "unauthorized"
     );
 }
 
 #[test]
-fn tokens_open_everything_and_only_open_paths_need_none() {
-    let mut policy = policy();
-    policy.auth_token = Some("sekret".into());
+fn every_path_but_the_open_ones_needs_the_token() {
+    let mut config = config();
+    config.auth_token = Some("sekret".into());
     for (path, authorization, expected) in [
         ("/run", "Bearer sekret", "authenticated"),
         ("/run", "bearer  sekret", "authenticated"),
@@ -176,22 +195,22 @@ fn tokens_open_everything_and_only_open_paths_need_none() {
             path,
             &[("host", "evil.com"), ("authorization", authorization)],
         );
-        assert_eq!(outcome(&policy, &head), expected, "{path} {authorization}");
+        assert_eq!(outcome(&config, &head), expected, "{path} {authorization}");
     }
     assert_eq!(
-        outcome(&policy, &head("GET", "/run", &[("host", "h")])),
+        outcome(&config, &head("GET", "/run", &[("host", "h")])),
         "unauthorized"
     );
 }
 
 #[test]
-fn a_length_over_the_limit_is_refused_only_to_those_who_may_call() {
+fn a_length_over_the_limit_is_refused_after_the_token_was_checked() {
     let mut large = head("POST", "/run", &[("host", "h")]);
     large.framing = Framing::Length(101);
-    assert_eq!(outcome(&policy(), &large), "body_too_large");
-    let mut closed = policy();
-    closed.auth_token = Some("t".into());
-    assert_eq!(outcome(&closed, &large), "unauthorized");
+    assert_eq!(outcome(&config(), &large), "body_too_large");
+    let mut with_token = config();
+    with_token.auth_token = Some("t".into());
+    assert_eq!(outcome(&with_token, &large), "unauthorized");
     large.framing = Framing::Length(100);
-    assert_eq!(outcome(&policy(), &large), "served");
+    assert_eq!(outcome(&config(), &large), "served");
 }

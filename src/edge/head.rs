@@ -1,5 +1,5 @@
-//! Reads and vets one request head (RFC 9112 §2–3, §6), strictly: whatever two parsers could read in two ways is
-//! refused here. Knows nothing of who may call (see `guard`).
+//! Reads and parses one request head (RFC 9112 §2–3, §6), strictly: a head that two parsers could read differently is
+//! refused. Does not decide who may call (see `guard`).
 
 use super::refusal::Refusal;
 use super::target;
@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_FIELDS: usize = 100;
-const PIECE_BYTES: usize = 4 * 1024;
+const READ_BYTES: usize = 4 * 1024;
 
-/// Fields that must not come twice: two readers could each believe another one.
-const SINGLETONS: [&str; 14] = [
+/// Fields that must not come twice, because two readers could each use another one. The API adds its own; see
+/// [`RouteTable::single_fields`](super::config::RouteTable::single_fields).
+const SINGLE_FIELDS: [&str; 9] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -22,42 +23,39 @@ const SINGLETONS: [&str; 14] = [
     "authorization",
     "expect",
     "x-request-id",
-    "last-event-id",
-    "mcp-session-id",
-    "mcp-protocol-version",
-    "mcp-method",
-    "mcp-name",
 ];
 
-/// A vetted request head.
+/// A valid request head.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) method: String,
-    /// As sent: visible ASCII without spaces.
+    /// The target as sent: visible ASCII without spaces.
     pub(crate) raw_target: String,
+    /// Percent-decoded, without the query.
     pub(crate) path: String,
+    /// Percent-decoded, in order.
     pub(crate) query: Vec<(String, String)>,
     /// 0 or 1, of HTTP/1.x.
     pub(crate) minor: u8,
-    /// Lower-case name, value.
+    /// Names in lower case, and values.
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) framing: Framing,
     pub(crate) expects_continue: bool,
 }
 
-/// Where the request body ends.
+/// How the end of the request body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// There is none.
+    /// There is no body.
     Absent,
-    /// After this many bytes.
+    /// `Content-Length`.
     Length(u64),
-    /// After the last chunk.
+    /// `Transfer-Encoding: chunked`.
     Chunked,
 }
 
 impl Head {
-    /// The only field of this (lower-case) name, or the first one.
+    /// The value of the first field with this (lower-case) name.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()
@@ -65,12 +63,12 @@ impl Head {
             .map(|(_, v)| v.as_str())
     }
 
-    /// The path as sent, for logs: never decoded, so never a control character.
+    /// The path as sent. For logs: it is not decoded, so it has no control characters.
     pub(super) fn raw_path(&self) -> &str {
         self.raw_target.split('?').next().unwrap_or("/")
     }
 
-    /// The Content-Length, when there is one.
+    /// The value of `Content-Length`, if the head has one.
     pub(crate) fn content_length(&self) -> Option<u64> {
         match self.framing {
             Framing::Length(length) => Some(length),
@@ -79,74 +77,84 @@ impl Head {
     }
 }
 
+/// A head, and the bytes that were read together with it.
+pub(super) struct ReceivedHead {
+    pub(super) head: Head,
+    /// The first bytes of the body.
+    pub(super) body_start: Vec<u8>,
+}
+
 /// Why there is no head.
 #[derive(Debug)]
-pub(super) enum HeadFault {
-    /// The client left, or never said anything: nobody waits for an answer.
-    Silent,
-    /// The client deserves this answer.
+pub(super) enum HeadError {
+    /// The client left, or sent nothing until the deadline: no response is due.
+    Closed,
+    /// The head is invalid, too large or late.
     Refused(Refusal),
 }
 
-impl From<Refusal> for HeadFault {
+impl From<Refusal> for HeadError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-/// Reads one head. Also returns what came after it: the beginning of the body.
+/// Reads one head. Blocks until it is complete, cannot become valid any more, or the timeout has passed. Of
+/// `single_fields`, as of [`SINGLE_FIELDS`], none may come twice.
 pub(super) fn read(
     mut socket: &TcpStream,
     timeout: Duration,
-) -> Result<(Head, Vec<u8>), HeadFault> {
+    single_fields: &[&str],
+) -> Result<ReceivedHead, HeadError> {
     let deadline = Instant::now() + timeout;
     let mut received: Vec<u8> = Vec::new();
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(overdue(&received));
+            return Err(timed_out(&received));
         }
-        // Into the heap, not onto the stack: this thread may sleep in a stream for hours with what it once touched.
+        // On the heap: stack pages stay in use once touched, and this thread may serve a stream for hours.
         let checked = received.len();
-        received.resize(checked + PIECE_BYTES, 0);
+        received.resize(checked + READ_BYTES, 0);
         let count = socket
             .set_read_timeout(Some(left))
             .and_then(|()| socket.read(&mut received[checked..]));
         received.truncate(checked + *count.as_ref().unwrap_or(&0));
         match count {
-            Ok(0) => return Err(HeadFault::Silent),
+            Ok(0) => return Err(HeadError::Closed),
             Ok(count) => crate::metrics::HTTP_RECEIVED_BYTES.add(count),
-            Err(e) if is_passing(e.kind()) => continue,
-            Err(_) => return Err(HeadFault::Silent),
+            Err(e) if is_temporary(e.kind()) => continue,
+            Err(_) => return Err(HeadError::Closed),
         }
         if let Some(end) = find_end(&received, checked)? {
-            let rest = received.split_off(end);
-            return Ok((parse(&received)?, rest));
+            let body_start = received.split_off(end);
+            let head = parse(&received, single_fields)?;
+            return Ok(ReceivedHead { head, body_start });
         }
     }
 }
 
-/// Interrupted, or this read's share of the deadline is over.
-fn is_passing(kind: io::ErrorKind) -> bool {
+/// Whether to read again: interrupted, or the read timeout, after which the deadline is checked.
+fn is_temporary(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
         io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
     )
 }
 
-fn overdue(received: &[u8]) -> HeadFault {
+fn timed_out(received: &[u8]) -> HeadError {
     if received.is_empty() {
-        return HeadFault::Silent;
+        return HeadError::Closed;
     }
-    HeadFault::Refused(Refusal::new(
+    HeadError::Refused(Refusal::new(
         408,
         "head_timeout",
         "the request head did not arrive in time",
     ))
 }
 
-/// Where the head ends, if it does. Looks only at bytes from `checked` on, and refuses hopeless heads at once
-/// instead of waiting for the rest of them.
+/// The length of the head if it is complete. Checks only the bytes from `checked` on. An invalid byte is refused at once,
+/// without waiting for the end of the head.
 fn find_end(received: &[u8], checked: usize) -> Result<Option<usize>, Refusal> {
     for at in checked..received.len().min(MAX_HEAD_BYTES) {
         let after_cr = at > 0 && received[at - 1] == b'\r';
@@ -187,21 +195,21 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Vets one complete head, final empty line included.
-fn parse(head: &[u8]) -> Result<Head, Refusal> {
+/// Parses one complete head, with its final empty line.
+fn parse(head: &[u8], single_fields: &[&str]) -> Result<Head, Refusal> {
     let mut fields = vec![httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(head) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
         Ok(_) => return Err(Refusal::bad_request("the request head cannot be parsed")),
-        Err(error) => return Err(unparsable(error, head)),
+        Err(error) => return Err(parse_refusal(error, head)),
     }
     let fields = request
         .headers
         .iter()
-        .map(own_field)
+        .map(owned_field)
         .collect::<Result<Vec<_>, _>>()?;
-    refuse_duplicates(&fields)?;
+    refuse_duplicates(&fields, single_fields)?;
     let minor = request.version.unwrap_or(1);
     let raw_target = request.path.unwrap_or_default().to_owned();
     let target = target::decode(&raw_target)?;
@@ -219,7 +227,7 @@ fn parse(head: &[u8]) -> Result<Head, Refusal> {
     })
 }
 
-fn own_field(field: &httparse::Header<'_>) -> Result<(String, String), Refusal> {
+fn owned_field(field: &httparse::Header<'_>) -> Result<(String, String), Refusal> {
     let value = std::str::from_utf8(field.value)
         .map_err(|_| Refusal::bad_request("a header field is not ASCII"))?;
     Ok((
@@ -228,7 +236,7 @@ fn own_field(field: &httparse::Header<'_>) -> Result<(String, String), Refusal> 
     ))
 }
 
-fn unparsable(error: httparse::Error, head: &[u8]) -> Refusal {
+fn parse_refusal(error: httparse::Error, head: &[u8]) -> Refusal {
     match error {
         httparse::Error::TooManyHeaders => Refusal::new(
             431,
@@ -251,8 +259,8 @@ fn names_http_version(head: &[u8]) -> bool {
         if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
-fn refuse_duplicates(fields: &[(String, String)]) -> Result<(), Refusal> {
-    for name in SINGLETONS {
+fn refuse_duplicates(fields: &[(String, String)], single_fields: &[&str]) -> Result<(), Refusal> {
+    for name in SINGLE_FIELDS.iter().chain(single_fields) {
         if fields.iter().filter(|(n, _)| n == name).count() > 1 {
             return Err(Refusal::bad_request(format!(
                 "the header field `{name}` comes more than once"
@@ -323,11 +331,11 @@ fn expects_continue(fields: &[(String, String)], minor: u8) -> Result<bool, Refu
     }
 }
 
-/// The head in these bytes, if they are exactly one.
+/// Parses bytes that are exactly one head.
 #[cfg(test)]
-pub(crate) fn vetted(bytes: &[u8]) -> Result<Head, Refusal> {
+pub(crate) fn parse_exactly(bytes: &[u8]) -> Result<Head, Refusal> {
     match find_end(bytes, 0)? {
-        Some(end) if end == bytes.len() => parse(bytes),
+        Some(end) if end == bytes.len() => parse(bytes, &["api-field"]),
         _ => Err(Refusal::bad_request("not exactly one head")),
     }
 }

@@ -1,12 +1,12 @@
-//! The listening socket: accepts, seats each client on a thread of its own, and never stops before it is told to.
+//! The listening socket: accepts clients, serves each on a thread of its own, and keeps accepting until it is stopped.
 
-use super::answer::{Delimiter, write_head};
 use super::body_budget::BodyBudget;
 use super::client::Client;
-use super::connection::{self, Admitted};
+use super::config::ServerConfig;
+use super::connection::{self, ConnectionContext, Service};
 use super::connections::Connections;
-use super::guard::Policy;
 use super::refusal::Refusal;
+use super::response_head::{Delimiter, write_head};
 use crate::cancel::Cancel;
 use crate::problem::PROBLEM_JSON;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -18,54 +18,24 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// Handlers run on these threads; address space only, untouched pages cost nothing.
+/// Handlers run on these threads. Only address space: pages that are never touched use no memory.
 const REQUEST_STACK_BYTES: usize = 1024 * 1024;
-/// The standard library's 128 makes clients of a burst wait a second for their SYN to be sent again.
+/// With the standard library's backlog of 128, clients of a burst wait a second until their SYN is sent again.
 const BACKLOG: i32 = 4_096;
-/// How long to wait when there are no descriptors left.
+/// How long to wait when no descriptors are left.
 const OUT_OF_DESCRIPTORS_PAUSE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
-/// How long cancelled requests may take to end before their connections are cut, and then to notice that.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
-const CUT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long cancelled requests may take to end before their connections are shut down.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long requests may take to end after that.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long to wait for clients.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadlines {
-    pub(crate) head: Duration,
-    pub(crate) body_stall: Duration,
-    pub(crate) write_stall: Duration,
-}
-
-/// What the edge is told at start.
-pub(crate) struct Settings {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) route_of: fn(&str) -> &'static str,
-    pub(crate) policy: Policy,
-    pub(crate) deadlines: Deadlines,
-    pub(crate) body_memory_bytes: u64,
-}
-
-/// Serves one admitted request on the calling thread, the answer's relay included.
-pub(crate) type Service = Arc<dyn Fn(Admitted) + Send + Sync>;
-
-/// What every connection needs to know.
-pub(super) struct Shared {
-    pub(super) route_of: fn(&str) -> &'static str,
-    pub(super) policy: Policy,
-    pub(super) deadlines: Deadlines,
-    pub(super) rooms: Arc<BodyBudget>,
-    pub(super) service: Service,
-    pub(super) draining: Cancel,
-}
-
-/// An open edge.
+/// A listening server. Dropping it stops it without a grace period.
 pub(crate) struct Edge {
     address: SocketAddr,
-    seats: Arc<Connections>,
+    connections: Arc<Connections>,
     draining: Cancel,
     /// Dropping it ends the acceptor.
     stop: Option<UnixStream>,
@@ -74,24 +44,22 @@ pub(crate) struct Edge {
 
 impl Edge {
     /// Binds and accepts. Errors: the address cannot be bound, or no thread.
-    pub(crate) fn start(settings: Settings, service: Service) -> io::Result<Self> {
-        let listener = TcpListener::bind((settings.host.as_str(), settings.port))?;
+    pub(crate) fn start(config: ServerConfig, service: Service) -> io::Result<Self> {
+        let listener = TcpListener::bind((config.host.as_str(), config.port))?;
         rustix::net::listen(&listener, BACKLOG)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = UnixStream::pair()?;
-        let seats = Connections::for_this_process();
+        let connections = Connections::for_this_process();
         let draining = Cancel::new();
         let acceptor = Acceptor {
             listener,
             stopped,
-            seats: Arc::clone(&seats),
+            connections: Arc::clone(&connections),
             is_failing: false,
-            shared: Arc::new(Shared {
-                route_of: settings.route_of,
-                policy: settings.policy,
-                deadlines: settings.deadlines,
-                rooms: BodyBudget::new(settings.body_memory_bytes),
+            context: Arc::new(ConnectionContext {
+                body_budget: BodyBudget::new(config.body_memory_bytes),
+                config,
                 service,
                 draining: draining.clone(),
             }),
@@ -101,19 +69,20 @@ impl Edge {
             .spawn(move || acceptor.run())?;
         Ok(Self {
             address,
-            seats,
+            connections,
             draining,
             stop: Some(stop),
             acceptor: Some(acceptor),
         })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops listening at once, lets requests finish for `grace`, cancels the rest and finally cuts them off.
+    /// Stops listening, then blocks: lets requests finish for `grace`, cancels the rest, and at last shuts their
+    /// connections down. A second call does nothing.
     pub(crate) fn stop(&mut self, grace: Duration) {
         self.stop.take();
         let Some(acceptor) = self.acceptor.take() else {
@@ -121,16 +90,16 @@ impl Edge {
         };
         let _ = acceptor.join();
         self.draining.fire();
-        self.seats.cut_idle();
-        if self.seats.wait_empty(grace) == 0 {
+        self.connections.shut_down_idle();
+        if self.connections.wait_until_empty(grace) == 0 {
             return;
         }
-        self.seats.cancel_all();
-        if self.seats.wait_empty(CANCEL_PATIENCE) == 0 {
+        self.connections.cancel_all();
+        if self.connections.wait_until_empty(CANCEL_TIMEOUT) == 0 {
             return;
         }
-        self.seats.cut_all();
-        let stuck = self.seats.wait_empty(CUT_PATIENCE);
+        self.connections.shut_down_all();
+        let stuck = self.connections.wait_until_empty(SHUTDOWN_TIMEOUT);
         if stuck > 0 {
             log::error!("{stuck} requests did not end though they were cancelled");
         }
@@ -146,9 +115,9 @@ impl Drop for Edge {
 struct Acceptor {
     listener: TcpListener,
     stopped: UnixStream,
-    seats: Arc<Connections>,
-    shared: Arc<Shared>,
-    /// Whether the last attempt failed: one line in the log is enough for a series.
+    connections: Arc<Connections>,
+    context: Arc<ConnectionContext>,
+    /// Whether the last attempt failed. Only the first failure of a series is logged.
     is_failing: bool,
 }
 
@@ -159,14 +128,14 @@ impl Acceptor {
             match self.listener.accept() {
                 Ok((socket, _)) => {
                     self.is_failing = false;
-                    self.seat(socket);
+                    self.serve(socket);
                 }
-                Err(e) => self.survive(&e),
+                Err(e) => self.handle_failure(&e),
             }
         }
     }
 
-    /// Waits for a client, or for as long as given. True when it is time to stop.
+    /// Blocks until a client comes or, with a pause, until that is over. Returns whether the server is to stop.
     fn is_stopped(&self, pause: Option<&Timespec>) -> bool {
         let mut both = [
             PollFd::new(&self.stopped, PollFlags::IN),
@@ -177,8 +146,8 @@ impl Acceptor {
         !both[0].revents().is_empty()
     }
 
-    /// No failure to accept is final: descriptors come back, aborted connections concern only their clients.
-    fn survive(&mut self, error: &io::Error) {
+    /// No failure to accept is final: descriptors become free, and an aborted connection concerns its client only.
+    fn handle_failure(&mut self, error: &io::Error) {
         match error.kind() {
             io::ErrorKind::WouldBlock
             | io::ErrorKind::Interrupted
@@ -192,54 +161,47 @@ impl Acceptor {
         }
     }
 
-    fn seat(&self, socket: TcpStream) {
-        let client = match Client::new(socket, self.shared.deadlines.write_stall) {
+    /// Serves a client on a new thread, or refuses it if there is no permit or no thread.
+    fn serve(&self, socket: TcpStream) {
+        let client = match Client::new(socket, self.context.config.write_stall_timeout) {
             Ok(client) => Arc::new(client),
             Err(error) => return log::debug!("a client left before it was seated: {error}"),
         };
-        let Some(seat) = self.seats.take(Arc::clone(&client)) else {
-            return turn_away(&client);
+        let Some(permit) = self.connections.acquire(Arc::clone(&client)) else {
+            return refuse(&client);
         };
-        let shared = Arc::clone(&self.shared);
+        let context = Arc::clone(&self.context);
         let spawned = thread::Builder::new()
             .name("edge-request".into())
             .stack_size(REQUEST_STACK_BYTES)
-            .spawn(move || connection::serve(&shared, &seat));
+            .spawn(move || connection::serve(&context, &permit));
         if let Err(error) = spawned {
             log::warn!("no thread for a connection: {error}");
-            turn_away(&client);
+            refuse(&client);
         }
     }
 }
 
-/// The answer when there is no seat left.
-pub(super) fn too_many_connections() -> Refusal {
-    Refusal::new(
-        503,
-        "too_many_connections",
-        "all connections are taken; try again in a moment",
-    )
-}
-
-/// Answers without a thread and without waiting. What the client already sent is read away, or it would get a RST
-/// instead of the answer.
-fn turn_away(client: &Client) {
-    let body = too_many_connections().to_problem().to_json();
+/// Sends 503 without a thread and without blocking. Reads first what the client has sent, because closing with unread bytes
+/// would send a RST instead of the response.
+fn refuse(client: &Client) {
+    let body = Refusal::too_many_connections().to_problem().to_json();
     let fields = [
         ("Content-Type".to_owned(), PROBLEM_JSON.to_owned()),
         ("Retry-After".to_owned(), "1".to_owned()),
     ];
-    let Ok(mut answer) = write_head(503, &fields, Delimiter::Length(body.len() as u64)) else {
+    let Ok(mut response) = write_head(503, &fields, Delimiter::Length(body.len() as u64)) else {
         return;
     };
-    answer.extend_from_slice(&body);
+    response.extend_from_slice(&body);
     let socket = client.socket();
-    let mut scrap = [0u8; 4 * 1024];
+    let mut discarded = [0u8; 4 * 1024];
     for _ in 0..16 {
-        if !matches!(recv(socket, &mut scrap, RecvFlags::DONTWAIT), Ok((_, 1..))) {
+        let read = recv(socket, &mut discarded, RecvFlags::DONTWAIT);
+        if !matches!(read, Ok((_, 1..))) {
             break;
         }
     }
-    let _ = send(socket, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    let _ = send(socket, &response, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     let _ = socket.shutdown(Shutdown::Write);
 }

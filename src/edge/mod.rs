@@ -1,15 +1,17 @@
-//! Owns every client socket: accepts, reads one strict head per connection, guards it, streams the body in and the
-//! answer out, notices when the client leaves, and closes so that the last answer arrives. Knows no route and no handler.
+//! Owns every client socket: accepts, reads and checks one request head per connection, reads the body, relays the response,
+//! notices when the client leaves, and closes so that the client can read the response.
+//!
+//! Routes nothing: every admitted request goes to one service (see `connection`). What it has to know of the API (the health
+//! check's path, paths without a token, CORS, templates for metrics) comes in with the [`ServerConfig`].
 
-mod answer;
 mod body;
 mod body_budget;
+mod body_error;
 mod chunked;
 mod client;
+mod config;
 mod connection;
 mod connections;
-mod date;
-mod glob;
 mod guard;
 mod head;
 mod ids;
@@ -19,15 +21,15 @@ mod minimum_rate;
 mod refusal;
 mod relay;
 mod responder;
+mod response_head;
 mod target;
 
-pub(crate) use answer::{Delimiter, write_head};
-pub(crate) use body::BodyFault;
 pub use body_budget::BodyReservation;
-pub(crate) use connection::Admitted;
-pub(crate) use guard::Policy;
+pub use body_error::BodyError;
+pub use config::{CorsPolicy, RouteTable, ServerConfig};
+pub(crate) use connection::AdmittedRequest;
 pub(crate) use head::Head;
 #[cfg(test)]
-pub(crate) use head::vetted;
-pub(crate) use ids::random_id;
-pub(crate) use listener::{Deadlines, Edge, Settings};
+pub(crate) use head::parse_exactly;
+pub(crate) use listener::Edge;
+pub(crate) use response_head::{Delimiter, write_head};

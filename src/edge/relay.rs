@@ -1,5 +1,5 @@
-//! Carries the answer from the inner server to the client, and watches the client meanwhile: when it leaves, the
-//! request's cancel fires. Runs on a thread of its own, for the handler may neither read nor write for minutes.
+//! Copies the response from the inner server to the client and watches the client meanwhile: when the client leaves, the
+//! request's cancel fires. Has a thread of its own, because a handler may neither read nor write for minutes.
 
 use super::client::Client;
 use super::minimum_rate::MinimumRate;
@@ -14,52 +14,58 @@ use std::thread;
 
 const STACK_BYTES: usize = 128 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
-/// After this many pieces in a row the client is looked at again.
-const PIECES_IN_A_ROW: usize = 64;
-/// A client that sends more than this after its request is not waiting for an answer.
+/// After so many pieces without a pause the client's socket is polled again.
+const MAX_PIECES_PER_POLL: usize = 64;
+/// A client that sends more than this after its request is not waiting for a response.
 const MAX_STRAY_BYTES: usize = 64 * 1024;
-/// How soon the end of the body is noticed: until then, what the client sends is the body reader's.
-const BODY_TICK: Timespec = Timespec {
+/// How often to check whether the body has been read. Until then, what the client sends belongs to the body's reader.
+const BODY_POLL_INTERVAL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
 
-/// A FIN shows even behind bytes that nobody has read yet. Elsewhere it shows once they are read.
+/// On Linux a FIN is reported even behind bytes that are still unread; elsewhere, once they are read.
 #[cfg(target_os = "linux")]
 const PEER_FINISHED: PollFlags = PollFlags::RDHUP;
 #[cfg(not(target_os = "linux"))]
 const PEER_FINISHED: PollFlags = PollFlags::empty();
 
-/// A relay at work.
+/// The state of one relay thread.
 pub(crate) struct Relay {
     client: Arc<Client>,
-    answer: UnixStream,
+    response: UnixStream,
     cancel: Cancel,
-    pace: MinimumRate,
+    rate: MinimumRate,
     stray_bytes: usize,
     is_watching: bool,
     has_begun: bool,
 }
 
-/// What copying came to.
-enum Copied {
-    /// The answer is complete.
-    All,
-    /// There may be more later.
-    SoFar,
+/// What [`poll`] reported of each side.
+struct Ready {
+    client: PollFlags,
+    response: PollFlags,
+}
+
+/// How far copying got.
+enum Progress {
+    /// The response is complete.
+    Complete,
+    /// Nothing more is there to copy yet.
+    Waiting,
 }
 
 impl Relay {
-    /// Starts to carry what arrives on `answer`. Errors: no thread to be had.
+    /// Starts the thread, which copies what arrives on `response` until it ends. Errors: no thread.
     pub(super) fn spawn(
         client: Arc<Client>,
-        answer: UnixStream,
+        response: UnixStream,
         cancel: Cancel,
     ) -> io::Result<thread::JoinHandle<()>> {
         let relay = Self {
-            pace: client.pace(),
+            rate: client.minimum_rate(),
             client,
-            answer,
+            response,
             cancel,
             stray_bytes: 0,
             is_watching: true,
@@ -71,64 +77,71 @@ impl Relay {
             .spawn(move || relay.run())
     }
 
-    // Returning drops the inner connection, so whoever still writes the answer learns that it is in vain.
+    // Returning closes the inner connection, so that a handler that is still writing gets an error.
     fn run(mut self) {
-        if let Err(error) = self.carry() {
+        if let Err(error) = self.copy_all() {
             log::debug!("the client left before the end of its answer: {error}");
             self.cancel.fire();
         }
     }
 
-    fn carry(&mut self) -> io::Result<()> {
+    fn copy_all(&mut self) -> io::Result<()> {
         loop {
-            let (client, answer) = self.wait()?;
-            if client.intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL) {
+            let ready = self.poll()?;
+            let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+            if ready.client.intersects(broken) {
                 return Err(io::ErrorKind::ConnectionReset.into());
             }
-            if !client.is_empty() {
-                self.watch()?;
+            if !ready.client.is_empty() {
+                self.read_stray_bytes()?;
             }
-            if !answer.is_empty()
-                && let Copied::All = self.copy()?
+            if !ready.response.is_empty()
+                && let Progress::Complete = self.copy_available()?
             {
                 return Ok(());
             }
         }
     }
 
-    /// Waits until the client or the answer has something to say.
-    fn wait(&self) -> io::Result<(PollFlags, PollFlags)> {
+    /// Blocks until the client or the response is ready.
+    fn poll(&self) -> io::Result<Ready> {
         let body_ended = self.client.is_body_ended();
         let mut interest = PEER_FINISHED;
         interest.set(PollFlags::IN, body_ended);
-        let timeout = (self.is_watching && !body_ended).then_some(&BODY_TICK);
+        let timeout = (self.is_watching && !body_ended).then_some(&BODY_POLL_INTERVAL);
         let mut both = [
-            PollFd::new(&self.answer, PollFlags::IN),
+            PollFd::new(&self.response, PollFlags::IN),
             PollFd::new(self.client.socket(), interest),
         ];
         let polled = if self.is_watching { 2 } else { 1 };
         match poll(&mut both[..polled], timeout) {
-            Ok(_) => Ok((both[1].revents(), both[0].revents())),
-            Err(Errno::INTR) => Ok((PollFlags::empty(), PollFlags::empty())),
+            Ok(_) => Ok(Ready {
+                client: both[1].revents(),
+                response: both[0].revents(),
+            }),
+            Err(Errno::INTR) => Ok(Ready {
+                client: PollFlags::empty(),
+                response: PollFlags::empty(),
+            }),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Looks at what the client sent after its request. A half-close counts as leaving: nearly every client that
-    /// stops sending has gone, and one that has not gets its (cancelled) answer.
-    fn watch(&mut self) -> io::Result<()> {
+    /// Reads what the client sent after its request. A half-close counts as leaving: nearly every client that stops
+    /// sending has gone, and one that has not still gets its (cancelled) response.
+    fn read_stray_bytes(&mut self) -> io::Result<()> {
         if !self.client.is_body_ended() {
-            self.give_up_on_client();
+            self.stop_watching();
             return Ok(());
         }
         let mut stray = [0u8; 4 * 1024];
         match recv(self.client.socket(), &mut stray, RecvFlags::DONTWAIT) {
-            Ok((_, 0)) => self.give_up_on_client(),
+            Ok((_, 0)) => self.stop_watching(),
             Ok((_, count)) => {
-                // Pipelined requests are dropped: the first is answered, and `Connection: close` says why.
+                // Pipelined requests are discarded: only the first is answered, with `Connection: close`.
                 self.stray_bytes += count;
                 if self.stray_bytes > MAX_STRAY_BYTES {
-                    self.give_up_on_client();
+                    self.stop_watching();
                 }
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -137,30 +150,32 @@ impl Relay {
         Ok(())
     }
 
-    fn give_up_on_client(&mut self) {
+    /// The client has left: cancels its request and stops polling its socket.
+    fn stop_watching(&mut self) {
         self.is_watching = false;
         self.cancel.fire();
     }
 
-    fn copy(&mut self) -> io::Result<Copied> {
-        // Allocated per wake-up: an idle stream then costs no buffer.
+    /// Copies what is there, without waiting for more.
+    fn copy_available(&mut self) -> io::Result<Progress> {
+        // Allocated for each wake-up, so that an idle stream has no buffer.
         let mut buffer = vec![0u8; BUFFER_BYTES];
-        for _ in 0..PIECES_IN_A_ROW {
-            match recv(&self.answer, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Ok(Copied::All),
+        for _ in 0..MAX_PIECES_PER_POLL {
+            match recv(&self.response, &mut buffer[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) => return Ok(Progress::Complete),
                 Ok((_, count)) => self.send(&buffer[..count])?,
                 Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
-        Ok(Copied::SoFar)
+        Ok(Progress::Waiting)
     }
 
     fn send(&mut self, piece: &[u8]) -> io::Result<()> {
         if std::mem::replace(&mut self.has_begun, true) {
-            return self.client.send(piece, &mut self.pace);
+            return self.client.send(piece, &mut self.rate);
         }
-        self.client.begin_answer(piece, &mut self.pace)
+        self.client.begin_response(piece, &mut self.rate)
     }
 }

@@ -1,8 +1,9 @@
-//! The request target: path and query, percent-decoded once, so that guard and router can never read them differently.
+//! Decodes the request target into path and query. This happens once, so that the guard and the routes never see different
+//! paths.
 
 use super::refusal::Refusal;
 
-/// A decoded origin-form target.
+/// A percent-decoded target in origin form (RFC 9112 §3.2.1).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) path: String,
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decodes_path_and_query_in_order() {
+    fn path_and_query_are_decoded_in_order() {
         let target = decode("/volume/a%20b%2Fc?x=1&y=a+b%2B&flag&&x=2").unwrap();
         assert_eq!(target.path, "/volume/a b/c");
         let pairs: Vec<_> = target
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_not_a_plain_path() {
+    fn targets_that_are_not_valid_paths_are_refused() {
         for raw in [
             "",
             "*",

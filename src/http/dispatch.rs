@@ -1,65 +1,68 @@
-//! The life of one request: through the inner server to the handler, and its reply back. A panic in a handler is a
-//! 500 for that request and nobody else's business.
+//! Takes an admitted request through the inner server to the handler, and writes the handler's reply. A panic in a handler
+//! becomes a 500 for its request and does not affect others.
 
-use super::inner::{Exchange, Inner, visible_fields};
-use super::reply::{Occasion, Reply, write_reply};
+use super::inner::{ForwardedRequest, InnerServer, visible_fields};
+use super::reply::{Reply, ResponseContext, write_reply};
 use super::request::Request;
-use super::server::Handler;
-use crate::edge::Admitted;
+use crate::edge::AdmittedRequest;
 use crate::problem::Problem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-/// Serves one request on the calling thread, until its answer has left.
-pub(super) fn serve(inner: &Inner, handler: &Handler, admitted: Admitted) {
-    let reception = admitted.reception.clone();
-    let exchange = match inner.exchange(&admitted.head) {
-        Ok(exchange) => exchange,
+/// Answers requests. Called on the connection's own thread, so it may block; a panic becomes a 500 for that request.
+pub type Handler = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
+
+/// Serves one request on the calling thread. Returns when its response has been relayed to the client.
+pub(super) fn serve(inner: &InnerServer, handler: &Handler, admitted: AdmittedRequest) {
+    let responder = admitted.responder.clone();
+    let forwarded = match inner.forward(&admitted.head) {
+        Ok(forwarded) => forwarded,
         Err(error) => {
             log::error!("a request cannot be taken: {error}");
-            return reception.refuse(&unavailable());
+            return responder.send_problem(&unavailable());
         }
     };
-    let Exchange { request, answer } = exchange;
-    let relay = match reception.relay(answer, admitted.cancel.clone()) {
+    let ForwardedRequest { parsed, connection } = forwarded;
+    let relay = match responder.relay(connection, admitted.cancel.clone()) {
         Ok(relay) => relay,
         Err(error) => {
             log::error!("a request cannot be taken: {error}");
-            return reception.refuse(&unavailable());
+            return responder.send_problem(&unavailable());
         }
     };
-    let occasion = Occasion {
-        is_head: reception.is_head,
+    let context = ResponseContext {
+        is_head: responder.is_head,
         minor: admitted.head.minor,
-        fields: reception.fields,
+        fields: responder.fields,
     };
-    let typed = typed_request(&request, admitted);
-    let id = typed.id.clone();
+    let request = typed_request(&parsed, admitted);
+    let id = request.id.clone();
     let reply =
-        catch_unwind(AssertUnwindSafe(|| handler(typed))).unwrap_or_else(|_| internal_error(&id));
-    let mut writer = request.into_writer();
+        catch_unwind(AssertUnwindSafe(|| handler(request))).unwrap_or_else(|_| internal_error(&id));
+    let mut writer = parsed.into_writer();
     let written = catch_unwind(AssertUnwindSafe(|| {
-        write_reply(&mut *writer, reply, &occasion)
+        write_reply(&mut *writer, reply, &context)
     }));
     match written {
         Ok(Ok(())) => {}
         Ok(Err(error)) => log::debug!("the answer to {id} was not taken whole: {error}"),
         Err(_) => log::error!("the answer to {id} is cut short: its stream panicked"),
     }
-    // Closes the inner connection, which is how the relay learns that the answer is complete.
+    // Closes the inner connection: the relay takes that for the end of the response.
     drop(writer);
     let _ = relay.join();
 }
 
-fn typed_request(request: &tiny_http::Request, admitted: Admitted) -> Request {
+fn typed_request(parsed: &tiny_http::Request, admitted: AdmittedRequest) -> Request {
     Request {
         id: admitted.id,
-        method: request.method().as_str().to_owned(),
+        method: parsed.method().as_str().to_owned(),
         content_length: admitted.head.content_length(),
         path: admitted.head.path,
         query: admitted.head.query,
-        headers: visible_fields(request),
+        headers: visible_fields(parsed),
         body: Box::new(admitted.body),
-        room: Some(admitted.room),
+        body_reservation: Some(admitted.body_reservation),
         cancel: admitted.cancel,
         draining: admitted.draining,
         authenticated: admitted.authenticated,

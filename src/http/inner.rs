@@ -1,8 +1,9 @@
-//! The tiny_http server behind the edge. It never meets a client: it sees one canonical, bodiless head per connection,
-//! over a socket that only this user can reach, and one head at a time.
+//! The tiny_http server behind the edge. No client ever connects to it: it gets one normalized head without a body per
+//! connection, one at a time, over a Unix socket that only this user can open.
 
-use super::private::{self, socket_name};
-use crate::edge::{Head, random_id};
+use super::socket_directory::{self, socket_name};
+use crate::edge::Head;
+use crate::random_id;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use std::fs::{remove_dir, remove_file};
@@ -12,94 +13,98 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A head takes 0.2 ms; after this time we look whether it was lost, and after that one it was.
-const GLANCE: Duration = Duration::from_millis(50);
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How often to check whether tiny_http has refused a head. It usually takes 0.2 ms to parse one.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// How long tiny_http may take to parse a head.
+const PARSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The field by which a request of tiny_http is recognized as the one that was forwarded.
 const ID_FIELD: &str = "x-edge-id";
-/// Fields that concern the client's connection or the body, which stay with the edge, and credentials, which the
-/// guard has dealt with.
-const KEPT_BACK: [&str; 13] = [
-    "authorization",
+/// Fields about the client's connection (RFC 9110 §7.6.1) or the framing of its body, with which the edge deals. They are
+/// not forwarded.
+const CONNECTION_FIELDS: [&str; 10] = [
     "connection",
     "content-length",
     "expect",
     "http2-settings",
     "keep-alive",
-    "proxy-authorization",
     "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
-    ID_FIELD,
 ];
+/// Credentials, which the guard has checked. They are not forwarded.
+const CREDENTIALS: [&str; 2] = ["authorization", "proxy-authorization"];
 
-/// The inner server, replaced whenever it does anything unexpected.
-pub(super) struct Inner {
+/// A tiny_http server that is replaced when it does anything unexpected.
+pub(super) struct InnerServer {
     directory: PathBuf,
-    /// Empty while a thread exchanges a head, and after a surprise.
-    running: Mutex<Option<Running>>,
+    /// Empty while a thread forwards a head, and after an unexpected result.
+    running: Mutex<Option<TinyServer>>,
 }
 
-/// One tiny_http server.
-struct Running {
+/// One tiny_http server on a socket of its own.
+struct TinyServer {
     server: Option<tiny_http::Server>,
-    /// A second handle of its listening socket: shutting that down ends the accept thread even when no descriptor is
+    /// A second handle of the listening socket. Shutting it down ends tiny_http's accept thread even when no descriptor is
     /// left to connect with.
     listener: UnixListener,
     path: PathBuf,
 }
 
-/// A request as tiny_http read it, and the other end of the connection it will be answered on.
-pub(super) struct Exchange {
-    pub(super) request: tiny_http::Request,
-    pub(super) answer: UnixStream,
+/// A request that was forwarded to tiny_http.
+pub(super) struct ForwardedRequest {
+    /// The request as tiny_http parsed it; its writer writes the response.
+    pub(super) parsed: tiny_http::Request,
+    /// The client's side of the inner connection, from which the response is read.
+    pub(super) connection: UnixStream,
 }
 
-impl Inner {
-    /// Makes the private directory and the first server in it.
+impl InnerServer {
+    /// Makes the private directory and the first server in it. Errors: no directory, no socket.
     pub(super) fn start() -> io::Result<Self> {
-        let directory = private::create()?;
+        let directory = socket_directory::create()?;
         let inner = Self {
             running: Mutex::new(None),
             directory,
         };
-        let first = Running::start(&inner.directory)?;
+        let first = TinyServer::start(&inner.directory)?;
         *inner.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
         Ok(inner)
     }
 
-    /// Passes one head through tiny_http. Errors: no descriptors, or two surprises in a row.
-    pub(super) fn exchange(&self, head: &Head) -> io::Result<Exchange> {
+    /// Forwards one head to tiny_http. Blocks while another head is forwarded. Errors: no descriptors, or two servers in a
+    /// row did something unexpected.
+    pub(super) fn forward(&self, head: &Head) -> io::Result<ForwardedRequest> {
         let mut slot = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..2 {
-            // Taken out, and put back only when all went well: a server that surprised us (or panicked) may hold
-            // somebody else's request, and must never answer again.
+            // Put back only if all goes well: after an unexpected result or a panic a server may hold another client's
+            // request, and must never respond again.
             let running = match slot.take() {
                 Some(running) => running,
-                None => Running::start(&self.directory)?,
+                None => TinyServer::start(&self.directory)?,
             };
-            let answer = match UnixStream::connect(&running.path) {
-                Ok(answer) => answer,
+            let connection = match UnixStream::connect(&running.path) {
+                Ok(connection) => connection,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
-                // We are out of descriptors, and the server has seen nothing of it.
+                // No descriptors are left; the server is unaffected.
                 Err(error) => {
                     *slot = Some(running);
                     return Err(error);
                 }
             };
-            match running.exchange(head, &answer) {
-                Ok(request) => {
+            match running.forward(head, &connection) {
+                Ok(parsed) => {
                     *slot = Some(running);
-                    return Ok(Exchange { request, answer });
+                    return Ok(ForwardedRequest { parsed, connection });
                 }
-                Err(surprise) => log::warn!("replacing the inner server: {surprise}"),
+                Err(error) => log::warn!("replacing the inner server: {error}"),
             }
         }
         Err(io::Error::other("the inner server does not answer"))
     }
 
-    /// Stops the server and removes everything of it from the file system.
+    /// Stops the server and removes its socket and directory.
     pub(super) fn close(&self) {
         self.running
             .lock()
@@ -113,13 +118,13 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for InnerServer {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-impl Running {
+impl TinyServer {
     fn start(directory: &Path) -> io::Result<Self> {
         let path = directory.join(socket_name());
         let listener = UnixListener::bind(&path)?;
@@ -132,34 +137,34 @@ impl Running {
         })
     }
 
-    fn exchange(&self, head: &Head, mut answer: &UnixStream) -> io::Result<tiny_http::Request> {
+    fn forward(&self, head: &Head, mut connection: &UnixStream) -> io::Result<tiny_http::Request> {
         let server = self.server.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        let id = random_id();
-        answer.set_write_timeout(Some(PATIENCE))?;
-        answer.write_all(&canonical(head, &id))?;
-        let request = receive(server, answer)?;
-        let is_ours = request
+        let id = random_id::unique();
+        connection.set_write_timeout(Some(PARSE_TIMEOUT))?;
+        connection.write_all(&normalized(head, &id))?;
+        let request = receive(server, connection)?;
+        let is_same = request
             .headers()
             .iter()
             .any(|h| h.field.equiv(ID_FIELD) && h.value.as_str() == id);
-        match is_ours {
+        match is_same {
             true => Ok(request),
             false => Err(io::Error::other("somebody else's request came back")),
         }
     }
 }
 
-/// The next request of this server, which is the one whose connection we hold the other end of.
-fn receive(server: &tiny_http::Server, answer: &UnixStream) -> io::Result<tiny_http::Request> {
-    let deadline = Instant::now() + PATIENCE;
+/// The next request of this server, which should be the one that was written to `connection`.
+fn receive(server: &tiny_http::Server, connection: &UnixStream) -> io::Result<tiny_http::Request> {
+    let deadline = Instant::now() + PARSE_TIMEOUT;
     while Instant::now() < deadline {
-        if let Some(request) = server.recv_timeout(GLANCE)? {
+        if let Some(request) = server.recv_timeout(POLL_INTERVAL)? {
             return Ok(request);
         }
-        // A server that refused the head has answered it, and one that panicked has closed it: either would
-        // never hand it out.
+        // tiny_http answers a head that it refuses, and closes the connection if it panics. Either way it will not return
+        // this request.
         let mut byte = [0u8; 1];
-        match recv(answer, &mut byte, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+        match recv(connection, &mut byte, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
             Err(Errno::AGAIN | Errno::INTR) => {}
             _ => return Err(io::Error::other("a head was refused")),
         }
@@ -170,7 +175,7 @@ fn receive(server: &tiny_http::Server, answer: &UnixStream) -> io::Result<tiny_h
     ))
 }
 
-impl Drop for Running {
+impl Drop for TinyServer {
     fn drop(&mut self) {
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
         self.server.take();
@@ -178,14 +183,14 @@ impl Drop for Running {
     }
 }
 
-/// The head as tiny_http gets it: nothing left to interpret, and closed after this one request.
-fn canonical(head: &Head, id: &str) -> Vec<u8> {
+/// The head in the form that tiny_http gets: without framing, and with `Connection: close`.
+fn normalized(head: &Head, id: &str) -> Vec<u8> {
     let mut text = format!(
         "{} {} HTTP/1.{}\r\n",
         head.method, head.raw_target, head.minor
     );
     for (name, value) in &head.fields {
-        if !KEPT_BACK.contains(&name.as_str()) {
+        if is_forwarded(name) {
             text.push_str(name);
             text.push_str(": ");
             text.push_str(value);
@@ -196,15 +201,19 @@ fn canonical(head: &Head, id: &str) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The fields of a request that its handler may see.
+/// The fields of a request that its handler gets.
 pub(super) fn visible_fields(request: &tiny_http::Request) -> Vec<(String, String)> {
     request
         .headers()
         .iter()
         .map(|h| (h.field.as_str().as_str(), h.value.as_str()))
-        .filter(|(name, _)| !KEPT_BACK.contains(name))
+        .filter(|(name, _)| is_forwarded(name))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect()
+}
+
+fn is_forwarded(name: &str) -> bool {
+    !CONNECTION_FIELDS.contains(&name) && !CREDENTIALS.contains(&name) && name != ID_FIELD
 }
 
 #[cfg(test)]

@@ -1,19 +1,21 @@
-//! The inner HTTP server: one typed request in, one typed reply out, on a thread pool.
+//! Serves HTTP: the edge, the inner tiny_http server behind it, and one handler for all requests, which runs on the
+//! connection's own thread.
 //!
-//! Handlers see only [`Request`] and [`Reply`]; that an edge owns the client's socket is not their business.
+//! Handlers see a typed [`Request`] and return a typed [`Reply`]; they never see a socket.
 
 mod accept;
 mod dispatch;
 mod event_stream;
 mod inner;
-mod private;
 mod reply;
 mod request;
 mod server;
+mod socket_directory;
 
-pub use crate::edge::BodyReservation;
+pub use crate::edge::{BodyError, BodyReservation, CorsPolicy, RouteTable, ServerConfig};
 pub use accept::{Accept, Preference};
+pub use dispatch::Handler;
 pub use event_stream::{EVENT_STREAM, KEEP_ALIVE, ServerSentEvent};
 pub use reply::{Body as ReplyBody, Reply, StreamWriter, WriteBody, WriteStream};
-pub use request::{BodyError, Request};
-pub use server::{Handler, Server, ServerConfig};
+pub use request::Request;
+pub use server::Server;

@@ -1,15 +1,15 @@
-//! A reply as handlers make it, and how it is written.
+//! The reply that a handler returns, and how it is written as an HTTP response.
 
-use crate::edge::{Delimiter, write_head};
+use crate::edge::{BodyError, Delimiter, write_head};
 use crate::problem::{PROBLEM_JSON, Problem};
 use serde::Serialize;
 use std::io::{self, Write};
 
-/// What a handler answers.
+/// A handler's response to a request.
 pub struct Reply {
     /// Status code.
     pub status: u16,
-    /// Header fields; names in their usual spelling.
+    /// Header fields: names in their usual spelling, and values.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Body,
@@ -17,53 +17,54 @@ pub struct Reply {
 
 /// The body of a [`Reply`].
 pub enum Body {
-    /// Nothing.
+    /// No content.
     Empty,
-    /// All of it, with a Content-Length.
+    /// The whole content, sent with a Content-Length.
     Bytes(Vec<u8>),
-    /// Written as it is made, with a Content-Length: of a large answer there is no second copy.
+    /// Content that is produced while it is sent, with a Content-Length, so that a large response is not copied.
     Sized {
-        /// Its length in bytes.
+        /// Length of the content, in bytes.
         length: u64,
-        /// Writes it.
+        /// Writes the content.
         write: WriteBody,
     },
-    /// Written piece by piece on the handler's thread; every write reaches the client at once.
+    /// Content that is sent piece by piece on the handler's thread, in chunks. Every write reaches the client at once.
     Stream(WriteStream),
 }
 
-/// What writes a streamed body.
+/// Writes a streamed body. If it returns an error or panics, the response is cut off without its end marker.
 pub type WriteStream = Box<dyn FnOnce(&mut StreamWriter<'_>) -> io::Result<()> + Send>;
 
-/// Where a streamed body is written. An error means that the client is gone or stalled beyond its deadline.
+/// Writes to a streamed response.
 pub struct StreamWriter<'a> {
     inner: &'a mut dyn io::Write,
 }
 
 impl<'a> StreamWriter<'a> {
-    /// Wraps the connection's writer.
+    /// A writer to this connection.
     pub fn new(inner: &'a mut dyn io::Write) -> Self {
         Self { inner }
     }
 
-    /// Writes one piece and flushes it to the client.
+    /// Writes one piece and flushes it to the client; blocks while the client does not read. Errors: the client has left, or
+    /// stalls longer than the deadline.
     pub fn send(&mut self, piece: &[u8]) -> io::Result<()> {
         self.inner.write_all(piece)?;
         self.inner.flush()
     }
 }
 
-/// Writes a whole body.
+/// Writes a whole body of a known length.
 pub type WriteBody = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 
-/// Answers up to this size are made before they are written.
-const SMALL_BYTES: u64 = 64 * 1024;
+/// JSON of at most this size is buffered before it is sent.
+const MAX_BUFFERED_BYTES: u64 = 64 * 1024;
 
-/// Counts what is written to it.
+/// Counts the bytes that are written to it.
 #[derive(Default)]
-struct Length(u64);
+struct ByteCounter(u64);
 
-impl Write for Length {
+impl Write for ByteCounter {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         self.0 += piece.len() as u64;
         Ok(piece.len())
@@ -75,7 +76,7 @@ impl Write for Length {
 }
 
 impl Reply {
-    /// An answer without a body.
+    /// A reply without content.
     pub fn empty(status: u16) -> Self {
         Self {
             status,
@@ -84,7 +85,7 @@ impl Reply {
         }
     }
 
-    /// An answer of the given media type.
+    /// A reply of the given media type.
     pub fn bytes(status: u16, content_type: &str, body: Vec<u8>) -> Self {
         Self {
             status,
@@ -93,7 +94,7 @@ impl Reply {
         }
     }
 
-    /// A JSON answer.
+    /// A JSON reply.
     pub fn json<T: Serialize>(status: u16, value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Self::bytes(status, "application/json", body),
@@ -101,11 +102,11 @@ impl Reply {
         }
     }
 
-    /// A JSON answer that may be large: serialized twice, to count and to send, and never held.
+    /// A JSON reply that may be large. It is serialized twice, to find its length and to send it, and never held in memory.
     pub fn large_json<T: Serialize + Send + 'static>(status: u16, value: T) -> Self {
-        let mut length = Length::default();
+        let mut length = ByteCounter::default();
         match serde_json::to_writer(&mut length, &value) {
-            Ok(()) if length.0 > SMALL_BYTES => {}
+            Ok(()) if length.0 > MAX_BUFFERED_BYTES => {}
             _ => return Self::json(status, &value),
         }
         let write = move |writer: &mut dyn Write| {
@@ -123,12 +124,12 @@ impl Reply {
         }
     }
 
-    /// An error answer.
+    /// An error (RFC 9457).
     pub fn problem(problem: &Problem) -> Self {
         Self::bytes(problem.status, PROBLEM_JSON, problem.to_json())
     }
 
-    /// A streamed answer of the given media type.
+    /// A streamed reply of the given media type.
     pub fn stream(
         content_type: &str,
         write: impl FnOnce(&mut StreamWriter<'_>) -> io::Result<()> + Send + 'static,
@@ -152,24 +153,34 @@ impl Reply {
     }
 }
 
-/// What an answer must know of its request.
-pub(super) struct Occasion {
+impl From<BodyError> for Reply {
+    fn from(error: BodyError) -> Self {
+        let reply = Self::problem(&error.to_problem());
+        match error {
+            BodyError::OutOfMemory => reply.with_header("Retry-After", "1"),
+            _ => reply,
+        }
+    }
+}
+
+/// What writing a response requires to know of its request.
+pub(super) struct ResponseContext {
     pub(super) is_head: bool,
     /// 0 or 1, of HTTP/1.x.
     pub(super) minor: u8,
-    /// Fields that every answer to this request carries.
+    /// Fields that every response to this request has.
     pub(super) fields: Vec<(String, String)>,
 }
 
-/// Writes a reply. Errors: the client is gone, or a stream gave up: then its end marker is missing too, so that no
-/// client takes the piece for the whole.
+/// Writes a reply. Errors: the client has left, or a stream failed. Then the end marker is missing, so that no client takes
+/// the response for complete.
 pub(super) fn write_reply(
     writer: &mut dyn Write,
     reply: Reply,
-    occasion: &Occasion,
+    context: &ResponseContext,
 ) -> io::Result<()> {
-    let delimiter = delimiter(&reply, occasion);
-    let head = match write_head(reply.status, &all_fields(&reply, occasion), delimiter) {
+    let delimiter = delimiter(&reply, context);
+    let head = match write_head(reply.status, &all_fields(&reply, context), delimiter) {
         Ok(head) => head,
         Err(error) => {
             log::error!("a reply cannot be sent: {error}");
@@ -178,12 +189,12 @@ pub(super) fn write_reply(
                 "internal",
                 "the answer had a header field that cannot be sent",
             );
-            return write_reply(writer, Reply::problem(&problem), occasion);
+            return write_reply(writer, Reply::problem(&problem), context);
         }
     };
     writer.write_all(&head)?;
     writer.flush()?;
-    if occasion.is_head || delimiter == Delimiter::NoBody {
+    if context.is_head || delimiter == Delimiter::NoBody {
         return Ok(());
     }
     match reply.body {
@@ -194,43 +205,43 @@ pub(super) fn write_reply(
             write(&mut StreamWriter::new(writer))?
         }
         Body::Stream(write) => {
-            write(&mut StreamWriter::new(&mut Chunks { writer }))?;
+            write(&mut StreamWriter::new(&mut ChunkWriter { writer }))?;
             writer.write_all(b"0\r\n\r\n")?;
         }
     }
     writer.flush()
 }
 
-fn delimiter(reply: &Reply, occasion: &Occasion) -> Delimiter {
+fn delimiter(reply: &Reply, context: &ResponseContext) -> Delimiter {
     match &reply.body {
         _ if matches!(reply.status, 204 | 304) => Delimiter::NoBody,
         Body::Empty => Delimiter::Length(0),
         Body::Bytes(bytes) => Delimiter::Length(bytes.len() as u64),
         Body::Sized { length, .. } => Delimiter::Length(*length),
-        Body::Stream(_) if occasion.minor == 0 => Delimiter::Close,
+        Body::Stream(_) if context.minor == 0 => Delimiter::Close,
         Body::Stream(_) => Delimiter::Chunks,
     }
 }
 
-fn all_fields(reply: &Reply, occasion: &Occasion) -> Vec<(String, String)> {
-    // Fields of a list, such as Vary, add up; those of one value are the edge's to set.
+fn all_fields(reply: &Reply, context: &ResponseContext) -> Vec<(String, String)> {
+    // Vary is a list, so both are sent. Any other field of the context replaces the reply's own.
     let is_set = |name: &str| {
         !name.eq_ignore_ascii_case("vary")
-            && occasion
+            && context
                 .fields
                 .iter()
                 .any(|(set, _)| set.eq_ignore_ascii_case(name))
     };
     let own = reply.headers.iter().filter(|(name, _)| !is_set(name));
-    own.chain(&occasion.fields).cloned().collect()
+    own.chain(&context.fields).cloned().collect()
 }
 
-/// Makes each write one chunk.
-struct Chunks<'a> {
+/// Writes each piece as one chunk (RFC 9112 §7.1).
+struct ChunkWriter<'a> {
     writer: &'a mut dyn Write,
 }
 
-impl Write for Chunks<'_> {
+impl Write for ChunkWriter<'_> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         // An empty chunk would end the body.
         if !piece.is_empty() {
@@ -252,14 +263,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_answer_is_written_as_a_small_one_would_be() {
+    fn large_json_has_the_same_bytes_as_small_json() {
         for count in [0, 10, 50_000] {
             let value = vec!["\u{1}é\""; count];
             let expected = serde_json::to_vec(&value).unwrap();
             let mut written = Vec::new();
             match Reply::large_json(200, value).body {
                 Body::Bytes(bytes) => {
-                    assert!(expected.len() as u64 <= SMALL_BYTES);
+                    assert!(expected.len() as u64 <= MAX_BUFFERED_BYTES);
                     written = bytes;
                 }
                 Body::Sized { length, write } => {

@@ -42,7 +42,7 @@ fn register(mcp: &Mcp, request: &Request) -> io::Result<EventStream> {
     {
         return Ok(stream);
     }
-    try_register(mcp, session::mint()?, credential)
+    try_register(mcp, crate::random_id::unguessable()?, credential)
 }
 
 fn try_register(mcp: &Mcp, id: String, credential: Credential) -> io::Result<EventStream> {
@@ -74,7 +74,8 @@ pub fn post(mcp: &Mcp, mut request: Request) -> Reply {
         Err(reply) => return reply,
     };
     let sender: Arc<dyn MessageSender> = session.clone();
-    let context = CallContext::new(session.client(), sender).with_body(request.take_room());
+    let context =
+        CallContext::new(session.client(), sender).with_body(request.take_body_reservation());
     match mcp.receive(payload, &context) {
         Ok(()) => Reply::bytes(202, "text/plain; charset=utf-8", b"Accepted".to_vec()),
         Err(rejected) => post::refused(&rejected),

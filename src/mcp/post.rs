@@ -7,11 +7,11 @@ use crate::problem::Problem;
 /// Reads and parses the JSON body. Blocks until the body has arrived. Errors: the reply to send instead (400, 408, 413,
 /// 415 or 429).
 pub(super) fn payload(request: &mut Request) -> Result<Payload, Reply> {
-    if !is_json(request.header("content-type")) {
+    if request.media_type().as_deref() != Some("application/json") {
         let detail = "send the message as Content-Type: application/json";
         return Err(problem(415, "unsupported_media_type", detail));
     }
-    let body = request.read_body().map_err(|error| error.to_reply())?;
+    let body = request.read_body().map_err(Reply::from)?;
     jsonrpc::parse(&body).map_err(|rejected| refused(&rejected))
 }
 
@@ -39,29 +39,4 @@ pub(super) fn event(message: &serde_json::Value) -> Vec<u8> {
         data: message,
     };
     event.encode()
-}
-
-/// Whether a `Content-Type` is JSON; a missing one is not.
-fn is_json(content_type: Option<&str>) -> bool {
-    let media_type = content_type.and_then(|value| value.split(';').next());
-    media_type.is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_application_json_is_json() {
-        for (value, expected) in [
-            (Some("application/json"), true),
-            (Some("Application/JSON ; charset=utf-8"), true),
-            (Some("text/plain"), false),
-            (Some("application/jsonx"), false),
-            (Some("application/x-www-form-urlencoded"), false),
-            (None, false),
-        ] {
-            assert_eq!(is_json(value), expected, "{value:?}");
-        }
-    }
 }

@@ -10,7 +10,7 @@ use super::pending::{Accepted, PendingResponses, Waited};
 use super::post;
 use super::protocol::{Era, Revision};
 use super::server::Mcp;
-use super::session::{self, Credential, Session};
+use super::session::{Credential, Session};
 use crate::http::{self, Reply};
 use serde_json::Value;
 use std::sync::Arc;
@@ -141,7 +141,7 @@ impl Post<'_> {
 
     /// Opens a session and returns its id. Errors, in words: no randomness, or too many busy sessions.
     fn open_session(&self, client: &Arc<ClientState>) -> Result<String, String> {
-        let id = session::mint().map_err(|error| error.to_string())?;
+        let id = crate::random_id::unguessable().map_err(|error| error.to_string())?;
         let credential = Credential::of(&self.http);
         let session = Session::new(id.clone(), credential, Arc::clone(client));
         self.mcp
@@ -231,8 +231,8 @@ impl Post<'_> {
             true => Era::Handshake,
             false => Era::Stateless,
         };
-        let context =
-            CallContext::new(client.state(), Arc::new(sender)).with_body(self.http.room.clone());
+        let context = CallContext::new(client.state(), Arc::new(sender))
+            .with_body(self.http.body_reservation.clone());
         for Versioned { request, era } in requests {
             self.mcp.serve(request, era, &context);
         }

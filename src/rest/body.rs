@@ -1,4 +1,4 @@
-//! Reads a JSON body, strictly: the right media type, one value, no member twice.
+//! Reads a JSON body, strictly: a JSON media type, exactly one value, and no member twice.
 
 use crate::http::{Reply, Request};
 use crate::problem::Problem;
@@ -7,26 +7,24 @@ use serde_json::{Map, Number, Value};
 use std::cell::Cell;
 use std::fmt;
 
-/// The request's body as JSON. Errors: 400, 408, 413, 415 or 429, as the answer.
+/// Reads the request's body as JSON. Errors: the reply to give, with status 400, 408, 413, 415 or 429.
 pub(super) fn json(request: &mut Request) -> Result<Value, Box<Reply>> {
     let refused = |problem: &Problem| Box::new(Reply::problem(problem));
     require_json(request).map_err(|problem| refused(&problem))?;
     let body = request
         .read_body()
-        .map_err(|error| Box::new(error.to_reply()))?;
+        .map_err(|error| Box::new(Reply::from(error)))?;
     parse(&body).map_err(|error| {
         let detail = format!("the body is not JSON: {error}");
         refused(&Problem::new(400, "bad_json", detail))
     })
 }
 
-/// A form or plain text is what a foreign web page can send without asking; JSON is not.
+/// Refuses other media types. A web page of another origin can send a form or plain text without a preflight, but no JSON.
 fn require_json(request: &Request) -> Result<(), Box<Problem>> {
-    let Some(content_type) = request.header("content-type") else {
+    let Some(media_type) = request.media_type() else {
         return Ok(());
     };
-    let media_type = content_type.split(';').next().unwrap_or_default();
-    let media_type = media_type.trim().to_ascii_lowercase();
     let suffixed = media_type.starts_with("application/") && media_type.ends_with("+json");
     if media_type == "application/json" || suffixed {
         return Ok(());
@@ -39,18 +37,18 @@ fn require_json(request: &Request) -> Result<(), Box<Problem>> {
 
 fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let left = Cell::new(MOST_VALUES);
+    let left = Cell::new(MAX_VALUES);
     let value = Strict(&left).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
-/// Most values in one body. One of two bytes takes 32 and more in memory: without this, a body within its limit could
-/// take twenty times that.
-const MOST_VALUES: usize = 1_000_000;
+/// Most values in one body. A value of two bytes uses at least 32 bytes of memory, so that without this limit a body could
+/// use twenty times its own size.
+const MAX_VALUES: usize = 1_000_000;
 
-/// Builds a [`Value`] and refuses an object with a member twice, of which `serde_json` would silently drop one, and
-/// more values than it is told are left.
+/// Deserializes a [`Value`]. Refuses an object with a member twice, of which `serde_json` would silently drop one, and more
+/// values than the cell says are left.
 #[derive(Clone, Copy)]
 struct Strict<'a>(&'a Cell<usize>);
 
@@ -58,7 +56,7 @@ impl Strict<'_> {
     fn count_one<E: Error>(self) -> Result<(), E> {
         let left = self.0.get().checked_sub(1);
         self.0
-            .set(left.ok_or_else(|| E::custom(format_args!("more than {MOST_VALUES} values")))?);
+            .set(left.ok_or_else(|| E::custom(format_args!("more than {MAX_VALUES} values")))?);
         Ok(())
     }
 }
@@ -134,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_serde_json_reads_is_read_the_same() {
+    fn valid_json_is_read_as_serde_json_reads_it() {
         let text = r#"{"a":[1,-2,3.5,null,true,"x\né"],"b":{"c":{}}}"#;
         assert_eq!(
             parse(text.as_bytes()).unwrap(),
@@ -143,9 +141,9 @@ mod tests {
     }
 
     #[test]
-    fn hostile_json_is_an_error_and_not_a_crash() {
+    fn invalid_and_hostile_json_is_refused() {
         let deep = "[".repeat(100_000);
-        let many = format!("[{}0]", "0,".repeat(MOST_VALUES));
+        let many = format!("[{}0]", "0,".repeat(MAX_VALUES));
         let cases: [&[u8]; 9] = [
             many.as_bytes(),
             b"",

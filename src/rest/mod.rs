@@ -1,5 +1,5 @@
-//! The REST resources: JSON in, a call of the runner, JSON out. One file per resource; every error becomes a
-//! problem in `problems`, and nowhere else.
+//! The REST resources, one file each: JSON in, one call of the runner, JSON out. Errors of the runner become problems
+//! (RFC 9457) in `problems` only.
 
 mod api_profile;
 mod body;

@@ -33,7 +33,7 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
         Ok(spec) => spec,
         Err(error) => return problems::reply(&error),
     };
-    spec.keep_with_content(Box::new(request.take_room()));
+    spec.keep_with_content(Box::new(request.take_body_reservation()));
     match Delivery::wanted(request.header("accept")) {
         Delivery::Json => match runner.run(spec, &request.cancel, &Silent) {
             Ok(result) => Reply::large_json(200, result),

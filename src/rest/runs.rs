@@ -157,7 +157,7 @@ pub(super) fn submit(
         Err(error) => return problems::reply(&error),
     };
     // The engine has stored the request, so the body's memory can be given back.
-    drop(request.take_room());
+    drop(request.take_body_reservation());
     let delivery = Delivery::wanted(request.header("accept"));
     if preferences.wait_limit().is_none() && delivery != Delivery::Json {
         return events(runner, &state.id, &request);

@@ -1,5 +1,6 @@
 //! What the server's operator allows: defaults, maxima and allow-lists. Pure; `config` fills it.
 
+use crate::glob;
 use std::time::Duration;
 
 /// The rules every run and volume is checked against.
@@ -93,9 +94,7 @@ impl Globs {
 
     /// Whether any pattern matches the complete text.
     pub fn allow(&self, text: &str) -> bool {
-        self.0
-            .iter()
-            .any(|pattern| glob_matches(pattern.as_bytes(), text.as_bytes()))
+        self.0.iter().any(|pattern| glob::matches(pattern, text))
     }
 
     /// The patterns.
@@ -106,7 +105,7 @@ impl Globs {
     /// As [`Globs::allow`], but only patterns that start with `prefix` count: `*` does not match `host` here.
     pub fn allow_by_name(&self, prefix: &str, text: &str) -> bool {
         let mut named = self.0.iter().filter(|pattern| pattern.starts_with(prefix));
-        named.any(|pattern| glob_matches(pattern.as_bytes(), text.as_bytes()))
+        named.any(|pattern| glob::matches(pattern, text))
     }
 
     /// The list for an error message; `none` if it is empty.
@@ -117,27 +116,6 @@ impl Globs {
             self.0.join(", ")
         }
     }
-}
-
-fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if p < pattern.len() && pattern[p] == b'*' {
-            retry = Some((p + 1, t));
-            p += 1;
-        } else if p < pattern.len() && pattern[p] == text[t] {
-            p += 1;
-            t += 1;
-        } else if let Some((after_star, from)) = retry {
-            p = after_star;
-            t = from + 1;
-            retry = Some((after_star, from + 1));
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|b| *b == b'*')
 }
 
 #[cfg(test)]

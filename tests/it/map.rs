@@ -19,23 +19,39 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("archive", &[]),
     ("metrics", &[]),
     ("docker", &["cancel", "metrics"]),
-    ("edge", &["cancel", "metrics", "problem"]),
-    ("http", &["cancel", "edge", "process_identity", "problem"]),
+    (
+        "edge",
+        &["cancel", "glob", "metrics", "problem", "random_id"],
+    ),
+    (
+        "http",
+        &["cancel", "edge", "process_identity", "problem", "random_id"],
+    ),
     (
         "runner",
         &[
             "archive",
             "cancel",
             "docker",
+            "glob",
             "metrics",
             "process_identity",
             "problem",
+            "random_id",
         ],
     ),
     ("rest", &["cancel", "http", "metrics", "problem", "runner"]),
     (
         "mcp",
-        &["archive", "cancel", "http", "metrics", "problem", "runner"],
+        &[
+            "archive",
+            "cancel",
+            "http",
+            "metrics",
+            "problem",
+            "random_id",
+            "runner",
+        ],
     ),
 ];
 

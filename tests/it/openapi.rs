@@ -64,7 +64,7 @@ fn the_document_describes_exactly_what_is_routed() {
         .collect();
     let listed: BTreeSet<_> = ENDPOINTS
         .iter()
-        .map(|(method, path, _)| (method.to_string(), path.to_string()))
+        .map(|endpoint| (endpoint.method.to_owned(), endpoint.path.to_owned()))
         .collect();
     // MCP is not in the document: it is a protocol of its own.
     let is_mcp = |path: &str| ["/mcp", "/sse", "/messages"].contains(&path);
@@ -84,7 +84,7 @@ fn the_document_describes_exactly_what_is_routed() {
 #[test]
 fn each_path_accepts_exactly_the_methods_in_its_allow_field() {
     let server = Server::start();
-    let paths: BTreeSet<_> = ENDPOINTS.iter().map(|(_, path, _)| *path).collect();
+    let paths: BTreeSet<_> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
     for path in paths {
         let ask = |method: &str| {
             // Only the head is read: some answers are endless streams.
@@ -100,10 +100,10 @@ fn each_path_accepts_exactly_the_methods_in_its_allow_field() {
             .as_deref()
             .unwrap_or_else(|| panic!("{path} names none"));
         let named: Vec<&str> = named.split(", ").collect();
-        let listed = ENDPOINTS.iter().filter(|endpoint| endpoint.1 == path);
-        for (method, ..) in listed {
+        let listed = ENDPOINTS.iter().filter(|endpoint| endpoint.path == path);
+        for method in listed.map(|endpoint| endpoint.method) {
             assert!(
-                named.contains(method),
+                named.contains(&method),
                 "{method} {path} is listed: {named:?}"
             );
         }

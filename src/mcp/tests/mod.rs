@@ -299,7 +299,7 @@ fn http(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpR
         headers: all,
         content_length: Some(body.len() as u64),
         body: Box::new(Cursor::new(body.to_owned().into_bytes())),
-        room: None,
+        body_reservation: None,
         cancel: Cancel::new(),
         draining: Cancel::new(),
         authenticated: headers.iter().any(|(name, _)| *name == "authorization"),

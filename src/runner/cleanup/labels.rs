@@ -88,7 +88,7 @@ impl Identity {
             .get(OWNER)
             .and_then(|text| ProcessIdentity::parse(text));
         labels.get(INSTANCE) == Some(&self.instance)
-            && owner.is_some_and(|owner| owner != self.owner && !owner.lives_beside(&self.owner))
+            && owner.is_some_and(|owner| owner != self.owner && !owner.is_alive_beside(&self.owner))
     }
 
     /// Whether an object with these labels is a leftover. What belongs to a run that goes on or is answered for never is,
@@ -105,7 +105,7 @@ impl Identity {
         if owner.as_ref() == Some(&self.owner) {
             return true;
         }
-        if owner.is_some_and(|owner| owner.lives_beside(&self.owner)) {
+        if owner.is_some_and(|owner| owner.is_alive_beside(&self.owner)) {
             return false;
         }
         let deadline: Option<u64> = labels.get(DEADLINE).and_then(|text| text.parse().ok());
@@ -174,7 +174,7 @@ mod tests {
                 ..ProcessIdentity::current()
             },
             ProcessIdentity {
-                place: "elsewhere".into(),
+                scope: "elsewhere".into(),
                 ..ProcessIdentity::current()
             },
         ] {
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn past_its_deadline_everything_of_elsewhere_is_a_leftover() {
         let elsewhere = ProcessIdentity {
-            place: "elsewhere".into(),
+            scope: "elsewhere".into(),
             ..ProcessIdentity::current()
         };
         let mut labels = Identity {

@@ -2,7 +2,7 @@
 //! that cannot hold a stream.
 
 use crate::cancel::Cancel;
-use crate::process_identity::life;
+use crate::process_identity::process_token;
 use crate::runner::jobs::event_log::{Found, Outcome};
 use crate::runner::jobs::registry::{Entry, RunState};
 use crate::runner::{Encoding, Error, Event, Phase, Runner};
@@ -143,7 +143,7 @@ impl Runner {
 
 /// What a cursor begins with: its number counts events of one run as one process knows them.
 fn origin(run: &str) -> String {
-    format!("{}.{}", life(), run.get(..8).unwrap_or(run))
+    format!("{}.{}", process_token(), run.get(..8).unwrap_or(run))
 }
 
 /// Number of the event at a cursor of this run and process.

@@ -2,7 +2,6 @@
 
 use crate::archive;
 use crate::docker::{AuthConfig, Labels};
-use crate::runner::cleanup::active::new_id;
 use crate::runner::cleanup::labels::{Identity, Role};
 use crate::runner::policy::Policy;
 use crate::runner::request::mounts::{self, MountSpec};
@@ -147,7 +146,7 @@ impl Check<'_> {
         let mounts = mounts::check(self, request.volumes.unwrap_or_default());
         let is_mounted = |path: &str| mounts.iter().any(|mount| mount.is_mounted_at(path));
         RunSpec {
-            id: new_id(),
+            id: crate::random_id::unique(),
             is_detached: false,
             image: self.image(request.image),
             command: self.arguments("command", request.command),

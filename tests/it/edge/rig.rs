@@ -3,7 +3,7 @@
 use super::client::{PATIENCE, ask};
 use crate::support::Answer;
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use oneoff_docker_runner::http::{Reply, Request, Server, ServerConfig};
+use oneoff_docker_runner::http::{BodyError, Reply, Request, RouteTable, Server, ServerConfig};
 use oneoff_docker_runner::problem::Problem;
 use std::fs::File;
 use std::io::Read;
@@ -31,8 +31,6 @@ pub fn config() -> ServerConfig {
         host: "127.0.0.1".into(),
         port: 0,
         auth_token: None,
-        open_paths: vec!["/health".into()],
-        route_of: |_| "other",
         allowed_hosts: vec![],
         allowed_origins: vec!["https://app.example.com".into()],
         body_limit_bytes: 512 * 1024 * 1024,
@@ -40,6 +38,13 @@ pub fn config() -> ServerConfig {
         head_timeout: Duration::from_secs(10),
         body_stall_timeout: Duration::from_secs(10),
         write_stall_timeout: Duration::from_secs(10),
+        routes: RouteTable {
+            health_path: "/health",
+            open_paths: &["/health"],
+            single_fields: &[],
+            template_of: |_| "other",
+        },
+        cors: oneoff_docker_runner::app::CORS,
     }
 }
 
@@ -93,13 +98,11 @@ fn handle(mut request: Request, events: &Sender<Event>) -> Reply {
         "/health" => Reply::json(200, &serde_json::json!({"status": "ok"})),
         "/echo" => match request.read_body() {
             Ok(body) => Reply::bytes(200, "application/octet-stream", body),
-            Err(error) => error.to_reply(),
+            Err(error) => error.into(),
         },
         "/count" => match count(&mut request) {
             Ok(bytes) => Reply::json(200, &bytes),
-            Err(error) => {
-                Reply::problem(&oneoff_docker_runner::http::BodyError::from(error).to_problem())
-            }
+            Err(error) => Reply::problem(&BodyError::from(error).to_problem()),
         },
         "/seen" => Reply::json(
             200,

@@ -1,12 +1,11 @@
-//! Response heads. The one place that writes them, so that no value can ever smuggle in a line of its own.
+//! Writes response heads. No other place does, so that no field value can add a line to a head.
 
-use super::date::http_date;
 use crate::problem::reason_phrase;
 use std::io::{self, Write};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Fields that only this file may write.
-const OWN_FIELDS: [&str; 7] = [
+/// Fields that only this file writes: they depend on the connection and the framing.
+const FRAMING_FIELDS: [&str; 7] = [
     "connection",
     "content-length",
     "date",
@@ -16,20 +15,20 @@ const OWN_FIELDS: [&str; 7] = [
     "upgrade",
 ];
 
-/// How the end of a response body is marked.
+/// How the client finds the end of the response body (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delimiter {
-    /// There is no body, and the status says so (204, 304).
+    /// The status implies that there is no body (204, 304).
     NoBody,
-    /// A Content-Length.
+    /// `Content-Length`.
     Length(u64),
-    /// Chunks.
+    /// `Transfer-Encoding: chunked`.
     Chunks,
-    /// The end of the connection: for streams to HTTP/1.0 clients.
+    /// The end of the connection, for streams to HTTP/1.0 clients.
     Close,
 }
 
-/// Renders a response head. Errors: a status or field that must not be sent.
+/// Renders a response head. Errors: the status is not a final one, or a field has characters that HTTP does not allow.
 pub(crate) fn write_head(
     status: u16,
     fields: &[(String, String)],
@@ -40,15 +39,14 @@ pub(crate) fn write_head(
     }
     let mut head = Vec::with_capacity(512);
     write!(head, "HTTP/1.1 {status} {}\r\n", reason_phrase(status))?;
-    // One request per connection: clients must know before they try to reuse it.
-    write!(
-        head,
-        "Connection: close\r\nDate: {}\r\n",
-        http_date(SystemTime::now())
-    )?;
+    // The server takes one request per connection.
+    write!(head, "Connection: close\r\nDate: {}\r\n", date())?;
     for (name, value) in fields {
         check_field(name, value)?;
-        if !OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+        if !FRAMING_FIELDS
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(name))
+        {
             write!(head, "{name}: {value}\r\n")?;
         }
     }
@@ -61,16 +59,23 @@ pub(crate) fn write_head(
     Ok(head)
 }
 
+/// The current time as an IMF-fixdate (RFC 9110 §5.6.7). A clock outside the years 1970 to 9999 is moved into them, because
+/// `httpdate` panics there.
+fn date() -> String {
+    const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
+    httpdate::fmt_http_date(SystemTime::now().clamp(UNIX_EPOCH, UNIX_EPOCH + LAST_SECOND))
+}
+
 fn check_field(name: &str, value: &str) -> io::Result<()> {
-    let name_is_fine = !name.is_empty()
+    let is_valid_name = !name.is_empty()
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    let value_is_fine = value.bytes().all(|b| matches!(b, b'\t' | 0x20..=0x7e));
-    if name_is_fine && value_is_fine {
+    let is_valid_value = value.bytes().all(|b| matches!(b, b'\t' | 0x20..=0x7e));
+    if is_valid_name && is_valid_value {
         return Ok(());
     }
-    // The value may be what somebody tries to inject: it stays out of the message.
+    // Without the value: it may be an attempt to inject a line.
     Err(io::Error::other(format!(
         "the response field {name:?} has characters that HTTP does not allow"
     )))
@@ -86,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_close_the_connection_and_frame_the_body_themselves() {
+    fn the_head_sets_connection_and_framing_whatever_the_fields_say() {
         let mut fields = field("Content-Type", "text/plain");
         fields.extend(field("content-length", "999"));
         fields.extend(field("Transfer-Encoding", "gzip"));
@@ -97,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_can_carry_a_line_of_its_own() {
+    fn no_field_can_add_a_line() {
         for (name, value) in [
             ("X", "a\r\nSet-Cookie: b"),
             ("X", "a\nb"),
