@@ -1,8 +1,8 @@
-# Two ways to the same image, which holds one static binary and nothing else:
+# Two ways to build the same image, which contains one static binary and nothing else:
 #   make image         the binary built on this machine; needs no network and no base image
 #   docker build .     compiles inside, for amd64 or arm64 (docker buildx build --platform linux/amd64,linux/arm64 .)
-# Both work with BuildKit and with the classic builder (Debian's engine), which runs every stage in the file: hence
-# `make image` cuts the file at the line below the first stage (tests/support/image.sh).
+# Both work with BuildKit and with the classic builder (Debian's engine). The classic builder runs every stage in the file,
+# so `make image` cuts the file at the line below the first stage (tests/support/image.sh).
 
 ARG RUST_IMAGE=rust:1-bookworm
 
@@ -14,19 +14,19 @@ LABEL org.opencontainers.image.title="oneoff-docker-runner" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# inside a container, loopback would be reachable by nobody
+# inside a container, loopback cannot be reached from outside
 ENV HOST=0.0.0.0 PORT=8000
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s --retries=3 CMD ["/oneoff-docker-runner", "healthcheck"]
 # No USER: the engine's socket belongs to root and to a group whose number differs from host to host, so no fixed user
-# could open it. Where that group is known, run without root (nothing in the image is written to):
+# could open it. If that group is known, run without root (the server writes nothing into the image):
 #   docker run --user 65532:$(stat -c %g /var/run/docker.sock) ...
-# Whoever can talk to the socket has the host's root either way; the user only limits what a flaw in the binary reaches
-# without the socket.
+# Access to the socket equals root on the host either way; the user only limits what a flaw in the binary can do without
+# the socket.
 ENTRYPOINT ["/oneoff-docker-runner"]
 
-# --- `make image` uses what is above and adds the binary that it built; below, the same image is compiled inside ---
+# --- `make image` uses only the part above and adds its binary; the part below compiles the binary in the image ---
 
 # the classic builder has no BUILDPLATFORM; "linux" alone means its own architecture
 FROM --platform=${BUILDPLATFORM:-linux} ${RUST_IMAGE} AS compile

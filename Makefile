@@ -1,5 +1,5 @@
-# Everything a person does with this repository. Needs Rust and make; what else is missing, the targets set up themselves
-# (as root on Debian or Ubuntu) or name in one command.
+# All tasks of this repository. Needs Rust and make. As root on Debian or Ubuntu, the targets install what else is missing;
+# elsewhere they print the command that does.
 
 BINARY := target/oneoff-docker-runner
 IMAGE  ?= oneoff-docker-runner:latest
@@ -8,7 +8,7 @@ STATIC = target/$(HOST_TRIPLE)/release/oneoff-docker-runner
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
-# the server talks to DOCKER_HOST or the default socket; so shall the docker command, whatever context is selected
+# makes the docker command use DOCKER_HOST or the default socket, as the server does, whatever context is selected
 export DOCKER_CONTEXT := default
 
 .DEFAULT_GOAL := help

@@ -1,6 +1,6 @@
-//! Cuts the two files of Swagger UI that `/docs` serves out of the zip that the vendoring crate carries. They stay
-//! compressed as they are there, each within a gzip frame of its own, which is how browsers take them.
-#![allow(clippy::print_stdout)] // how a build script talks to cargo
+//! Extracts the two files of Swagger UI that `/docs` serves from the zip in the vendoring crate. Does not recompress them: it
+//! puts each file's deflate stream into a gzip frame, which browsers accept.
+#![allow(clippy::print_stdout)] // build scripts give cargo instructions on stdout
 
 use std::path::Path;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED as ZIP;
@@ -19,7 +19,8 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
-/// The deflated file whose name ends so, found in the central directory (APPNOTE.TXT 4.3.12), as gzip (RFC 1952).
+/// Finds the file whose name ends with `name_end` in the zip's central directory (APPNOTE.TXT 4.3.12) and returns it as gzip
+/// (RFC 1952). `None` if there is no such file or it is not compressed with deflate.
 fn find(name_end: &str) -> Option<Vec<u8>> {
     const DEFLATE: u16 = 8;
     let end = ZIP.windows(4).rposition(|bytes| bytes == b"PK\x05\x06")?;
