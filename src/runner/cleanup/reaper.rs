@@ -3,9 +3,9 @@
 use crate::cancel::Cancel;
 use crate::docker::{self, Client, Labels};
 use crate::runner::cleanup::active::Active;
+use crate::runner::cleanup::fill::Fill;
 use crate::runner::cleanup::labels::{INSTANCE, Identity, KEPT};
 use crate::runner::cleanup::removal::{Object, Removal, remove_once};
-use crate::runner::volumes::fill::Fill;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;

@@ -4,7 +4,7 @@ use crate::cancel::Cancel;
 use crate::docker::{self, Client};
 use crate::metrics::{self, Label};
 use crate::runner::cleanup::active::ActiveId;
-use crate::runner::volumes::fill::Fill;
+use crate::runner::cleanup::fill::Fill;
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,4 @@
 //! Named volumes that outlive a run.
 
-pub(crate) mod fill;
 pub(crate) mod named;
 pub(crate) mod names;

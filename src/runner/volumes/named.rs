@@ -2,6 +2,7 @@
 
 use crate::archive::{self, UidGid};
 use crate::docker::{self, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions};
+use crate::runner::cleanup::fill::{self, Fill};
 use crate::runner::cleanup::labels::{FILLS, KEPT};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::facade::Inner;
@@ -10,7 +11,6 @@ use crate::runner::request::spec::{Check, archive_limits};
 use crate::runner::request::wire::{Reader, Wire};
 use crate::runner::run::collect::reading_mount;
 use crate::runner::run::stage::{OBJECT_SLACK, STAGE, pack_files, staged_name};
-use crate::runner::volumes::fill::{self, Fill};
 use crate::runner::{ApiProfile, Error, VolumeRequest};
 use serde_json::Value;
 use std::collections::BTreeMap;
