@@ -80,7 +80,14 @@ impl Containers for Runner {
         (cursor, page_bytes): (Option<&str>, usize),
         wait: (Duration, &Cancel),
     ) -> Result<RunLogs, Error> {
-        Runner::run_logs(self, id, cursor, page_bytes, wait)
+        let (timeout, stop) = wait;
+        let query = crate::runner::LogQuery {
+            cursor,
+            page_bytes,
+            timeout,
+            stop,
+        };
+        Runner::run_logs(self, id, &query)
     }
     fn run_forget(&self, id: &str) -> Result<Option<RunState>, Error> {
         Runner::run_forget(self, id)

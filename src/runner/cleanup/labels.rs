@@ -2,7 +2,6 @@
 
 use crate::docker::Labels;
 use crate::process_identity::ProcessIdentity;
-use crate::runner::jobs::store::ASYNC_LIFE;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Name of the server instance.
@@ -20,6 +19,11 @@ pub(crate) const FILLS: &str = "oneoff.fills";
 /// On a named volume: that it was made by `POST /volume`, and by which fill. Such a volume is the caller's, and never
 /// swept. It says nothing on a container, which may have it from its image.
 pub(crate) const KEPT: &str = "oneoff.volume";
+
+/// How much longer than its time limit anything of a run may stay in the engine before it counts as forgotten.
+pub(crate) const OBJECT_SLACK: Duration = Duration::from_secs(900);
+/// How long the objects of a detached run may stay in the engine without any server that answers for them.
+const ASYNC_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What an object is to its detached run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +46,12 @@ impl Role {
         (Self::Result, "result"),
     ];
 
-    pub(crate) fn parse(word: &str) -> Option<Self> {
+    /// The role that these labels say. `None`: the object does not belong to a detached run.
+    pub(crate) fn of(labels: &Labels) -> Option<Self> {
+        labels.get(ASYNC).and_then(|word| Self::parse(word))
+    }
+
+    fn parse(word: &str) -> Option<Self> {
         let found = Self::ALL.iter().find(|(_, name)| *name == word);
         found.map(|(role, _)| *role)
     }

@@ -1,11 +1,12 @@
 //! Sweeps away what a run left when its process died: at start, and from time to time.
 
 use crate::cancel::Cancel;
-use crate::docker::{self, Client, Labels};
+use crate::docker::{self, Labels};
 use crate::runner::cleanup::active::Active;
+use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::Fill;
-use crate::runner::cleanup::labels::{INSTANCE, Identity, KEPT};
-use crate::runner::cleanup::removal::{Object, Removal, remove_once};
+use crate::runner::cleanup::labels::{INSTANCE, KEPT};
+use crate::runner::cleanup::removal::{Object, remove_once};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -14,11 +15,9 @@ use std::time::Duration;
 /// Finds leftovers and removes them.
 #[derive(Clone)]
 pub(crate) struct Reaper {
-    pub(crate) client: Client,
-    pub(crate) identity: Identity,
-    pub(crate) active: Active,
-    pub(crate) removal: Removal,
-    pub(crate) found: Arc<AtomicU64>,
+    engine: Engine,
+    active: Active,
+    removed: Arc<AtomicU64>,
 }
 
 /// The reaper's thread; dropping it does not stop it, [`Patrol::stop`] does.
@@ -32,6 +31,20 @@ const PERIOD: Duration = Duration::from_secs(30);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 impl Reaper {
+    /// A reaper that leaves alone whatever belongs to an active run.
+    pub(crate) fn new(engine: Engine, active: Active) -> Self {
+        Self {
+            engine,
+            active,
+            removed: Arc::default(),
+        }
+    }
+
+    /// How many objects it and its clones have removed.
+    pub(crate) fn removed(&self) -> u64 {
+        self.removed.load(Ordering::Relaxed)
+    }
+
     /// Sweeps now and then every 30 s, on a thread of its own; each time `first` comes before it.
     pub(crate) fn patrol(
         self,
@@ -67,13 +80,13 @@ impl Reaper {
     pub(crate) fn sweep(&self) -> Result<u64, docker::Error> {
         let mut removed = 0;
         let any_of_ours = [INSTANCE.to_owned()];
-        for container in self.client.container_list(&any_of_ours)? {
+        for container in self.engine.client.container_list(&any_of_ours)? {
             if self.is_leftover(&container.labels) {
                 removed += self.remove(self.container_object(container)?);
             }
         }
         // After the containers, which hold volumes in use.
-        for volume in self.client.volume_list(&any_of_ours)? {
+        for volume in self.engine.client.volume_list(&any_of_ours)? {
             if !volume.labels.contains_key(KEPT) && self.is_leftover(&volume.labels) {
                 let fill = Fill::of(&volume.labels).map(Object::Fill);
                 removed += self.remove(fill.unwrap_or(Object::Volume(volume.name)));
@@ -83,25 +96,26 @@ impl Reaper {
     }
 
     fn is_leftover(&self, labels: &Labels) -> bool {
-        self.identity
+        self.engine
+            .identity
             .is_leftover(labels, &|run| self.active.contains(run))
     }
 
     fn remove(&self, object: Object) -> u64 {
-        if self.removal.is_at(&object) {
+        if self.engine.removal.is_at(&object) {
             return 0;
         }
-        match remove_once(&self.client, &object) {
+        match remove_once(&self.engine.client, &object) {
             Ok(()) => {
                 log::info!("removed a leftover: {object:?}");
-                self.found.fetch_add(1, Ordering::Relaxed);
+                self.removed.fetch_add(1, Ordering::Relaxed);
                 1
             }
             Err(error) => {
                 log::debug!("{object:?} is not removed yet: {error}");
                 // Whoever wants to make that volume again waits for this.
                 if matches!(object, Object::Fill(_)) {
-                    self.removal.remove(object);
+                    self.engine.removal.remove(object);
                 }
                 0
             }
@@ -116,7 +130,7 @@ impl Reaper {
         match Fill::of(&container.labels) {
             Some(fill) if container.names.contains(&format!("/{}", fill.helper())) => {
                 // The engine may have made it for one who was dead by then, and whose marker is gone.
-                fill.mark(&self.client, &container.labels)?;
+                fill.mark(&self.engine.client, &container.labels)?;
                 Ok(Object::Fill(fill))
             }
             _ => Ok(Object::Container(container.id)),

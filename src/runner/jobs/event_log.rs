@@ -2,7 +2,8 @@
 //! events go, and who had not read them hears that.
 
 use crate::cancel::Cancel;
-use crate::runner::{Error, Event, RunResult};
+use crate::runner::error::Error;
+use crate::runner::run::result::{Event, RunResult};
 use crossbeam_channel::Select;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
 //! The `volumes` of a request: which mounts are allowed, and what is in them.
 
 use crate::archive;
-use crate::runner::request::spec::{Check, archive_limits};
-use crate::runner::{VolumeKind, VolumeMount};
+use crate::runner::request::check::{Check, archive_limits};
+use crate::runner::request::types::{VolumeKind, VolumeMount};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One checked mount.

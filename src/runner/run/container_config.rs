@@ -2,9 +2,9 @@
 
 use crate::archive::UidGid;
 use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
-use crate::runner::RunSpec;
-use crate::runner::request::mounts::{Access, MountSource};
-use crate::runner::run::stage::staged_mount;
+use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK, Role};
+use crate::runner::request::mounts::{Access, MountSource, MountSpec};
+use crate::runner::request::spec::RunSpec;
 
 /// The body of `POST /containers/create`: what was asked for, hardened. The image is for the caller to say. `stage` is
 /// where the engine keeps what is staged.
@@ -78,7 +78,7 @@ fn log_config(spec: &RunSpec) -> LogConfig {
 }
 
 fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {
-    let mount = |(index, mount): (usize, &crate::runner::request::mounts::MountSpec)| {
+    let mount = |(index, mount): (usize, &MountSpec)| {
         let plain = |kind: &str, source: &str| Mount {
             kind: kind.into(),
             source: source.into(),
@@ -96,6 +96,25 @@ fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {
         }
     };
     spec.mounts.iter().enumerate().filter_map(mount).collect()
+}
+
+/// The bind of the item with this index.
+fn staged_mount(mountpoint: &str, index: usize, spec: &MountSpec) -> Mount {
+    Mount {
+        kind: "bind".into(),
+        source: format!("{mountpoint}/{index}"),
+        target: spec.target.clone(),
+        read_only: spec.access == Access::ReadOnly,
+        volume_options: None,
+    }
+}
+
+/// Labels of an object that is created for this run.
+pub(crate) fn object_labels(spec: &RunSpec, identity: &Identity, role: Role) -> Labels {
+    match spec.is_detached {
+        true => identity.async_labels(&spec.id, role),
+        false => identity.labels(&spec.id, spec.timeout + OBJECT_SLACK),
+    }
 }
 
 /// The user a run will have, as the request or else the image says.

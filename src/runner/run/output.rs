@@ -1,7 +1,7 @@
 //! Keeps a bounded part of an endless stream: its first and its last half.
 
 use crate::archive;
-use crate::runner::Encoding;
+use crate::runner::request::types::Encoding;
 use std::collections::VecDeque;
 
 /// What is kept of one stream.

@@ -2,7 +2,10 @@
 
 use crate::cancel::Cancel;
 use crate::docker::{self, AuthConfig, Client, ImageInspect, PullProgress};
-use crate::runner::{Error, Event, PullPolicy, RunSpec, Sink};
+use crate::runner::error::Error;
+use crate::runner::request::spec::RunSpec;
+use crate::runner::request::types::PullPolicy;
+use crate::runner::run::result::{Event, Sink};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,23 +1,39 @@
 //! Named volumes: made, filled, read back and removed on request. They are the caller's and stay until removed.
 
 use crate::archive::{self, UidGid};
-use crate::docker::{self, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions};
+use crate::docker::{
+    self, Client, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions,
+};
+use crate::runner::cleanup::active::Active;
+use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::{self, Fill};
-use crate::runner::cleanup::labels::{FILLS, KEPT};
+use crate::runner::cleanup::labels::{FILLS, KEPT, OBJECT_SLACK};
 use crate::runner::cleanup::removal::Object;
-use crate::runner::facade::Inner;
+use crate::runner::error::Error;
+use crate::runner::policy::Policy;
+use crate::runner::request::check::ApiProfile;
+use crate::runner::request::check::{Check, archive_limits};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
-use crate::runner::request::spec::{Check, archive_limits};
-use crate::runner::request::wire::{Reader, Wire};
-use crate::runner::run::collect::reading_mount;
-use crate::runner::run::stage::{OBJECT_SLACK, STAGE, pack_files, staged_name};
-use crate::runner::{ApiProfile, Error, VolumeRequest};
+use crate::runner::request::types::VolumeRequest;
+use crate::runner::request::wire::Wire;
+use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
+use crate::runner::staging::upload::{pack_files, staged_name, upload};
+use crate::runner::volumes::names::Names;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long removals under way are waited for before a volume counts as in use.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Creates, fills, reads back and removes named volumes.
+pub(crate) struct Volumes {
+    engine: Engine,
+    active: Active,
+    policy: Arc<Policy>,
+    names: Names,
+}
 
 /// A checked volume request.
 struct VolumeSpec {
@@ -37,27 +53,30 @@ enum Content {
     Files(BTreeMap<String, String>),
 }
 
-impl Inner {
+impl Volumes {
+    pub(crate) fn new(engine: Engine, active: Active, policy: Arc<Policy>) -> Self {
+        Self {
+            engine,
+            active,
+            policy,
+            names: Names::default(),
+        }
+    }
+
     /// Creates and fills a volume, or writes over one of ours. A volume that this call created is gone if it fails.
-    pub(crate) fn volume_create(&self, request: Value, front: ApiProfile) -> Result<String, Error> {
-        let mut check = Check {
-            reader: Reader::new(front.root),
-            forbidden: None,
-            policy: &self.policy,
-        };
+    pub(crate) fn create(&self, request: Value, front: ApiProfile) -> Result<String, Error> {
+        let mut check = Check::new(front, &self.policy);
         let spec =
             VolumeRequest::take(request, &mut check.reader).map(|request| check.volume(request));
-        let spec = match (spec, check.reader.is_clean(), check.forbidden) {
-            (Some(spec), true, None) => spec,
-            (Some(_), true, Some(forbidden)) => return Err(forbidden),
-            _ => return Err(Error::Invalid(check.reader.into_faults())),
-        };
+        let spec = check.finish(spec)?;
         let _writing = self
             .names
             .enter(&spec.name)
             .ok_or_else(|| busy(&spec.name))?;
-        match self.client.volume_inspect(&spec.name) {
-            Ok(volume) if fill::is_unfinished(&self.client, &volume)? => Err(busy(&spec.name)),
+        match self.engine.client.volume_inspect(&spec.name) {
+            Ok(volume) if fill::is_unfinished(&self.engine.client, &volume)? => {
+                Err(busy(&spec.name))
+            }
             Ok(volume) if is_ours(&volume) => self.write_over(&spec),
             Ok(_) => Err(Error::Conflict {
                 code: "volume_not_ours",
@@ -66,12 +85,12 @@ impl Inner {
                     spec.name
                 ),
             }),
-            Err(error) if is_absent(&error) => self.create(&spec),
+            Err(error) if is_absent(&error) => self.create_new(&spec),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn create(&self, spec: &VolumeSpec) -> Result<String, Error> {
+    fn create_new(&self, spec: &VolumeSpec) -> Result<String, Error> {
         let active = self.active.enter();
         let mut labels = spec.labels.clone();
         labels.insert(KEPT.into(), active.id().to_owned());
@@ -82,14 +101,17 @@ impl Inner {
                 driver_opts: spec.driver_opts.clone(),
                 labels,
             };
-            self.client.volume_create(&config).map_err(driver_error)?;
+            self.engine
+                .client
+                .volume_create(&config)
+                .map_err(driver_error)?;
             return Ok(format!("volume {} created, empty", spec.name));
         }
         let fill = Fill {
             id: active.id().to_owned(),
             volume: spec.name.clone(),
         };
-        let mut owned = self.removal.own(Object::Fill(fill.clone()));
+        let mut owned = self.engine.removal.own(Object::Fill(fill.clone()));
         owned.keep_active(active);
         match self.create_filled(&fill, spec, labels) {
             Ok(()) => {
@@ -98,16 +120,16 @@ impl Inner {
             }
             Err(error) => {
                 // Now rather than behind the answer: the caller may try again at once.
-                let _ = owned.remove_now(&self.client);
+                let _ = owned.remove_now(&self.engine.client);
                 Err(error)
             }
         }
     }
 
     fn create_filled(&self, fill: &Fill, spec: &VolumeSpec, labels: Labels) -> Result<(), Error> {
-        let mut helper_labels = self.identity.labels(&fill.id, OBJECT_SLACK);
+        let mut helper_labels = self.engine.identity.labels(&fill.id, OBJECT_SLACK);
         helper_labels.insert(FILLS.into(), fill.volume.clone());
-        fill.mark(&self.client, &helper_labels)?;
+        fill.mark(&self.engine.client, &helper_labels)?;
         let mount = Mount {
             volume_options: Some(VolumeOptions {
                 no_copy: true,
@@ -119,11 +141,12 @@ impl Inner {
             }),
             ..filled_mount(spec)
         };
-        let helper = self.stage.helper(&fill.helper(), helper_labels, mount);
+        let helper =
+            HelperSpec::with_mount(&fill.helper(), helper_labels, mount).create(&self.engine);
         // It belongs to the fill from here on, which is owned as a whole.
         let helper = helper.map_err(driver_error)?.release();
         self.fill(&helper, spec)?;
-        Ok(fill.complete(&self.client)?)
+        Ok(fill.complete(&self.engine.client)?)
     }
 
     fn write_over(&self, spec: &VolumeSpec) -> Result<String, Error> {
@@ -131,15 +154,14 @@ impl Inner {
             return Ok(format!("volume {} exists, nothing to write", spec.name));
         }
         let active = self.active.enter();
-        let labels = self.identity.labels(active.id(), OBJECT_SLACK);
+        let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
         let name = fill::helper_name(active.id());
-        let mut helper = self
-            .stage
-            .helper(&name, labels, filled_mount(spec))
+        let mut helper = HelperSpec::with_mount(&name, labels, filled_mount(spec))
+            .create(&self.engine)
             .map_err(driver_error)?;
         helper.keep_active(active);
         self.fill(helper.id(), spec)?;
-        helper.remove_now(&self.client)?;
+        helper.remove_now(&self.engine.client)?;
         Ok(format!(
             "volume {} exists, its content written over",
             spec.name
@@ -148,8 +170,9 @@ impl Inner {
 
     fn fill(&self, helper: &str, spec: &VolumeSpec) -> Result<(), Error> {
         let limits = archive_limits(self.policy.max_unpacked_bytes);
-        self.stage
-            .put(helper, UidGid::default(), |packer| match &spec.content {
+        let client = &self.engine.client;
+        upload(client, helper, UidGid::default(), |packer| {
+            match &spec.content {
                 Content::Nothing => Ok(()),
                 Content::Archive {
                     base64,
@@ -161,23 +184,23 @@ impl Inner {
                     limits,
                 ),
                 Content::Files(files) => pack_files(packer, &staged_name(""), files),
-            })
+            }
+        })
     }
 
     /// Content of a volume of ours.
-    pub(crate) fn volume_read(&self, name: &str) -> Result<String, Error> {
+    pub(crate) fn read(&self, name: &str) -> Result<String, Error> {
         self.require_our_volume(name)?;
         let active = self.active.enter();
         let helper_name = format!("oneoff-{}-read", active.id());
-        let labels = self.identity.labels(active.id(), OBJECT_SLACK);
-        let helper = self
-            .stage
-            .helper(&helper_name, labels, reading_mount(name))?;
-        let mut tar = self.client.archive_get(helper.id(), STAGE)?;
+        let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
+        let helper = HelperSpec::with_mount(&helper_name, labels, reading_mount(name))
+            .create(&self.engine)?;
+        let mut tar = self.engine.client.archive_get(helper.id(), STAGE)?;
         let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
         drop(tar);
         // Now rather than behind the answer: the caller may remove the volume next.
-        helper.remove_now(&self.client)?;
+        helper.remove_now(&self.engine.client)?;
         match collected {
             Ok(collected) => Ok(collected.content),
             Err(archive::Error::TooLarge(detail)) => Err(Error::TooLarge(detail)),
@@ -189,14 +212,14 @@ impl Inner {
     }
 
     /// Removes a volume of ours.
-    pub(crate) fn volume_delete(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn delete(&self, name: &str) -> Result<(), Error> {
         self.require_our_volume(name)?;
         let _writing = self.names.enter(name).ok_or_else(|| busy(name))?;
-        let removed = match self.client.volume_remove(name) {
+        let removed = match self.engine.client.volume_remove(name) {
             Err(docker::Error::Status { status: 409, .. }) => {
                 // A run that was answered already may still hold it for a moment.
-                self.removal.settle(Instant::now() + SETTLE_TIMEOUT);
-                self.client.volume_remove(name)
+                self.engine.removal.settle(Instant::now() + SETTLE_TIMEOUT);
+                self.engine.client.volume_remove(name)
             }
             other => other,
         };
@@ -213,20 +236,6 @@ impl Inner {
         })
     }
 
-    /// Fails unless the volume exists, whoever made it. One that is not complete does not.
-    pub(crate) fn require_volume(&self, name: &str) -> Result<Volume, Error> {
-        let absent = || Error::NotFound {
-            code: "volume_not_found",
-            detail: format!("there is no volume {name}"),
-        };
-        match self.client.volume_inspect(name) {
-            Ok(volume) if fill::is_unfinished(&self.client, &volume)? => Err(absent()),
-            Ok(volume) => Ok(volume),
-            Err(error) if is_absent(&error) => Err(absent()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     fn require_our_volume(&self, name: &str) -> Result<(), Error> {
         if !is_volume_name(name) {
             return Err(Error::invalid(&["path", "name"], VOLUME_NAME_RULE));
@@ -238,13 +247,27 @@ impl Inner {
                 detail,
             });
         }
-        match is_ours(&self.require_volume(name)?) {
+        match is_ours(&require_volume(&self.engine.client, name)?) {
             true => Ok(()),
             false => Err(Error::Forbidden {
                 code: "volume_not_ours",
                 detail: format!("volume {name} was not made by this service"),
             }),
         }
+    }
+}
+
+/// Fails unless the volume exists, whoever made it. One that is not complete does not.
+pub(crate) fn require_volume(client: &Client, name: &str) -> Result<Volume, Error> {
+    let absent = || Error::NotFound {
+        code: "volume_not_found",
+        detail: format!("there is no volume {name}"),
+    };
+    match client.volume_inspect(name) {
+        Ok(volume) if fill::is_unfinished(client, &volume)? => Err(absent()),
+        Ok(volume) => Ok(volume),
+        Err(error) if is_absent(&error) => Err(absent()),
+        Err(error) => Err(error.into()),
     }
 }
 

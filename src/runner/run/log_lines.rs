@@ -1,0 +1,60 @@
+//! Puts the messages of a container's log together, as they were printed.
+
+/// Engines keep a line of more than 16 KiB as several messages with one time stamp, and some of them forget the end of
+/// such a line.
+#[derive(Default)]
+pub(crate) struct LogLines {
+    time: Vec<u8>,
+    /// The last message was a part of a line, and not its first one.
+    is_continued: bool,
+    is_open: bool,
+}
+
+impl LogLines {
+    /// A message: its time stamp, a space, its bytes.
+    pub(crate) fn take(&mut self, message: &[u8], pass_on: &mut dyn FnMut(&[u8])) {
+        let split = message.iter().position(|byte| *byte == b' ');
+        let (time, bytes) = message.split_at(split.map_or(0, |space| space + 1));
+        let same_line = self.is_open && self.time == time;
+        if self.is_open && !same_line {
+            pass_on(b"\n");
+        }
+        self.is_continued = same_line;
+        self.is_open = bytes.last() != Some(&b'\n');
+        self.time = time.to_vec();
+        pass_on(bytes);
+    }
+
+    /// Whether the last line of all had an end nobody knows if it was long; nearly every one has.
+    pub(crate) fn end(&mut self, pass_on: &mut dyn FnMut(&[u8])) {
+        if self.is_open && self.is_continued {
+            pass_on(b"\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_put_together_as_it_was_printed() {
+        let mut lines = LogLines::default();
+        let mut printed = Vec::new();
+        for message in [
+            "1 aaa",
+            "1 aaa",
+            "1 a",
+            "2 short\n",
+            "3 bbb",
+            "3 b\n",
+            "4 tail",
+        ] {
+            lines.take(message.as_bytes(), &mut |bytes| {
+                printed.extend_from_slice(bytes)
+            });
+        }
+        lines.end(&mut |bytes| printed.extend_from_slice(bytes));
+        assert_eq!(printed, b"aaaaaaa\nshort\nbbbb\ntail");
+    }
+}
