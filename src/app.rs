@@ -190,8 +190,8 @@ fn runner(
         max_concurrent_runs: config.max_concurrent_runs,
         queue_length: config.queue_length,
         pull_timeout: config.pull_timeout,
-        keeping: config.keeping,
-        lifetime,
+        retention: config.keeping,
+        persistence: lifetime,
         policy: config.policy.clone(),
     };
     Runner::new(settings, client).map_err(|error| format!("no threads for the runner: {error}"))

@@ -48,9 +48,9 @@ pub struct Settings {
     /// Longest time for a pull.
     pub pull_timeout: Duration,
     /// How many asynchronous runs and results are kept, and for how long.
-    pub keeping: Retention,
+    pub retention: Retention,
     /// What asynchronous runs survive.
-    pub lifetime: Persistence,
+    pub persistence: Persistence,
     /// What callers may ask for.
     pub policy: Policy,
 }
@@ -136,8 +136,8 @@ impl Runner {
             users: UserCache::default(),
         };
         let job_settings = JobSettings {
-            retention: settings.keeping,
-            persistence: settings.lifetime,
+            retention: settings.retention,
+            persistence: settings.persistence,
             policy: policy.clone(),
         };
         let parts = Parts {

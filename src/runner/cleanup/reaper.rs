@@ -1,4 +1,4 @@
-//! Sweeps away what a run left when its process died: at start, and from time to time.
+//! Removes what a process that died left in the engine: at start, and every 30 s.
 
 use crate::cancel::Cancel;
 use crate::docker::{self, Labels};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Finds leftovers and removes them.
+/// Finds and removes leftovers. Clones share their count.
 #[derive(Clone)]
 pub(crate) struct Reaper {
     engine: Engine,
@@ -20,14 +20,14 @@ pub(crate) struct Reaper {
     removed: Arc<AtomicU64>,
 }
 
-/// The reaper's thread; dropping it does not stop it, [`Patrol::stop`] does.
+/// The reaper's thread. Dropping this does not stop it; [`Patrol::stop`] does.
 pub(crate) struct Patrol {
     stop: Cancel,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 const PERIOD: Duration = Duration::from_secs(30);
-/// While the engine is away, it is asked more often: leftovers wait for it.
+/// The period while the engine cannot be reached.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 impl Reaper {
@@ -45,7 +45,8 @@ impl Reaper {
         self.removed.load(Ordering::Relaxed)
     }
 
-    /// Sweeps now and then every 30 s, on a thread of its own; each time `first` comes before it.
+    /// Sweeps on a thread of its own, now and every 30 s. Calls `first` before each sweep, and skips the sweep if that fails.
+    /// Errors: no thread.
     pub(crate) fn patrol(
         self,
         first: impl Fn() -> Result<(), docker::Error> + Send + 'static,
@@ -76,7 +77,7 @@ impl Reaper {
         })
     }
 
-    /// One sweep; gives the number of objects removed. What cannot be removed now is left to the next one.
+    /// Sweeps once. Returns the number of objects removed. What cannot be removed now is left to the next sweep.
     pub(crate) fn sweep(&self) -> Result<u64, docker::Error> {
         let mut removed = 0;
         let any_of_ours = [INSTANCE.to_owned()];
@@ -85,7 +86,7 @@ impl Reaper {
                 removed += self.remove(self.container_object(container)?);
             }
         }
-        // After the containers, which hold volumes in use.
+        // After the containers: a volume that one of them mounts cannot be removed.
         for volume in self.engine.client.volume_list(&any_of_ours)? {
             if !volume.labels.contains_key(KEPT) && self.is_leftover(&volume.labels) {
                 let fill = Fill::of(&volume.labels).map(Object::Fill);
@@ -102,7 +103,7 @@ impl Reaper {
     }
 
     fn remove(&self, object: Object) -> u64 {
-        if self.engine.removal.is_at(&object) {
+        if self.engine.removal.is_pending(&object) {
             return 0;
         }
         match remove_once(&self.engine.client, &object) {
@@ -113,7 +114,7 @@ impl Reaper {
             }
             Err(error) => {
                 log::debug!("{object:?} is not removed yet: {error}");
-                // Whoever wants to make that volume again waits for this.
+                // A caller who wants to create that volume again waits for this removal.
                 if matches!(object, Object::Fill(_)) {
                     self.engine.removal.remove(object);
                 }
@@ -122,14 +123,16 @@ impl Reaper {
         }
     }
 
-    /// A run's container has its image's labels too, which are anybody's: only one that is named as a helper fills.
+    /// A container inherits its image's labels, which anyone may set. So it counts as a helper of a fill only if its name is that
+    /// of one.
     fn container_object(
         &self,
         container: docker::ContainerSummary,
     ) -> Result<Object, docker::Error> {
         match Fill::of(&container.labels) {
             Some(fill) if container.names.contains(&format!("/{}", fill.helper())) => {
-                // The engine may have made it for one who was dead by then, and whose marker is gone.
+                // The engine may have created the helper after its server died and the marker was removed. The marker says that
+                // the volume is incomplete until both are gone.
                 fill.mark(&self.engine.client, &container.labels)?;
                 Ok(Object::Fill(fill))
             }
@@ -139,7 +142,7 @@ impl Reaper {
 }
 
 impl Patrol {
-    /// Stops the thread and waits for it.
+    /// Stops the thread, and blocks until it has ended.
     pub(crate) fn stop(&self) {
         self.stop.fire();
         let thread = self

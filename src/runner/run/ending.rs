@@ -38,7 +38,7 @@ impl Ending {
 /// The exit code of a container that was killed: 128 + SIGKILL.
 const KILLED: i64 = 137;
 
-/// A container that ended by itself just before the signal came did not end by it.
+/// A container that ended by itself just before the kill did not end by it: its exit code differs.
 fn reason(killed: Option<Reason>, end: End) -> Reason {
     killed
         .filter(|_| end.exit_code == KILLED)
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_exit_code_of_137_alone_is_not_want_of_memory() {
+    fn exit_code_137_alone_is_not_out_of_memory() {
         for (exit_code, oom_killed, reason) in [
             (0, false, Reason::Exited),
             (0, true, Reason::Exited),

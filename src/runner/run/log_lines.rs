@@ -1,17 +1,18 @@
 //! Puts the messages of a container's log together, as they were printed.
 
-/// Engines keep a line of more than 16 KiB as several messages with one time stamp, and some of them forget the end of
-/// such a line.
+/// One stream of a log. Engines split a line of more than 16 KiB into several messages with one time stamp, and some log drivers
+/// drop the newline of such a line.
 #[derive(Default)]
 pub(crate) struct LogLines {
     time: Vec<u8>,
-    /// The last message was a part of a line, and not its first one.
+    /// The last message continued a line.
     is_continued: bool,
+    /// The last message did not end with a newline.
     is_open: bool,
 }
 
 impl LogLines {
-    /// A message: its time stamp, a space, its bytes.
+    /// Takes a message, which is a time stamp, a space and bytes, and passes on the bytes that were printed.
     pub(crate) fn take(&mut self, message: &[u8], pass_on: &mut dyn FnMut(&[u8])) {
         let split = message.iter().position(|byte| *byte == b' ');
         let (time, bytes) = message.split_at(split.map_or(0, |space| space + 1));
@@ -25,7 +26,7 @@ impl LogLines {
         pass_on(bytes);
     }
 
-    /// Whether the last line of all had an end nobody knows if it was long; nearly every one has.
+    /// To be called after the last message. The log driver drops a long last line's newline; assume there was one.
     pub(crate) fn end(&mut self, pass_on: &mut dyn FnMut(&[u8])) {
         if self.is_open && self.is_continued {
             pass_on(b"\n");
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_put_together_as_it_was_printed() {
+    fn split_lines_are_joined_and_their_newlines_restored() {
         let mut lines = LogLines::default();
         let mut printed = Vec::new();
         for message in [

@@ -3,7 +3,7 @@
 use crate::docker;
 use crate::runner::error::Error;
 
-/// A create call fails for the caller's faults with 400, 404 and 409.
+/// The error of a create call. The engine answers 400, 404 or 409 where the fault lies in the request.
 pub(crate) fn create_error(error: docker::Error) -> Error {
     let is_missing = error.is_no_such_image();
     match error {
@@ -12,7 +12,7 @@ pub(crate) fn create_error(error: docker::Error) -> Error {
     }
 }
 
-/// What the engine says when the fault lies in what was asked.
+/// The error of a start call: [`Error::StartFailed`] if the engine's words say that the fault lies in the request.
 pub(crate) fn start_error(error: docker::Error) -> Error {
     let docker::Error::Status {
         status, message, ..

@@ -1,4 +1,9 @@
-//! Named volumes that outlive a run.
+//! Named volumes: created, filled completely or not at all, read and removed on request. They outlive runs.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `named` | the operations, and the checks of their requests |
+//! | `names` | at most one writer per volume name |
 
 pub(crate) mod named;
 pub(crate) mod names;
