@@ -177,14 +177,14 @@ impl Runner {
         Ok(self.parts.reaper.sweep()?)
     }
 
-    /// Checks a run request (an object with [`RunRequest`](crate::runner::request::types::RunRequest)'s fields) against its types and the
+    /// Checks a run request (an object with [`RunRequest`](crate::runner::RunRequest)'s fields) against its types and the
     /// policy.
     pub fn check(&self, request: Value, profile: ApiProfile) -> Result<RunSpec, Error> {
         RunSpec::from_json(request, profile, &self.parts.policy)
     }
 
     /// Runs a container. Blocks until the result is there; firing `cancel` ends the run with
-    /// [`Reason::Cancelled`](crate::runner::run::result::Reason::Cancelled). Whatever happens, everything that the run created in the engine
+    /// [`Reason::Cancelled`](crate::runner::Reason::Cancelled). Whatever happens, everything that the run created in the engine
     /// is removed, after this returns.
     pub fn run(&self, spec: RunSpec, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
         self.parts.executor.execute(spec, cancel, sink)
@@ -254,7 +254,7 @@ impl Runner {
         self.parts.jobs.logs(id, query)
     }
 
-    /// Creates a named volume and fills it (an object with [`VolumeRequest`](crate::runner::request::types::VolumeRequest)'s fields), or
+    /// Creates a named volume and fills it (an object with [`VolumeRequest`](crate::runner::VolumeRequest)'s fields), or
     /// writes over one of ours. Returns a sentence that says what was done. If it fails, a volume that this call created is
     /// removed again.
     pub fn volume_create(&self, request: Value, profile: ApiProfile) -> Result<String, Error> {
