@@ -223,8 +223,8 @@ fn runner(
         max_concurrent_runs: config.max_concurrent_runs,
         queue_length: config.queue_length,
         pull_timeout: config.pull_timeout,
-        keeping: config.retention,
-        lifetime: persistence,
+        retention: config.retention,
+        persistence,
         policy: config.policy.clone(),
     };
     Runner::new(settings, client).map_err(|error| format!("no threads for the runner: {error}"))

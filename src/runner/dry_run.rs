@@ -1,10 +1,10 @@
 //! The plan of a dry run: what a run would do. Makes no engine call and shows no secret.
 
-use crate::runner::facade::Inner;
+use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK};
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
+use crate::runner::request::spec::RunSpec;
+use crate::runner::request::types::{Encoding, PullPolicy, VolumeKind};
 use crate::runner::run::container_config;
-use crate::runner::run::stage::OBJECT_SLACK;
-use crate::runner::{Encoding, PullPolicy, RunSpec, VolumeKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -61,26 +61,24 @@ pub struct PlannedVolume {
     pub response: bool,
 }
 
-impl Inner {
-    /// The plan of a checked request.
-    pub(crate) fn plan(&self, spec: &RunSpec) -> RunPlan {
-        let labels = self.identity.labels(RUN, spec.timeout + OBJECT_SLACK);
-        let mut container = container_config::container(spec, Some(STAGE), labels);
-        container.image.clone_from(&spec.image);
-        container.env.iter_mut().for_each(redact);
-        RunPlan {
-            dry_run: true,
-            image: spec.image.clone(),
-            pull_policy: spec.pull_policy,
-            has_credentials: spec.auth.is_some(),
-            platform: spec.platform.clone(),
-            timeout_secs: spec.timeout.as_secs_f64(),
-            stdin_bytes: spec.stdin.as_ref().map(Vec::len),
-            max_output_bytes: spec.output_bytes,
-            output_encoding: spec.output_encoding,
-            volumes: spec.mounts.iter().map(volume).collect(),
-            container: serde_json::to_value(container).unwrap_or_default(),
-        }
+/// The plan of a checked run.
+pub(crate) fn plan(spec: &RunSpec, identity: &Identity) -> RunPlan {
+    let labels = identity.labels(RUN, spec.timeout + OBJECT_SLACK);
+    let mut container = container_config::container(spec, Some(STAGE), labels);
+    container.image.clone_from(&spec.image);
+    container.env.iter_mut().for_each(redact);
+    RunPlan {
+        dry_run: true,
+        image: spec.image.clone(),
+        pull_policy: spec.pull_policy,
+        has_credentials: spec.auth.is_some(),
+        platform: spec.platform.clone(),
+        timeout_secs: spec.timeout.as_secs_f64(),
+        stdin_bytes: spec.stdin.as_ref().map(Vec::len),
+        max_output_bytes: spec.output_bytes,
+        output_encoding: spec.output_encoding,
+        volumes: spec.mounts.iter().map(volume).collect(),
+        container: serde_json::to_value(container).unwrap_or_default(),
     }
 }
 

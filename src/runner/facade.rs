@@ -1,91 +1,69 @@
-//! The runner as its fronts see it: every operation, each in the caller's own thread.
+//! The runner as `rest` and `mcp` see it: every operation, each executed in the caller's own thread. It creates the rooms' parts
+//! and hands each of them only what it needs.
 
-use crate::archive;
 use crate::cancel::Cancel;
-use crate::docker::{self, Client};
+use crate::docker::{Client, ImageSummary};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
+use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Identity;
 use crate::runner::cleanup::reaper::{Patrol, Reaper};
 use crate::runner::cleanup::removal::Removal;
-use crate::runner::jobs::adopt;
-use crate::runner::jobs::registry::{Persistence, Registry, Retention};
-use crate::runner::jobs::submit::{self, Turn};
+use crate::runner::dry_run::{self, RunPlan};
+use crate::runner::error::Error;
+use crate::runner::jobs::entry::{Phase, RunState};
+use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
+use crate::runner::jobs::record_keeper::Persistence;
+use crate::runner::jobs::registry::Retention;
+use crate::runner::jobs::submit::{JobSettings, Jobs};
 use crate::runner::policy::Policy;
+use crate::runner::request::check::ApiProfile;
+use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::Admission;
+use crate::runner::run::lifecycle::Executor;
 use crate::runner::run::pull::Images;
-use crate::runner::run::stage::Stage;
-use crate::runner::semaphore::Semaphore;
-use crate::runner::volumes::write_locks::WriteLocks;
-use crate::runner::{Error, PullPolicy, RunPlan, RunResult, RunSpec, Sink};
-use crossbeam_channel::Sender;
+use crate::runner::run::result::{RunResult, Sink};
+use crate::runner::run::user::UserCache;
+use crate::runner::volumes::named::Volumes;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Runs containers, one engine behind it. Clones share everything.
+/// Runs containers on one engine. Clones share everything.
 #[derive(Clone)]
 pub struct Runner {
-    inner: Arc<Inner>,
+    parts: Arc<Parts>,
 }
 
 /// How a runner works.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Name under which leftovers are recognized after a restart. No two live servers should share it.
+    /// Instance name, by which leftovers are recognized after a restart. No two live servers should share it.
     pub instance: String,
-    /// Runs that go on at once.
+    /// How many runs are executed at once.
     pub max_concurrent_runs: usize,
-    /// Runs that may wait.
+    /// How many runs whose callers wait may be queued.
     pub queue_length: usize,
     /// Longest time for a pull.
     pub pull_timeout: Duration,
-    /// How much is kept of detached runs, and how long.
-    pub keeping: Retention,
-    /// What detached runs end with.
-    pub lifetime: Persistence,
+    /// How many asynchronous runs and results are kept, and for how long.
+    pub retention: Retention,
+    /// What asynchronous runs survive.
+    pub persistence: Persistence,
     /// What callers may ask for.
     pub policy: Policy,
 }
 
-pub(crate) struct Inner {
-    pub(crate) client: Client,
-    pub(crate) policy: Policy,
-    pub(crate) identity: Identity,
-    pub(crate) admission: Admission,
-    pub(crate) slots: usize,
-    pub(crate) queue_length: usize,
-    pub(crate) images: Images,
-    pub(crate) stage: Stage,
-    pub(crate) removal: Removal,
-    pub(crate) active: Active,
-    pub(crate) registry: Registry,
-    pub(crate) lifetime: Persistence,
-    pub(crate) accepting: Mutex<()>,
-    pub(crate) recording: Semaphore,
-    pub(crate) turns: Sender<Box<Turn>>,
-    pub(crate) stop: Cancel,
-    adopted: AtomicBool,
-    pub(crate) write_locks: WriteLocks,
-    pub(crate) owners: UserCache,
-    found: Arc<AtomicU64>,
+struct Parts {
+    slots: usize,
+    queue_length: usize,
+    policy: Arc<Policy>,
+    executor: Executor,
+    jobs: Jobs,
+    volumes: Volumes,
+    reaper: Reaper,
     patrol: Mutex<Option<Patrol>>,
-}
-
-/// What names of users mean in images, by image id and user.
-#[derive(Default)]
-pub(crate) struct UserCache(Mutex<HashMap<(String, String), archive::UidGid>>);
-
-/// What a front's requests look like where they differ.
-#[derive(Clone, Copy, Debug)]
-pub struct ApiProfile {
-    /// First element of every fault's `loc`: `body` or `arguments`.
-    pub root: &'static str,
-    /// What an absent `pull_policy` means.
-    pub pull_policy: PullPolicy,
 }
 
 /// Answer of `GET /health`.
@@ -99,20 +77,20 @@ pub struct Health {
     pub api_version: String,
 }
 
-/// How busy a runner is.
+/// How many runs a runner executes and could execute.
 #[derive(Clone, Copy, Debug)]
 pub struct Occupancy {
-    /// Runs that may go on at once.
+    /// Runs that may be executed at once.
     pub slots: usize,
     /// Slots that are free.
     pub free: usize,
-    /// Runs that may wait.
+    /// Runs whose callers wait that may be queued.
     pub queue_length: usize,
-    /// Runs that wait.
+    /// Runs that are queued.
     pub waiting: usize,
-    /// Runs and fills that the engine holds something for, or soon will.
+    /// Runs and volume operations that have objects in the engine, or soon will.
     pub active: usize,
-    /// Leftovers removed so far.
+    /// Leftovers that the reaper has removed.
     pub reaped: u64,
 }
 
@@ -131,135 +109,172 @@ pub struct Image {
     pub created: i64,
 }
 
-/// How long the engine may take to say how it is.
+/// How long the engine may take to answer a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1800);
 const REMOVAL_THREADS: usize = 4;
-/// How many requests of detached runs are handed to the engine at once.
-const RECORDS_AT_ONCE: usize = 8;
 
 impl Runner {
-    /// A runner, ready for requests; it sweeps what a dead predecessor left only once [`Runner::patrol`] is called.
+    /// A runner that is ready for requests. It does nothing about what a dead predecessor left until [`Runner::patrol`] is called.
     /// Errors: no threads.
     pub fn new(settings: Settings, client: Client) -> std::io::Result<Self> {
-        let identity = Identity {
-            instance: settings.instance,
-            owner: ProcessIdentity::current(),
-        };
-        let removal = Removal::start(&client, REMOVAL_THREADS)?;
-        let stage = Stage {
+        let (slots, queue_length) = (settings.max_concurrent_runs, settings.queue_length);
+        let policy = Arc::new(settings.policy);
+        let active = Active::default();
+        let engine = Engine {
+            removal: Removal::start(&client, REMOVAL_THREADS)?,
+            identity: Identity {
+                instance: settings.instance,
+                owner: ProcessIdentity::current(),
+            },
             client: client.clone(),
-            removal: removal.clone(),
-            identity: identity.clone(),
         };
-        let (turns, waiting) = submit::turns();
-        let inner = Inner {
-            admission: Admission::new(settings.max_concurrent_runs, settings.queue_length),
-            slots: settings.max_concurrent_runs,
-            queue_length: settings.queue_length,
-            images: Images::new(client.clone(), settings.pull_timeout),
-            policy: settings.policy,
-            identity,
-            stage,
-            removal,
-            active: Active::default(),
-            registry: Registry::new(settings.keeping),
-            lifetime: settings.lifetime,
-            accepting: Mutex::default(),
-            recording: Semaphore::new(RECORDS_AT_ONCE),
-            turns,
-            stop: Cancel::new(),
-            adopted: AtomicBool::new(false),
-            write_locks: WriteLocks::default(),
-            owners: UserCache::default(),
-            found: Arc::default(),
+        let executor = Executor {
+            engine: engine.clone(),
+            admission: Admission::new(slots, queue_length),
+            active: active.clone(),
+            images: Images::new(client, settings.pull_timeout),
+            users: UserCache::default(),
+        };
+        let job_settings = JobSettings {
+            retention: settings.retention,
+            persistence: settings.persistence,
+            policy: policy.clone(),
+        };
+        let parts = Parts {
+            slots,
+            queue_length,
+            jobs: Jobs::start(job_settings, &executor)?,
+            executor,
+            volumes: Volumes::new(engine.clone(), active.clone(), policy.clone()),
+            policy,
+            reaper: Reaper::new(engine, active),
             patrol: Mutex::new(None),
-            client,
         };
-        let inner = Arc::new(inner);
-        submit::dispatch(&inner, waiting, inner.stop.clone())?;
-        Ok(Self { inner })
+        Ok(Self {
+            parts: Arc::new(parts),
+        })
     }
 
-    /// Takes over the detached runs of a dead predecessor, and starts sweeping, now and every 30 s. Errors: no thread.
+    /// Adopts the asynchronous runs of a dead predecessor, and starts sweeping leftovers, now and every 30 s. Errors: no thread.
     pub fn patrol(&self) -> std::io::Result<()> {
-        // If the engine is away, once it is back.
-        if let Err(error) = self.adopt() {
+        // If the engine cannot be reached now, every sweep tries again.
+        if let Err(error) = self.parts.jobs.adopt_once() {
             log::warn!("the runs of before are not known yet: {error}");
         }
         let runner = self.clone();
-        let patrol = self.reaper().patrol(move || runner.adopt())?;
+        let reaper = self.parts.reaper.clone();
+        let patrol = reaper.patrol(move || runner.parts.jobs.adopt_once())?;
         *self
-            .inner
+            .parts
             .patrol
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(patrol);
         Ok(())
     }
 
-    fn adopt(&self) -> Result<(), docker::Error> {
-        if !self.inner.is_adopted() {
-            adopt::adopt(&self.inner)?;
-            self.inner.adopted.store(true, Ordering::Release);
-        }
-        Ok(())
-    }
-
-    /// Sweeps once; gives the number of objects removed.
+    /// Sweeps once. Returns the number of objects removed.
     pub fn sweep(&self) -> Result<u64, Error> {
-        Ok(self.reaper().sweep()?)
+        Ok(self.parts.reaper.sweep()?)
     }
 
-    fn reaper(&self) -> Reaper {
-        let inner = &self.inner;
-        Reaper {
-            client: inner.client.clone(),
-            identity: inner.identity.clone(),
-            active: inner.active.clone(),
-            removal: inner.removal.clone(),
-            found: inner.found.clone(),
-        }
+    /// Checks a run request (an object with [`RunRequest`](crate::runner::RunRequest)'s fields) against its types and the
+    /// policy.
+    pub fn check(&self, request: Value, profile: ApiProfile) -> Result<RunSpec, Error> {
+        RunSpec::from_json(request, profile, &self.parts.policy)
     }
 
-    /// Checks a run request (an object with [`crate::runner::RunRequest`]'s fields) against its types and the server's policy.
-    pub fn check(&self, request: Value, front: ApiProfile) -> Result<RunSpec, Error> {
-        RunSpec::from_json(request, front, &self.inner.policy)
-    }
-
-    /// Runs it. Blocks until the result is there; firing `cancel` ends the run with [`crate::runner::Reason::Cancelled`].
-    /// Nothing is left in the engine, whatever happens: removal goes on behind the answer.
+    /// Runs a container. Blocks until the result is there; firing `cancel` ends the run with
+    /// [`Reason::Cancelled`](crate::runner::Reason::Cancelled). Whatever happens, everything that the run created in the engine
+    /// is removed, after this returns.
     pub fn run(&self, spec: RunSpec, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
-        self.inner.execute(spec, cancel, sink)
+        self.parts.executor.execute(spec, cancel, sink)
     }
 
-    /// What running it would do. Nothing is done, and the engine is not asked.
+    /// What [`Runner::run`] would do. Does nothing, and does not call the engine.
     pub fn plan(&self, spec: &RunSpec) -> RunPlan {
-        self.inner.plan(spec)
+        dry_run::plan(spec, &self.parts.executor.engine.identity)
     }
 
     /// What requests are checked against.
     pub fn policy(&self) -> &Policy {
-        &self.inner.policy
+        &self.parts.policy
     }
 
-    /// Creates a named volume and fills it (an object with [`crate::runner::VolumeRequest`]'s fields), or writes over one of
-    /// ours. Gives a sentence that says what was done. A volume that this created is gone again if it fails.
-    pub fn volume_create(&self, request: Value, front: ApiProfile) -> Result<String, Error> {
-        self.inner.volume_create(request, front)
+    /// Accepts an asynchronous run (see [`Runner::check`]). The same `key` with the same request gives the same run. Errors: as
+    /// `check`, too many runs, or a key that was used with another request.
+    pub fn submit(
+        &self,
+        request: Value,
+        profile: ApiProfile,
+        key: Option<&str>,
+    ) -> Result<RunState, Error> {
+        self.parts.jobs.submit(request, profile, key)
+    }
+
+    /// State and result of one asynchronous run.
+    pub fn run_state(&self, id: &str) -> Result<RunState, Error> {
+        self.parts.jobs.state(id)
+    }
+
+    /// Blocks until the run has finished, `timeout` has passed (`None`: no limit) or `stop` fires. Returns the state then.
+    pub fn run_wait(
+        &self,
+        id: &str,
+        timeout: Option<Duration>,
+        stop: &Cancel,
+    ) -> Result<RunState, Error> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.parts.jobs.wait(id, deadline, stop)
+    }
+
+    /// Cancels an asynchronous run that waits or runs, without waiting for its end. Its output is kept. A finished run stays as
+    /// it is.
+    pub fn run_cancel(&self, id: &str) -> Result<RunState, Error> {
+        self.parts.jobs.cancel(id)
+    }
+
+    /// Forgets a finished asynchronous run, and returns its last state. `None`: it has not finished.
+    pub fn run_forget(&self, id: &str) -> Result<Option<RunState>, Error> {
+        self.parts.jobs.forget(id)
+    }
+
+    /// Asynchronous runs of one phase or of all, newest first.
+    pub fn run_list(&self, phase: Option<Phase>, limit: usize) -> Vec<RunState> {
+        self.parts.jobs.list(phase, limit)
+    }
+
+    /// A reader of an asynchronous run's events, from the start or after a cursor. A cursor of another run or of an earlier process
+    /// reads from the start.
+    pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
+        self.parts.jobs.events(id, cursor)
+    }
+
+    /// A page of an asynchronous run's output. Errors: not a cursor, or no such run.
+    pub fn run_logs(&self, id: &str, query: &LogQuery<'_>) -> Result<RunLogs, Error> {
+        self.parts.jobs.logs(id, query)
+    }
+
+    /// Creates a named volume and fills it (an object with [`VolumeRequest`](crate::runner::VolumeRequest)'s fields), or
+    /// writes over one of ours. Returns a sentence that says what was done. If it fails, a volume that this call created is
+    /// removed again.
+    pub fn volume_create(&self, request: Value, profile: ApiProfile) -> Result<String, Error> {
+        self.parts.volumes.create(request, profile)
     }
 
     /// Content of a named volume of ours, as base64 tar.gz.
     pub fn volume_read(&self, name: &str) -> Result<String, Error> {
-        self.inner.volume_read(name)
+        self.parts.volumes.read(name)
     }
 
     /// Removes a named volume of ours.
     pub fn volume_delete(&self, name: &str) -> Result<(), Error> {
-        self.inner.volume_delete(name)
+        self.parts.volumes.delete(name)
     }
 
     /// Asks the engine for its version, within 2 s.
     pub fn health(&self) -> Result<Health, Error> {
-        let version = self.inner.client.version(HEALTH_TIMEOUT)?;
+        let client = &self.parts.executor.engine.client;
+        let version = client.version(HEALTH_TIMEOUT)?;
         Ok(Health {
             status: "ok".into(),
             docker_version: version.version,
@@ -269,8 +284,8 @@ impl Runner {
 
     /// The images that the engine has.
     pub fn images(&self) -> Result<Vec<Image>, Error> {
-        let images = self.inner.client.image_list()?;
-        let image = |image: crate::docker::ImageSummary| Image {
+        let images = self.parts.executor.engine.client.image_list()?;
+        let image = |image: ImageSummary| Image {
             id: image.id,
             tags: named(image.repo_tags),
             digests: named(image.repo_digests),
@@ -280,11 +295,11 @@ impl Runner {
         Ok(images.into_iter().map(image).collect())
     }
 
-    /// Waits until everything that runs left is removed, at most until `deadline`; gives the number of objects left,
-    /// and of runs that did not end.
+    /// Stops the runner. Blocks until everything that runs left is removed, at most until `deadline`. Returns the number of objects
+    /// left, and of runs that did not end.
     pub fn close(&self, deadline: Instant) -> usize {
         let patrol = self
-            .inner
+            .parts
             .patrol
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -292,30 +307,22 @@ impl Runner {
         if let Some(patrol) = patrol {
             patrol.stop();
         }
-        if self.inner.lifetime == Persistence::Process {
-            self.inner.end_detached(deadline);
-        }
-        // Before those are gone who take the turns: each slot that nobody wants would offer itself to the next one.
-        self.inner.admission.close();
-        self.inner.stop.fire();
-        self.inner.removal.finish(deadline) + self.inner.active.count_unheld()
+        self.parts.jobs.close(deadline);
+        let executor = &self.parts.executor;
+        executor.engine.removal.finish(deadline) + executor.active.count_unheld()
     }
 
-    pub(crate) fn inner(&self) -> &Inner {
-        &self.inner
-    }
-
-    /// How busy it is.
+    /// How many runs it executes and could execute.
     pub fn occupancy(&self) -> Occupancy {
-        let inner = &self.inner;
-        let (free, waiting) = inner.admission.occupancy();
+        let parts = &self.parts;
+        let (free, waiting) = parts.executor.admission.occupancy();
         Occupancy {
-            slots: inner.slots,
+            slots: parts.slots,
             free,
-            queue_length: inner.queue_length,
+            queue_length: parts.queue_length,
             waiting,
-            active: inner.active.count(),
-            reaped: inner.found.load(Ordering::Relaxed),
+            active: parts.executor.active.count(),
+            reaped: parts.reaper.removed(),
         }
     }
 }
@@ -326,37 +333,4 @@ fn named(names: Vec<String>) -> Vec<String> {
         .into_iter()
         .filter(|name| !name.starts_with("<none>"))
         .collect()
-}
-
-impl Inner {
-    /// Whether the runs of a dead predecessor are known.
-    pub(crate) fn is_adopted(&self) -> bool {
-        self.adopted.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn queue_full(&self) -> Error {
-        Error::QueueFull {
-            retry_after_secs: 1,
-        }
-    }
-}
-
-impl UserCache {
-    pub(crate) fn get(&self, key: &(String, String)) -> Option<archive::UidGid> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(key)
-            .copied()
-    }
-
-    /// Keeps a bounded number: a caller chooses the names.
-    pub(crate) fn insert(&self, key: (String, String), owner: archive::UidGid) {
-        const MOST: usize = 1024;
-        let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if owners.len() >= MOST {
-            owners.clear();
-        }
-        owners.insert(key, owner);
-    }
 }

@@ -1,14 +1,20 @@
-//! Runs: what may be asked, in which order it is done, and that nothing of it is left behind.
+//! Runs one-off containers: what may be asked, in which order it is done, and that nothing of it is left behind.
 //!
-//! Knows no HTTP status and no MCP; its callers are `rest` and `mcp`. [`facade`] is what they see.
+//! Knows no HTTP status and no MCP; its callers are `rest` and `mcp`. In reading order:
 //!
-//! | room | what it is |
-//! |---|---|
-//! | `request` | JSON types, every check, [`RunSpec`] |
-//! | `run` | the life of a run, step by step |
-//! | `jobs` | asynchronous runs: submit, registry, event log, the engine as database, adoption |
-//! | `volumes` | named volumes, filled whole or not at all |
-//! | `cleanup` | ownership labels, removal, reaper |
+//! | room | what it is | may use |
+//! |---|---|---|
+//! | `facade` | [`Runner`]: every operation | all below |
+//! | `dry_run` | what a run would do, without doing it | `run`, `request`, `cleanup` |
+//! | `jobs` | asynchronous runs: submit, scheduler, registry, store, adoption | `run`, `request`, `staging`, `cleanup` |
+//! | `run` | the life of a run, step by step | `volumes`, `request`, `staging`, `cleanup` |
+//! | `volumes` | named volumes, filled completely or not at all | `request`, `staging`, `cleanup` |
+//! | `staging` | helper containers, through which content gets into volumes and out of them | `cleanup` |
+//! | `request` | JSON types, every check, [`RunSpec`] | `policy` |
+//! | `cleanup` | labels and ownership, removal, reaper | |
+//! | `policy`, `error`, `clock`, `id`, `semaphore` | shared by all; they use none of the rooms | |
+//!
+//! Inside the runner a file is imported by its own path; the re-exports below are for other rooms.
 
 mod cleanup;
 mod clock;
@@ -20,15 +26,19 @@ mod policy;
 pub mod request;
 mod run;
 mod semaphore;
+mod staging;
 mod volumes;
 
 pub use dry_run::{PlannedVolume, RunPlan};
 pub use error::Error;
-pub use facade::{ApiProfile, Health, Image, Occupancy, Runner, Settings};
+pub use facade::{Health, Image, Occupancy, Runner, Settings};
+pub use jobs::entry::{Phase, RunState};
 pub use jobs::event_log::Outcome;
-pub use jobs::logs::{Next, Piece, RunEvents, RunLogs};
-pub use jobs::registry::{Persistence, Phase, Retention, RunState};
+pub use jobs::logs::{LogQuery, Next, Piece, RunEvents, RunLogs};
+pub use jobs::record_keeper::Persistence;
+pub use jobs::registry::Retention;
 pub use policy::{Globs, Policy};
+pub use request::check::ApiProfile;
 pub use request::spec::{LABEL_PREFIX, RunSpec};
 pub use request::types::*;
 pub use request::values::*;

@@ -1,43 +1,42 @@
-//! Lets so many in at once; the others wait, for a bounded time. Short work only: nobody who waits here can leave earlier.
+//! Counting semaphore with a wait timeout; waiting cannot be cancelled.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A gate with room for a fixed number.
+/// A fixed number of permits.
 #[derive(Debug)]
 pub(crate) struct Semaphore {
-    room: Mutex<usize>,
-    freed: Condvar,
+    free: Mutex<usize>,
+    released: Condvar,
 }
 
-/// A place inside; dropping it lets the next one in.
-pub(crate) struct Inside<'a>(&'a Semaphore);
+/// One permit. Dropping it releases it.
+pub(crate) struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {
-    /// A gate with room for `room`.
-    pub(crate) fn new(room: usize) -> Self {
+    pub(crate) fn new(permits: usize) -> Self {
         Self {
-            room: Mutex::new(room),
-            freed: Condvar::new(),
+            free: Mutex::new(permits),
+            released: Condvar::new(),
         }
     }
 
-    /// Waits for room, at most so long.
-    pub(crate) fn enter(&self, patience: Duration) -> Option<Inside<'_>> {
-        let room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut room, _) = self
-            .freed
-            .wait_timeout_while(room, patience, |room| *room == 0)
+    /// Blocks until a permit is free. `None`: there was none before the timeout.
+    pub(crate) fn acquire(&self, timeout: Duration) -> Option<Permit<'_>> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut free, _) = self
+            .released
+            .wait_timeout_while(free, timeout, |free| *free == 0)
             .unwrap_or_else(PoisonError::into_inner);
-        *room = room.checked_sub(1)?;
-        Some(Inside(self))
+        *free = free.checked_sub(1)?;
+        Some(Permit(self))
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        *self.0.room.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        self.0.freed.notify_one();
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.released.notify_one();
     }
 }
 
@@ -47,16 +46,17 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     #[test]
-    fn never_more_than_fit_are_inside_and_all_come_to_their_turn() {
-        let (gate, inside, all) = (Semaphore::new(3), AtomicUsize::new(0), AtomicUsize::new(0));
+    fn no_more_permits_than_there_are_and_every_waiter_gets_one() {
+        let semaphore = Semaphore::new(3);
+        let (held, all) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..50 {
                 scope.spawn(|| {
-                    let place = gate.enter(Duration::from_secs(10));
-                    assert!(place.is_some());
-                    assert!(inside.fetch_add(1, SeqCst) < 3);
+                    let permit = semaphore.acquire(Duration::from_secs(10));
+                    assert!(permit.is_some());
+                    assert!(held.fetch_add(1, SeqCst) < 3);
                     std::thread::yield_now();
-                    inside.fetch_sub(1, SeqCst);
+                    held.fetch_sub(1, SeqCst);
                     all.fetch_add(1, SeqCst);
                 });
             }
@@ -65,12 +65,12 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_no_room_in_time_is_turned_away_and_takes_none_from_others() {
-        let gate = Semaphore::new(1);
-        let first = gate.enter(Duration::ZERO);
+    fn a_wait_that_times_out_takes_no_permit() {
+        let semaphore = Semaphore::new(1);
+        let first = semaphore.acquire(Duration::ZERO);
         assert!(first.is_some());
-        assert!(gate.enter(Duration::from_millis(1)).is_none());
+        assert!(semaphore.acquire(Duration::from_millis(1)).is_none());
         drop(first);
-        assert!(gate.enter(Duration::ZERO).is_some());
+        assert!(semaphore.acquire(Duration::ZERO).is_some());
     }
 }

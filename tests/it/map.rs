@@ -1,5 +1,8 @@
-//! The house keeps to its own map.
+//! The layers of `src/`, and what else keeps to one place.
 
+mod imports;
+
+use imports::{Crate, Graph, circles, grouped};
 use oneoff_docker_runner::config::SETTINGS;
 use std::path::{Path, PathBuf};
 
@@ -81,6 +84,88 @@ fn imports_point_one_way() {
             }
         }
     }
+}
+
+/// What each room or file of the runner may import of the others.
+const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("id", &[]),
+    ("policy", &[]),
+    ("semaphore", &[]),
+    ("error", &[]),
+    ("request", &["error", "id", "policy"]),
+    ("cleanup", &["id"]),
+    ("staging", &["cleanup", "error"]),
+    (
+        "volumes",
+        &["cleanup", "error", "policy", "request", "staging"],
+    ),
+    (
+        "run",
+        &["cleanup", "clock", "error", "request", "staging", "volumes"],
+    ),
+    (
+        "jobs",
+        &[
+            "cleanup",
+            "clock",
+            "error",
+            "policy",
+            "request",
+            "run",
+            "semaphore",
+            "staging",
+        ],
+    ),
+    ("dry_run", &["cleanup", "request", "run"]),
+    (
+        "facade",
+        &[
+            "cleanup", "dry_run", "error", "jobs", "policy", "request", "run", "volumes",
+        ],
+    ),
+    ("mod", &[]),
+];
+
+fn import_graph() -> Graph {
+    Crate::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).imports()
+}
+
+/// The folder or file right below `folder` that a file is in.
+fn part_of(folder: &str, file: &str) -> Option<String> {
+    let below = file.strip_prefix(folder)?.split('/').next()?;
+    Some(below.trim_end_matches(".rs").to_owned())
+}
+
+#[test]
+fn rooms_of_the_runner_import_only_what_they_may() {
+    let rooms = grouped(&import_graph(), |file| part_of("runner/", file));
+    let allowed: Graph = RUNNER_ALLOWED
+        .iter()
+        .map(|(room, others)| {
+            let others = others.iter().map(|other| (*other).to_owned());
+            ((*room).to_owned(), others.collect())
+        })
+        .collect();
+    assert_eq!(circles(&allowed), [[""; 0]; 0], "the table has circles");
+    for (room, imported) in &rooms {
+        let may = allowed.get(room);
+        let may = may.unwrap_or_else(|| panic!("runner/{room} is not in the table"));
+        let more: Vec<&String> = imported.difference(may).collect();
+        assert!(more.is_empty(), "runner/{room} imports {more:?}");
+    }
+}
+
+#[test]
+fn rooms_do_not_import_each_other_in_circles() {
+    let rooms = grouped(&import_graph(), |file| part_of("", file));
+    assert_eq!(circles(&rooms), [[""; 0]; 0]);
+}
+
+#[test]
+fn files_do_not_import_each_other_in_circles() {
+    let found = circles(&import_graph());
+    assert_eq!(found, [[""; 0]; 0]);
 }
 
 #[test]

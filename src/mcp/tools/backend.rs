@@ -3,7 +3,9 @@
 use super::arguments::PROFILE;
 use super::tool_call::ToolCall;
 use crate::cancel::Cancel;
-use crate::runner::{Encoding, Error, Health, Image, RunLogs, RunResult, RunState, Runner, Sink};
+use crate::runner::{
+    Encoding, Error, Health, Image, LogQuery, RunLogs, RunResult, RunState, Runner, Sink,
+};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -87,9 +89,15 @@ impl Backend for Runner {
             ToolCall::RunStatus { id, wait } => self
                 .run_wait(&id, Some(wait), cancel)
                 .map(ToolOutcome::Status),
-            ToolCall::RunLogs { id, cursor, wait } => self
-                .run_logs(&id, cursor.as_deref(), PAGE_BYTES, (wait, cancel))
-                .map(ToolOutcome::Logs),
+            ToolCall::RunLogs { id, cursor, wait } => {
+                let query = LogQuery {
+                    cursor: cursor.as_deref(),
+                    page_bytes: PAGE_BYTES,
+                    timeout: wait,
+                    stop: cancel,
+                };
+                self.run_logs(&id, &query).map(ToolOutcome::Logs)
+            }
             ToolCall::CancelRun { id } => cancel_run(self, &id, cancel),
             ToolCall::ListRuns { state, limit } => {
                 Ok(ToolOutcome::Runs(self.run_list(state, limit)))

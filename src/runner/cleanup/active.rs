@@ -1,35 +1,37 @@
-//! The runs of this process that go on now, and those it answers for: what the reaper must not touch.
+//! Ids of runs and volume operations whose objects the reaper must leave alone.
 
 use crate::random_id;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The set of ids in use.
+/// The ids in use. Clones share them.
 #[derive(Clone, Default)]
 pub(crate) struct Active {
+    /// Being executed.
     ids: Arc<Mutex<HashSet<String>>>,
+    /// Of asynchronous runs that this server answers for, executed or not.
     held: Arc<Mutex<HashSet<String>>>,
 }
 
-/// The id of a run that waits, goes on or has ended, and is answered for until this is dropped.
+/// The id of an asynchronous run, held until this is dropped.
 pub(crate) struct HeldId {
     id: String,
     active: Active,
 }
 
-/// A fresh id, in use until dropped.
+/// An id that is in use until this is dropped.
 pub(crate) struct ActiveId {
     id: String,
     active: Active,
 }
 
 impl Active {
-    /// Takes a new id into use.
+    /// Marks a new random id as in use.
     pub(crate) fn enter(&self) -> ActiveId {
         self.enter_as(random_id::unique())
     }
 
-    /// Takes this id into use.
+    /// Marks this id as in use.
     pub(crate) fn enter_as(&self, id: String) -> ActiveId {
         self.lock().insert(id.clone());
         ActiveId {
@@ -38,7 +40,7 @@ impl Active {
         }
     }
 
-    /// Answers for a run whether it goes on or not.
+    /// Marks the id of an asynchronous run as held.
     pub(crate) fn hold(&self, id: &str) -> HeldId {
         self.lock_held().insert(id.to_owned());
         HeldId {
@@ -47,15 +49,17 @@ impl Active {
         }
     }
 
+    /// Whether the id is in use or held.
     pub(crate) fn contains(&self, id: &str) -> bool {
         self.lock().contains(id) || self.lock_held().contains(id)
     }
 
+    /// How many ids are in use.
     pub(crate) fn count(&self) -> usize {
         self.lock().len()
     }
 
-    /// Those that go on and that no later process could go on with.
+    /// How many ids are in use and not held: no later server can resume these.
     pub(crate) fn count_unheld(&self) -> usize {
         let held = self.lock_held();
         self.lock().iter().filter(|id| !held.contains(*id)).count()

@@ -1,36 +1,40 @@
-//! The labels that every engine object of ours carries from its create call on, and who an object belongs to.
+//! The labels that every engine object of ours carries from its create call on, and what they say about its owner.
 
 use crate::docker::Labels;
 use crate::process_identity::ProcessIdentity;
-use crate::runner::jobs::store::ASYNC_LIFE;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Name of the server instance.
 pub(crate) const INSTANCE: &str = "oneoff.instance";
-/// The server process that made the object.
+/// The server process that created the object.
 pub(crate) const OWNER: &str = "oneoff.owner";
-/// Run or fill the object belongs to.
+/// Id of the run or volume operation that the object belongs to.
 pub(crate) const RUN: &str = "oneoff.run";
-/// Unix time in seconds after which nobody can want the object any more.
+/// Unix time in seconds after which the object is a leftover, whatever created it.
 pub(crate) const DEADLINE: &str = "oneoff.deadline";
-/// On whatever belongs to a detached run: its [`Role`]. Such a run outlives its server, and is adopted by the next one.
+/// On objects of an asynchronous run: their [`Role`]. Such a run outlives its server, and is adopted by the next one.
 pub(crate) const ASYNC: &str = "oneoff.async";
-/// On a helper and on a marker: the volume that is filled, which is incomplete as long as one of them exists.
+/// On the helper and the marker of a fill: name of the volume. The volume is incomplete while one of them exists.
 pub(crate) const FILLS: &str = "oneoff.fills";
-/// On a named volume: that it was made by `POST /volume`, and by which fill. Such a volume is the caller's, and never
-/// swept. It says nothing on a container, which may have it from its image.
+/// On a named volume: id of the `POST /volume` that created it. The reaper never removes such a volume. On a container this label
+/// means nothing, since it may come from the image.
 pub(crate) const KEPT: &str = "oneoff.volume";
 
-/// What an object is to its detached run.
+/// How much longer than its run's time limit an object may exist before it is past its deadline.
+pub(crate) const OBJECT_SLACK: Duration = Duration::from_secs(900);
+/// How long objects of an asynchronous run may exist while no server answers for them.
+const ASYNC_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What an object is to its asynchronous run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The record of what was asked.
+    /// The record of the request.
     Request,
     /// The run's container.
     Run,
-    /// The helper that holds its files.
+    /// The helper with its staged files.
     Stage,
-    /// The record of how it came out.
+    /// The record of the outcome.
     Result,
 }
 
@@ -42,7 +46,12 @@ impl Role {
         (Self::Result, "result"),
     ];
 
-    pub(crate) fn parse(word: &str) -> Option<Self> {
+    /// The role in these labels. `None`: the object does not belong to an asynchronous run.
+    pub(crate) fn of(labels: &Labels) -> Option<Self> {
+        labels.get(ASYNC).and_then(|word| Self::parse(word))
+    }
+
+    fn parse(word: &str) -> Option<Self> {
         let found = Self::ALL.iter().find(|(_, name)| *name == word);
         found.map(|(role, _)| *role)
     }
@@ -53,7 +62,7 @@ impl Role {
     }
 }
 
-/// Who we are to the engine.
+/// What this process writes into labels.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) instance: String,
@@ -61,7 +70,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Labels of something that exists for one run, for at most `life`.
+    /// Labels of an object of one run or volume operation, which exists for at most `life`.
     pub(crate) fn labels(&self, run: &str, life: Duration) -> Labels {
         let deadline = unix_now() + life.as_secs();
         [
@@ -75,14 +84,14 @@ impl Identity {
         .collect()
     }
 
-    /// Labels of something of a detached run.
+    /// Labels of an object of an asynchronous run.
     pub(crate) fn async_labels(&self, run: &str, role: Role) -> Labels {
         let mut labels = self.labels(run, ASYNC_LIFE);
         labels.insert(ASYNC.into(), role.word().into());
         labels
     }
 
-    /// Whether the process that made an object is gone, and had our name: what it left is ours to deal with.
+    /// Whether a dead predecessor created the object: a process with our instance name that no longer lives.
     pub(crate) fn inherits(&self, labels: &Labels) -> bool {
         let owner = labels
             .get(OWNER)
@@ -91,10 +100,12 @@ impl Identity {
             && owner.is_some_and(|owner| owner != self.owner && !owner.is_alive_beside(&self.owner))
     }
 
-    /// Whether an object with these labels is a leftover. What belongs to a run that goes on or is answered for never is,
-    /// whoever made it; else, what this process made is one; what a process that lives beside us made never is; what a
-    /// dead predecessor of our name left is, unless the next server of the name is to adopt it; anything else is past
-    /// its deadline.
+    /// Whether the reaper removes an object with these labels. The first rule that applies decides:
+    /// 1. its run is active here → keep;
+    /// 2. this process created it → remove;
+    /// 3. a live neighbour created it → keep;
+    /// 4. a dead predecessor created it, and not for an asynchronous run → remove;
+    /// 5. it is past its deadline → remove.
     pub(crate) fn is_leftover(&self, labels: &Labels, active: &dyn Fn(&str) -> bool) -> bool {
         if labels.get(RUN).is_some_and(|run| active(run)) {
             return false;
@@ -139,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_living_process_owns_is_nobodys_leftover() {
+    fn objects_of_a_live_process_are_leftovers_only_to_itself_after_the_run() {
         let ours = identity("a");
         let labels = ours.labels("r1", Duration::ZERO);
         assert!(
@@ -166,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_predecessor_of_the_same_name_left_is_a_leftover() {
+    fn objects_of_a_dead_predecessor_are_leftovers_to_its_instance_only() {
         let ours = identity("a");
         for dead in [
             ProcessIdentity {
@@ -192,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn past_its_deadline_everything_of_elsewhere_is_a_leftover() {
+    fn objects_of_another_instance_are_leftovers_past_their_deadline() {
         let elsewhere = ProcessIdentity {
             scope: "elsewhere".into(),
             ..ProcessIdentity::current()

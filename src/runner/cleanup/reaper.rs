@@ -1,38 +1,52 @@
-//! Sweeps away what a run left when its process died: at start, and from time to time.
+//! Removes what a process that died left in the engine: at start, and every 30 s.
 
 use crate::cancel::Cancel;
-use crate::docker::{self, Client, Labels};
+use crate::docker::{self, Labels};
 use crate::runner::cleanup::active::Active;
-use crate::runner::cleanup::labels::{INSTANCE, Identity, KEPT};
-use crate::runner::cleanup::removal::{Object, Removal, remove_once};
-use crate::runner::volumes::fill::Fill;
+use crate::runner::cleanup::engine::Engine;
+use crate::runner::cleanup::fill::Fill;
+use crate::runner::cleanup::labels::{INSTANCE, KEPT};
+use crate::runner::cleanup::removal::{Object, remove_once};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Finds leftovers and removes them.
+/// Finds and removes leftovers. Clones share their count.
 #[derive(Clone)]
 pub(crate) struct Reaper {
-    pub(crate) client: Client,
-    pub(crate) identity: Identity,
-    pub(crate) active: Active,
-    pub(crate) removal: Removal,
-    pub(crate) found: Arc<AtomicU64>,
+    engine: Engine,
+    active: Active,
+    removed: Arc<AtomicU64>,
 }
 
-/// The reaper's thread; dropping it does not stop it, [`Patrol::stop`] does.
+/// The reaper's thread. Dropping this does not stop it; [`Patrol::stop`] does.
 pub(crate) struct Patrol {
     stop: Cancel,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 const PERIOD: Duration = Duration::from_secs(30);
-/// While the engine is away, it is asked more often: leftovers wait for it.
+/// The period while the engine cannot be reached.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 impl Reaper {
-    /// Sweeps now and then every 30 s, on a thread of its own; each time `first` comes before it.
+    /// A reaper that leaves alone whatever belongs to an active run.
+    pub(crate) fn new(engine: Engine, active: Active) -> Self {
+        Self {
+            engine,
+            active,
+            removed: Arc::default(),
+        }
+    }
+
+    /// How many objects it and its clones have removed.
+    pub(crate) fn removed(&self) -> u64 {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// Sweeps on a thread of its own, now and every 30 s. Calls `first` before each sweep, and skips the sweep if that fails.
+    /// Errors: no thread.
     pub(crate) fn patrol(
         self,
         first: impl Fn() -> Result<(), docker::Error> + Send + 'static,
@@ -63,17 +77,17 @@ impl Reaper {
         })
     }
 
-    /// One sweep; gives the number of objects removed. What cannot be removed now is left to the next one.
+    /// Sweeps once. Returns the number of objects removed. What cannot be removed now is left to the next sweep.
     pub(crate) fn sweep(&self) -> Result<u64, docker::Error> {
         let mut removed = 0;
         let any_of_ours = [INSTANCE.to_owned()];
-        for container in self.client.container_list(&any_of_ours)? {
+        for container in self.engine.client.container_list(&any_of_ours)? {
             if self.is_leftover(&container.labels) {
                 removed += self.remove(self.container_object(container)?);
             }
         }
-        // After the containers, which hold volumes in use.
-        for volume in self.client.volume_list(&any_of_ours)? {
+        // After the containers: a volume that one of them mounts cannot be removed.
+        for volume in self.engine.client.volume_list(&any_of_ours)? {
             if !volume.labels.contains_key(KEPT) && self.is_leftover(&volume.labels) {
                 let fill = Fill::from_labels(&volume.labels).map(Object::Fill);
                 removed += self.remove(fill.unwrap_or(Object::Volume(volume.name)));
@@ -83,40 +97,43 @@ impl Reaper {
     }
 
     fn is_leftover(&self, labels: &Labels) -> bool {
-        self.identity
+        self.engine
+            .identity
             .is_leftover(labels, &|run| self.active.contains(run))
     }
 
     fn remove(&self, object: Object) -> u64 {
-        if self.removal.is_at(&object) {
+        if self.engine.removal.is_pending(&object) {
             return 0;
         }
-        match remove_once(&self.client, &object) {
+        match remove_once(&self.engine.client, &object) {
             Ok(()) => {
                 log::info!("removed a leftover: {object:?}");
-                self.found.fetch_add(1, Ordering::Relaxed);
+                self.removed.fetch_add(1, Ordering::Relaxed);
                 1
             }
             Err(error) => {
                 log::debug!("{object:?} is not removed yet: {error}");
-                // Whoever wants to make that volume again waits for this.
+                // A caller who wants to create that volume again waits for this removal.
                 if matches!(object, Object::Fill(_)) {
-                    self.removal.remove(object);
+                    self.engine.removal.remove(object);
                 }
                 0
             }
         }
     }
 
-    /// A run's container has its image's labels too, which are anybody's: only one that is named as a helper fills.
+    /// A container inherits its image's labels, which anyone may set. So it counts as a helper of a fill only if its name is that
+    /// of one.
     fn container_object(
         &self,
         container: docker::ContainerSummary,
     ) -> Result<Object, docker::Error> {
         match Fill::from_labels(&container.labels) {
             Some(fill) if container.names.contains(&format!("/{}", fill.helper())) => {
-                // The engine may have made it for one who was dead by then, and whose marker is gone.
-                fill.create_marker(&self.client, &container.labels)?;
+                // The engine may have created the helper after its server died and the marker was removed. The marker says that
+                // the volume is incomplete until both are gone.
+                fill.create_marker(&self.engine.client, &container.labels)?;
                 Ok(Object::Fill(fill))
             }
             _ => Ok(Object::Container(container.id)),
@@ -125,7 +142,7 @@ impl Reaper {
 }
 
 impl Patrol {
-    /// Stops the thread and waits for it.
+    /// Stops the thread, and blocks until it has ended.
     pub(crate) fn stop(&self) {
         self.stop.fire();
         let thread = self

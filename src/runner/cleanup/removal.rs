@@ -1,36 +1,36 @@
-//! Takes what is done with out of the engine, behind the answers: retried until it is gone, awaited at shutdown.
+//! Removes objects from the engine on threads of its own: retries until they are gone, and is awaited at shutdown.
 
 use crate::cancel::Cancel;
 use crate::docker::{self, Client};
 use crate::metrics::{self, Label};
 use crate::runner::cleanup::active::ActiveId;
-use crate::runner::volumes::fill::Fill;
+use crate::runner::cleanup::fill::Fill;
 use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Something of ours in the engine.
+/// An object of ours in the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Object {
     /// A container, by id or name, with its anonymous volumes.
     Container(String),
-    /// A volume that was to be filled, with all that belongs to its fill.
+    /// A volume whose filling is not complete, with the helper and the marker.
     Fill(Fill),
     /// A volume, by name.
     Volume(String),
 }
 
-/// Owns an object: dropping it hands it to the removal threads.
+/// Owns an object. Dropping it hands the object to the removal threads.
 pub(crate) struct RemovalGuard {
     object: Option<Object>,
     removal: Removal,
-    // Keeps the reaper away as long as the object is in use.
+    // While this exists the reaper leaves the object alone.
     active: Option<ActiveId>,
 }
 
-/// The removal threads' queue.
+/// The queue of the removal threads. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Removal {
     queue: Sender<Object>,
@@ -46,7 +46,7 @@ struct Pending {
 
 /// How long to wait before a removal that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How soon one who waits for a removal hears that there is no need to any more.
+/// How often a wait for removals checks whether it was stopped.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
 impl Removal {
@@ -64,7 +64,8 @@ impl Removal {
         Ok(removal)
     }
 
-    /// A guard for an object that exists, or is about to: own it *before* the create call, by name.
+    /// A guard for an object. To be called *before* the create call, with the object's name: a create call may fail on our side
+    /// and succeed on the engine's.
     pub(crate) fn own(&self, object: Object) -> RemovalGuard {
         RemovalGuard {
             object: Some(object),
@@ -73,7 +74,7 @@ impl Removal {
         }
     }
 
-    /// Hands an object over.
+    /// Hands an object to the removal threads. Returns at once.
     pub(crate) fn remove(&self, object: Object) {
         self.pending.lock().push(object.clone());
         if let Err(refused) = self.queue.send(object) {
@@ -81,13 +82,13 @@ impl Removal {
         }
     }
 
-    /// Whether an object has been handed over and is not gone yet.
-    pub(crate) fn is_at(&self, object: &Object) -> bool {
+    /// Whether an object was handed over and is not removed yet.
+    pub(crate) fn is_pending(&self, object: &Object) -> bool {
         self.pending.lock().contains(object)
     }
 
-    /// Hands objects over and waits until they are gone, and whoever else handed one of them over has been served too:
-    /// from then on nothing takes what is made under their names. False: `stop` fired first.
+    /// Hands objects over, and blocks until these and every earlier removal of the same objects are done. New objects of the same
+    /// names are then safe. False: `stop` fired first.
     pub(crate) fn remove_all(&self, objects: &[Object], stop: &Cancel) -> bool {
         objects
             .iter()
@@ -103,7 +104,7 @@ impl Removal {
         true
     }
 
-    /// Waits until nothing is left to remove, or the deadline passes; gives the number of objects left.
+    /// Blocks until nothing is left to remove, or the deadline passes. Returns the number of objects left.
     pub(crate) fn settle(&self, deadline: Instant) -> usize {
         let mut pending = self.pending.lock();
         while !pending.is_empty() {
@@ -116,7 +117,7 @@ impl Removal {
         pending.len()
     }
 
-    /// As [`Removal::settle`], for the last time: what then is left is not tried again.
+    /// As [`Removal::settle`], after which the threads try once more to remove what is left, and end.
     pub(crate) fn finish(&self, deadline: Instant) -> usize {
         let left = self.settle(deadline);
         self.pending.stopping.fire();
@@ -143,7 +144,7 @@ fn spawn(
         })
 }
 
-/// One removal thread. What cannot be removed now waits beside the queue: it must not keep the rest in the engine.
+/// One removal thread. An object that cannot be removed now is put aside, so that it does not block the queue.
 struct Worker {
     client: Client,
     pending: Arc<Pending>,
@@ -157,7 +158,7 @@ struct Retry {
 }
 
 impl Worker {
-    /// Removes what comes until the queue or the server ends.
+    /// Removes objects until the queue is closed or the server stops.
     fn work(&mut self, jobs: &Receiver<Object>) {
         let stopping = self.pending.stopping.clone();
         loop {
@@ -186,7 +187,7 @@ impl Worker {
             self.pending.finish(&object);
             return;
         };
-        // The first failure may be another's removal of the same object under way.
+        // A first failure is often another removal of the same object under way.
         if attempts == 2 {
             log::warn!("{object:?} is not removed yet: {error}");
         }
@@ -197,7 +198,7 @@ impl Worker {
         });
     }
 
-    /// One last attempt each: after that, the next start's sweep has to do it.
+    /// Tries once more for each object that is left. What then remains is for the next server's reaper.
     fn finish(&mut self, jobs: &Receiver<Object>) {
         let later: Vec<Retry> = self.later.drain(..).collect();
         for object in later.into_iter().map(|retry| retry.object).chain(jobs) {
@@ -209,7 +210,8 @@ impl Worker {
     }
 }
 
-/// One attempt. The engine answers 409 while another removal of the same object goes on.
+/// Tries to remove an object once. An object that does not exist counts as removed. The engine answers 409 while another
+/// removal of the same object is under way.
 pub(crate) fn remove_once(client: &Client, object: &Object) -> Result<(), docker::Error> {
     match object {
         Object::Container(id) => client.container_remove(id),
@@ -233,7 +235,7 @@ impl Pending {
 }
 
 impl RemovalGuard {
-    /// The engine's name or id of it.
+    /// Name or id of the object in the engine.
     pub(crate) fn id(&self) -> &str {
         match &self.object {
             Some(Object::Container(id) | Object::Volume(id)) => id,
@@ -242,24 +244,24 @@ impl RemovalGuard {
         }
     }
 
-    /// Owns something else from now on, which what was owned has become part of or turned into.
+    /// Replaces the owned object: it is now known by its id, or has become part of the new one.
     pub(crate) fn become_object(&mut self, object: Object) {
         self.object = Some(object);
     }
 
-    /// Lets go of it, which somebody else answers for from now on; gives its id.
+    /// Gives up ownership without removing the object. Returns its name or id.
     pub(crate) fn release(mut self) -> String {
         let id = self.id().to_owned();
         self.object = None;
         id
     }
 
-    /// Ties an id's being in use to this object.
+    /// Keeps an id in use for as long as this guard exists.
     pub(crate) fn keep_active(&mut self, active: ActiveId) {
         self.active = Some(active);
     }
 
-    /// Removes it now, and hands it over if that fails.
+    /// Removes the object now. If that fails, it is handed to the removal threads and the error is returned.
     pub(crate) fn remove_now(mut self, client: &Client) -> Result<(), docker::Error> {
         let Some(object) = self.object.take() else {
             return Ok(());

@@ -1,147 +1,217 @@
-//! Takes over the detached runs of a dead predecessor: what ended is remembered, what goes on is followed, what waited
-//! waits again, in the same order. A run that may have been started is never started again.
+//! Takes over the asynchronous runs of a dead predecessor: results are loaded, runs that go on are followed, and runs that waited
+//! wait again in the same order. A run that may have been started is never started again.
 
 use crate::archive;
+use crate::cancel::Cancel;
 use crate::docker::{self, ContainerSummary};
-use crate::runner::cleanup::labels::{RUN, Role};
+use crate::runner::cleanup::active::Active;
+use crate::runner::cleanup::engine::Engine;
+use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::removal::Object;
 use crate::runner::clock::Moment;
-use crate::runner::facade::Inner;
+use crate::runner::error::Error;
+use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
-use crate::runner::jobs::registry::Entry;
-use crate::runner::jobs::store::{self, Ended, Facts, result_name, role, started_name};
-use crate::runner::jobs::submit::Turn;
+use crate::runner::jobs::predecessor::{PredecessorObjects, created};
+use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
+use crate::runner::jobs::record_keeper::RecordKeeper;
+use crate::runner::jobs::registry::Registry;
+use crate::runner::jobs::scheduler::{Scheduler, Turn};
+use crate::runner::request::types::Encoding;
+use crate::runner::run::admission::Admission;
+use crate::runner::run::lifecycle::StartedRun;
+use crate::runner::run::result::{Event, RunResult, Sink};
 use crate::runner::run::stage::Staged;
 use crate::runner::run::utf8_chunks::Utf8Chunks;
-use crate::runner::{Encoding, Error, Event, RunResult, Sink};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
-/// What the engine has of one run.
-#[derive(Default)]
-struct Remains {
-    request: Option<ContainerSummary>,
-    run: Option<ContainerSummary>,
-    stage: Option<ContainerSummary>,
-    result: Option<ContainerSummary>,
-    /// Helpers that nobody needs any more.
-    others: Vec<ContainerSummary>,
+/// Adopts runs. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Adopter {
+    pub(crate) engine: Engine,
+    pub(crate) active: Active,
+    pub(crate) admission: Admission,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) keeper: Arc<RecordKeeper>,
+    pub(crate) scheduler: Arc<Scheduler>,
+    /// Most output of a run that the policy allows, in bytes.
+    pub(crate) max_output_bytes: u64,
+    pub(crate) stop: Cancel,
 }
 
-/// What the dead server asked of the engine last may still be on its way; after so long it is done.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Looks for what a dead predecessor left. Errors: the engine cannot be asked; what was taken over until then stays so.
-pub(crate) fn adopt(inner: &Arc<Inner>) -> Result<(), docker::Error> {
-    if remains(inner)?.is_empty() || inner.stop.wait(LAST_WORDS) {
-        return Ok(());
-    }
-    let (mut ended, mut unfinished) = (Vec::new(), Vec::new());
-    for (id, remains) in remains(inner)? {
-        if inner.registry.get(&id).is_some() {
-            continue;
-        }
-        if let Some(result) = &remains.result
-            && let Some(record) = inner.stage.recall::<Ended>(&result.id)?
-        {
-            ended.push((record, id, remains));
-        } else if let Some(request) = &remains.request
-            && let Some(record) = inner.stage.recall::<store::Request>(&request.id)?
-        {
-            unfinished.push((record.facts, id, remains));
-        } else {
-            // Its acceptance was never told.
-            remains.discard(inner, &[]);
-        }
-    }
-    let counts = (ended.len(), unfinished.len());
-    ended.sort_by_key(|(record, ..)| record.finished);
-    for (record, id, remains) in ended {
-        remember(inner, &id, record, &remains);
-    }
-    unfinished.sort_by_key(|(facts, ..)| facts.order);
-    for (facts, id, remains) in unfinished {
-        go_on(inner, &id, facts, remains);
-    }
-    if counts != (0, 0) {
-        log::info!("took over {} results and {} runs", counts.0, counts.1);
-    }
-    Ok(())
+/// A run of the predecessor that has an outcome.
+struct FinishedRun {
+    id: String,
+    record: OutcomeRecord,
+    objects: PredecessorObjects,
 }
 
-fn remains(inner: &Inner) -> Result<HashMap<String, Remains>, docker::Error> {
-    let ours = [crate::runner::cleanup::labels::INSTANCE.to_owned()];
-    let mut runs: HashMap<String, Remains> = HashMap::new();
-    for container in inner.client.container_list(&ours)? {
-        let Some(run) = container.labels.get(RUN) else {
-            continue;
-        };
-        if !inner.identity.inherits(&container.labels) {
-            continue;
-        }
-        let remains = runs.entry(run.clone()).or_default();
-        match role(&container.labels) {
-            Some(Role::Request) => remains.request = Some(container),
-            Some(Role::Run) => remains.run = Some(container),
-            Some(Role::Stage) => remains.stage = Some(container),
-            Some(Role::Result) => remains.result = Some(container),
-            None => remains.others.push(container),
-        }
-    }
-    // Runs whose callers waited are the reaper's.
-    runs.retain(|_, remains| {
-        remains.request.is_some()
-            || remains.result.is_some()
-            || remains.run.is_some()
-            || remains.stage.is_some()
-    });
-    Ok(runs)
+/// A run of the predecessor that has none.
+struct UnfinishedRun {
+    id: String,
+    facts: RunFacts,
+    objects: PredecessorObjects,
 }
 
-impl Remains {
-    /// Removes, now, everything but what plays these roles: what comes next may need its names.
-    fn discard(&self, inner: &Inner, keep: &[Role]) {
-        let roles = [
-            (Role::Request, &self.request),
-            (Role::Run, &self.run),
-            (Role::Stage, &self.stage),
-            (Role::Result, &self.result),
-        ];
-        let gone = roles.into_iter().filter(|(role, _)| !keep.contains(role));
-        let gone = gone.filter_map(|(_, container)| container.as_ref());
-        for container in gone.chain(&self.others) {
-            if inner.client.container_remove(&container.id).is_err() {
-                inner.stage.discard(&container.id);
+/// The last calls of the dead server may still be under way in the engine; after this time they are done.
+const LAST_CALLS: Duration = Duration::from_secs(2);
+
+impl Adopter {
+    /// Adopts everything that a dead predecessor left. Errors: the engine cannot be asked; runs that were adopted until then stay
+    /// adopted, and a second call continues.
+    pub(crate) fn adopt(&self) -> Result<(), docker::Error> {
+        if PredecessorObjects::find(&self.engine)?.is_empty() || self.stop.wait(LAST_CALLS) {
+            return Ok(());
+        }
+        let (mut finished, mut unfinished) = (Vec::new(), Vec::new());
+        let store = self.keeper.store();
+        for (id, objects) in PredecessorObjects::find(&self.engine)? {
+            if self.registry.get(&id).is_some() {
+                continue;
+            }
+            if let Some(result) = &objects.result
+                && let Some(record) = store.load(&result.id)?
+            {
+                finished.push(FinishedRun {
+                    id,
+                    record,
+                    objects,
+                });
+            } else if let Some(request) = &objects.request
+                && let Some(RequestRecord { facts, .. }) = store.load(&request.id)?
+            {
+                unfinished.push(UnfinishedRun { id, facts, objects });
+            } else {
+                // Its caller never got an answer.
+                objects.remove_all_but(&self.engine, &[]);
             }
         }
+        let counts = (finished.len(), unfinished.len());
+        finished.sort_by_key(|run| run.record.finished);
+        finished.into_iter().for_each(|run| self.add_finished(run));
+        unfinished.sort_by_key(|run| run.facts.order);
+        for run in unfinished {
+            self.resume_unfinished(run);
+        }
+        if counts != (0, 0) {
+            log::info!("took over {} results and {} runs", counts.0, counts.1);
+        }
+        Ok(())
     }
-}
 
-fn remember(inner: &Inner, id: &str, record: Ended, remains: &Remains) {
-    let facts = record.facts.clone();
-    let (started, finished) = (record.started.map(Moment), Moment(record.finished));
-    let outcome = record.outcome();
-    let bytes = outcome.as_ref().map_or(0, output_bytes);
-    let entry = Arc::new(Entry::new(inner.active.hold(id), facts, bytes + (1 << 20)));
-    if let Ok(result) = &outcome {
-        replay(&entry, result, started.is_some());
+    fn add_finished(&self, run: FinishedRun) {
+        let FinishedRun {
+            id,
+            record,
+            objects,
+        } = run;
+        let facts = record.facts.clone();
+        let (started, finished) = (record.started.map(Moment), Moment(record.finished));
+        let outcome = record.outcome();
+        let bytes = outcome.as_ref().map_or(0, output_bytes);
+        let held = self.active.hold(&id);
+        let entry = Arc::new(Entry::new(held, facts, bytes + (1 << 20)));
+        if let Ok(result) = &outcome {
+            replay(&entry, result, started.is_some());
+        }
+        entry.set_started(started);
+        entry.stored().outcome = objects.result.as_ref().map(|result| result.id.clone());
+        self.registry.enter_anyway();
+        self.registry.accept(entry.clone(), entry.facts.key());
+        let forgotten = self.registry.finish(&entry, outcome, finished);
+        self.keeper.remove_records(forgotten);
+        objects.remove_all_but(&self.engine, &[Role::Result]);
     }
-    entry.set_started(started);
-    entry.kept().outcome = remains.result.as_ref().map(|result| result.id.clone());
-    inner.registry.enter_anyway();
-    inner.registry.accept(entry.clone(), entry.facts.key());
-    let gone = inner.registry.finish(&entry, outcome, finished);
-    inner.discard_outcomes(gone);
-    remains.discard(inner, &[Role::Result]);
+
+    fn resume_unfinished(&self, run: UnfinishedRun) {
+        let UnfinishedRun { id, facts, objects } = run;
+        let key = facts.key();
+        let log_bytes = 2 * self.max_output_bytes + (1 << 20);
+        let entry = Arc::new(Entry::new(self.active.hold(&id), facts, log_bytes));
+        let may_have_started = objects.may_have_started(&id);
+        {
+            let mut stored = entry.stored();
+            stored.request = objects.request.as_ref().map(|request| request.id.clone());
+            stored.may_have_started = may_have_started;
+            stored.has_leftovers = true;
+        }
+        if let Some(started) = objects.started() {
+            entry.set_started(Some(started));
+        }
+        self.registry.enter_anyway();
+        self.registry.accept(entry.clone(), key);
+        if !may_have_started {
+            objects.remove_all_but(&self.engine, &[Role::Request]);
+            return self.scheduler.enqueue(entry);
+        }
+        let slot = self.admission.enter_anyway();
+        let (adopter, turn) = (self.clone(), Turn { entry, slot });
+        let spawned = Builder::new()
+            .name("run".into())
+            .spawn(move || adopter.finish_started(turn, &objects));
+        if let Err(error) = spawned {
+            log::error!("no thread to follow run {id}, which the next server has to do: {error}");
+        }
+    }
+
+    /// Brings a run that may have been started to its outcome.
+    fn finish_started(&self, turn: Turn, objects: &PredecessorObjects) {
+        let outcome = match &objects.run {
+            Some(run) if run.state == "created" => {
+                objects.remove_all_but(&self.engine, &[Role::Request]);
+                return self.scheduler.take_turn(turn);
+            }
+            Some(run) => self.follow(&turn.entry, objects, run),
+            None => {
+                let lost = "the run's container was removed while no server watched it";
+                Err(Error::Engine(lost.into()))
+            }
+        };
+        let outcome = match outcome {
+            // The dead server may have stored an outcome after we looked for one.
+            Err(error) => self
+                .keeper
+                .load_stored_result(&turn.entry)
+                .unwrap_or(Err(error)),
+            outcome => outcome,
+        };
+        self.keeper.finish(&turn.entry, outcome);
+        drop(turn);
+    }
+
+    /// Follows the run's container to its end, from which point its containers are ours to remove.
+    fn follow(
+        &self,
+        entry: &Entry,
+        objects: &PredecessorObjects,
+        run: &ContainerSummary,
+    ) -> Outcome {
+        let loaded = loop {
+            match self.keeper.load_run(entry) {
+                Err(Error::EngineUnreachable(_)) if !self.stop.wait(LAST_CALLS) => {}
+                other => break other?,
+            }
+        };
+        let own = |container: &ContainerSummary| {
+            let object = Object::Container(container.id.clone());
+            self.engine.removal.own(object)
+        };
+        let started = StartedRun {
+            container: own(run),
+            staged: objects.stage.as_ref().map(own).map(Staged::adopted),
+            started: created(run),
+        };
+        self.scheduler.resume(entry, &loaded, started)
+    }
 }
 
 fn output_bytes(result: &RunResult) -> u64 {
     2 * (result.stdout.len() + result.stderr.len()) as u64
 }
 
-/// In which order it was printed is not known any more.
+/// Fills a log from a result. The order of stdout and stderr among each other is lost.
 fn replay(entry: &Entry, result: &RunResult, has_started: bool) {
     if has_started {
         entry.event(Event::Started);
@@ -150,7 +220,7 @@ fn replay(entry: &Entry, result: &RunResult, has_started: bool) {
     replay_stream(entry, &result.stderr, Event::Stderr);
 }
 
-/// In pieces as a container's come, however much it is.
+/// Events are as small as a container's own.
 fn replay_stream(entry: &Entry, text: &str, event: fn(Vec<u8>) -> Event) {
     const PIECE_BYTES: usize = 32 * 1024;
     match entry.encoding {
@@ -160,102 +230,9 @@ fn replay_stream(entry: &Entry, text: &str, event: fn(Vec<u8>) -> Event) {
             pieces.for_each(|piece| entry.event(event(piece.to_vec())));
         }
         Encoding::Utf8 => {
-            let mut whole = Utf8Chunks::default();
+            let mut chunks = Utf8Chunks::default();
             let pieces = text.as_bytes().chunks(PIECE_BYTES);
-            pieces.for_each(|piece| entry.event(event(whole.push(piece))));
+            pieces.for_each(|piece| entry.event(event(chunks.push(piece))));
         }
     }
-}
-
-fn go_on(inner: &Arc<Inner>, id: &str, facts: Facts, remains: Remains) {
-    let key = facts.key();
-    let most = inner.policy.max_output_bytes;
-    let entry = Arc::new(Entry::new(
-        inner.active.hold(id),
-        facts,
-        2 * most + (1 << 20),
-    ));
-    let request = remains.request.as_ref();
-    let name = format!("/{}", started_name(id));
-    let may_have_started = request.is_some_and(|request| request.names.contains(&name));
-    {
-        let mut kept = entry.kept();
-        kept.request = request.map(|request| request.id.clone());
-        kept.may_have_started = may_have_started;
-        kept.has_remains = true;
-    }
-    if let Some(run) = remains.run.as_ref().filter(|run| run.state != "created") {
-        entry.set_started(Some(created(run)));
-    }
-    inner.registry.enter_anyway();
-    inner.registry.accept(entry.clone(), key);
-    if !may_have_started {
-        remains.discard(inner, &[Role::Request]);
-        return inner.enqueue(entry);
-    }
-    let slot = inner.admission.enter_anyway();
-    let (worker, turn) = (inner.clone(), Turn { entry, slot });
-    let spawned = Builder::new()
-        .name("run".into())
-        .spawn(move || follow_up(&worker, turn, remains));
-    if let Err(error) = spawned {
-        log::error!("no thread to follow run {id}, which the next server has to do: {error}");
-    }
-}
-
-/// When a run's container was created, which is just before its start.
-fn created(run: &ContainerSummary) -> Moment {
-    Moment(u64::try_from(run.created).unwrap_or(0) * 1000)
-}
-
-/// A run that may have been started.
-fn follow_up(inner: &Inner, turn: Turn, remains: Remains) {
-    let outcome = match &remains.run {
-        Some(run) if run.state == "created" => {
-            remains.discard(inner, &[Role::Request]);
-            return inner.take_turn(turn);
-        }
-        Some(run) => resume(inner, &turn.entry, &remains, run),
-        None => {
-            let lost = "the run's container was removed while no server watched it";
-            Err(Error::Engine(lost.into()))
-        }
-    };
-    let outcome = match outcome {
-        // The dead server was quicker.
-        Err(error) => told_before(inner, &turn.entry).unwrap_or(Err(error)),
-        outcome => outcome,
-    };
-    inner.finish(&turn.entry, outcome);
-    drop(turn);
-}
-
-fn told_before(inner: &Inner, entry: &Entry) -> Option<Outcome> {
-    let name = result_name(&entry.id);
-    let record: Ended = inner.stage.recall(&name).ok()??;
-    entry.kept().outcome = Some(name);
-    if let Some(request) = entry.kept().request.take() {
-        inner.stage.discard(&request);
-    }
-    Some(record.outcome())
-}
-
-fn resume(
-    inner: &Inner,
-    entry: &Entry,
-    remains: &Remains,
-    run: &ContainerSummary,
-) -> Result<RunResult, Error> {
-    let (spec, _) = loop {
-        match inner.recall(entry) {
-            Err(Error::EngineUnreachable(_)) if !inner.stop.wait(LAST_WORDS) => {}
-            other => break other?,
-        }
-    };
-    let own = |container: &ContainerSummary| {
-        let id = container.id.clone();
-        inner.removal.own(Object::Container(id))
-    };
-    let staged = remains.stage.as_ref().map(own).map(Staged::adopted);
-    inner.resume(&spec, entry, (own(run), staged, created(run)))
 }

@@ -1,17 +1,18 @@
-//! What a detached run told so far, kept for those who ask later. Never waits for a reader: over its limit the oldest
-//! events go, and who had not read them hears that.
+//! The events of an asynchronous run, kept for any number of readers. Writing never blocks: over the limit the oldest events are
+//! dropped, and a reader that had not read them gets their number.
 
 use crate::cancel::Cancel;
-use crate::runner::{Error, Event, RunResult};
+use crate::runner::error::Error;
+use crate::runner::run::result::{Event, RunResult};
 use crossbeam_channel::Select;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How a run came out.
+/// Result or error of a run.
 pub type Outcome = Result<RunResult, Error>;
 
-/// The events of one run, in order, and at their end its outcome.
+/// The events of one run in order, followed by its outcome.
 pub(crate) struct EventLog {
     limit_bytes: u64,
     state: Mutex<State>,
@@ -19,29 +20,29 @@ pub(crate) struct EventLog {
 
 #[derive(Default)]
 struct State {
-    /// Number of the oldest event that is still there.
+    /// Number of the oldest event that is kept.
     first: u64,
     events: VecDeque<Event>,
     bytes: u64,
     outcome: Option<Arc<Outcome>>,
-    /// Fires at the next change; there is one only while somebody waits.
-    bell: Option<Cancel>,
+    /// Fired and dropped at the next change. `None`: no reader waits.
+    changed: Option<Cancel>,
 }
 
-/// What a reader finds next.
+/// What a reader gets next.
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
     Event(Event),
-    /// So many events are gone.
+    /// Number of events that were dropped before they were read.
     Skipped(u64),
     Outcome(Arc<Outcome>),
-    /// Not yet, within the time that was given.
+    /// There was nothing before the timeout.
     Nothing,
-    /// After the outcome nothing comes; or one of the stops fired.
+    /// The outcome was read before, or one of the stop tokens fired.
     Over,
 }
 
-/// What an event costs beside its bytes.
+/// What an event counts beside its bytes.
 const EVENT_BYTES: u64 = 64;
 
 impl EventLog {
@@ -52,6 +53,7 @@ impl EventLog {
         }
     }
 
+    /// Appends an event.
     pub(crate) fn push(&self, event: Event) {
         let mut state = self.lock();
         state.bytes += cost(&event);
@@ -63,37 +65,38 @@ impl EventLog {
             state.bytes -= cost(&gone);
             state.first += 1;
         }
-        state.ring();
+        state.wake_readers();
     }
 
+    /// Sets the outcome, unless there is one.
     pub(crate) fn finish(&self, outcome: Arc<Outcome>) {
         let mut state = self.lock();
         state.outcome.get_or_insert(outcome);
-        state.ring();
+        state.wake_readers();
     }
 
     pub(crate) fn outcome(&self) -> Option<Arc<Outcome>> {
         self.lock().outcome.clone()
     }
 
-    /// Bytes that events take up.
+    /// Bytes that the kept events count.
     pub(crate) fn bytes(&self) -> u64 {
         self.lock().bytes
     }
 
-    /// What stands at `next`, which is moved on; waits for it at most so long, or until a stop fires.
+    /// Reads at position `next`, and advances it. Blocks until there is something, the timeout passes or a stop token fires.
     pub(crate) fn read(&self, next: &mut u64, timeout: Duration, stops: &[&Cancel]) -> Found {
         let deadline = Instant::now() + timeout;
         loop {
-            let bell = {
+            let changed = {
                 let mut state = self.lock();
                 match state.at(next) {
                     Some(found) => return found,
-                    None => state.bell.get_or_insert_with(Cancel::new).clone(),
+                    None => state.changed.get_or_insert_with(Cancel::new).clone(),
                 }
             };
             let mut select = Select::new();
-            let mut signals = vec![&bell];
+            let mut signals = vec![&changed];
             signals.extend(stops);
             for signal in signals {
                 select.recv(signal.done());
@@ -106,24 +109,24 @@ impl EventLog {
         }
     }
 
-    /// Waits until the outcome is there, at most until `deadline` or until a stop fires.
+    /// Blocks until the outcome is there, the deadline passes or `stop` fires.
     pub(crate) fn wait(&self, deadline: Option<Instant>, stop: &Cancel) -> Option<Arc<Outcome>> {
         loop {
-            let bell = {
+            let changed = {
                 let mut state = self.lock();
                 if let Some(outcome) = &state.outcome {
                     return Some(outcome.clone());
                 }
-                state.bell.get_or_insert_with(Cancel::new).clone()
+                state.changed.get_or_insert_with(Cancel::new).clone()
             };
             let mut select = Select::new();
-            select.recv(bell.done());
+            select.recv(changed.done());
             select.recv(stop.done());
-            let rang = match deadline {
+            let woken = match deadline {
                 Some(deadline) => select.ready_deadline(deadline).ok(),
                 None => Some(select.ready()),
             };
-            if rang != Some(0) {
+            if woken != Some(0) {
                 return self.outcome();
             }
         }
@@ -135,9 +138,9 @@ impl EventLog {
 }
 
 impl State {
-    fn ring(&mut self) {
-        if let Some(bell) = self.bell.take() {
-            bell.fire();
+    fn wake_readers(&mut self) {
+        if let Some(changed) = self.changed.take() {
+            changed.fire();
         }
     }
 
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reader_reads_all_from_its_place_and_waits_for_more() {
+    fn every_reader_reads_all_events_from_its_position_and_waits_for_more() {
         let log = EventLog::new(1 << 20);
         log.push(Event::Stdout(b"a".to_vec()));
         std::thread::scope(|scope| {
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn over_the_limit_the_oldest_go_and_the_reader_hears_of_it() {
+    fn over_the_limit_the_oldest_events_are_dropped_and_readers_get_their_number() {
         let log = EventLog::new(3 * (EVENT_BYTES + 1));
         for n in 0..5u8 {
             log.push(Event::Stdout(vec![b'0' + n]));
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_is_told_to_stop_does_not_wait() {
+    fn a_reader_that_is_stopped_does_not_wait() {
         let (log, stop) = (EventLog::new(1000), Cancel::new());
         assert_eq!(text(log.read(&mut 0, Duration::ZERO, &[&stop])), "Nothing");
         stop.fire();

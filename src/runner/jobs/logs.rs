@@ -1,15 +1,17 @@
-//! What a detached run told since somebody last asked: its events one by one, and what it printed in pages, for callers
-//! that cannot hold a stream.
+//! Reads the event log of an asynchronous run: event by event, or its output in pages, for callers that cannot hold a stream
+//! open.
 
 use crate::cancel::Cancel;
 use crate::process_identity::process_token;
+use crate::runner::error::Error;
+use crate::runner::jobs::entry::{Entry, Phase, RunState};
 use crate::runner::jobs::event_log::{Found, Outcome};
-use crate::runner::jobs::registry::{Entry, RunState};
-use crate::runner::{Encoding, Error, Event, Phase, Runner};
+use crate::runner::request::types::Encoding;
+use crate::runner::run::result::Event;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Where events are read on: a place in the events of one run, as this process counts them.
+/// A reader of one run's events.
 pub struct RunEvents {
     entry: Arc<Entry>,
     next: u64,
@@ -18,44 +20,44 @@ pub struct RunEvents {
 /// What [`RunEvents::next`] found.
 #[derive(Clone, Debug)]
 pub enum Next {
-    /// The run told this; reading on after `cursor` gives what follows.
+    /// The next event.
     Event {
-        /// Where it stands.
+        /// Reading after this cursor continues behind the event.
         cursor: String,
-        /// What was told.
+        /// The event.
         event: Event,
     },
-    /// So many events were too old to be kept.
+    /// This many events were dropped because the log was full.
     Skipped(u64),
-    /// The last thing that is told.
+    /// The outcome, which comes last.
     Outcome {
-        /// Where it stands.
+        /// Its cursor.
         cursor: String,
-        /// How the run came out.
+        /// The run's result or error.
         outcome: Arc<Outcome>,
     },
-    /// Nothing yet, within the time that was given.
+    /// There was no event before the timeout.
     Nothing,
-    /// Nothing more: the outcome was told, or a stop fired.
+    /// There are no more events: the outcome was read, or a stop token fired.
     Over,
 }
 
-/// A page of what a run printed.
+/// A page of a run's output.
 #[derive(Clone, Debug)]
 pub struct RunLogs {
-    /// How the run stands: once it has finished, nothing follows the last page.
+    /// The run's state. Once it has finished, no output follows the last page.
     pub state: RunState,
-    /// How the output is to be told.
+    /// How the output is to be encoded.
     pub output_encoding: Encoding,
-    /// What was printed, in order.
+    /// Output, in the order in which it was read from the container.
     pub pieces: Vec<Piece>,
-    /// Where the page ends: past pieces, and past events that are none.
+    /// Where the next page begins; events without output are passed over too.
     pub cursor: Option<String>,
     /// Whether the page was full before everything was read.
     pub has_more: bool,
-    /// How many events were too old to be kept.
+    /// How many events were dropped because the log was full.
     pub skipped_events: u64,
-    /// The cursor was of an earlier process or another run, so the page begins at the start.
+    /// The given cursor was made by an earlier process or for another run, so that the page begins at the start.
     pub is_from_start: bool,
 }
 
@@ -64,51 +66,51 @@ pub struct RunLogs {
 pub struct Piece {
     /// [`Event::Stdout`] or [`Event::Stderr`].
     pub event: Event,
-    /// Where it stands.
+    /// Its cursor.
     pub cursor: String,
 }
 
-impl Runner {
-    /// What a run told, from the start or after a cursor. A cursor of another run or of an earlier process reads from the
-    /// start.
-    pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
-        let entry = self.inner().entry(id)?;
-        let seen = cursor.and_then(|cursor| seen(cursor, id));
-        Ok(RunEvents {
-            next: seen.map_or(0, |seen| seen.saturating_add(1)),
-            entry,
-        })
-    }
+/// Which page to read.
+pub struct LogQuery<'a> {
+    /// Where an earlier page ended. `None`: at the start.
+    pub cursor: Option<&'a str>,
+    /// About how many bytes of output a page has.
+    pub page_bytes: usize,
+    /// How long to wait for output if there is none yet.
+    pub timeout: Duration,
+    /// Ends the wait when it fires.
+    pub stop: &'a Cancel,
+}
 
-    /// What a run printed after a cursor, about `page_bytes` of it; waits for something at most so long, or until `stop`
-    /// fires. Errors: no such run, or not a cursor.
-    pub fn run_logs(
-        &self,
-        id: &str,
-        cursor: Option<&str>,
-        page_bytes: usize,
-        (patience, stop): (Duration, &Cancel),
-    ) -> Result<RunLogs, Error> {
-        let is_cursor = |cursor: &str| {
-            let (_, number) = cursor.split_once('-')?;
-            number.parse::<u64>().ok()
-        };
-        if cursor.is_some_and(|cursor| is_cursor(cursor).is_none()) {
-            return Err(Error::invalid(
+impl LogQuery<'_> {
+    /// Errors: [`Error::Invalid`] if the cursor does not have the form of one.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.cursor.map(number_of) {
+            Some(None) => Err(Error::invalid(
                 &["arguments", "cursor"],
                 "expected what an earlier page gave as its cursor",
-            ));
+            )),
+            _ => Ok(()),
         }
-        let deadline = Instant::now() + patience;
-        let mut events = self.run_events(id, cursor)?;
-        let mut logs = RunLogs {
+    }
+}
+
+impl RunLogs {
+    /// Reads a page. Blocks as the query says.
+    pub(crate) fn read(entry: Arc<Entry>, query: &LogQuery<'_>) -> Self {
+        let deadline = Instant::now() + query.timeout;
+        let is_from_start = query
+            .cursor
+            .is_some_and(|cursor| position(cursor, &entry.id).is_none());
+        let mut events = RunEvents::new(entry, query.cursor);
+        let mut logs = Self {
             state: events.state(),
             output_encoding: events.output_encoding(),
             pieces: Vec::new(),
-            cursor: cursor.map(str::to_owned),
+            cursor: query.cursor.map(str::to_owned),
             has_more: false,
             skipped_events: 0,
-            is_from_start: cursor.is_some_and(|cursor| seen(cursor, id).is_none()),
+            is_from_start,
         };
         let mut bytes = 0;
         loop {
@@ -117,7 +119,7 @@ impl Runner {
                 false => Duration::ZERO,
             };
             let had_finished = logs.state.phase == Phase::Finished;
-            let next = events.next(left, &[stop]);
+            let next = events.next(left, &[query.stop]);
             logs.state = events.state();
             match next {
                 Next::Event { cursor, event } => {
@@ -129,46 +131,60 @@ impl Runner {
                 }
                 Next::Skipped(count) => logs.skipped_events += count,
                 Next::Outcome { cursor, .. } => logs.cursor = Some(cursor),
-                // It may have printed and finished since we looked.
+                // It may have printed and finished since its state was read.
                 Next::Nothing if !had_finished && logs.state.phase == Phase::Finished => {}
-                Next::Nothing | Next::Over => return Ok(logs),
+                Next::Nothing | Next::Over => return logs,
             }
-            if bytes >= page_bytes {
+            if bytes >= query.page_bytes {
                 logs.has_more = true;
-                return Ok(logs);
+                return logs;
             }
         }
     }
 }
 
-/// What a cursor begins with: its number counts events of one run as one process knows them.
+/// What a cursor begins with: its number counts events of one run in one process.
 fn origin(run: &str) -> String {
     format!("{}.{}", process_token(), run.get(..8).unwrap_or(run))
 }
 
-/// Number of the event at a cursor of this run and process.
-fn seen(cursor: &str, run: &str) -> Option<u64> {
-    let (from, seen) = cursor.split_once('-')?;
-    seen.parse().ok().filter(|_| from == origin(run))
+/// The number in a cursor of any run and process.
+fn number_of(cursor: &str) -> Option<u64> {
+    cursor.split_once('-')?.1.parse().ok()
+}
+
+/// The number in a cursor of this run and process.
+fn position(cursor: &str, run: &str) -> Option<u64> {
+    let (from, _) = cursor.split_once('-')?;
+    number_of(cursor).filter(|_| from == origin(run))
 }
 
 impl RunEvents {
+    /// Reads from the start, or after a cursor of the same run and process.
+    pub(crate) fn new(entry: Arc<Entry>, cursor: Option<&str>) -> Self {
+        let last_read = cursor.and_then(|cursor| position(cursor, &entry.id));
+        Self {
+            next: last_read.map_or(0, |number| number.saturating_add(1)),
+            entry,
+        }
+    }
+
     /// The run's id.
     pub fn id(&self) -> &str {
         &self.entry.id
     }
 
-    /// How the run stands.
+    /// The run's state now.
     pub fn state(&self) -> RunState {
         self.entry.state()
     }
 
-    /// How its output is to be told.
+    /// How its output is to be encoded.
     pub fn output_encoding(&self) -> Encoding {
         self.entry.encoding
     }
 
-    /// What comes next; waits for it at most so long, or until one of the stops fires.
+    /// The next event. Blocks until there is one, the timeout has passed or one of the stop tokens fires.
     pub fn next(&mut self, timeout: Duration, stops: &[&Cancel]) -> Next {
         let origin = origin(&self.entry.id);
         let cursor = |next: u64| format!("{origin}-{}", next.saturating_sub(1));

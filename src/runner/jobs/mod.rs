@@ -1,8 +1,28 @@
-//! Asynchronous runs: accepted, queued, remembered in the engine, and adopted after a restart.
+//! Asynchronous runs: accepted, queued, stored in the engine, and adopted after a restart. Each is executed by `run`, which does
+//! not know this room.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `submit` | every operation: submit, state, wait, cancel, forget, list, events, logs, close |
+//! | `scheduler` | queues runs, and executes them when they get their slots |
+//! | `record_keeper` | stores and loads requests and outcomes, in step with the registry |
+//! | `store` | the engine as database: records are containers that are never started |
+//! | `record` | the JSON of those records; pure |
+//! | `registry` | table of runs and results in memory |
+//! | `entry` | one run in memory |
+//! | `event_log` | its events, for any number of readers |
+//! | `logs` | reads events one by one, or output in pages |
+//! | `adopt` | takes over the runs of a dead predecessor |
+//! | `predecessor` | finds what the predecessor left in the engine |
 
-pub(crate) mod adopt;
+mod adopt;
+pub(crate) mod entry;
 pub(crate) mod event_log;
 pub(crate) mod logs;
+mod predecessor;
+mod record;
+pub(crate) mod record_keeper;
 pub(crate) mod registry;
-pub(crate) mod store;
+mod scheduler;
+mod store;
 pub(crate) mod submit;

@@ -1,329 +1,152 @@
-//! The detached runs that this server answers for: those that wait or go on, and the results of those that ended, for
-//! a while. Touches nothing in the engine.
+//! Table of the asynchronous runs that this server answers for: those that wait or run, and for a while those that have
+//! finished. In memory only; nothing here calls the engine.
 
-use crate::cancel::Cancel;
-use crate::docker::AuthConfig;
-use crate::runner::cleanup::active::HeldId;
 use crate::runner::clock::Moment;
-use crate::runner::jobs::event_log::{EventLog, Outcome};
-use crate::runner::jobs::store::Facts;
-use crate::runner::request::wire::wire_enum;
-use crate::runner::{Encoding, Error, Event, RunResult, RunSpec, Sink};
+use crate::runner::error::Error;
+use crate::runner::jobs::entry::Entry;
+use crate::runner::jobs::event_log::Outcome;
+use crate::runner::jobs::record::IdempotencyKey;
+use crate::runner::run::result::{CollectedVolume, RunResult};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much is kept, and how long.
+/// How many asynchronous runs and results are kept, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// How long a result is kept.
     pub result_ttl: Duration,
-    /// How many bytes of results are kept; over it the oldest go.
+    /// How many bytes of results are kept; over it the oldest are forgotten.
     pub max_result_bytes: u64,
-    /// How many runs may wait or go on, and how many results are kept.
+    /// How many runs may wait or run, and how many results are kept.
     pub max_runs: usize,
 }
 
-/// What detached runs end with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Persistence {
-    /// With themselves: the engine keeps what is needed, and the next server of the name goes on with them.
-    Engine,
-    /// With this process, which nobody succeeds: they are in its memory only, and cancelled when it stops.
-    Process,
-}
-
-wire_enum! {
-    /// How far a run has come.
-    pub enum Phase {
-        /// It waits for a slot, or is being prepared.
-        Queued = "queued",
-        /// Its image is being pulled.
-        Pulling = "pulling",
-        /// Its container runs.
-        Running = "running",
-        /// It has a result, or an error.
-        Finished = "finished",
-    }
-}
-
-/// A detached run as it stands.
-#[derive(Clone, Debug)]
-pub struct RunState {
-    /// The run's id.
-    pub id: String,
-    /// How far it has come.
-    pub phase: Phase,
-    /// When it was accepted, as RFC 3339.
-    pub created_at: String,
-    /// When its container started.
-    pub started_at: Option<String>,
-    /// When its result was there.
-    pub finished_at: Option<String>,
-    /// How its output is to be told.
-    pub output_encoding: Encoding,
-    /// How it came out, once it has.
-    pub outcome: Option<Arc<Outcome>>,
-}
-
-/// One detached run.
-pub(crate) struct Entry {
-    pub(crate) id: String,
-    pub(crate) created: Moment,
-    pub(crate) accepted: Instant,
-    pub(crate) encoding: Encoding,
-    pub(crate) cancel: Cancel,
-    pub(crate) log: EventLog,
-    pub(crate) facts: Facts,
-    progress: Mutex<Progress>,
-    kept: Mutex<Kept>,
-    _held: HeldId,
-}
-
-/// What is kept of a run: by the engine, and what it must not keep.
-#[derive(Default)]
-pub(crate) struct Kept {
-    /// The container that carries the request.
-    pub(crate) request: Option<String>,
-    /// Whether it says that the run may have started.
-    pub(crate) may_have_started: bool,
-    /// Whether an earlier attempt, perhaps another process's, may have left something under its names.
-    pub(crate) has_remains: bool,
-    /// The container that carries the outcome.
-    pub(crate) outcome: Option<String>,
-    pub(crate) auth: Option<AuthConfig>,
-    /// The run itself, where the engine keeps nothing.
-    pub(crate) spec: Option<Box<RunSpec>>,
-}
-
-impl Kept {
-    /// The run is over: what it was, and with which credentials, is of no use any more, and may be much.
-    pub(crate) fn forget_request(&mut self) {
-        self.spec = None;
-        self.auth = None;
-    }
-}
-
-struct Progress {
-    phase: Phase,
-    started: Option<Moment>,
-    finished: Option<Moment>,
-    /// Its place in the queue.
-    ticket: Option<u64>,
-}
-
-/// What makes a second request the same as the first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    pub(crate) name: String,
-    /// Of the request.
-    pub(crate) digest: u128,
-}
-
-/// What came of asking for a place.
+/// Answer to a request for a place.
 pub(crate) enum Place {
-    /// It is new, and not accepted before [`Registry::accept`] says so.
+    /// The run is new. It is listed once [`Registry::accept`] is called, and must else be given up by [`Registry::reject`].
     New,
-    /// Its key was used before: the run of then.
+    /// The idempotency key was used before, for this run.
     Known(Arc<Entry>),
 }
 
-/// All detached runs.
+/// The table.
 pub(crate) struct Registry {
-    keeping: Retention,
+    retention: Retention,
     runs: Mutex<Runs>,
-    /// Somebody's acceptance was decided, or a run has finished.
-    decided: Condvar,
+    /// Signalled when a run was accepted or rejected, and when one has finished.
+    changed: Condvar,
 }
 
 #[derive(Default)]
 struct Runs {
     by_id: HashMap<String, Listed>,
-    /// `None`: its run is not accepted yet.
-    keys: HashMap<String, (u128, Option<String>)>,
-    /// In the order in which they finished, with their sizes.
-    finished: VecDeque<(String, u64)>,
+    keys: HashMap<String, KeyUse>,
+    /// In the order in which they finished.
+    finished: VecDeque<Finished>,
     finished_bytes: u64,
+    /// How many wait or run, those included that are not accepted yet.
     unfinished: usize,
-    next: u64,
+    next_number: u64,
 }
 
 struct Listed {
     entry: Arc<Entry>,
+    /// Grows with every accepted run.
     number: u64,
     key: Option<String>,
 }
 
-impl Entry {
-    pub(crate) fn new(held: HeldId, facts: Facts, log_bytes: u64) -> Self {
-        let created = Moment(facts.created);
-        let now = Instant::now();
-        Self {
-            id: held.id().to_owned(),
-            created,
-            accepted: now.checked_sub(Moment::now().since(created)).unwrap_or(now),
-            encoding: match facts.base64 {
-                true => Encoding::Base64,
-                false => Encoding::Utf8,
-            },
-            facts,
-            cancel: Cancel::new(),
-            log: EventLog::new(log_bytes),
-            progress: Mutex::new(Progress {
-                phase: Phase::Queued,
-                started: None,
-                finished: None,
-                ticket: None,
-            }),
-            kept: Mutex::default(),
-            _held: held,
-        }
-    }
-
-    pub(crate) fn state(&self) -> RunState {
-        let progress = self.progress();
-        let outcome = self.log.outcome();
-        RunState {
-            id: self.id.clone(),
-            phase: match &outcome {
-                Some(_) => Phase::Finished,
-                None => progress.phase,
-            },
-            created_at: self.created.to_string(),
-            started_at: progress.started.map(|moment| moment.to_string()),
-            finished_at: outcome
-                .as_ref()
-                .and(progress.finished)
-                .map(|moment| moment.to_string()),
-            output_encoding: self.encoding,
-            outcome,
-        }
-    }
-
-    pub(crate) fn set_ticket(&self, ticket: u64) {
-        self.progress().ticket = Some(ticket);
-    }
-
-    pub(crate) fn ticket(&self) -> Option<u64> {
-        self.progress().ticket
-    }
-
-    pub(crate) fn started(&self) -> Option<Moment> {
-        self.progress().started
-    }
-
-    /// What an earlier process knew: its container started then.
-    pub(crate) fn set_started(&self, started: Option<Moment>) {
-        let mut progress = self.progress();
-        progress.started = started;
-        if started.is_some() {
-            progress.phase = Phase::Running;
-        }
-    }
-
-    /// The moment at which it finished: `at`, unless that was said before.
-    pub(crate) fn set_finished(&self, at: Moment) -> Moment {
-        *self.progress().finished.get_or_insert(at)
-    }
-
-    pub(crate) fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The request that an idempotency key was used with.
+struct KeyUse {
+    digest: u128,
+    /// Id of its run. `None`: not accepted yet.
+    run: Option<String>,
 }
 
-impl Sink for Entry {
-    fn event(&self, event: Event) {
-        {
-            let mut progress = self.progress();
-            match event {
-                Event::Pull { .. } => progress.phase = Phase::Pulling,
-                Event::Started => {
-                    progress.phase = Phase::Running;
-                    progress.started.get_or_insert_with(Moment::now);
-                }
-                Event::Queued { .. } | Event::Stdout(_) | Event::Stderr(_) => {}
-            }
-        }
-        self.log.push(event);
-    }
+struct Finished {
+    id: String,
+    bytes: u64,
 }
 
 impl Registry {
-    pub(crate) fn new(keeping: Retention) -> Self {
+    pub(crate) fn new(retention: Retention) -> Self {
         Self {
-            keeping,
+            retention,
             runs: Mutex::default(),
-            decided: Condvar::new(),
+            changed: Condvar::new(),
         }
     }
 
-    /// A place for one more run. Errors: there are too many, or the key was used with another request.
-    pub(crate) fn enter(&self, key: Option<&Key>) -> Result<Place, Error> {
+    /// Takes a place for one more run. Blocks while another request with the same key is being accepted. Errors: there are too
+    /// many runs, or the key was used with another request.
+    pub(crate) fn enter(&self, key: Option<&IdempotencyKey>) -> Result<Place, Error> {
         let mut runs = self.lock();
         while let Some(key) = key {
-            match runs.keys.get(&key.name) {
-                None => break,
-                Some((digest, _)) if *digest != key.digest => {
-                    let msg = "was used with another request";
-                    return Err(Error::invalid(&["header", "Idempotency-Key"], msg));
-                }
-                Some((_, Some(id))) => match runs.by_id.get(id) {
+            let Some(used) = runs.keys.get(&key.name) else {
+                break;
+            };
+            if used.digest != key.digest {
+                let msg = "was used with another request";
+                return Err(Error::invalid(&["header", "Idempotency-Key"], msg));
+            }
+            match &used.run {
+                Some(id) => match runs.by_id.get(id) {
                     Some(listed) => return Ok(Place::Known(listed.entry.clone())),
                     None => break,
                 },
-                Some((_, None)) => {
-                    let woken = self.decided.wait(runs);
+                None => {
+                    let woken = self.changed.wait(runs);
                     runs = woken.unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }
-        if runs.unfinished >= self.keeping.max_runs {
+        if runs.unfinished >= self.retention.max_runs {
             return Err(Error::QueueFull {
                 retry_after_secs: 1,
             });
         }
         runs.unfinished += 1;
         if let Some(key) = key {
-            runs.keys.insert(key.name.clone(), (key.digest, None));
+            let used = KeyUse {
+                digest: key.digest,
+                run: None,
+            };
+            runs.keys.insert(key.name.clone(), used);
         }
         Ok(Place::New)
     }
 
-    /// The place's run is accepted.
-    pub(crate) fn accept(&self, entry: Arc<Entry>, key: Option<Key>) {
+    /// Lists the run that a place was taken for.
+    pub(crate) fn accept(&self, entry: Arc<Entry>, key: Option<IdempotencyKey>) {
         let mut runs = self.lock();
-        let number = runs.next;
-        runs.next += 1;
+        let number = runs.next_number;
+        runs.next_number += 1;
         let id = entry.id.clone();
-        let name = key.map(|key| {
-            let accepted = (key.digest, Some(id.clone()));
-            runs.keys.insert(key.name.clone(), accepted);
+        let key = key.map(|key| {
+            let used = KeyUse {
+                digest: key.digest,
+                run: Some(id.clone()),
+            };
+            runs.keys.insert(key.name.clone(), used);
             key.name
         });
-        let listed = Listed {
-            entry,
-            number,
-            key: name,
-        };
+        let listed = Listed { entry, number, key };
         runs.by_id.insert(id, listed);
-        self.decided.notify_all();
+        self.changed.notify_all();
     }
 
-    /// The place's run is not accepted after all.
-    pub(crate) fn reject(&self, key: Option<&Key>) {
+    /// Gives a place up whose run is not accepted after all.
+    pub(crate) fn reject(&self, key: Option<&IdempotencyKey>) {
         let mut runs = self.lock();
         runs.unfinished -= 1;
         if let Some(key) = key {
             runs.keys.remove(&key.name);
         }
-        self.decided.notify_all();
+        self.changed.notify_all();
     }
 
-    /// A place for a run that was accepted by an earlier process, however many there are.
+    /// Takes a place for a run that an earlier process accepted, whatever the limit.
     pub(crate) fn enter_anyway(&self) {
         self.lock().unfinished += 1;
     }
@@ -332,20 +155,20 @@ impl Registry {
         self.lock().by_id.get(id).map(|listed| listed.entry.clone())
     }
 
-    /// Waits until every run has finished, at most until `deadline`; gives how many have not.
+    /// Blocks until every run has finished, at most until `deadline`. Returns how many have not.
     pub(crate) fn settle(&self, deadline: Instant) -> usize {
         let mut runs = self.lock();
         while runs.unfinished > 0 {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 break;
             };
-            let waited = self.decided.wait_timeout(runs, left);
+            let waited = self.changed.wait_timeout(runs, left);
             runs = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         runs.unfinished
     }
 
-    /// Newest first.
+    /// All runs, newest first.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
         let runs = self.lock();
         let mut listed: Vec<&Listed> = runs.by_id.values().collect();
@@ -353,7 +176,7 @@ impl Registry {
         listed.iter().map(|listed| listed.entry.clone()).collect()
     }
 
-    /// Keeps the outcome that a run has since `at`. Gives the runs that have to make room for it.
+    /// Sets the outcome of a run that finished at `at`, unless it has one. Returns the older runs that are forgotten for it.
     pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome, at: Moment) -> Vec<Arc<Entry>> {
         let mut runs = self.lock();
         if entry.log.outcome().is_some() || !runs.by_id.contains_key(&entry.id) {
@@ -363,41 +186,40 @@ impl Registry {
         entry.set_finished(at);
         entry.log.finish(Arc::new(outcome));
         runs.unfinished -= 1;
-        self.decided.notify_all();
-        runs.finished.push_back((entry.id.clone(), bytes));
+        self.changed.notify_all();
+        let id = entry.id.clone();
+        runs.finished.push_back(Finished { id, bytes });
         runs.finished_bytes += bytes;
-        let mut gone = Vec::new();
+        let mut forgotten = Vec::new();
         while runs.finished.len() > 1
-            && (runs.finished_bytes > self.keeping.max_result_bytes
-                || runs.finished.len() > self.keeping.max_runs)
+            && (runs.finished_bytes > self.retention.max_result_bytes
+                || runs.finished.len() > self.retention.max_runs)
         {
-            gone.extend(runs.forget_oldest());
+            forgotten.extend(runs.forget_at(0));
         }
-        gone
+        forgotten
     }
 
-    /// Forgets the results whose time is over, and gives them.
+    /// Forgets the results that are older than their time to live, and returns their runs.
     pub(crate) fn expire(&self, now: Moment) -> Vec<Arc<Entry>> {
         let mut runs = self.lock();
-        let mut gone = Vec::new();
-        while let Some((id, _)) = runs.finished.front() {
-            let finished = runs
-                .by_id
-                .get(id)
-                .and_then(|listed| listed.entry.progress().finished);
-            if finished.is_some_and(|finished| now.since(finished) < self.keeping.result_ttl) {
+        let mut forgotten = Vec::new();
+        while let Some(oldest) = runs.finished.front() {
+            let listed = runs.by_id.get(&oldest.id);
+            let finished = listed.and_then(|listed| listed.entry.finished());
+            if finished.is_some_and(|finished| now.since(finished) < self.retention.result_ttl) {
                 break;
             }
-            gone.extend(runs.forget_oldest());
+            forgotten.extend(runs.forget_at(0));
         }
-        gone
+        forgotten
     }
 
-    /// Forgets a run that has finished.
+    /// Forgets a run that has finished, and returns it.
     pub(crate) fn forget(&self, id: &str) -> Option<Arc<Entry>> {
         let mut runs = self.lock();
-        let place = runs.finished.iter().position(|(other, _)| other == id)?;
-        runs.forget_at(place)
+        let index = runs.finished.iter().position(|other| other.id == id)?;
+        runs.forget_at(index)
     }
 
     fn lock(&self) -> MutexGuard<'_, Runs> {
@@ -409,8 +231,7 @@ impl Registry {
 const RESULT_BYTES: u64 = 2048;
 
 fn size(result: &RunResult) -> u64 {
-    let content =
-        |volume: &crate::runner::CollectedVolume| volume.content.as_ref().map_or(0, String::len);
+    let content = |volume: &CollectedVolume| volume.content.as_ref().map_or(0, String::len);
     let volumes = result
         .volumes
         .values()
@@ -421,12 +242,9 @@ fn size(result: &RunResult) -> u64 {
 }
 
 impl Runs {
-    fn forget_oldest(&mut self) -> Option<Arc<Entry>> {
-        self.forget_at(0)
-    }
-
-    fn forget_at(&mut self, place: usize) -> Option<Arc<Entry>> {
-        let (id, bytes) = self.finished.remove(place)?;
+    /// Forgets the finished run at this index.
+    fn forget_at(&mut self, index: usize) -> Option<Arc<Entry>> {
+        let Finished { id, bytes } = self.finished.remove(index)?;
         self.finished_bytes -= bytes;
         let listed = self.by_id.remove(&id)?;
         if let Some(key) = listed.key {

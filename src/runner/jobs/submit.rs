@@ -1,135 +1,237 @@
-//! Runs whose callers do not wait: accepted into the queue that all runs share, run when it is their turn, and
-//! remembered for a while. However many wait, no thread waits with them.
+//! Asynchronous runs: every operation on them. A run is accepted once it is stored, and listed and queued before its caller hears
+//! of it.
 
 use crate::cancel::Cancel;
-use crate::runner::cleanup::labels::Role;
-use crate::runner::cleanup::removal::Object;
-use crate::runner::clock::Moment;
-use crate::runner::facade::Inner;
-use crate::runner::jobs::event_log::Outcome;
-use crate::runner::jobs::registry::{Entry, Key, Persistence, Phase, Place, RunState};
-use crate::runner::jobs::store::{self, Ended, Facts};
-use crate::runner::run::admission::Slot;
-use crate::runner::{ApiProfile, Error, Event, PullPolicy, RunResult, RunSpec, Runner};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crate::docker;
+use crate::runner::cleanup::active::Active;
+use crate::runner::error::Error;
+use crate::runner::jobs::adopt::Adopter;
+use crate::runner::jobs::entry::{Entry, Phase, RunState};
+use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
+use crate::runner::jobs::record::{IdempotencyKey, RunFacts};
+use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper, StrippedRequest};
+use crate::runner::jobs::registry::{Place, Registry, Retention};
+use crate::runner::jobs::scheduler::Scheduler;
+use crate::runner::jobs::store::Store;
+use crate::runner::policy::Policy;
+use crate::runner::request::check::ApiProfile;
+use crate::runner::request::spec::RunSpec;
+use crate::runner::run::admission::Admission;
+use crate::runner::run::lifecycle::Executor;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, PoisonError};
-use std::thread::Builder;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-/// A run whose turn it is.
-pub(crate) struct Turn {
-    pub(crate) entry: Arc<Entry>,
-    pub(crate) slot: Slot,
+/// The asynchronous runs of one server.
+pub(crate) struct Jobs {
+    policy: Arc<Policy>,
+    active: Active,
+    admission: Admission,
+    registry: Arc<Registry>,
+    keeper: Arc<RecordKeeper>,
+    scheduler: Arc<Scheduler>,
+    adopter: Adopter,
+    is_adopted: AtomicBool,
+    accepting: Mutex<()>,
+    stop: Cancel,
 }
 
-/// How often results are looked at whose time may be over.
-const TICK: Duration = Duration::from_millis(500);
-/// How long nothing is started after a thread was not to be had.
-const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
-/// How long a request waits to be handed to the engine: as long as the engine may then take for it.
-const RECORDING_PATIENCE: Duration = Duration::from_secs(30);
-/// How long a run waits that cannot begin because the engine is away.
-const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+/// How asynchronous runs are kept.
+pub(crate) struct JobSettings {
+    pub(crate) retention: Retention,
+    pub(crate) persistence: Persistence,
+    pub(crate) policy: Arc<Policy>,
+}
 
-impl Runner {
-    /// Accepts a run (see [`Runner::check`]) that goes on whoever listens. The same `key` with the same request gives
-    /// the same run. Errors: as `check`, too many runs, or a key that was used with another request.
-    pub fn submit(
+impl Jobs {
+    /// Starts the scheduler. Errors: no thread.
+    pub(crate) fn start(settings: JobSettings, executor: &Executor) -> std::io::Result<Self> {
+        let stop = Cancel::new();
+        let policy = settings.policy;
+        let registry = Arc::new(Registry::new(settings.retention));
+        let keeper = Arc::new(RecordKeeper::new(
+            settings.persistence,
+            Store::new(executor.engine.clone()),
+            registry.clone(),
+            policy.clone(),
+        ));
+        let scheduler = Scheduler::start(executor.clone(), keeper.clone(), stop.clone())?;
+        let adopter = Adopter {
+            engine: executor.engine.clone(),
+            active: executor.active.clone(),
+            admission: executor.admission.clone(),
+            registry: registry.clone(),
+            keeper: keeper.clone(),
+            scheduler: scheduler.clone(),
+            max_output_bytes: policy.max_output_bytes,
+            stop: stop.clone(),
+        };
+        Ok(Self {
+            policy,
+            active: executor.active.clone(),
+            admission: executor.admission.clone(),
+            registry,
+            keeper,
+            scheduler,
+            adopter,
+            is_adopted: AtomicBool::new(false),
+            accepting: Mutex::default(),
+            stop,
+        })
+    }
+
+    /// Adopts the runs of a dead predecessor, unless an earlier call has done so.
+    pub(crate) fn adopt_once(&self) -> Result<(), docker::Error> {
+        if !self.is_adopted.load(Ordering::Acquire) {
+            self.adopter.adopt()?;
+            self.is_adopted.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Accepts a run. The same `key` with the same request gives the same run. Errors: an invalid or forbidden request, too many
+    /// runs, or a key that was used with another request.
+    pub(crate) fn submit(
         &self,
         request: Value,
-        front: ApiProfile,
+        profile: ApiProfile,
         key: Option<&str>,
     ) -> Result<RunState, Error> {
-        let inner = self.inner();
-        let mut kept = request.clone();
-        let had_auth = kept
-            .as_object_mut()
-            .is_some_and(|members| members.remove("auth_config").is_some());
-        let key = key.map(|name| Key {
+        let mut stripped = strip_credentials(request.clone());
+        let key = key.map(|name| IdempotencyKey {
             name: name.to_owned(),
-            digest: digest(&kept),
+            digest: digest(&stripped.request),
         });
-        let spec = self.check(request, front)?;
-        if let Some(members) = kept.as_object_mut() {
+        let spec = RunSpec::from_json(request, profile, &self.policy)?;
+        if let Some(members) = stripped.request.as_object_mut() {
             members.insert("pull_policy".into(), spec.pull_policy.word().into());
         }
-        if let Place::Known(entry) = inner.registry.enter(key.as_ref())? {
+        if let Place::Known(entry) = self.registry.enter(key.as_ref())? {
             return Ok(entry.state());
         }
-        let facts = Facts::new(&spec, key.as_ref());
-        let held = inner.active.hold(spec.id());
+        let facts = RunFacts::new(&spec, key.as_ref());
+        let held = self.active.hold(spec.id());
         let entry = Arc::new(Entry::new(held, facts, log_bytes(&spec)));
-        let kept = inner.keep_request(&entry, spec, (kept, had_auth));
-        kept.inspect_err(|_| inner.registry.reject(key.as_ref()))?;
+        self.keeper
+            .save_request(&entry, spec, stripped)
+            .inspect_err(|_| self.registry.reject(key.as_ref()))?;
         {
-            // One after the other, so that the list and the queue have one order.
-            let _one = inner
+            // One at a time, so that the registry and the queue have the same order.
+            let _one = self
                 .accepting
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            inner.registry.accept(entry.clone(), key);
-            inner.enqueue(entry.clone());
+            self.registry.accept(entry.clone(), key);
+            self.scheduler.enqueue(entry.clone());
         }
         Ok(entry.state())
     }
 
-    /// How a detached run stands.
-    pub fn run_state(&self, id: &str) -> Result<RunState, Error> {
-        Ok(self.inner().entry(id)?.state())
+    /// State and result of one run.
+    pub(crate) fn state(&self, id: &str) -> Result<RunState, Error> {
+        Ok(self.entry(id)?.state())
     }
 
-    /// How it stands once it has finished, or `timeout` is over, or `stop` has fired. `None`: no limit.
-    pub fn run_wait(
+    /// Blocks until the run has finished, the deadline has passed or `stop` fires. Returns the state then.
+    pub(crate) fn wait(
         &self,
         id: &str,
-        timeout: Option<Duration>,
+        deadline: Option<Instant>,
         stop: &Cancel,
     ) -> Result<RunState, Error> {
-        let entry = self.inner().entry(id)?;
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let entry = self.entry(id)?;
         entry.log.wait(deadline, stop);
         Ok(entry.state())
     }
 
-    /// Cancels a run that waits or goes on, which may take a moment; what it printed is kept. One that has finished stays
-    /// as it is.
-    pub fn run_cancel(&self, id: &str) -> Result<RunState, Error> {
-        let inner = self.inner();
-        let entry = inner.entry(id)?;
-        inner.cancel(&entry);
+    /// Cancels a run that waits or runs. Does not wait for its end. A finished run stays as it is.
+    pub(crate) fn cancel(&self, id: &str) -> Result<RunState, Error> {
+        let entry = self.entry(id)?;
+        self.scheduler.cancel(&entry);
         Ok(entry.state())
     }
 
-    /// Forgets a run that has finished; gives how it stood. `None`: it has not finished.
-    pub fn run_forget(&self, id: &str) -> Result<Option<RunState>, Error> {
-        let inner = self.inner();
-        let state = inner.entry(id)?.state();
+    /// Forgets a finished run, and returns its last state. `None`: it has not finished.
+    pub(crate) fn forget(&self, id: &str) -> Result<Option<RunState>, Error> {
+        let state = self.state(id)?;
         if state.outcome.is_none() {
             return Ok(None);
         }
-        inner.discard_outcomes(inner.registry.forget(id));
+        self.keeper.remove_records(self.registry.forget(id));
         Ok(Some(state))
     }
 
-    /// Detached runs, newest first, of one phase or of all.
-    pub fn run_list(&self, phase: Option<Phase>, limit: usize) -> Vec<RunState> {
-        let entries = self.inner().registry.list();
+    /// Runs of one phase or of all, newest first.
+    pub(crate) fn list(&self, phase: Option<Phase>, limit: usize) -> Vec<RunState> {
+        let entries = self.registry.list();
         let states = entries.iter().map(|entry| entry.state());
         states
             .filter(|state| phase.is_none_or(|phase| state.phase == phase))
             .take(limit)
             .collect()
     }
+
+    /// A reader of the run's events.
+    pub(crate) fn events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
+        Ok(RunEvents::new(self.entry(id)?, cursor))
+    }
+
+    /// A page of the run's output.
+    pub(crate) fn logs(&self, id: &str, query: &LogQuery<'_>) -> Result<RunLogs, Error> {
+        query.check()?;
+        Ok(RunLogs::read(self.entry(id)?, query))
+    }
+
+    /// Stops the scheduler. Runs that nothing outlives are cancelled first, and waited for until `deadline`.
+    pub(crate) fn close(&self, deadline: Instant) {
+        if self.keeper.persistence() == Persistence::Process {
+            self.cancel_all(deadline);
+        }
+        // Before the dispatcher stops: a slot that is offered to a closed queue would be offered to the next run, and so on.
+        self.admission.close();
+        self.stop.fire();
+    }
+
+    fn cancel_all(&self, deadline: Instant) {
+        for entry in self.registry.list() {
+            self.scheduler.cancel(&entry);
+        }
+        match self.registry.settle(deadline) {
+            0 => {}
+            left => log::warn!("{left} detached runs did not end in time"),
+        }
+    }
+
+    fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
+        self.registry
+            .get(id)
+            .ok_or_else(|| match self.is_adopted.load(Ordering::Acquire) {
+                true => Error::NotFound {
+                    code: "run_not_found",
+                    detail: "there is no such run, or its result is not kept any more".into(),
+                },
+                false => Error::EngineUnreachable(
+                    "the runs of before are known once the engine can be reached".into(),
+                ),
+            })
+    }
 }
 
-/// How many bytes of events are kept of a run: its output's, and what pulls and the like take up.
-pub(crate) fn log_bytes(spec: &RunSpec) -> u64 {
+fn strip_credentials(mut request: Value) -> StrippedRequest {
+    let had_auth = request
+        .as_object_mut()
+        .is_some_and(|members| members.remove("auth_config").is_some());
+    StrippedRequest { request, had_auth }
+}
+
+/// Bytes of events that are kept of a run: its output, and room for pulls and the like.
+fn log_bytes(spec: &RunSpec) -> u64 {
     2 * spec.output_bytes + (1 << 20)
 }
 
-/// Tells requests apart.
+/// A digest that differs between requests. It is not cryptographic.
 fn digest(request: &Value) -> u128 {
     let text = request.to_string();
     let half = |seed: u8| {
@@ -140,321 +242,97 @@ fn digest(request: &Value) -> u128 {
     half(0) << 64 | half(1)
 }
 
-impl Inner {
-    pub(crate) fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
-        self.registry
-            .get(id)
-            .ok_or_else(|| match self.is_adopted() {
-                true => Error::NotFound {
-                    code: "run_not_found",
-                    detail: "there is no such run, or its result is not kept any more".into(),
-                },
-                false => Error::EngineUnreachable(
-                    "the runs of before are known once the engine can be reached".into(),
-                ),
-            })
-    }
-
-    /// From here on the run survives this process, if anything does.
-    fn keep_request(
-        &self,
-        entry: &Entry,
-        mut spec: RunSpec,
-        (request, had_auth): (Value, bool),
-    ) -> Result<(), Error> {
-        if self.lifetime == Persistence::Process {
-            entry.kept().spec = Some(Box::new(spec));
-            return Ok(());
-        }
-        let record = store::Request {
-            request,
-            facts: entry.facts.clone(),
-            had_auth,
-        };
-        let recorded = {
-            // However many ask at once, the engine and our memory hold only so many of these calls.
-            let room = self.recording.enter(RECORDING_PATIENCE);
-            let slow = "the engine is slow to take new runs; try again later";
-            let _room = room.ok_or_else(|| Error::Overloaded(slow.into()))?;
-            self.stage.keep(&entry.id, Role::Request, &record)?
-        };
-        let mut kept = entry.kept();
-        kept.request = Some(recorded);
-        kept.auth = spec.auth.take();
-        Ok(())
-    }
-
-    fn cancel(&self, entry: &Entry) {
-        entry.cancel.fire();
-        if entry
-            .ticket()
-            .is_some_and(|ticket| self.admission.leave(ticket))
-        {
-            let result = self.cancelled(entry.id.clone(), entry.accepted);
-            self.finish(entry, Ok(result));
-        }
-    }
-
-    /// Cancels every run, and waits until all have finished.
-    pub(crate) fn end_detached(&self, deadline: Instant) {
-        for entry in self.registry.list() {
-            self.cancel(&entry);
-        }
-        match self.registry.settle(deadline) {
-            0 => {}
-            left => log::warn!("{left} detached runs did not end in time"),
-        }
-    }
-
-    pub(crate) fn enqueue(&self, entry: Arc<Entry>) {
-        let (turns, waiting) = (self.turns.clone(), entry.clone());
-        let turn = move |slot| {
-            let entry = waiting;
-            let _ = turns.send(Box::new(Turn { entry, slot }));
-        };
-        self.admission
-            .enter_later(Box::new(turn), &|ticket, position| {
-                entry.set_ticket(ticket);
-                entry.log.push(Event::Queued { position });
-            });
-        if entry.cancel.is_fired() {
-            // Who cancelled it may not have seen the place that it has now.
-            self.cancel(&entry);
-        }
-    }
-
-    /// The engine's memory first: whoever hears of the outcome must still hear of it after a restart.
-    pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome) {
-        self.keep_outcome(entry, outcome.as_ref());
-        entry.kept().forget_request();
-        let gone = self.registry.finish(entry, outcome, Moment::now());
-        self.discard_outcomes(gone);
-    }
-
-    /// Puts the outcome in the place of the request.
-    pub(crate) fn keep_outcome(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
-        if self.lifetime == Persistence::Process || entry.kept().outcome.is_some() {
-            return;
-        }
-        let times = (entry.started(), entry.set_finished(Moment::now()));
-        let ended = Ended::new(entry.facts.clone(), times, outcome);
-        match self.stage.keep(&entry.id, Role::Result, &ended) {
-            Ok(record) => {
-                let mut kept = entry.kept();
-                kept.outcome = Some(record);
-                if let Some(request) = kept.request.take() {
-                    self.stage.discard(&request);
-                }
-            }
-            Err(error) => log::warn!("the outcome of run {} is only in memory: {error}", entry.id),
-        }
-    }
-
-    pub(crate) fn discard_outcomes(&self, entries: impl IntoIterator<Item = Arc<Entry>>) {
-        for entry in entries {
-            let kept = entry.kept();
-            for record in [&kept.request, &kept.outcome].into_iter().flatten() {
-                self.stage.discard(record);
-            }
-        }
-    }
-
-    /// What makes sure that no server ever starts a run that may have been started.
-    pub(crate) fn before_start(&self, entry: &Entry) -> Result<(), Error> {
-        let mut kept = entry.kept();
-        if let Some(request) = kept.request.as_ref().filter(|_| !kept.may_have_started) {
-            self.stage.mark_started(&entry.id, request)?;
-            kept.may_have_started = true;
-        }
-        Ok(())
-    }
-
-    /// The run as it was asked for, from the engine's memory: what waits takes up no other.
-    pub(crate) fn recall(&self, entry: &Entry) -> Result<(RunSpec, bool), Error> {
-        if let Some(spec) = entry.kept().spec.take() {
-            return Ok((*spec, false));
-        }
-        let broken = || Error::Engine("the request that the engine kept is gone".into());
-        let (container, auth) = {
-            let kept = entry.kept();
-            (kept.request.clone().ok_or_else(broken)?, kept.auth.clone())
-        };
-        let record: store::Request = self.stage.recall(&container)?.ok_or_else(broken)?;
-        let front = ApiProfile {
-            root: "body",
-            pull_policy: PullPolicy::Always,
-        };
-        let mut spec = RunSpec::from_json(record.request, front, &self.policy)?;
-        spec.id = entry.id.clone();
-        spec.is_detached = true;
-        let lacks_auth = record.had_auth && auth.is_none();
-        spec.auth = auth;
-        Ok((spec, lacks_auth))
-    }
-
-    pub(crate) fn take_turn(&self, turn: Turn) {
-        let Turn { entry, slot } = turn;
-        let outcome = loop {
-            if entry.cancel.is_fired() {
-                break Ok(self.cancelled(entry.id.clone(), entry.accepted));
-            }
-            let outcome = self.attempt(&entry);
-            let unreachable = matches!(outcome, Err(Error::EngineUnreachable(_)));
-            let is_gone = self.lifetime == Persistence::Process;
-            if !unreachable
-                || is_gone
-                || entry.kept().may_have_started
-                || entry.cancel.wait(ENGINE_PAUSE)
-            {
-                break outcome;
-            }
-            entry.kept().has_remains = true;
-        };
-        self.finish(&entry, outcome);
-        drop(slot);
-    }
-
-    fn attempt(&self, entry: &Entry) -> Outcome {
-        let (spec, lacks_auth) = self.recall(entry)?;
-        if entry.kept().has_remains {
-            // None of these has been started: the request's name says so.
-            let names = ["", "-stage", "-user"].map(|name| format!("oneoff-{}{name}", entry.id));
-            if !self
-                .removal
-                .remove_all(&names.map(Object::Container), &entry.cancel)
-            {
-                return Ok(self.cancelled(entry.id.clone(), entry.accepted));
-            }
-        }
-        let outcome = self.execute_detached(spec, entry);
-        match outcome {
-            Err(Error::RegistryDenied(words) | Error::ImageNotFound(words)) if lacks_auth => {
-                Err(Error::RegistryDenied(format!(
-                    "{words} (the credentials of this run were not kept over a restart of the server)"
-                )))
-            }
-            other => other,
-        }
-    }
-}
-
-/// Starts what gives detached runs their turns. It ends when `stop` fires.
-pub(crate) fn dispatch(
-    inner: &Arc<Inner>,
-    turns: Receiver<Box<Turn>>,
-    stop: Cancel,
-) -> std::io::Result<()> {
-    let inner = Arc::downgrade(inner);
-    let rounds = move || {
-        while !stop.is_fired() {
-            let turn = turns.recv_timeout(TICK);
-            let Some(inner) = inner.upgrade() else {
-                return;
-            };
-            match turn {
-                Ok(turn) if !stop.is_fired() => start(&inner, *turn),
-                Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            inner.discard_outcomes(inner.registry.expire(Moment::now()));
-        }
-    };
-    Builder::new()
-        .name("dispatch".into())
-        .stack_size(256 * 1024)
-        .spawn(rounds)
-        .map(drop)
-}
-
-fn start(inner: &Arc<Inner>, turn: Turn) {
-    let (hand_over, taken) = crossbeam_channel::bounded::<Turn>(1);
-    let _ = hand_over.send(turn);
-    loop {
-        let (inner, taken) = (inner.clone(), taken.clone());
-        let run = move || {
-            if let Ok(turn) = taken.recv() {
-                inner.take_turn(turn);
-            }
-        };
-        match Builder::new().name("run".into()).spawn(run) {
-            Ok(_) => return,
-            Err(error) => {
-                log::warn!("no thread for a run yet: {error}");
-                std::thread::sleep(NO_THREAD_PAUSE);
-            }
-        }
-    }
-}
-
-/// The queue between admission and [`dispatch`].
-pub(crate) fn turns() -> (Sender<Box<Turn>>, Receiver<Box<Turn>>) {
-    unbounded()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::docker::{Client, Host};
-    use crate::runner::{Policy, Retention, Settings};
+    use crate::process_identity::ProcessIdentity;
+    use crate::runner::cleanup::engine::Engine;
+    use crate::runner::cleanup::labels::Identity;
+    use crate::runner::cleanup::removal::Removal;
+    use crate::runner::request::types::PullPolicy;
+    use crate::runner::run::pull::Images;
+    use crate::runner::run::user::UserCache;
     use serde_json::json;
+    use std::time::Duration;
 
-    const FRONT: ApiProfile = ApiProfile {
+    const PROFILE: ApiProfile = ApiProfile {
         root: "body",
         pull_policy: PullPolicy::Never,
     };
 
-    /// A runner of which nobody asks the engine anything: there is none.
-    fn idle_runner() -> Runner {
-        let settings = Settings {
-            instance: "idle".into(),
-            max_concurrent_runs: 1,
-            queue_length: 0,
-            pull_timeout: Duration::ZERO,
-            keeping: Retention {
+    /// An executor that never calls its engine: there is none.
+    fn executor_without_engine() -> Executor {
+        let host = Host::Unix("/nonexistent/engine.sock".into());
+        let client = Client::new(host, None).unwrap();
+        Executor {
+            engine: Engine {
+                removal: Removal::start(&client, 1).unwrap(),
+                identity: Identity {
+                    instance: "idle".into(),
+                    owner: ProcessIdentity::current(),
+                },
+                client: client.clone(),
+            },
+            admission: Admission::new(1, 0),
+            active: Active::default(),
+            images: Images::new(client, Duration::ZERO),
+            users: UserCache::default(),
+        }
+    }
+
+    fn jobs_in_memory(executor: &Executor) -> Jobs {
+        let settings = JobSettings {
+            retention: Retention {
                 result_ttl: Duration::from_secs(60),
                 max_result_bytes: 1 << 20,
                 max_runs: 10,
             },
-            lifetime: Persistence::Process,
-            policy: Policy::default(),
+            persistence: Persistence::Process,
+            policy: Arc::default(),
         };
-        let engine = Host::Unix("/nonexistent/engine.sock".into());
-        Runner::new(settings, Client::new(engine, None).unwrap()).unwrap()
+        Jobs::start(settings, executor).unwrap()
+    }
+
+    fn assert_closes_clean(jobs: &Jobs, executor: &Executor) {
+        jobs.close(Instant::now());
+        assert_eq!(executor.engine.removal.finish(Instant::now()), 0);
+        assert_eq!(executor.active.count_unheld(), 0);
     }
 
     #[test]
-    fn a_run_that_is_over_keeps_neither_its_request_nor_its_credentials() {
-        let runner = idle_runner();
-        let inner = runner.inner();
-        let _others = inner.admission.enter_anyway();
+    fn a_finished_run_keeps_neither_its_request_nor_its_credentials() {
+        let executor = executor_without_engine();
+        let jobs = jobs_in_memory(&executor);
+        let _other_run = executor.admission.enter_anyway();
         let auth = json!({"username": "me", "password": "secret"});
         let request = json!({"image": "x", "stdin": "much", "auth_config": auth});
-        let id = runner.submit(request, FRONT, None).unwrap().id;
-        let entry = inner.entry(&id).unwrap();
-        let auth = entry.kept().spec.as_mut().unwrap().auth.take();
-        // Where the engine keeps the request, this alone is here.
-        entry.kept().auth = auth;
-        runner.run_cancel(&id).unwrap();
-        assert!(entry.kept().spec.is_none());
-        assert!(entry.kept().auth.is_none());
-        assert_eq!(runner.close(Instant::now()), 0);
+        let id = jobs.submit(request, PROFILE, None).unwrap().id;
+        let entry = jobs.entry(&id).unwrap();
+        let auth = entry.stored().spec.as_mut().unwrap().auth.take();
+        // If the engine stores the request, this alone is in memory.
+        entry.stored().auth = auth;
+        jobs.cancel(&id).unwrap();
+        assert!(entry.stored().spec.is_none());
+        assert!(entry.stored().auth.is_none());
+        assert_closes_clean(&jobs, &executor);
     }
 
     #[test]
-    fn one_that_was_cancelled_before_it_had_a_place_does_not_wait_for_its_turn() {
-        let runner = idle_runner();
-        let inner = runner.inner();
-        let _others = inner.admission.enter_anyway();
-        let spec = runner.check(json!({"image": "x"}), FRONT).unwrap();
-        inner.registry.enter_anyway();
-        let held = inner.active.hold(spec.id());
-        let entry = Arc::new(Entry::new(held, Facts::new(&spec, None), 1000));
-        inner.registry.accept(entry.clone(), None);
-        runner.run_cancel(&entry.id).unwrap();
-        inner.enqueue(entry.clone());
+    fn a_run_cancelled_before_it_was_queued_does_not_wait_for_a_slot() {
+        let executor = executor_without_engine();
+        let jobs = jobs_in_memory(&executor);
+        let _other_run = executor.admission.enter_anyway();
+        let spec = RunSpec::from_json(json!({"image": "x"}), PROFILE, &jobs.policy).unwrap();
+        jobs.registry.enter_anyway();
+        let held = executor.active.hold(spec.id());
+        let entry = Arc::new(Entry::new(held, RunFacts::new(&spec, None), 1000));
+        jobs.registry.accept(entry.clone(), None);
+        jobs.cancel(&entry.id).unwrap();
+        jobs.scheduler.enqueue(entry.clone());
         assert_eq!(entry.state().phase, Phase::Finished);
-        assert_eq!(inner.admission.occupancy(), (0, 0));
-        assert_eq!(runner.close(Instant::now()), 0);
+        assert_eq!(executor.admission.occupancy(), (0, 0));
+        assert_closes_clean(&jobs, &executor);
     }
 }

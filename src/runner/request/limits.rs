@@ -1,7 +1,7 @@
 //! The part of a run's check that applies the policy's defaults, maxima and allow-lists.
 
-use crate::runner::ByteSize;
-use crate::runner::request::spec::Check;
+use crate::runner::request::check::Check;
+use crate::runner::request::values::ByteSize;
 use std::time::Duration;
 
 /// Smallest memory limit that engines accept, in bytes.

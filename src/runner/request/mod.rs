@@ -1,5 +1,16 @@
-//! Requests: their JSON types, every check, and the checked results, [`spec::RunSpec`] and `volume::VolumeSpec`.
+//! Requests: their JSON types, every check, and the checked results, [`spec::RunSpec`] and `volume::VolumeSpec`. Nothing
+//! is done here.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `types` | the fields of requests, as JSON has them; `values` has those with more than one spelling |
+//! | `wire` | reads JSON into these types, and collects faults |
+//! | `check` | a check under way: faults, policy |
+//! | `mounts`, `limits` | the checks of `volumes`, and of values with defaults and maxima |
+//! | `spec` | all other checks of a run, and the checked run |
+//! | `volume` | the checks of `POST /volume`, and the checked volume |
 
+pub(crate) mod check;
 pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod spec;

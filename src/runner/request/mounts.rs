@@ -1,8 +1,8 @@
 //! Checks the `volumes` of a run request: paths, types, contents and the policy.
 
 use crate::archive;
-use crate::runner::request::spec::{Check, archive_limits};
-use crate::runner::{VolumeKind, VolumeMount};
+use crate::runner::request::check::{Check, archive_limits};
+use crate::runner::request::types::{VolumeKind, VolumeMount};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One checked mount.

@@ -2,14 +2,15 @@
 
 use crate::archive;
 use crate::docker::{AuthConfig, Labels};
-use crate::runner::cleanup::labels::{Identity, Role};
+use crate::random_id;
+use crate::runner::error::Error;
 use crate::runner::policy::Policy;
+use crate::runner::request::check::ApiProfile;
+use crate::runner::request::check::{Check, archive_limits};
 use crate::runner::request::mounts::{self, MountSpec};
-use crate::runner::request::wire::{Reader, Wire};
-use crate::runner::run::stage::OBJECT_SLACK;
-use crate::runner::{
-    ApiProfile, AuthRequest, Encoding, Error, PullPolicy, RunRequest, StringOrList,
-};
+use crate::runner::request::types::{AuthRequest, Encoding, PullPolicy, RunRequest};
+use crate::runner::request::values::{EnvValue, StringOrList};
+use crate::runner::request::wire::Wire;
 use serde_json::Value;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -66,18 +67,10 @@ pub struct RunSpec {
 impl RunSpec {
     /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
     pub fn from_json(request: Value, profile: ApiProfile, policy: &Policy) -> Result<Self, Error> {
-        let mut check = Check {
-            reader: Reader::new(profile.root),
-            forbidden: None,
-            policy,
-        };
+        let mut check = Check::new(profile, policy);
         let spec =
             RunRequest::take(request, &mut check.reader).map(|request| check.run(request, profile));
-        match (spec, check.reader.is_clean(), check.forbidden) {
-            (Some(spec), true, None) => Ok(spec),
-            (Some(_), true, Some(forbidden)) => Err(forbidden),
-            _ => Err(Error::Invalid(check.reader.into_faults())),
-        }
+        check.finish(spec)
     }
 
     /// The id of the run.
@@ -105,48 +98,19 @@ impl RunSpec {
         self.output_encoding
     }
 
-    /// The service's labels for an engine object of this run.
-    pub(crate) fn object_labels(&self, identity: &Identity, role: Role) -> Labels {
-        match self.is_detached {
-            true => identity.async_labels(&self.id, role),
-            false => identity.labels(&self.id, self.timeout + OBJECT_SLACK),
-        }
-    }
-
     /// The limits of every archive in this request.
     pub(crate) fn archive_limits(&self) -> archive::Limits {
         archive_limits(self.max_unpacked_bytes)
     }
 }
 
-/// The limits of an archive in a request.
-pub(crate) fn archive_limits(unpacked_bytes: u64) -> archive::Limits {
-    archive::Limits {
-        unpacked_bytes,
-        entries: 1_000_000,
-    }
-}
-
-/// A check in progress. Collects all faults in `reader`, and the first broken rule of the policy in `forbidden`.
-pub(crate) struct Check<'a> {
-    pub(crate) reader: Reader,
-    pub(crate) forbidden: Option<Error>,
-    pub(crate) policy: &'a Policy,
-}
-
 impl Check<'_> {
-    /// Records a broken rule of the policy; only the first is kept.
-    pub(crate) fn forbid(&mut self, code: &'static str, detail: String) {
-        self.forbidden
-            .get_or_insert(Error::Forbidden { code, detail });
-    }
-
     fn run(&mut self, request: RunRequest, profile: ApiProfile) -> RunSpec {
         let stdin = self.stdin(request.stdin, request.stdin_encoding);
         let mounts = mounts::check(self, request.volumes.unwrap_or_default());
         let is_mounted = |path: &str| mounts.iter().any(|mount| mount.is_mounted_at(path));
         RunSpec {
-            id: crate::random_id::unique(),
+            id: random_id::unique(),
             is_detached: false,
             image: self.image(request.image),
             command: self.arguments("command", request.command),
@@ -237,7 +201,7 @@ impl Check<'_> {
         })
     }
 
-    fn env(&mut self, vars: BTreeMap<String, crate::runner::EnvValue>) -> Vec<String> {
+    fn env(&mut self, vars: BTreeMap<String, EnvValue>) -> Vec<String> {
         self.reader.within("env_vars", |reader| {
             for (name, value) in &vars {
                 if name.is_empty() || name.contains(['=', '\0']) {
@@ -252,7 +216,7 @@ impl Check<'_> {
             }
         });
         // A name without "=" removes the image's variable (Engine API, `Env`).
-        let line = |(name, value): (String, crate::runner::EnvValue)| match value.0 {
+        let line = |(name, value): (String, EnvValue)| match value.0 {
             Some(value) => format!("{name}={value}"),
             None => name,
         };

@@ -2,13 +2,12 @@
 
 use crate::archive;
 use crate::docker::Labels;
-use crate::runner::ApiProfile;
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
+use crate::runner::request::check::{ApiProfile, Check, archive_limits};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
-use crate::runner::request::spec::{Check, archive_limits};
 use crate::runner::request::types::VolumeRequest;
-use crate::runner::request::wire::{Reader, Wire};
+use crate::runner::request::wire::Wire;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -39,18 +38,10 @@ impl VolumeSpec {
         profile: ApiProfile,
         policy: &Policy,
     ) -> Result<Self, Error> {
-        let mut check = Check {
-            reader: Reader::new(profile.root),
-            forbidden: None,
-            policy,
-        };
+        let mut check = Check::new(profile, policy);
         let spec =
             VolumeRequest::take(request, &mut check.reader).map(|request| check.volume(request));
-        match (spec, check.reader.is_clean(), check.forbidden) {
-            (Some(spec), true, None) => Ok(spec),
-            (Some(_), true, Some(forbidden)) => Err(forbidden),
-            _ => Err(Error::Invalid(check.reader.into_faults())),
-        }
+        check.finish(spec)
     }
 }
 

@@ -2,10 +2,14 @@
 
 use crate::archive::{self, Collected};
 use crate::docker::container::PathStat;
-use crate::docker::{self, Client, Mount};
+use crate::docker::{self, Client};
+use crate::runner::cleanup::engine::Engine;
+use crate::runner::cleanup::labels::OBJECT_SLACK;
+use crate::runner::error::Error;
 use crate::runner::request::mounts::{MountSource, MountSpec};
-use crate::runner::run::stage::{OBJECT_SLACK, STAGE, Stage, Staged};
-use crate::runner::{CollectedVolume, Error};
+use crate::runner::run::result::CollectedVolume;
+use crate::runner::run::stage::Staged;
+use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
 use std::collections::BTreeMap;
 use std::io::Read;
 
@@ -18,7 +22,7 @@ pub(crate) struct Collection {
 
 /// Everything that a collection reads from, and its limit.
 pub(crate) struct Sources<'a> {
-    pub(crate) stage: &'a Stage,
+    pub(crate) engine: &'a Engine,
     pub(crate) staged: Option<&'a Staged>,
     /// Id of the container that ran.
     pub(crate) container: &'a str,
@@ -53,7 +57,7 @@ impl Sources<'_> {
         mount: &MountSpec,
         warnings: &mut Vec<String>,
     ) -> Result<Option<CollectedVolume>, Error> {
-        let client = &self.stage.client;
+        let client = &self.engine.client;
         match (&mount.source, self.staged) {
             (MountSource::CollectedFile, _) => {
                 self.collect_file(client, self.container, &mount.target, warnings)
@@ -68,10 +72,9 @@ impl Sources<'_> {
             }
             (MountSource::Named(name), _) => {
                 let helper_name = format!("oneoff-{}-read{index}", self.run);
-                let labels = self.stage.identity.labels(self.run, OBJECT_SLACK);
-                let helper = self
-                    .stage
-                    .helper(&helper_name, labels, reading_mount(name))?;
+                let labels = self.engine.identity.labels(self.run, OBJECT_SLACK);
+                let helper = HelperSpec::with_mount(&helper_name, labels, reading_mount(name))
+                    .create(self.engine)?;
                 self.collect_directory(client.archive_get(helper.id(), STAGE), &mount.key, warnings)
             }
             _ => Ok(None),
@@ -123,17 +126,6 @@ impl Sources<'_> {
             }
             Err(error) => without_content("directory", error),
         }
-    }
-}
-
-/// The read-only mount of a named volume in a helper container that reads it.
-pub(crate) fn reading_mount(volume: &str) -> Mount {
-    Mount {
-        kind: "volume".into(),
-        source: volume.to_owned(),
-        target: STAGE.into(),
-        read_only: true,
-        ..Mount::default()
     }
 }
 

@@ -3,9 +3,9 @@
 
 use crate::archive::UidGid;
 use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
-use crate::runner::RunSpec;
-use crate::runner::request::mounts::{Access, MountSource};
-use crate::runner::run::stage::staged_mount;
+use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK, Role};
+use crate::runner::request::mounts::{Access, MountSource, MountSpec};
+use crate::runner::request::spec::RunSpec;
 
 /// The body of `POST /containers/create`: the request's settings plus the service's hardening. Leaves `image` empty; the
 /// caller sets it. `stage` is the staging volume's path on the engine's host.
@@ -83,7 +83,7 @@ fn log_config(spec: &RunSpec) -> LogConfig {
 }
 
 fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {
-    let mount = |(index, mount): (usize, &crate::runner::request::mounts::MountSpec)| {
+    let mount = |(index, mount): (usize, &MountSpec)| {
         let plain = |kind: &str, source: &str| Mount {
             kind: kind.into(),
             source: source.into(),
@@ -101,6 +101,25 @@ fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {
         }
     };
     spec.mounts.iter().enumerate().filter_map(mount).collect()
+}
+
+/// The bind of the staged item with this index.
+fn staged_mount(mountpoint: &str, index: usize, spec: &MountSpec) -> Mount {
+    Mount {
+        kind: "bind".into(),
+        source: format!("{mountpoint}/{index}"),
+        target: spec.target.clone(),
+        read_only: spec.access == Access::ReadOnly,
+        volume_options: None,
+    }
+}
+
+/// The service's labels for an engine object of this run.
+pub(crate) fn object_labels(spec: &RunSpec, identity: &Identity, role: Role) -> Labels {
+    match spec.is_detached {
+        true => identity.async_labels(&spec.id, role),
+        false => identity.labels(&spec.id, spec.timeout + OBJECT_SLACK),
+    }
 }
 
 /// The user of the run: the request's, else the image's. May be empty, which means root.

@@ -1,14 +1,43 @@
-//! The life of a run: `lifecycle` has its steps in order, each other file is one of them.
+//! The life of one run, from its slot to its result. It knows nothing of asynchronous runs: what must be kept of them it hands
+//! to [`context::RunHooks`].
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `lifecycle` | the steps of a run, in order |
+//! | `context` | what a run is given beside its spec: cancel token, sink, hooks |
+//! | `admission` | the queue in front of a fixed number of slots |
+//! | `pull` | gets the image; equal pulls are shared |
+//! | `user` | uid and gid of staged content |
+//! | `stage` | puts the content of mounts on one volume |
+//! | `container_config` | the body of the create call; pure |
+//! | `create` | creates the container |
+//! | `start_error` | which create and start failures are the caller's |
+//! | `supervise` | starts the container, or follows a started one, to its end |
+//! | `watchdog` | kills the container at its time limit or on cancel |
+//! | `streams`, `log_lines`, `utf8_chunks`, `output` | read the output, restore it from a log, cut it between characters, keep a bounded part |
+//! | `ending` | exit code and reason |
+//! | `collect` | reads volumes back |
+//! | `answer` | builds the result |
+//! | `result` | the types of results and events |
 
 pub(crate) mod admission;
-pub(crate) mod collect;
+mod answer;
+mod collect;
 pub(crate) mod container_config;
+pub(crate) mod context;
+mod create;
+mod ending;
 pub(crate) mod lifecycle;
-pub(crate) mod output;
+mod log_lines;
+mod output;
 pub(crate) mod pull;
 pub(crate) mod pull_error;
 pub(crate) mod result;
 pub(crate) mod shared_pull;
 pub(crate) mod stage;
-pub(crate) mod supervise;
+mod start_error;
+mod streams;
+mod supervise;
+pub(crate) mod user;
 pub(crate) mod utf8_chunks;
+mod watchdog;

@@ -1,7 +1,7 @@
 //! Keeps a bounded part of an output stream of any length: its first and its last bytes, half the limit each.
 
 use crate::archive;
-use crate::runner::Encoding;
+use crate::runner::request::types::Encoding;
 use std::collections::VecDeque;
 
 /// Collects one stream. Holds at most the limit in memory.

@@ -2,8 +2,11 @@
 
 use crate::cancel::Cancel;
 use crate::docker::{self, Client, ImageInspect, PullProgress};
+use crate::runner::error::Error;
+use crate::runner::request::spec::RunSpec;
+use crate::runner::request::types::PullPolicy;
+use crate::runner::run::result::{Event, Sink};
 use crate::runner::run::shared_pull::{PullKey, SharedPulls, WaitEnd};
-use crate::runner::{Error, Event, PullPolicy, RunSpec, Sink};
 use std::time::{Duration, Instant};
 
 /// The engine's images and the pulls in progress. Clones share them.

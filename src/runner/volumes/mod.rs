@@ -1,5 +1,9 @@
-//! Named volumes, which outlive a run: operations on them, write locks, and the atomic first filling.
+//! Named volumes: created, filled completely or not at all, read and removed on request. They outlive runs.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `named` | the operations |
+//! | `write_locks` | at most one writer per volume name |
 
-pub(crate) mod fill;
 pub(crate) mod named;
 pub(crate) mod write_locks;

@@ -1,38 +1,59 @@
 //! Named volumes: create, fill, read and delete on request. They belong to the caller and stay until deleted.
 
 use crate::archive::{self, UidGid};
-use crate::docker::{self, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions};
-use crate::runner::cleanup::labels::{FILLS, KEPT};
+use crate::docker::{
+    self, Client, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions,
+};
+use crate::runner::cleanup::active::Active;
+use crate::runner::cleanup::engine::Engine;
+use crate::runner::cleanup::fill::{self, Fill};
+use crate::runner::cleanup::labels::{FILLS, KEPT, OBJECT_SLACK};
 use crate::runner::cleanup::removal::Object;
-use crate::runner::facade::Inner;
+use crate::runner::error::Error;
+use crate::runner::policy::Policy;
+use crate::runner::request::check::{ApiProfile, archive_limits};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, is_volume_name};
-use crate::runner::request::spec::archive_limits;
 use crate::runner::request::volume::{Content, VolumeSpec};
-use crate::runner::run::collect::reading_mount;
-use crate::runner::run::stage::{OBJECT_SLACK, STAGE, pack_files, staged_name};
-use crate::runner::volumes::fill::{self, Fill};
-use crate::runner::{ApiProfile, Error};
+use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
+use crate::runner::staging::upload::{pack_files, staged_name, upload};
+use crate::runner::volumes::write_locks::WriteLocks;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest wait for removals in progress before a volume counts as in use.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Inner {
+/// Creates, fills, reads back and removes named volumes.
+pub(crate) struct Volumes {
+    engine: Engine,
+    active: Active,
+    policy: Arc<Policy>,
+    write_locks: WriteLocks,
+}
+
+impl Volumes {
+    pub(crate) fn new(engine: Engine, active: Active, policy: Arc<Policy>) -> Self {
+        Self {
+            engine,
+            active,
+            policy,
+            write_locks: WriteLocks::default(),
+        }
+    }
+
     /// Creates and fills a volume, or writes the content over that of an existing volume of this service. If it fails, a
     /// volume that it created is removed. Returns a sentence that says what was done.
-    pub(crate) fn volume_create(
-        &self,
-        request: Value,
-        profile: ApiProfile,
-    ) -> Result<String, Error> {
+    pub(crate) fn create(&self, request: Value, profile: ApiProfile) -> Result<String, Error> {
         let spec = VolumeSpec::from_json(request, profile, &self.policy)?;
         let _lock = self
             .write_locks
             .try_lock(&spec.name)
             .ok_or_else(|| busy(&spec.name))?;
-        match self.client.volume_inspect(&spec.name) {
-            Ok(volume) if fill::is_unfinished(&self.client, &volume)? => Err(busy(&spec.name)),
+        match self.engine.client.volume_inspect(&spec.name) {
+            Ok(volume) if fill::is_unfinished(&self.engine.client, &volume)? => {
+                Err(busy(&spec.name))
+            }
             Ok(volume) if is_ours(&volume) => self.overwrite(&spec),
             Ok(_) => Err(Error::Conflict {
                 code: "volume_not_ours",
@@ -41,12 +62,12 @@ impl Inner {
                     spec.name
                 ),
             }),
-            Err(error) if is_absent(&error) => self.create(&spec),
+            Err(error) if is_absent(&error) => self.create_new(&spec),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn create(&self, spec: &VolumeSpec) -> Result<String, Error> {
+    fn create_new(&self, spec: &VolumeSpec) -> Result<String, Error> {
         let active = self.active.enter();
         let mut labels = spec.labels.clone();
         labels.insert(KEPT.into(), active.id().to_owned());
@@ -57,14 +78,17 @@ impl Inner {
                 driver_opts: spec.driver_opts.clone(),
                 labels,
             };
-            self.client.volume_create(&config).map_err(driver_error)?;
+            self.engine
+                .client
+                .volume_create(&config)
+                .map_err(driver_error)?;
             return Ok(format!("volume {} created, empty", spec.name));
         }
         let fill = Fill {
             id: active.id().to_owned(),
             volume: spec.name.clone(),
         };
-        let mut guard = self.removal.own(Object::Fill(fill.clone()));
+        let mut guard = self.engine.removal.own(Object::Fill(fill.clone()));
         guard.keep_active(active);
         match self.create_filled(&fill, spec, labels) {
             Ok(()) => {
@@ -73,16 +97,16 @@ impl Inner {
             }
             Err(error) => {
                 // Before the answer, because the caller may try again at once.
-                let _ = guard.remove_now(&self.client);
+                let _ = guard.remove_now(&self.engine.client);
                 Err(error)
             }
         }
     }
 
     fn create_filled(&self, fill: &Fill, spec: &VolumeSpec, labels: Labels) -> Result<(), Error> {
-        let mut helper_labels = self.identity.labels(&fill.id, OBJECT_SLACK);
+        let mut helper_labels = self.engine.identity.labels(&fill.id, OBJECT_SLACK);
         helper_labels.insert(FILLS.into(), fill.volume.clone());
-        fill.create_marker(&self.client, &helper_labels)?;
+        fill.create_marker(&self.engine.client, &helper_labels)?;
         let mount = Mount {
             volume_options: Some(VolumeOptions {
                 no_copy: true,
@@ -94,11 +118,12 @@ impl Inner {
             }),
             ..filled_mount(spec)
         };
-        let helper = self.stage.helper(&fill.helper(), helper_labels, mount);
+        let helper =
+            HelperSpec::with_mount(&fill.helper(), helper_labels, mount).create(&self.engine);
         // From here on the guard of the whole fill covers the helper too.
         let helper = helper.map_err(driver_error)?.release();
         self.put_content(&helper, spec)?;
-        Ok(fill.complete(&self.client)?)
+        Ok(fill.complete(&self.engine.client)?)
     }
 
     fn overwrite(&self, spec: &VolumeSpec) -> Result<String, Error> {
@@ -106,15 +131,14 @@ impl Inner {
             return Ok(format!("volume {} exists, nothing to write", spec.name));
         }
         let active = self.active.enter();
-        let labels = self.identity.labels(active.id(), OBJECT_SLACK);
+        let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
         let name = fill::helper_name(active.id());
-        let mut helper = self
-            .stage
-            .helper(&name, labels, filled_mount(spec))
+        let mut helper = HelperSpec::with_mount(&name, labels, filled_mount(spec))
+            .create(&self.engine)
             .map_err(driver_error)?;
         helper.keep_active(active);
         self.put_content(helper.id(), spec)?;
-        helper.remove_now(&self.client)?;
+        helper.remove_now(&self.engine.client)?;
         Ok(format!(
             "volume {} exists, its content written over",
             spec.name
@@ -123,8 +147,9 @@ impl Inner {
 
     fn put_content(&self, helper: &str, spec: &VolumeSpec) -> Result<(), Error> {
         let limits = archive_limits(self.policy.max_unpacked_bytes);
-        self.stage
-            .put(helper, UidGid::default(), |packer| match &spec.content {
+        let client = &self.engine.client;
+        upload(client, helper, UidGid::default(), |packer| {
+            match &spec.content {
                 Content::Nothing => Ok(()),
                 Content::Archive {
                     base64,
@@ -136,24 +161,24 @@ impl Inner {
                     limits,
                 ),
                 Content::Files(files) => pack_files(packer, &staged_name(""), files),
-            })
+            }
+        })
     }
 
     /// Reads a volume of this service: base64 of a tar.gz. Errors: [`Error::NotFound`], [`Error::Forbidden`],
     /// [`Error::TooLarge`] over the collect limit.
-    pub(crate) fn volume_read(&self, name: &str) -> Result<String, Error> {
+    pub(crate) fn read(&self, name: &str) -> Result<String, Error> {
         self.require_our_volume(name)?;
         let active = self.active.enter();
         let helper_name = format!("oneoff-{}-read", active.id());
-        let labels = self.identity.labels(active.id(), OBJECT_SLACK);
-        let helper = self
-            .stage
-            .helper(&helper_name, labels, reading_mount(name))?;
-        let mut tar = self.client.archive_get(helper.id(), STAGE)?;
+        let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
+        let helper = HelperSpec::with_mount(&helper_name, labels, reading_mount(name))
+            .create(&self.engine)?;
+        let mut tar = self.engine.client.archive_get(helper.id(), STAGE)?;
         let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
         drop(tar);
         // Before the answer, because the caller may delete the volume next.
-        helper.remove_now(&self.client)?;
+        helper.remove_now(&self.engine.client)?;
         match collected {
             Ok(collected) => Ok(collected.content),
             Err(archive::Error::TooLarge(detail)) => Err(Error::TooLarge(detail)),
@@ -166,14 +191,14 @@ impl Inner {
 
     /// Deletes a volume of this service. If it is in use, waits for removals in progress and tries once more. Errors:
     /// [`Error::NotFound`], [`Error::Forbidden`], [`Error::Conflict`].
-    pub(crate) fn volume_delete(&self, name: &str) -> Result<(), Error> {
+    pub(crate) fn delete(&self, name: &str) -> Result<(), Error> {
         self.require_our_volume(name)?;
         let _lock = self.write_locks.try_lock(name).ok_or_else(|| busy(name))?;
-        let removed = match self.client.volume_remove(name) {
+        let removed = match self.engine.client.volume_remove(name) {
             Err(docker::Error::Status { status: 409, .. }) => {
                 // The container of a run that was answered already may not be removed yet.
-                self.removal.settle(Instant::now() + SETTLE_TIMEOUT);
-                self.client.volume_remove(name)
+                self.engine.removal.settle(Instant::now() + SETTLE_TIMEOUT);
+                self.engine.client.volume_remove(name)
             }
             other => other,
         };
@@ -190,21 +215,6 @@ impl Inner {
         })
     }
 
-    /// Inspects a volume, of this service or not. A volume that is not completely filled counts as absent. Errors:
-    /// [`Error::NotFound`].
-    pub(crate) fn require_volume(&self, name: &str) -> Result<Volume, Error> {
-        let absent = || Error::NotFound {
-            code: "volume_not_found",
-            detail: format!("there is no volume {name}"),
-        };
-        match self.client.volume_inspect(name) {
-            Ok(volume) if fill::is_unfinished(&self.client, &volume)? => Err(absent()),
-            Ok(volume) => Ok(volume),
-            Err(error) if is_absent(&error) => Err(absent()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     fn require_our_volume(&self, name: &str) -> Result<(), Error> {
         if !is_volume_name(name) {
             return Err(Error::invalid(&["path", "name"], VOLUME_NAME_RULE));
@@ -216,13 +226,28 @@ impl Inner {
                 detail,
             });
         }
-        match is_ours(&self.require_volume(name)?) {
+        match is_ours(&require_volume(&self.engine.client, name)?) {
             true => Ok(()),
             false => Err(Error::Forbidden {
                 code: "volume_not_ours",
                 detail: format!("volume {name} was not made by this service"),
             }),
         }
+    }
+}
+
+/// Inspects a volume, of this service or not. A volume that is not completely filled counts as absent. Errors:
+/// [`Error::NotFound`].
+pub(crate) fn require_volume(client: &Client, name: &str) -> Result<Volume, Error> {
+    let absent = || Error::NotFound {
+        code: "volume_not_found",
+        detail: format!("there is no volume {name}"),
+    };
+    match client.volume_inspect(name) {
+        Ok(volume) if fill::is_unfinished(client, &volume)? => Err(absent()),
+        Ok(volume) => Ok(volume),
+        Err(error) if is_absent(&error) => Err(absent()),
+        Err(error) => Err(error.into()),
     }
 }
 

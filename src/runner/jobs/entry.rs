@@ -1,0 +1,198 @@
+//! One asynchronous run in this server's memory: its progress, its events, and what of it is stored in the engine.
+
+use crate::cancel::Cancel;
+use crate::docker::AuthConfig;
+use crate::runner::cleanup::active::HeldId;
+use crate::runner::clock::Moment;
+use crate::runner::jobs::event_log::{EventLog, Outcome};
+use crate::runner::jobs::record::RunFacts;
+use crate::runner::request::spec::RunSpec;
+use crate::runner::request::types::Encoding;
+use crate::runner::request::wire::wire_enum;
+use crate::runner::run::result::{Event, Sink};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+wire_enum! {
+    /// How far a run has come.
+    pub enum Phase {
+        /// It waits for a slot, or is being prepared.
+        Queued = "queued",
+        /// Its image is being pulled.
+        Pulling = "pulling",
+        /// Its container runs.
+        Running = "running",
+        /// It has a result, or an error.
+        Finished = "finished",
+    }
+}
+
+/// State and result of an asynchronous run at one moment.
+#[derive(Clone, Debug)]
+pub struct RunState {
+    /// The run's id.
+    pub id: String,
+    /// How far it has come.
+    pub phase: Phase,
+    /// When it was accepted, as RFC 3339.
+    pub created_at: String,
+    /// When its container started, as RFC 3339.
+    pub started_at: Option<String>,
+    /// When its result was there, as RFC 3339.
+    pub finished_at: Option<String>,
+    /// How its output is encoded.
+    pub output_encoding: Encoding,
+    /// Its result or error, once it has finished.
+    pub outcome: Option<Arc<Outcome>>,
+}
+
+/// One asynchronous run. As a [`Sink`] it receives the run's events.
+pub(crate) struct Entry {
+    pub(crate) id: String,
+    pub(crate) created: Moment,
+    /// When it was accepted; in the past for a run that an earlier process accepted.
+    pub(crate) accepted: Instant,
+    pub(crate) encoding: Encoding,
+    pub(crate) cancel: Cancel,
+    pub(crate) log: EventLog,
+    pub(crate) facts: RunFacts,
+    progress: Mutex<Progress>,
+    stored: Mutex<Stored>,
+    _held: HeldId,
+}
+
+/// What a later attempt or a later server needs of a run.
+#[derive(Default)]
+pub(crate) struct Stored {
+    /// Id of the container with the request.
+    pub(crate) request: Option<String>,
+    /// Whether that container's name says that the run may have started.
+    pub(crate) may_have_started: bool,
+    /// Whether an earlier attempt, perhaps by another process, may have left containers under this run's names.
+    pub(crate) has_leftovers: bool,
+    /// Id or name of the container with the outcome.
+    pub(crate) outcome: Option<String>,
+    /// The credentials, which are kept in memory only.
+    pub(crate) auth: Option<AuthConfig>,
+    /// The run itself, if nothing is stored in the engine.
+    pub(crate) spec: Option<Box<RunSpec>>,
+}
+
+impl Stored {
+    /// Drops the request and its credentials from memory: the run is over.
+    pub(crate) fn forget_request(&mut self) {
+        self.spec = None;
+        self.auth = None;
+    }
+}
+
+struct Progress {
+    phase: Phase,
+    started: Option<Moment>,
+    finished: Option<Moment>,
+    /// Its place in the admission queue.
+    ticket: Option<u64>,
+}
+
+impl Entry {
+    /// A run that waits. Its log keeps up to `log_bytes` bytes of events.
+    pub(crate) fn new(held: HeldId, facts: RunFacts, log_bytes: u64) -> Self {
+        let created = Moment(facts.created);
+        let now = Instant::now();
+        Self {
+            id: held.id().to_owned(),
+            created,
+            accepted: now.checked_sub(Moment::now().since(created)).unwrap_or(now),
+            encoding: match facts.base64 {
+                true => Encoding::Base64,
+                false => Encoding::Utf8,
+            },
+            facts,
+            cancel: Cancel::new(),
+            log: EventLog::new(log_bytes),
+            progress: Mutex::new(Progress {
+                phase: Phase::Queued,
+                started: None,
+                finished: None,
+                ticket: None,
+            }),
+            stored: Mutex::default(),
+            _held: held,
+        }
+    }
+
+    pub(crate) fn state(&self) -> RunState {
+        let progress = self.progress();
+        let outcome = self.log.outcome();
+        RunState {
+            id: self.id.clone(),
+            phase: match &outcome {
+                Some(_) => Phase::Finished,
+                None => progress.phase,
+            },
+            created_at: self.created.to_string(),
+            started_at: progress.started.map(|moment| moment.to_string()),
+            finished_at: outcome
+                .as_ref()
+                .and(progress.finished)
+                .map(|moment| moment.to_string()),
+            output_encoding: self.encoding,
+            outcome,
+        }
+    }
+
+    pub(crate) fn set_ticket(&self, ticket: u64) {
+        self.progress().ticket = Some(ticket);
+    }
+
+    pub(crate) fn ticket(&self) -> Option<u64> {
+        self.progress().ticket
+    }
+
+    pub(crate) fn started(&self) -> Option<Moment> {
+        self.progress().started
+    }
+
+    /// Sets when the container started, as an earlier process knew it. `Some` makes the run a running one.
+    pub(crate) fn set_started(&self, started: Option<Moment>) {
+        let mut progress = self.progress();
+        progress.started = started;
+        if started.is_some() {
+            progress.phase = Phase::Running;
+        }
+    }
+
+    pub(crate) fn finished(&self) -> Option<Moment> {
+        self.progress().finished
+    }
+
+    /// Sets when the run finished, unless that is set already. Returns what is set.
+    pub(crate) fn set_finished(&self, at: Moment) -> Moment {
+        *self.progress().finished.get_or_insert(at)
+    }
+
+    pub(crate) fn stored(&self) -> MutexGuard<'_, Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Entry {
+    fn event(&self, event: Event) {
+        {
+            let mut progress = self.progress();
+            match event {
+                Event::Pull { .. } => progress.phase = Phase::Pulling,
+                Event::Started => {
+                    progress.phase = Phase::Running;
+                    progress.started.get_or_insert_with(Moment::now);
+                }
+                Event::Queued { .. } | Event::Stdout(_) | Event::Stderr(_) => {}
+            }
+        }
+        self.log.push(event);
+    }
+}

@@ -1,0 +1,78 @@
+//! Builds the result of a run.
+
+use crate::runner::run::collect::Collection;
+use crate::runner::run::ending::Ending;
+use crate::runner::run::output::Captured;
+use crate::runner::run::result::{Reason, RunResult, Timings};
+use std::time::{Duration, Instant};
+
+/// Everything a run is answered with but its id and its times.
+pub(crate) struct Answer {
+    pub(crate) ending: Ending,
+    pub(crate) collection: Collection,
+    pub(crate) image_digest: String,
+    /// What the engine could not do as asked; the collector's warnings follow them.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Answer {
+    /// The answer of a run that was cancelled before its container was started.
+    pub(crate) fn cancelled() -> Self {
+        let nothing = || Captured {
+            text: String::new(),
+            omitted_bytes: None,
+        };
+        let ending = Ending {
+            exit_code: None,
+            reason: Reason::Cancelled,
+            oom_killed: false,
+            stdout: nothing(),
+            stderr: nothing(),
+            start: Duration::ZERO,
+            run: Duration::ZERO,
+        };
+        Self {
+            ending,
+            collection: Collection::default(),
+            image_digest: String::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn into_result(self, id: String, accepted: Instant, timings: Timings) -> RunResult {
+        let Self {
+            ending,
+            collection,
+            image_digest,
+            mut warnings,
+        } = self;
+        warnings.extend(collection.warnings);
+        RunResult {
+            id,
+            status: status(ending.reason, ending.exit_code),
+            exit_code: ending.exit_code,
+            reason: ending.reason,
+            stdout: ending.stdout.text,
+            stderr: ending.stderr.text,
+            stdout_omitted_bytes: ending.stdout.omitted_bytes,
+            stderr_omitted_bytes: ending.stderr.omitted_bytes,
+            volumes: collection.volumes,
+            execution_time: accepted.elapsed().as_secs_f64(),
+            image_digest,
+            oom_killed: ending.oom_killed,
+            warnings,
+            timings,
+        }
+    }
+}
+
+fn status(reason: Reason, exit_code: Option<i64>) -> String {
+    match (reason, exit_code) {
+        (Reason::Timeout, _) => "error: timeout".into(),
+        (Reason::Oom, _) => "error: out of memory".into(),
+        (Reason::Cancelled, _) => "error: cancelled".into(),
+        (Reason::Exited | Reason::Signalled, Some(0)) => "success".into(),
+        (Reason::Exited | Reason::Signalled, Some(code)) => format!("error: {code}"),
+        (Reason::Exited | Reason::Signalled, None) => "error: unknown".into(),
+    }
+}

@@ -1,0 +1,83 @@
+//! Kills a container at its time limit, or when the caller cancels, while another thread reads it to its end.
+
+use crate::cancel::Cancel;
+use crate::docker::events::ContainerExit;
+use crate::docker::{self, Client};
+use crate::runner::error::Error;
+use crate::runner::run::result::Reason;
+use crossbeam_channel::{after, select};
+use std::thread::{Builder, Scope};
+use std::time::Duration;
+
+/// The container that is watched, and when it is killed.
+pub(crate) struct Watchdog<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) container: &'a str,
+    /// Time that the container has left, from now on.
+    pub(crate) timeout: Duration,
+    pub(crate) cancel: &'a Cancel,
+}
+
+/// How a watched container ended.
+pub(crate) struct WatchedEnd {
+    /// Why the watchdog killed it. `None`: it ended by itself.
+    pub(crate) killed: Option<Reason>,
+    pub(crate) end: ContainerExit,
+}
+
+impl Watchdog<'_> {
+    /// Calls `read`, which must return once the container has ended, with the watchdog running beside it. Threads that `read`
+    /// starts in its scope must end with the container too. `no_thread` makes the error for a watchdog that cannot be started.
+    pub(crate) fn watch_while(
+        &self,
+        no_thread: fn(String) -> Error,
+        read: impl for<'scope, 'env> FnOnce(&'scope Scope<'scope, 'env>) -> Result<ContainerExit, Error>,
+    ) -> Result<WatchedEnd, Error> {
+        let finished = Cancel::new();
+        std::thread::scope(|scope| {
+            // Fired however this block is left, or the watchdog's thread would keep the scope from ending.
+            let _finished = FireOnDrop(&finished);
+            let watchdog = Builder::new()
+                .name("watchdog".into())
+                .stack_size(256 * 1024)
+                .spawn_scoped(scope, || self.wait(&finished))
+                .map_err(|error| no_thread(format!("no thread for the watchdog: {error}")))?;
+            let end = read(scope)?;
+            finished.fire();
+            let killed = watchdog.join().unwrap_or(None);
+            Ok(WatchedEnd { killed, end })
+        })
+    }
+
+    /// Waits for `finished`, the time limit or the caller. Returns the reason if the watchdog killed the container.
+    fn wait(&self, finished: &Cancel) -> Option<Reason> {
+        let reason = select! {
+            recv(finished.done()) -> _ => return None,
+            recv(self.cancel.done()) -> _ => Reason::Cancelled,
+            recv(after(self.timeout)) -> _ => Reason::Timeout,
+        };
+        let container = self.container;
+        loop {
+            match self.client.container_kill(container, "KILL") {
+                Ok(()) => return Some(reason),
+                // Not running, or gone: it ended by itself just now.
+                Err(docker::Error::Status {
+                    status: 404 | 409, ..
+                }) => return None,
+                Err(error) => log::warn!("container {container} is not killed yet: {error}"),
+            }
+            select! {
+                recv(finished.done()) -> _ => return None,
+                recv(after(Duration::from_secs(1))) -> _ => {}
+            }
+        }
+    }
+}
+
+struct FireOnDrop<'a>(&'a Cancel);
+
+impl Drop for FireOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.fire();
+    }
+}

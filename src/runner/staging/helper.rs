@@ -1,0 +1,104 @@
+//! Creates helper containers. Content travels through them over the Engine API only; no host directory is touched.
+
+use crate::docker::{self, Client, ContainerCreate, Labels, Mount, VolumeOptions};
+use crate::runner::cleanup::engine::Engine;
+use crate::runner::cleanup::removal::{Object, RemovalGuard};
+use std::io::{self, Read};
+
+/// Where helpers mount the volume they give access to.
+pub(crate) const STAGE: &str = "/stage";
+
+/// Repository and tag of an image without a single file, for helpers: nothing inside it can be run or hide the volume. The
+/// name is one that Podman, which adds `localhost/` and forgets the tag, does not change.
+const EMPTY_IMAGE: (&str, &str) = ("localhost/oneoff-docker-runner/empty", "latest");
+
+/// A helper to create.
+pub(crate) struct HelperSpec<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) labels: Labels,
+    pub(crate) mounts: Vec<Mount>,
+    /// Variables in its configuration. No process ever sees them.
+    pub(crate) env: Vec<String>,
+}
+
+impl<'a> HelperSpec<'a> {
+    /// A helper with one mount.
+    pub(crate) fn with_mount(name: &'a str, labels: Labels, mount: Mount) -> Self {
+        Self {
+            name,
+            labels,
+            mounts: vec![mount],
+            env: Vec::new(),
+        }
+    }
+
+    /// Creates the helper, and its image if the engine does not have it.
+    pub(crate) fn create(self, engine: &Engine) -> Result<RemovalGuard, docker::Error> {
+        let name = self.name;
+        // Owned by name first: a create call may fail on our side and succeed on the engine's.
+        let mut helper = engine.removal.own(Object::Container(name.to_owned()));
+        let config = self.config();
+        let client = &engine.client;
+        let created = match client.container_create(Some(name), None, &config) {
+            Err(error) if error.is_no_such_image() => {
+                import_empty_image(client)?;
+                client.container_create(Some(name), None, &config)?
+            }
+            other => other?,
+        };
+        helper.become_object(Object::Container(created.id));
+        Ok(helper)
+    }
+
+    fn config(self) -> ContainerCreate {
+        ContainerCreate {
+            image: format!("{}:{}", EMPTY_IMAGE.0, EMPTY_IMAGE.1),
+            cmd: Some(vec!["never-started".into()]),
+            labels: self.labels,
+            env: self.env,
+            network_disabled: true,
+            host_config: docker::HostConfig {
+                network_mode: Some("none".into()),
+                log_config: docker::LogConfig {
+                    kind: "none".into(),
+                    ..Default::default()
+                },
+                mounts: self.mounts,
+                ..Default::default()
+            },
+            ..Default::default()
+        }
+    }
+}
+
+/// A new anonymous volume at [`STAGE`], which the engine removes together with its helper.
+pub(crate) fn anonymous_volume(labels: Labels) -> Mount {
+    Mount {
+        kind: "volume".into(),
+        target: STAGE.into(),
+        volume_options: Some(VolumeOptions {
+            no_copy: true,
+            labels,
+            ..Default::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+/// A named volume at [`STAGE`], to be read only.
+pub(crate) fn reading_mount(volume: &str) -> Mount {
+    Mount {
+        kind: "volume".into(),
+        source: volume.to_owned(),
+        target: STAGE.into(),
+        read_only: true,
+        ..Mount::default()
+    }
+}
+
+/// An empty tar archive, which is 1,024 zero bytes, makes an empty image.
+fn import_empty_image(client: &Client) -> Result<(), docker::Error> {
+    let mut empty_tar = io::repeat(0).take(1024);
+    client.image_import(EMPTY_IMAGE.0, EMPTY_IMAGE.1, &[], &mut empty_tar)?;
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Helper containers: they are created and never started, and give access to a volume over the Engine API. Runs, named
+//! volumes and the records of asynchronous runs all use them, so they belong to none of these.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `helper` | creates a helper container with its mounts |
+//! | `upload` | packs files and archives, and streams them into a helper's volume |
+//! | `pipe` | the bounded pipe between packing and sending |
+
+pub(crate) mod helper;
+mod pipe;
+pub(crate) mod upload;

@@ -1,0 +1,80 @@
+//! Packs content and streams it into a helper's volume: one archive, one call, whatever its size.
+
+use crate::archive::{self, Packer, UidGid};
+use crate::docker::Client;
+use crate::runner::error::Error;
+use crate::runner::staging::helper::STAGE;
+use crate::runner::staging::pipe::{PipeWriter, pipe};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+/// Streams what `write` packs, under [`staged_name`]s, into the helper's volume; blocks until the engine has it all. `owner`
+/// owns every entry. Errors: [`Error::Invalid`] for a fault of the content, which is the caller's; else the engine's.
+pub(crate) fn upload(
+    client: &Client,
+    helper: &str,
+    owner: UidGid,
+    write: impl FnOnce(&mut Packer<&mut PipeWriter>) -> Result<(), archive::Error> + Send,
+) -> Result<(), Error> {
+    let (mut reader, writer) = pipe();
+    std::thread::scope(|scope| {
+        let packing = std::thread::Builder::new()
+            .name("pack".into())
+            .spawn_scoped(scope, move || pack_into(writer, owner, write))
+            .map_err(|error| Error::Overloaded(format!("no thread to pack: {error}")))?;
+        let put = client.archive_put(helper, "/", &mut reader);
+        // An unread rest would block the packer for ever.
+        drop(reader);
+        let packed = packing
+            .join()
+            .unwrap_or_else(|_| Err(archive::Error::Tar("packing failed".into())));
+        match (packed, put) {
+            (Err(fault), _) if !matches!(fault, archive::Error::Io(_)) => {
+                Err(Error::invalid(&["body", "volumes"], fault.to_string()))
+            }
+            (_, Err(error)) => Err(error.into()),
+            (Err(error), Ok(())) => Err(Error::Engine(format!("staging was cut short: {error}"))),
+            (Ok(()), Ok(())) => Ok(()),
+        }
+    })
+}
+
+fn pack_into(
+    mut writer: PipeWriter,
+    owner: UidGid,
+    write: impl FnOnce(&mut Packer<&mut PipeWriter>) -> Result<(), archive::Error>,
+) -> Result<(), archive::Error> {
+    let result = {
+        let mut packer = Packer::new(&mut writer, owner);
+        write(&mut packer).and_then(|()| packer.finish().map(drop))
+    };
+    match &result {
+        Ok(()) => writer.close(),
+        Err(fault) => writer.fail(&fault.to_string()),
+    }
+    result
+}
+
+/// Packs text files below `prefix`, with the directories that their names imply.
+pub(crate) fn pack_files<W: Write>(
+    packer: &mut Packer<W>,
+    prefix: &str,
+    files: &BTreeMap<String, String>,
+) -> Result<(), archive::Error> {
+    let mut made = BTreeSet::new();
+    for (name, text) in files {
+        for (slash, _) in name.match_indices('/') {
+            if made.insert(&name[..slash]) {
+                packer.directory(&format!("{prefix}{}", &name[..slash]), 0o777)?;
+            }
+        }
+        packer.file(&format!("{prefix}{name}"), 0o644, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The name, in an archive that is extracted at `/`, of something on the helper's volume. Archives are extracted there and not
+/// at [`STAGE`] because the engine refuses a relative link that leads out of the directory it extracts to.
+pub(crate) fn staged_name(name: &str) -> String {
+    format!("{}/{name}", STAGE.trim_start_matches('/'))
+}
