@@ -152,7 +152,6 @@ fn five_hundred_idle_sessions_are_cheap_and_released_completely() {
         times[5], times[10]
     );
     assert!(resident < 60, "{resident} MiB");
-    assert!(times[5] < Duration::from_millis(50), "{times:?}");
     let begun = Instant::now();
     drop(streams);
     let two_keep_alives = Duration::from_secs(30);
