@@ -1,22 +1,16 @@
 //! Reads the environment; nothing else does. One table has every setting with its default and meaning; [`Config`] has the
 //! typed values.
 
+mod env_file;
+mod values;
+
 use crate::docker::Host;
-use crate::runner::{ByteSize, Globs, Policy, Retention};
-use std::collections::HashMap;
+use crate::runner::{Policy, Retention};
+use env_file::EnvFile;
 use std::path::Path;
 use std::time::Duration;
-
-/// One setting, as `--help` and the README list it.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// Environment variable.
-    pub name: &'static str,
-    /// The value if the variable is absent or empty, as it would be written.
-    pub default: &'static str,
-    /// What it does.
-    pub meaning: &'static str,
-}
+pub use values::Setting;
+use values::Values;
 
 const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
     Setting {
@@ -168,12 +162,17 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RUNNER_ALLOWED_IMAGES",
         "*",
-        "images that may run: globs, comma separated",
+        "images that may run: patterns of references, such as alpine:* or ghcr.io/acme/*",
     ),
     setting(
         "RUNNER_ALLOWED_VOLUMES",
-        "*",
-        "named volumes that may be used: globs",
+        "",
+        "named volumes that may be used, whoever created them: globs; empty: those that this service created",
+    ),
+    setting(
+        "RUNNER_ALLOWED_VOLUME_TYPES",
+        "",
+        "network file systems that a volume's driver_opts may mount: nfs, nfs4, cifs, smb3; empty: none",
     ),
     setting(
         "RUNNER_ALLOWED_HOST_PATHS",
@@ -235,29 +234,35 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the environment and, for variables that are not in it, `.env` in the working directory. Errors: name and reason
-    /// of the first invalid value.
+    /// Reads the environment and, for variables that are absent or empty there, `.env` in the working directory. Errors: name and
+    /// reason of the first invalid value.
     pub fn from_environment() -> Result<Self, String> {
-        let file = read_env_file(Path::new(".env"))?;
-        Self::from_lookup(&|name| std::env::var(name).ok().or_else(|| file.get(name).cloned()))
+        let file = EnvFile::read(Path::new(".env"))?;
+        let read = |name: &str| match std::env::var(name) {
+            Ok(value) if !value.is_empty() => Ok(Some(value)),
+            Err(std::env::VarError::NotUnicode(_)) => Err("is not UTF-8".to_owned()),
+            Ok(_) | Err(std::env::VarError::NotPresent) => file.value(name),
+        };
+        Self::from_lookup(&read)
     }
 
     /// Reads any source of values. An empty value counts as absent.
-    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, String> {
-        let values = Values { lookup };
-        let tls_verify = values.optional("DOCKER_TLS_VERIFY");
+    pub fn from_lookup(
+        lookup: &dyn Fn(&str) -> Result<Option<String>, String>,
+    ) -> Result<Self, String> {
+        let values = Values::read(SETTINGS, lookup)?;
         let docker_host = Host::parse(
             &values.text("DOCKER_HOST"),
-            tls_verify.as_deref(),
-            values.cert_path(tls_verify.is_some()).as_deref(),
+            values.optional("DOCKER_TLS_VERIFY").as_deref(),
+            values.cert_path()?.as_deref(),
         )
         .map_err(|reason| format!("DOCKER_HOST: {reason}"))?;
         Ok(Self {
             host: values.text("HOST"),
             port: values.number("PORT")?,
-            auth_token: values.optional("AUTH_TOKEN"),
+            auth_token: values.token("AUTH_TOKEN")?,
             docker_host,
-            docker_api_version: values.optional("DOCKER_API_VERSION"),
+            docker_api_version: values.api_version("DOCKER_API_VERSION")?,
             log_filter: values.text("RUST_LOG"),
             instance: values.optional("RUNNER_INSTANCE"),
             max_concurrent_runs: match values.optional("RUNNER_MAX_CONCURRENT_RUNS") {
@@ -265,9 +270,9 @@ impl Config {
                 None => 2 * std::thread::available_parallelism().map_or(1, usize::from),
             },
             queue_length: values.number("RUNNER_QUEUE_LENGTH")?,
-            pull_timeout: values.seconds("RUNNER_PULL_TIMEOUT_SECS")?,
-            body_limit_bytes: values.bytes("RUNNER_MAX_BODY_BYTES")?,
-            body_memory_bytes: values.bytes("RUNNER_MAX_BODY_MEMORY")?,
+            pull_timeout: values.limit_seconds("RUNNER_PULL_TIMEOUT_SECS")?,
+            body_limit_bytes: values.limit_bytes("RUNNER_MAX_BODY_BYTES")?,
+            body_memory_bytes: values.limit_bytes("RUNNER_MAX_BODY_MEMORY")?,
             retention: Retention {
                 result_ttl: values.seconds("RUNNER_RESULT_TTL_SECS")?,
                 max_result_bytes: values.bytes("RUNNER_MAX_RESULT_BYTES")?,
@@ -278,7 +283,7 @@ impl Config {
             allowed_hosts: values.list("RUNNER_ALLOWED_HOSTS"),
             allowed_origins: values.list("RUNNER_ALLOWED_ORIGINS"),
             client_session_ids: values.switch("RUNNER_CLIENT_SESSION_IDS")?,
-            mcp_test_tools: (lookup)("RUNNER_MCP_TEST_TOOLS").is_some_and(|value| value == "1"),
+            mcp_test_tools: (lookup)("RUNNER_MCP_TEST_TOOLS") == Ok(Some("1".into())),
         })
     }
 
@@ -299,141 +304,6 @@ impl Config {
     }
 }
 
-/// Reads values by name, with the defaults of [`SETTINGS`].
-struct Values<'a> {
-    lookup: &'a dyn Fn(&str) -> Option<String>,
-}
-
-impl Values<'_> {
-    fn optional(&self, name: &str) -> Option<String> {
-        (self.lookup)(name)
-            .map(|value| value.trim().to_owned())
-            .filter(|value| !value.is_empty())
-    }
-
-    fn text(&self, name: &str) -> String {
-        let default = || {
-            SETTINGS
-                .iter()
-                .find(|setting| setting.name == name)
-                .map_or("", |s| s.default)
-        };
-        self.optional(name).unwrap_or_else(|| default().to_owned())
-    }
-
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, String> {
-        self.text(name)
-            .parse()
-            .map_err(|_| format!("{name}: expected a whole number in range"))
-    }
-
-    fn positive(&self, name: &str) -> Result<usize, String> {
-        match self.number(name)? {
-            0 => Err(format!("{name}: must be at least 1")),
-            number => Ok(number),
-        }
-    }
-
-    /// At most ten years, so that adding it to a time cannot overflow.
-    fn seconds(&self, name: &str) -> Result<Duration, String> {
-        const MOST_SECS: u64 = 10 * 365 * 24 * 3600;
-        match self.number(name)? {
-            secs if secs > MOST_SECS => Err(format!("{name}: must be at most {MOST_SECS}")),
-            secs => Ok(Duration::from_secs(secs)),
-        }
-    }
-
-    fn bytes(&self, name: &str) -> Result<u64, String> {
-        let size = ByteSize::parse(&self.text(name));
-        size.map(|size| size.0)
-            .ok_or_else(|| format!("{name}: expected a size such as 512m"))
-    }
-
-    fn optional_bytes(&self, name: &str) -> Result<Option<u64>, String> {
-        self.optional(name).map(|_| self.bytes(name)).transpose()
-    }
-
-    fn switch(&self, name: &str) -> Result<bool, String> {
-        match self.text(name).to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Ok(true),
-            "false" | "0" | "no" | "off" => Ok(false),
-            _ => Err(format!("{name}: expected true or false")),
-        }
-    }
-
-    fn list(&self, name: &str) -> Vec<String> {
-        self.text(name)
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .map(str::to_owned)
-            .collect()
-    }
-
-    fn cpus(&self, name: &str) -> Result<Option<f64>, String> {
-        let Some(text) = self.optional(name) else {
-            return Ok(None);
-        };
-        match text.parse::<f64>() {
-            Ok(cpus) if cpus >= 0.01 && cpus.is_finite() => Ok(Some(cpus)),
-            _ => Err(format!("{name}: expected a number of CPUs, at least 0.01")),
-        }
-    }
-
-    fn host_paths(&self, name: &str) -> Result<Vec<String>, String> {
-        let paths = self.list(name);
-        match paths
-            .iter()
-            .find(|path| !path.starts_with('/') || path.split('/').any(|part| part == ".."))
-        {
-            Some(_) => Err(format!("{name}: expected absolute paths without \"..\"")),
-            None => Ok(paths),
-        }
-    }
-
-    /// The directory of the TLS files; the default is that of the Docker client.
-    fn cert_path(&self, verifies: bool) -> Option<String> {
-        self.optional("DOCKER_CERT_PATH").or_else(|| {
-            let home = (self.lookup)("HOME").filter(|_| verifies)?;
-            Some(format!("{home}/.docker"))
-        })
-    }
-
-    fn policy(&self) -> Result<Policy, String> {
-        Ok(Policy {
-            default_timeout: self.seconds("RUNNER_DEFAULT_TIMEOUT_SECS")?,
-            max_timeout: self.seconds("RUNNER_MAX_TIMEOUT_SECS")?,
-            default_memory_bytes: self.bytes("RUNNER_DEFAULT_MEMORY")?,
-            max_memory_bytes: self.optional_bytes("RUNNER_MAX_MEMORY")?,
-            max_cpus: self.cpus("RUNNER_MAX_CPUS")?,
-            default_pids_limit: self.number("RUNNER_DEFAULT_PIDS_LIMIT")?,
-            max_pids_limit: self
-                .optional("RUNNER_MAX_PIDS_LIMIT")
-                .map(|_| self.number("RUNNER_MAX_PIDS_LIMIT"))
-                .transpose()?,
-            default_output_bytes: self.bytes("RUNNER_DEFAULT_OUTPUT_BYTES")?,
-            max_output_bytes: self.bytes("RUNNER_MAX_OUTPUT_BYTES")?,
-            max_unpacked_bytes: self.bytes("RUNNER_MAX_UNPACKED_BYTES")?,
-            max_collect_bytes: self.bytes("RUNNER_MAX_COLLECT_BYTES")?,
-            allowed_images: Globs::parse(&self.text("RUNNER_ALLOWED_IMAGES")),
-            allowed_volumes: Globs::parse(&self.text("RUNNER_ALLOWED_VOLUMES")),
-            allowed_host_paths: self.host_paths("RUNNER_ALLOWED_HOST_PATHS")?,
-            allowed_networks: Globs::parse(&self.text("RUNNER_ALLOWED_NETWORKS")),
-            allowed_runtimes: Globs::parse(&self.text("RUNNER_ALLOWED_RUNTIMES")),
-        })
-    }
-}
-
-fn read_env_file(path: &Path) -> Result<HashMap<String, String>, String> {
-    if !path.exists() {
-        return Ok(HashMap::new());
-    }
-    // Without the parser's error: it may quote a line that holds a secret.
-    let unreadable = |_| ".env: cannot be read or has a line that is not NAME=value".to_owned();
-    let items = dotenvy::from_path_iter(path).map_err(unreadable)?;
-    items.map(|item| item.map_err(unreadable)).collect()
-}
-
 /// The host's name, a part of the default instance name.
 pub fn host_name() -> String {
     rustix::system::uname()
@@ -446,13 +316,14 @@ pub fn host_name() -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     fn config(values: &[(&str, &str)]) -> Result<Config, String> {
         let values: HashMap<String, String> = values
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Config::from_lookup(&|name| values.get(name).cloned())
+        Config::from_lookup(&|name| Ok(values.get(name).cloned()))
     }
 
     #[test]
@@ -460,7 +331,7 @@ mod tests {
         let config = config(&[]).unwrap();
         assert_eq!((config.host.as_str(), config.port), ("127.0.0.1", 8000));
         assert_eq!(config.policy.default_memory_bytes, 2 << 30);
-        assert!(config.policy.allowed_images.allow("anything"));
+        assert_eq!(config.policy.allowed_images.patterns(), ["*"]);
         assert!(!config.policy.allowed_runtimes.allow("runc"));
         assert!(config.auth_token.is_none() && config.client_session_ids);
     }
@@ -479,10 +350,58 @@ mod tests {
             ("RUNNER_SHUTDOWN_GRACE_SECS", "soon"),
             ("RUNNER_MAX_TIMEOUT_SECS", "18446744073709551615"),
             ("DOCKER_HOST", "carrier-pigeon://coop"),
+            ("DOCKER_API_VERSION", "latest"),
+            ("DOCKER_API_VERSION", "1.12"),
+            ("DOCKER_API_VERSION", "2.99"),
+            ("AUTH_TOKEN", "geh\u{e9}im"),
+            ("AUTH_TOKEN", "sec\u{7}ret"),
+            ("AUTH_TOKEN", "sec\nret"),
+            ("AUTH_TOKEN", " \t "),
+            ("AUTH_TOKEN", &"x".repeat(8193)),
+            ("RUNNER_ALLOWED_IMAGES", "Alpine:*"),
+            ("RUNNER_MAX_CPUS", "1e12"),
+            ("RUNNER_DEFAULT_MEMORY", "1000000"),
+            ("RUNNER_DEFAULT_PIDS_LIMIT", "9223372036854775808"),
         ] {
             let error = config(&[(name, value)]).unwrap_err();
             assert!(error.starts_with(name), "{name}={value}: {error}");
             assert!(!error.contains(value) || name == "DOCKER_HOST", "{error}");
+        }
+    }
+
+    #[test]
+    fn zero_never_stands_for_no_limit() {
+        for name in [
+            "RUNNER_DEFAULT_MEMORY",
+            "RUNNER_MAX_MEMORY",
+            "RUNNER_DEFAULT_PIDS_LIMIT",
+            "RUNNER_MAX_PIDS_LIMIT",
+            "RUNNER_MAX_CPUS",
+            "RUNNER_DEFAULT_TIMEOUT_SECS",
+            "RUNNER_MAX_TIMEOUT_SECS",
+            "RUNNER_PULL_TIMEOUT_SECS",
+            "RUNNER_MAX_BODY_BYTES",
+            "RUNNER_MAX_BODY_MEMORY",
+        ] {
+            let error = config(&[(name, "0")]).unwrap_err();
+            assert!(error.starts_with(name), "{name}: {error}");
+        }
+        let below = [
+            ("RUNNER_DEFAULT_MEMORY", "0"),
+            ("RUNNER_MAX_MEMORY", "512m"),
+        ];
+        assert!(config(&below).is_err());
+    }
+
+    #[test]
+    fn a_value_that_is_not_text_is_refused_and_does_not_count_as_absent() {
+        for setting in SETTINGS {
+            let broken = |name: &str| match name == setting.name {
+                true => Err("is not UTF-8".to_owned()),
+                false => Ok(None),
+            };
+            let error = Config::from_lookup(&broken).unwrap_err();
+            assert_eq!(error, format!("{}: is not UTF-8", setting.name));
         }
     }
 }

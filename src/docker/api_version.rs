@@ -48,6 +48,18 @@ pub(super) fn pinned(text: &str) -> Result<String, String> {
     }
 }
 
+/// Checks a version that is to be used instead of the negotiated one. Errors: not a version, or not one that this client
+/// speaks.
+pub fn check_api_version(text: &str) -> Result<(), String> {
+    match parse(text.trim().trim_start_matches('v')) {
+        Some(version) if (OLDEST..=NEWEST).contains(&version) => Ok(()),
+        _ => Err(format!(
+            "expected an Engine API version from {}.{} to {}.{}, such as 1.41",
+            OLDEST.0, OLDEST.1, NEWEST.0, NEWEST.1
+        )),
+    }
+}
+
 fn parse(text: &str) -> Option<Version> {
     let (major, minor) = text.split_once('.')?;
     Some(Version(major.parse().ok()?, minor.parse().ok()?))

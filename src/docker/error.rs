@@ -41,6 +41,13 @@ pub enum Error {
         /// what was wrong
         detail: String,
     },
+    /// This process could not start the thread that the call needs. Nothing was sent.
+    NoThread {
+        /// method name
+        call: &'static str,
+        /// the system's error
+        detail: String,
+    },
     /// The caller's side ended the call: the body to be sent could not be read, or the caller cancelled.
     Source {
         /// method name
@@ -64,6 +71,7 @@ impl Error {
             Self::TimedOut { call, .. } => (call, Word("timeout")),
             Self::Status { call, status, .. } => (call, Number(*status)),
             Self::Malformed { call, .. } => (call, Word("malformed")),
+            Self::NoThread { call, .. } => (call, Word("no_thread")),
             Self::Source { call, .. } => (call, Word("source")),
         };
         ENGINE_ERRORS.add([Word(call), kind]);
@@ -95,6 +103,7 @@ impl fmt::Display for Error {
                     "{call}: the Docker engine's answer cannot be understood: {detail}"
                 )
             }
+            Self::NoThread { call, detail } => write!(f, "{call}: no thread: {detail}"),
             Self::Source { call, detail } => write!(f, "{call}: ended on our side: {detail}"),
         }
     }

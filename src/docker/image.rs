@@ -3,6 +3,7 @@ use super::call::{Call, Timeouts, path};
 use super::client::Client;
 use super::error::Error;
 use super::messages::Messages;
+use super::reference::split_tag;
 use super::registry_auth;
 use super::types::{AuthConfig, ImageInspect, ImageSummary, PullProgress};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
@@ -55,7 +56,10 @@ impl Client {
             let outcome = client.pull(call, &sender);
             let _ = sender.send(PullEvent::Ended(outcome));
         });
-        spawned.map_err(|error| source_error(&error.to_string()))?;
+        spawned.map_err(|error| Error::NoThread {
+            call: "image_pull",
+            detail: error.to_string(),
+        })?;
         loop {
             let message = match events.recv_timeout(PULL_TICK) {
                 Ok(PullEvent::Ended(outcome)) => return outcome,
@@ -142,11 +146,8 @@ fn split_reference(reference: &str) -> (&str, &str) {
         Some((named, digest)) => (named, Some(digest)),
         None => (reference, None),
     };
-    let (repository, tag) = match named.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
-        _ => (named, "latest"),
-    };
-    (repository, digest.unwrap_or(tag))
+    let (repository, tag) = split_tag(named);
+    (repository, digest.or(tag).unwrap_or("latest"))
 }
 
 fn source_error(detail: &str) -> Error {

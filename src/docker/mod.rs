@@ -10,6 +10,7 @@
 //! | `transport` | runs ureq over our socket; the only user of `ureq::unversioned` |
 //! | `socket`, `tls`, [`host`] | byte streams with deadlines; TLS settings; `DOCKER_HOST` |
 //! | [`types`] | the JSON objects |
+//! | [`reference`] | the grammar of image references |
 
 mod api_version;
 mod call;
@@ -20,6 +21,7 @@ pub mod events;
 pub mod host;
 pub mod image;
 mod messages;
+pub mod reference;
 pub mod registry_auth;
 mod response;
 mod socket;
@@ -31,6 +33,7 @@ mod transport;
 pub mod types;
 pub mod volume;
 
+pub use api_version::check_api_version;
 pub use client::Client;
 pub use error::Error;
 pub use host::Host;

@@ -156,10 +156,11 @@ pub(super) fn status_error(
             context.host
         ));
     }
-    let message = match serde_json::from_slice::<ErrorResponse>(body) {
-        Ok(response) => printable(&response.message),
-        Err(_) if content_type.starts_with("text/plain") || body.is_empty() => printable(&text),
-        Err(_) => format!(
+    let message = match error_message(body) {
+        Some(message) => printable(&message),
+        None if body.is_empty() => "it gave no reason".into(),
+        None if content_type.starts_with("text/plain") => printable(&text),
+        None => format!(
             "not the engine's own words, so perhaps a proxy's ({}): {}",
             printable(content_type),
             printable(&text).chars().take(200).collect::<String>()
@@ -170,6 +171,24 @@ pub(super) fn status_error(
         status,
         message,
     }
+}
+
+/// The `message` of the engine's JSON. An error may quote what was sent, so that it is longer than what is read of it; then the
+/// start of the message. `None`: not the engine's JSON.
+fn error_message(body: &[u8]) -> Option<String> {
+    const LONGEST_ESCAPE: usize = 12;
+    if let Ok(response) = serde_json::from_slice::<ErrorResponse>(body) {
+        return Some(response.message);
+    }
+    if !body.starts_with(b"{\"message\":\"") || (body.len() as u64) < ERROR_BODY_LIMIT {
+        return None;
+    }
+    // The cut may be within a character or an escape.
+    (0..=LONGEST_ESCAPE).find_map(|dropped| {
+        let kept = [&body[..body.len() - dropped], b"\"}"].concat();
+        let response = serde_json::from_slice::<ErrorResponse>(&kept);
+        response.ok().map(|response| response.message)
+    })
 }
 
 /// Turns a 404 into Ok, for removals: the object is gone either way.

@@ -24,6 +24,8 @@ pub struct ContainerCreate {
     pub user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthConfig>,
     pub labels: Labels,
     pub attach_stdin: bool,
     pub attach_stdout: bool,
@@ -32,6 +34,15 @@ pub struct ContainerCreate {
     pub stdin_once: bool,
     pub network_disabled: bool,
     pub host_config: HostConfig,
+}
+
+/// `Healthcheck` of a container.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct HealthConfig {
+    /// `["NONE"]` disables the image's.
+    pub test: Vec<String>,
 }
 
 /// `HostConfig` of a container.
@@ -158,6 +169,11 @@ pub struct ContainerConfig {
     pub labels: Labels,
     #[serde(deserialize_with = "null_as_default")]
     pub env: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub entrypoint: Vec<String>,
+    #[serde(deserialize_with = "null_as_default")]
+    pub cmd: Vec<String>,
+    pub working_dir: String,
 }
 
 /// `Mounts[]` of an inspected container.
@@ -234,9 +250,12 @@ pub struct VolumeCreate {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct Volume {
     pub name: String,
+    pub driver: String,
     pub mountpoint: String,
     #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
+    #[serde(deserialize_with = "null_as_default")]
+    pub options: BTreeMap<String, String>,
 }
 
 /// Response of `GET /version`.

@@ -61,8 +61,10 @@ pub struct Maxima {
 pub struct Allowed {
     /// Images.
     pub images: Vec<String>,
-    /// Named volumes.
+    /// Named volumes, whoever created them; empty: those that this service created.
     pub volumes: Vec<String>,
+    /// Network file systems that a volume's `driver_opts` may mount.
+    pub volume_types: Vec<String>,
     /// Prefixes of host paths.
     pub host_paths: Vec<String>,
     /// Networks.
@@ -98,8 +100,9 @@ pub fn get(runner: &Runner, body_bytes: u64) -> Reply {
             queue_length: occupancy.queue_length,
         },
         allowed: Allowed {
-            images: patterns(&policy.allowed_images),
+            images: policy.allowed_images.patterns().to_vec(),
             volumes: patterns(&policy.allowed_volumes),
+            volume_types: policy.allowed_volume_types.clone(),
             host_paths: policy.allowed_host_paths.clone(),
             networks: patterns(&policy.allowed_networks),
             runtimes: patterns(&policy.allowed_runtimes),

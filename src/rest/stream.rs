@@ -175,7 +175,7 @@ pub(super) fn run(runner: &Runner, request: &Request, spec: RunSpec, delivery: D
             let _ = sender.send(Message::Ended(Box::new(outcome)));
         });
     if let Err(error) = spawned {
-        let error = Error::Engine(format!("no thread for the run: {error}"));
+        let error = Error::Overloaded(format!("no thread for the run: {error}"));
         return problems::reply(&error);
     }
     let first = messages.recv_timeout(KEEP_ALIVE_INTERVAL);

@@ -126,6 +126,9 @@ impl From<docker::Error> for Error {
             docker::Error::Malformed { call, detail } => {
                 Self::Engine(format!("the engine's answer to {call} is broken: {detail}"))
             }
+            docker::Error::NoThread { call, detail } => {
+                Self::Overloaded(format!("no thread for {call}: {detail}"))
+            }
             docker::Error::Source { call, detail } => {
                 Self::Engine(format!("nothing could be sent to {call}: {detail}"))
             }

@@ -12,7 +12,7 @@
 //! | `staging` | helper containers, through which content gets into volumes and out of them | `cleanup` |
 //! | `request` | JSON types, every check, [`RunSpec`] | `policy` |
 //! | `cleanup` | labels and ownership, removal, reaper | |
-//! | `policy`, `error`, `clock`, `id`, `semaphore` | shared by all; they use none of the rooms | |
+//! | `policy`, `image_patterns`, `error`, `clock`, `id`, `semaphore` | shared by all; they use none of the rooms | |
 //!
 //! Inside the runner a file is imported by its own path; the re-exports below are for other rooms.
 
@@ -21,6 +21,7 @@ mod clock;
 mod dry_run;
 mod error;
 mod facade;
+mod image_patterns;
 mod jobs;
 mod policy;
 pub mod request;
@@ -32,14 +33,16 @@ mod volumes;
 pub use dry_run::{PlannedVolume, RunPlan};
 pub use error::Error;
 pub use facade::{Health, Image, Occupancy, Runner, Settings};
+pub use image_patterns::ImagePatterns;
 pub use jobs::entry::{Phase, RunState};
 pub use jobs::event_log::Outcome;
 pub use jobs::logs::{LogQuery, Next, Piece, RunEvents, RunLogs};
 pub use jobs::record_keeper::Persistence;
 pub use jobs::registry::Retention;
-pub use policy::{Globs, Policy};
+pub use policy::{Globs, Policy, VolumeOwners};
 pub use request::check::ApiProfile;
 pub use request::spec::{LABEL_PREFIX, RunSpec};
 pub use request::types::*;
 pub use request::values::*;
+pub use request::volume::NETWORK_TYPES;
 pub use run::result::*;

@@ -1,6 +1,7 @@
 //! What the server's operator allows: defaults, maxima and allow-lists. Pure; `config` fills it.
 
 use crate::glob;
+use crate::runner::image_patterns::ImagePatterns;
 use std::time::Duration;
 
 /// The rules every run and volume is checked against.
@@ -28,16 +29,27 @@ pub struct Policy {
     pub max_unpacked_bytes: u64,
     /// Most bytes read back in one run, from all its volumes together; also in one read of a named volume.
     pub max_collect_bytes: u64,
-    /// Image references that runs may use.
-    pub allowed_images: Globs,
-    /// Named volumes that may be mounted or written.
+    /// Images that runs may use.
+    pub allowed_images: ImagePatterns,
+    /// Names of volumes that may be mounted or written, whoever created them. Empty: any that this service created.
     pub allowed_volumes: Globs,
+    /// Network file systems that options of a volume may name.
+    pub allowed_volume_types: Vec<String>,
     /// Host paths that may be mounted, with everything below them.
     pub allowed_host_paths: Vec<String>,
     /// Networks that a run may join. `*` does not include `host` and `container:…`; see [`Globs::allow_by_name`].
     pub allowed_networks: Globs,
     /// OCI runtimes that a run may request.
     pub allowed_runtimes: Globs,
+}
+
+/// Whose named volumes a run may mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumeOwners {
+    /// Those that this service created.
+    Ours,
+    /// Those that other clients of the engine created too.
+    Anyone,
 }
 
 impl Default for Policy {
@@ -54,8 +66,9 @@ impl Default for Policy {
             max_output_bytes: 64 << 20,
             max_unpacked_bytes: 2 << 30,
             max_collect_bytes: 512 << 20,
-            allowed_images: Globs::parse("*"),
-            allowed_volumes: Globs::parse("*"),
+            allowed_images: ImagePatterns::all(),
+            allowed_volumes: Globs::default(),
+            allowed_volume_types: Vec::new(),
             allowed_host_paths: Vec::new(),
             allowed_networks: Globs::parse("bridge,none"),
             allowed_runtimes: Globs::default(),
@@ -64,6 +77,19 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether a volume of this name may be used, if [`Policy::volume_owners`] allows its owner too.
+    pub fn allows_volume(&self, name: &str) -> bool {
+        self.allowed_volumes.is_empty() || self.allowed_volumes.allow(name)
+    }
+
+    /// Whose volumes runs may mount.
+    pub fn volume_owners(&self) -> VolumeOwners {
+        match self.allowed_volumes.is_empty() {
+            true => VolumeOwners::Ours,
+            false => VolumeOwners::Anyone,
+        }
+    }
+
     /// Whether a (normalized, absolute) host path is one of the allowed paths or below one.
     pub fn allows_host_path(&self, path: &str) -> bool {
         self.allowed_host_paths.iter().any(|prefix| {
@@ -95,6 +121,11 @@ impl Globs {
     /// Whether any pattern matches the complete text.
     pub fn allow(&self, text: &str) -> bool {
         self.0.iter().any(|pattern| glob::matches(pattern, text))
+    }
+
+    /// Whether there is no pattern.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The patterns.

@@ -15,7 +15,7 @@ struct Ledger(String);
 impl Ledger {
     fn new(name: &str) -> Self {
         let name = format!("ledger-{}-{name}", std::process::id());
-        docker(&["volume", "create", &name]);
+        docker(&["volume", "create", "--label", "oneoff.volume=ledger", &name]);
         Self(name)
     }
 

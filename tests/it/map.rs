@@ -90,7 +90,8 @@ fn imports_point_one_way() {
 const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("id", &[]),
-    ("policy", &[]),
+    ("policy", &["image_patterns"]),
+    ("image_patterns", &[]),
     ("semaphore", &[]),
     ("error", &[]),
     ("request", &["error", "id", "policy"]),

@@ -279,7 +279,7 @@ fn host_paths_are_refused_unless_the_server_allows_them() {
 
 #[test]
 fn named_volumes_are_mounted_and_read_back_and_never_created_by_a_run() {
-    let server = Server::start();
+    let server = Server::with(&[("RUNNER_ALLOWED_VOLUMES", "mounts-*")]);
     let name = format!("mounts-named-{}", std::process::id());
     let request = |read_only: &str| {
         shell(

@@ -18,6 +18,7 @@ fn the_policy_reports_the_limits_that_apply() {
         ("RUNNER_ALLOWED_HOST_PATHS", "/srv/data"),
         ("RUNNER_ALLOWED_RUNTIMES", "runsc"),
         ("RUNNER_ALLOWED_VOLUMES", "cache-*"),
+        ("RUNNER_ALLOWED_VOLUME_TYPES", "nfs"),
     ]);
     let policy = server.get("/policy").json();
     assert_eq!(
@@ -32,7 +33,7 @@ fn the_policy_reports_the_limits_that_apply() {
     );
     assert_eq!(
         policy["allowed"],
-        json!({"images": ["oneoff-test:*", "alpine@sha256:*"], "volumes": ["cache-*"], "host_paths": ["/srv/data"],
+        json!({"images": ["oneoff-test:*", "alpine@sha256:*"], "volumes": ["cache-*"], "volume_types": ["nfs"], "host_paths": ["/srv/data"],
             "networks": ["none"], "runtimes": ["runsc"]})
     );
     let dry = |request: Value| server.post("/run?dry_run=1", &request);

@@ -139,7 +139,7 @@ pub(super) fn policy() -> Value {
             "concurrent_runs": 4, "queue_length": 256,
         },
         "allowed": {
-            "images": ["*"], "volumes": ["*"], "host_paths": [], "networks": ["bridge", "none"], "runtimes": [],
+            "images": ["*"], "volumes": [], "volume_types": [], "host_paths": [], "networks": ["bridge", "none"], "runtimes": [],
         },
     }}})
 }

@@ -6,7 +6,7 @@ use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::Fill;
 use crate::runner::cleanup::labels::{INSTANCE, KEPT};
-use crate::runner::cleanup::removal::{Object, remove_once};
+use crate::runner::cleanup::removal::{Object, is_unanswered, remove_once};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -114,8 +114,11 @@ impl Reaper {
             }
             Err(error) => {
                 log::debug!("{object:?} is not removed yet: {error}");
+                // A later sweep would wait for it again, before it comes to the others.
+                if is_unanswered(&error) {
+                    self.engine.removal.remove_slowly(object);
                 // A caller who wants to create that volume again waits for this removal.
-                if matches!(object, Object::Fill(_)) {
+                } else if matches!(object, Object::Fill(_)) {
                     self.engine.removal.remove(object);
                 }
                 0

@@ -34,6 +34,8 @@ pub(crate) struct RemovalGuard {
 #[derive(Clone)]
 pub(crate) struct Removal {
     queue: Sender<Object>,
+    /// Objects for which the engine did not answer in time.
+    slow_queue: Sender<Object>,
     pending: Arc<Pending>,
 }
 
@@ -46,21 +48,33 @@ struct Pending {
 
 /// How long to wait before a removal that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// The same for a removal that the engine did not answer in time.
+const SLOW_RETRY_PAUSE: Duration = Duration::from_secs(10);
 /// How often a wait for removals checks whether it was stopped.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
 impl Removal {
-    /// Starts the removal threads. They end when the last clone is dropped.
+    /// Starts the removal threads, and one for objects about which the engine does not answer, so that these never hold up the
+    /// others. They end when the last clone is dropped.
     pub(crate) fn start(client: &Client, threads: usize) -> std::io::Result<Self> {
         let (queue, jobs) = unbounded();
+        let (slow_queue, slow_jobs) = unbounded();
         let removal = Self {
             queue,
+            slow_queue,
             pending: Arc::default(),
         };
+        let worker = |lane: Lane| Worker {
+            client: client.clone(),
+            pending: Arc::clone(&removal.pending),
+            lane,
+            later: VecDeque::new(),
+        };
         for _ in 0..threads {
-            let (client, jobs, pending) = (client.clone(), jobs.clone(), removal.pending.clone());
-            spawn(client, jobs, pending)?;
+            let slow = removal.slow_queue.clone();
+            spawn("removal", worker(Lane::Quick { slow }), jobs.clone())?;
         }
+        spawn("slow-removal", worker(Lane::Slow), slow_jobs)?;
         Ok(removal)
     }
 
@@ -78,6 +92,14 @@ impl Removal {
     pub(crate) fn remove(&self, object: Object) {
         self.pending.lock().push(object.clone());
         if let Err(refused) = self.queue.send(object) {
+            self.pending.finish(&refused.0);
+        }
+    }
+
+    /// As [`Removal::remove`], for an object about which the engine did not answer in time.
+    pub(crate) fn remove_slowly(&self, object: Object) {
+        self.pending.lock().push(object.clone());
+        if let Err(refused) = self.slow_queue.send(object) {
             self.pending.finish(&refused.0);
         }
     }
@@ -126,19 +148,14 @@ impl Removal {
 }
 
 fn spawn(
-    client: Client,
+    name: &str,
+    mut worker: Worker,
     jobs: Receiver<Object>,
-    pending: Arc<Pending>,
 ) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
-        .name("removal".into())
+        .name(name.into())
         .stack_size(256 * 1024)
         .spawn(move || {
-            let mut worker = Worker {
-                client,
-                pending,
-                later: VecDeque::new(),
-            };
             worker.work(&jobs);
             worker.finish(&jobs);
         })
@@ -148,7 +165,16 @@ fn spawn(
 struct Worker {
     client: Client,
     pending: Arc<Pending>,
+    lane: Lane,
     later: VecDeque<Retry>,
+}
+
+/// What a thread does about an object for which the engine did not answer in time.
+enum Lane {
+    /// Hands it on.
+    Quick { slow: Sender<Object> },
+    /// Tries again, as long as it takes.
+    Slow,
 }
 
 struct Retry {
@@ -191,8 +217,19 @@ impl Worker {
         if attempts == 2 {
             log::warn!("{object:?} is not removed yet: {error}");
         }
+        let pause = match &self.lane {
+            Lane::Quick { slow } if is_unanswered(&error) => {
+                log::warn!("{object:?} is not removed yet, and tried again apart: {error}");
+                if let Err(refused) = slow.send(object) {
+                    self.pending.finish(&refused.0);
+                }
+                return;
+            }
+            Lane::Quick { .. } => RETRY_PAUSE,
+            Lane::Slow => SLOW_RETRY_PAUSE,
+        };
         self.later.push_back(Retry {
-            due: Instant::now() + RETRY_PAUSE,
+            due: Instant::now() + pause,
             object,
             attempts,
         });
@@ -218,6 +255,11 @@ pub(crate) fn remove_once(client: &Client, object: &Object) -> Result<(), docker
         Object::Volume(name) => client.volume_remove(name),
         Object::Fill(fill) => fill.roll_back(client),
     }
+}
+
+/// Whether the engine accepted a call and did not answer in time. Some of its calls for an object that hangs never end.
+pub(crate) fn is_unanswered(error: &docker::Error) -> bool {
+    matches!(error, docker::Error::TimedOut { .. })
 }
 
 impl Pending {

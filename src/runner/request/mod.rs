@@ -7,10 +7,14 @@
 //! | `wire` | reads JSON into these types, and collects faults |
 //! | `check` | a check under way: faults, policy |
 //! | `mounts`, `limits` | the checks of `volumes`, and of values with defaults and maxima |
+//! | `execution` | the check that the kernel can execute the command |
+//! | `kernel_limits` | lengths that the kernel cannot execute or resolve |
 //! | `spec` | all other checks of a run, and the checked run |
 //! | `volume` | the checks of `POST /volume`, and the checked volume |
 
 pub(crate) mod check;
+pub(crate) mod execution;
+pub(crate) mod kernel_limits;
 pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod spec;

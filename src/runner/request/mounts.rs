@@ -2,6 +2,7 @@
 
 use crate::archive;
 use crate::runner::request::check::{Check, archive_limits};
+use crate::runner::request::kernel_limits::path_fault;
 use crate::runner::request::types::{VolumeKind, VolumeMount};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -120,8 +121,11 @@ pub(crate) fn target(path: &str) -> Result<String, &'static str> {
 }
 
 fn normalize(path: &str) -> Result<String, &'static str> {
-    if !path.starts_with('/') || path.len() > 4096 {
+    if !path.starts_with('/') {
         return Err("expected an absolute path");
+    }
+    if let Some(fault) = path_fault(path) {
+        return Err(fault);
     }
     if path.chars().any(char::is_control) || path.contains(':') {
         return Err("a path must not contain control characters or ':'");
@@ -259,7 +263,7 @@ fn named(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<MountS
         volume_fault(check, key, Some("name"), VOLUME_NAME_RULE);
         return None;
     }
-    if !check.policy.allowed_volumes.allow(&name) {
+    if !check.policy.allows_volume(&name) {
         let list = check.policy.allowed_volumes.describe();
         check.forbid(
             "volume_not_allowed",

@@ -1,12 +1,14 @@
 //! From a typed request to a checked run: every rule of the contract and of the policy, before any engine call.
 
 use crate::archive;
+use crate::docker::reference::{ImageReference, with_explicit_tag};
 use crate::docker::{AuthConfig, Labels};
 use crate::random_id;
 use crate::runner::error::Error;
-use crate::runner::policy::Policy;
+use crate::runner::policy::{Policy, VolumeOwners};
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::check::{Check, archive_limits};
+use crate::runner::request::kernel_limits::{MOST_MOUNT_OPTION_BYTES, MOST_NAME_BYTES, path_fault};
 use crate::runner::request::mounts::{self, MountSpec};
 use crate::runner::request::types::{AuthRequest, Encoding, PullPolicy, RunRequest};
 use crate::runner::request::values::{EnvValue, StringOrList};
@@ -16,12 +18,17 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Most bytes of each of the credentials: they travel in a header field, and engines limit heads to 1 MiB.
+const MOST_AUTH_BYTES: usize = 64 << 10;
+
 /// Prefix of the service's own labels. Callers may not set labels with it.
 pub const LABEL_PREFIX: &str = "oneoff.";
 
 /// A run request that passed every check.
 pub struct RunSpec {
     pub(crate) id: String,
+    /// First element of the `loc` of faults that show only beside the image; see [`ApiProfile::root`].
+    pub(crate) loc_root: &'static str,
     /// Whether the run is asynchronous: it outlives this process, and the next one adopts it.
     pub(crate) is_detached: bool,
     pub(crate) image: String,
@@ -32,6 +39,8 @@ pub struct RunSpec {
     pub(crate) pull_policy: PullPolicy,
     pub(crate) auth: Option<AuthConfig>,
     pub(crate) mounts: Vec<MountSpec>,
+    /// Whose named volumes it may mount.
+    pub(crate) volume_owners: VolumeOwners,
     pub(crate) stdin: Option<Vec<u8>>,
     pub(crate) timeout: Duration,
     pub(crate) working_dir: Option<String>,
@@ -70,6 +79,9 @@ impl RunSpec {
         let mut check = Check::new(profile, policy);
         let spec =
             RunRequest::take(request, &mut check.reader).map(|request| check.run(request, profile));
+        if let Some(spec) = &spec {
+            check.execution(spec);
+        }
         check.finish(spec)
     }
 
@@ -111,6 +123,7 @@ impl Check<'_> {
         let is_mounted = |path: &str| mounts.iter().any(|mount| mount.is_mounted_at(path));
         RunSpec {
             id: random_id::unique(),
+            loc_root: profile.root,
             is_detached: false,
             image: self.image(request.image),
             command: self.arguments("command", request.command),
@@ -129,6 +142,7 @@ impl Check<'_> {
             read_only: request.read_only.unwrap_or(false),
             tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0, is_mounted),
             mounts,
+            volume_owners: self.policy.volume_owners(),
             shm_size_bytes: self.shm_size_bytes(request.shm_size),
             cap_drop: self.cap_drop(request.cap_drop.unwrap_or_default()),
             extra_hosts: self.extra_hosts(request.extra_hosts.unwrap_or_default().0),
@@ -155,20 +169,25 @@ impl Check<'_> {
             }
             return String::new();
         };
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
-        if image.is_empty() || image.len() > 512 || !image.chars().all(allowed) {
-            self.reader.fault_at(
+        match ImageReference::parse(&image) {
+            Err(reason) => self.reader.fault_at(
                 "image",
-                "expected an image reference such as \"alpine:latest\"",
-            );
-        } else if !self.policy.allowed_images.allow(&image) {
-            let list = self.policy.allowed_images.describe();
-            self.forbid(
-                "image_not_allowed",
-                format!("this image is not allowed here; allowed: {list}"),
-            );
+                format!("expected an image reference such as \"alpine:latest\": {reason}"),
+            ),
+            Ok(reference) if !self.policy.allowed_images.allow(&reference) => {
+                let list = self.policy.allowed_images.describe();
+                self.forbid(
+                    "image_not_allowed",
+                    format!("this image is not allowed here; allowed: {list}"),
+                );
+            }
+            Ok(_) => {}
         }
-        image
+        match self.policy.allowed_images.allow_everything() {
+            true => image,
+            // The engine must not take a name that is allowed for the start of another image's id.
+            false => with_explicit_tag(&image),
+        }
     }
 
     /// The arguments of a command; a string is split as a POSIX shell would. Records a fault at `field`.
@@ -234,6 +253,22 @@ impl Check<'_> {
                     );
                 }
             }
+            let texts = [
+                ("username", &auth.username),
+                ("password", &auth.password),
+                ("email", &auth.email),
+                ("serveraddress", &auth.serveraddress),
+                ("identitytoken", &auth.identitytoken),
+                ("registrytoken", &auth.registrytoken),
+            ];
+            for (field, text) in texts {
+                if text
+                    .as_ref()
+                    .is_some_and(|text| text.len() > MOST_AUTH_BYTES)
+                {
+                    reader.fault_at(field, "must have at most 65536 bytes");
+                }
+            }
         });
         let docker_hub = || "https://index.docker.io/v1/".to_owned();
         AuthConfig {
@@ -273,16 +308,20 @@ impl Check<'_> {
                 "working_dir",
                 "expected an absolute path without \"..\", outside /proc",
             );
+        } else if let Some(fault) = path_fault(&dir) {
+            self.reader.fault_at("working_dir", fault);
         }
         Some(dir)
     }
 
-    /// A text that must not be empty or contain control characters.
+    /// A name that must not be empty, contain control characters or be longer than the kernel's names.
     pub(crate) fn plain_text(&mut self, field: &str, text: Option<String>) -> Option<String> {
         let text = text?;
         if text.is_empty() || text.chars().any(char::is_control) {
             self.reader
                 .fault_at(field, "must not be empty or contain control characters");
+        } else if text.len() > MOST_NAME_BYTES {
+            self.reader.fault_at(field, "must have at most 255 bytes");
         }
         Some(text)
     }
@@ -312,7 +351,10 @@ impl Check<'_> {
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         };
-        if !(2..=3).contains(&parts.len()) || !parts.iter().all(is_valid) {
+        if !(2..=3).contains(&parts.len())
+            || !parts.iter().all(is_valid)
+            || platform.len() > MOST_NAME_BYTES
+        {
             self.reader.fault_at(
                 "platform",
                 "expected os/arch or os/arch/variant, such as linux/amd64",
@@ -346,6 +388,9 @@ impl Check<'_> {
                 Ok(target) if is_mounted(&target) || checked.contains_key(&target) => {
                     "something else is mounted at the same path"
                 }
+                Ok(_) if options.len() > MOST_MOUNT_OPTION_BYTES => {
+                    "the options have at most 4095 bytes"
+                }
                 Ok(target) => {
                     checked.insert(target, options);
                     continue;
@@ -360,7 +405,9 @@ impl Check<'_> {
     fn cap_drop(&mut self, capabilities: Vec<String>) -> Vec<String> {
         for (index, capability) in capabilities.iter().enumerate() {
             let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            if capability.is_empty() || !capability.chars().all(is_valid) {
+            if !(1..=MOST_NAME_BYTES).contains(&capability.len())
+                || !capability.chars().all(is_valid)
+            {
                 let msg = "expected a capability such as \"NET_RAW\", or \"ALL\"";
                 self.reader.within("cap_drop", |reader| {
                     reader.fault_at(&index.to_string(), msg)
@@ -375,7 +422,9 @@ impl Check<'_> {
             let unbracketed = address.trim_start_matches('[').trim_end_matches(']');
             let is_address =
                 address == "host-gateway" || unbracketed.parse::<std::net::IpAddr>().is_ok();
-            if host.is_empty() || !is_address {
+            let is_name =
+                (1..=MOST_NAME_BYTES).contains(&host.len()) && !host.chars().any(char::is_control);
+            if !is_name || !is_address {
                 let msg = "expected a host name and an IP address (or host-gateway)";
                 self.reader
                     .within("extra_hosts", |reader| reader.fault_at(host, msg));

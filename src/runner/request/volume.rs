@@ -5,6 +5,7 @@ use crate::docker::Labels;
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
 use crate::runner::request::check::{ApiProfile, Check, archive_limits};
+use crate::runner::request::kernel_limits::{MOST_MOUNT_OPTION_BYTES, MOST_NAME_BYTES};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
 use crate::runner::request::types::VolumeRequest;
 use crate::runner::request::wire::Wire;
@@ -15,10 +16,21 @@ use std::collections::BTreeMap;
 pub(crate) struct VolumeSpec {
     pub(crate) name: String,
     pub(crate) content: Content,
-    pub(crate) driver: String,
-    pub(crate) driver_opts: BTreeMap<String, String>,
-    pub(crate) labels: Labels,
+    /// `None`: not asked for. An existing volume may then have any, and a new one has [`LOCAL`].
+    pub(crate) driver: Option<String>,
+    pub(crate) driver_opts: Option<BTreeMap<String, String>>,
+    pub(crate) labels: Option<Labels>,
+    /// First element of the `loc` of faults that show only beside the volume.
+    pub(crate) loc_root: &'static str,
 }
+
+/// The engine's own volume driver.
+pub(crate) const LOCAL: &str = "local";
+/// Types of file systems on the network that the operator may allow in `driver_opts`.
+pub const NETWORK_TYPES: [&str; 4] = ["nfs", "nfs4", "cifs", "smb3"];
+/// What is wrong with content for a volume in memory.
+pub(crate) const KEEPS_NOTHING: &str =
+    "the volume is in memory (tmpfs), which keeps nothing while no container uses it";
 
 pub(crate) enum Content {
     Nothing,
@@ -39,35 +51,67 @@ impl VolumeSpec {
         policy: &Policy,
     ) -> Result<Self, Error> {
         let mut check = Check::new(profile, policy);
-        let spec =
-            VolumeRequest::take(request, &mut check.reader).map(|request| check.volume(request));
+        let spec = VolumeRequest::take(request, &mut check.reader)
+            .map(|request| check.volume(request, profile));
         check.finish(spec)
     }
 }
 
-impl Check<'_> {
-    fn volume(&mut self, request: VolumeRequest) -> VolumeSpec {
-        let name = self.volume_name(request.name);
-        // The engine treats an empty name as `local`, so the rules for `local` apply to it.
-        let driver = request
-            .driver
-            .filter(|driver| !driver.is_empty())
-            .unwrap_or_else(|| "local".into());
-        let driver_opts = request.driver_opts.unwrap_or_default();
-        self.driver(&driver, &driver_opts);
-        VolumeSpec {
-            name,
-            content: self.volume_content(request.content, request.files, request.strip_components),
-            driver,
-            driver_opts,
-            labels: self.labels(request.labels.unwrap_or_default()),
+impl VolumeSpec {
+    pub(crate) fn driver_or_default(&self) -> &str {
+        self.driver.as_deref().unwrap_or(LOCAL)
+    }
+
+    fn asks_for_memory(&self) -> bool {
+        let options = self.driver_opts.as_ref();
+        options.is_some_and(|options| is_in_memory(self.driver_or_default(), options))
+    }
+}
+
+impl Content {
+    /// The field of the request that has the content. `None`: there is none.
+    pub(crate) fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Archive { .. } => Some("content"),
+            Self::Files(_) => Some("files"),
         }
+    }
+}
+
+/// Whether a volume with these options loses its content when the last container that uses it stops.
+pub(crate) fn is_in_memory(driver: &str, options: &BTreeMap<String, String>) -> bool {
+    driver == LOCAL
+        && options
+            .get("type")
+            .is_some_and(|kind| kind == "tmpfs" || kind == "ramfs")
+}
+
+impl Check<'_> {
+    fn volume(&mut self, request: VolumeRequest, profile: ApiProfile) -> VolumeSpec {
+        let spec = VolumeSpec {
+            name: self.volume_name(request.name),
+            content: self.volume_content(request.content, request.files, request.strip_components),
+            // The engine treats an empty name as `local`, so the rules for `local` apply to it.
+            driver: request.driver.map(|driver| match driver.is_empty() {
+                true => LOCAL.to_owned(),
+                false => driver,
+            }),
+            driver_opts: request.driver_opts,
+            labels: request.labels.map(|labels| self.labels(labels)),
+            loc_root: profile.root,
+        };
+        self.driver(&spec);
+        if let (true, Some(field)) = (spec.asks_for_memory(), spec.content.field()) {
+            self.reader.fault_at(field, KEEPS_NOTHING);
+        }
+        spec
     }
 
     fn volume_name(&mut self, name: Option<String>) -> String {
         match name {
             Some(name) if is_volume_name(&name) => {
-                if !self.policy.allowed_volumes.allow(&name) {
+                if !self.policy.allows_volume(&name) {
                     let list = self.policy.allowed_volumes.describe();
                     self.forbid(
                         "volume_not_allowed",
@@ -140,33 +184,55 @@ impl Check<'_> {
         Ok(strip)
     }
 
-    /// Forbids driver options that give access to the engine's host. `local` passes its options to mount(2): file systems
-    /// in memory or on the network are allowed, a bind mount needs an allowed host path. For any other driver, every value
-    /// with a slash must be an allowed host path.
-    fn driver(&mut self, driver: &str, options: &BTreeMap<String, String>) {
-        const ALLOWED_TYPES: [&str; 5] = ["tmpfs", "nfs", "nfs4", "cifs", "smb3"];
-        let value = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
-        let mount_options: Vec<&str> = value("o").split(',').map(str::trim).collect();
-        let binds = mount_options
-            .iter()
-            .any(|option| ["bind", "rbind", "move", "remount"].contains(option));
-        if driver == "local" {
-            let kind = value("type");
-            let host_type = !kind.is_empty() && !ALLOWED_TYPES.contains(&kind);
-            let device = value("device");
-            let host_device = device.starts_with('/') && !device.starts_with("//");
-            if (binds || host_type || host_device)
-                && !(["", "none", "bind"].contains(&kind) && self.is_allowed_path(device))
-            {
-                self.forbid_host_options();
-            }
-            return;
-        }
-        if options
+    /// Forbids driver options that give access to the engine's host or to its network. `local` passes its options to mount(2):
+    /// file systems in memory are allowed, those on the network if the operator says so, and a bind mount needs an allowed
+    /// host path. For any other driver, every value with a slash must be an allowed host path.
+    fn driver(&mut self, spec: &VolumeSpec) {
+        let none = BTreeMap::new();
+        let driver = spec.driver_or_default();
+        let options = spec.driver_opts.as_ref().unwrap_or(&none);
+        self.driver_lengths(driver, options);
+        if driver == LOCAL {
+            self.local_options(options);
+        } else if options
             .values()
             .any(|value| value.contains('/') && !self.is_allowed_path(value))
         {
             self.forbid_host_options();
+        }
+    }
+
+    fn driver_lengths(&mut self, driver: &str, options: &BTreeMap<String, String>) {
+        if driver.len() > MOST_NAME_BYTES {
+            self.reader
+                .fault_at("driver", "must have at most 255 bytes");
+        }
+        for (name, value) in options {
+            if name.len() > MOST_NAME_BYTES || value.len() > MOST_MOUNT_OPTION_BYTES {
+                let msg = "an option's name has at most 255 bytes, and its value 4095";
+                self.reader.fault_at("driver_opts", msg);
+            }
+        }
+    }
+
+    fn local_options(&mut self, options: &BTreeMap<String, String>) {
+        let value = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
+        let mut mount_options = value("o").split(',').map(str::trim);
+        let binds =
+            mount_options.any(|option| ["bind", "rbind", "move", "remount"].contains(&option));
+        let (kind, device) = (value("type"), value("device"));
+        let is_network = NETWORK_TYPES.contains(&kind);
+        let host_type = !kind.is_empty() && kind != "tmpfs" && !is_network;
+        let host_device = device.starts_with('/') && !device.starts_with("//");
+        if (binds || host_type || host_device)
+            && !(["", "none", "bind"].contains(&kind) && self.is_allowed_path(device))
+        {
+            self.forbid_host_options();
+        } else if is_network && !self.policy.allowed_volume_types.iter().any(|t| t == kind) {
+            self.forbid(
+                "volume_type_not_allowed",
+                "the engine's host does not mount this type of file system for callers".into(),
+            );
         }
     }
 

@@ -2,7 +2,10 @@
 //! digest. Pure: makes no engine call.
 
 use crate::archive::UidGid;
-use crate::docker::{ContainerCreate, HostConfig, ImageInspect, Labels, LogConfig, Mount};
+use crate::docker::reference::full_name;
+use crate::docker::{
+    ContainerCreate, HealthConfig, HostConfig, ImageInspect, Labels, LogConfig, Mount,
+};
 use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK, Role};
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
@@ -24,6 +27,10 @@ pub(crate) fn container(
         working_dir: spec.working_dir.clone(),
         user: spec.user.clone(),
         hostname: spec.hostname.clone(),
+        // Nobody asks a run's health, and the image's check would run beside the command.
+        healthcheck: Some(HealthConfig {
+            test: vec!["NONE".into()],
+        }),
         labels,
         attach_stdin: feeds_stdin,
         attach_stdout: true,
@@ -178,17 +185,10 @@ pub(crate) fn named_owner(user: &str, passwd: &str, group: &str) -> UidGid {
 
 /// The digest that the result names: the registry's digest for this reference, else the image's id.
 pub(crate) fn image_digest(reference: &str, image: &ImageInspect) -> String {
-    let name = reference.split('@').next().unwrap_or(reference);
-    let repository = match name.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => name,
-    };
+    let wanted = full_name(reference);
     let digest_of = |entry: &String| {
-        let (entry_repository, digest) = entry.split_once('@')?;
-        let same = entry_repository == repository
-            || entry_repository == format!("docker.io/library/{repository}")
-            || entry_repository.strip_prefix("docker.io/") == Some(repository);
-        same.then(|| digest.to_owned())
+        let (_, digest) = entry.split_once('@')?;
+        (full_name(entry) == wanted).then(|| digest.to_owned())
     };
     image
         .repo_digests
@@ -234,6 +234,7 @@ mod tests {
             ("127.0.0.1:5000/x:1", "sha256:a"),
             ("127.0.0.1:5000/x@sha256:a", "sha256:a"),
             ("alpine", "sha256:b"),
+            ("docker.io/library/alpine:latest", "sha256:b"),
             ("other", "sha256:own"),
         ] {
             assert_eq!(image_digest(reference, &image), digest, "{reference}");

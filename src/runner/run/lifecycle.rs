@@ -18,12 +18,13 @@ use crate::runner::run::container_config::image_digest;
 use crate::runner::run::context::{NoHooks, RunContext};
 use crate::runner::run::create::{Created, create};
 use crate::runner::run::ending::Ending;
+use crate::runner::run::executable::check_executable;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::stage::{Staged, stage};
 use crate::runner::run::supervise::{StartedContainer, follow, supervise};
 use crate::runner::run::user::UserCache;
-use crate::runner::volumes::named::require_volume;
+use crate::runner::volumes::named::require_mountable;
 use std::time::{Duration, Instant};
 
 /// Executes runs. Clones share everything.
@@ -127,6 +128,7 @@ impl<'a> Run<'a> {
         let Some(image) = self.pull(&spec)? else {
             return Ok(self.cancelled());
         };
+        check_executable(&spec, &image)?;
         let staged = self.stage(&mut spec, &image)?;
         let created = self.create(&spec, &image, staged)?;
         if self.context.cancel.is_fired() {
@@ -172,7 +174,7 @@ impl<'a> Run<'a> {
         for mount in &spec.mounts {
             // A typo must not make a volume, as it would with `docker run`.
             if let MountSource::Named(name) = &mount.source {
-                require_volume(&engine.client, name)?;
+                require_mountable(&engine.client, name, spec.volume_owners)?;
             }
         }
         let begun = Instant::now();

@@ -7,6 +7,7 @@
 //! | `context` | what a run is given beside its spec: cancel token, sink, hooks |
 //! | `admission` | the queue in front of a fixed number of slots |
 //! | `pull` | gets the image; equal pulls are shared |
+//! | `executable` | whether the kernel can execute what request and image say together; pure |
 //! | `user` | uid and gid of staged content |
 //! | `stage` | puts the content of mounts on one volume |
 //! | `container_config` | the body of the create call; pure |
@@ -27,6 +28,7 @@ pub(crate) mod container_config;
 pub(crate) mod context;
 mod create;
 mod ending;
+mod executable;
 pub(crate) mod lifecycle;
 mod log_lines;
 mod output;

@@ -3,35 +3,90 @@
 use crate::docker;
 use crate::runner::error::Error;
 
-/// The error of a create call. The engine answers 400, 404 or 409 where the fault lies in the request.
+/// What the engine says when it cannot start a container because of what the request asks for. The status alone does not tell:
+/// engines use 400, 404 and 500 for these, and the same for faults that are not the request's.
+const ASKED_FOR: [&str; 9] = [
+    "OCI runtime",
+    "unable to find user",
+    "unable to find group",
+    "starting container process",
+    "is not a directory",
+    "uids and gids must be in range",
+    "invalid tmpfs option",
+    "error while mounting volume",
+    "unknown or invalid runtime name",
+];
+/// Words of errors that are the engine's, even where they are part of one that looks like the request's.
+const ENGINES_OWN: [&str; 2] = ["no space left on device", "too many open files"];
+
+/// The error of a create call. A 400 is the engine's refusal of the request's settings.
 pub(crate) fn create_error(error: docker::Error) -> Error {
     let is_missing = error.is_no_such_image();
     match error {
         docker::Error::Status { message, .. } if is_missing => Error::ImageNotFound(message),
+        docker::Error::Status {
+            status: 400,
+            message,
+            ..
+        } => Error::StartFailed(message),
         error => start_error(error),
     }
 }
 
-/// The error of a start call: [`Error::StartFailed`] if the engine's words say that the fault lies in the request.
+/// The error of a start call: [`Error::StartFailed`] only if the engine's words say that the fault lies in the request. Any
+/// other status says something about the container or the engine: removed by another client (404, 409), denied by a plugin
+/// (403), busy (429).
 pub(crate) fn start_error(error: docker::Error) -> Error {
-    let docker::Error::Status {
-        status, message, ..
-    } = &error
-    else {
-        return error.into();
-    };
-    let asked_for = [
-        "OCI runtime",
-        "unable to find user",
-        "unable to find group",
-        "starting container process",
-        "is not a directory",
-        "uids and gids must be in range",
-        "invalid tmpfs option",
-        "error while mounting volume",
-    ];
-    if (400..500).contains(status) || asked_for.iter().any(|words| message.contains(words)) {
-        return Error::StartFailed(message.clone());
+    match error {
+        docker::Error::Status {
+            status, message, ..
+        } if is_asked_for(status, &message) => Error::StartFailed(message),
+        error => error.into(),
     }
-    error.into()
+}
+
+fn is_asked_for(status: u16, message: &str) -> bool {
+    let has_any = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    let is_absent_network =
+        status == 404 && message.contains("network ") && message.contains(" not found");
+    let is_own = has_any(&ENGINES_OWN);
+    is_absent_network || (matches!(status, 400 | 404 | 500..) && has_any(&ASKED_FOR) && !is_own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_engine_blames_on_the_request_is_the_callers() {
+        for (status, message, is_callers) in [
+            (
+                400,
+                "OCI runtime create failed: exec: \"x\": executable file not found in $PATH",
+                true,
+            ),
+            (500, "OCI runtime create failed: chdir to cwd", true),
+            (400, "unable to find user x: no matching entries", true),
+            (404, "network nowhere not found", true),
+            (
+                500,
+                "OCI runtime create failed: write /x: no space left on device",
+                false,
+            ),
+            (400, "starting a stopping container", false),
+            (404, "No such container: gone", false),
+            (409, "container is marked for removal", false),
+            (403, "denied by a plugin", false),
+            (429, "slow down", false),
+            (500, "cannot allocate memory", false),
+        ] {
+            let error = docker::Error::Status {
+                call: "container_start",
+                status,
+                message: message.into(),
+            };
+            let is_start_failed = matches!(start_error(error), Error::StartFailed(_));
+            assert_eq!(is_start_failed, is_callers, "{status} {message}");
+        }
+    }
 }

@@ -51,7 +51,7 @@ pub(crate) fn supervise(
         timeout: spec.timeout,
         cancel: context.cancel,
     };
-    let mut watched = watchdog.watch_while(Error::Overloaded, |scope| {
+    let mut watched = watchdog.watch_while(|scope| {
         let _interrupt = feed(scope, prepared.stdin, stdin)?;
         streams.read_attached(prepared.output)?;
         Ok(prepared.end.finish()?)
@@ -88,7 +88,7 @@ pub(crate) fn follow(
         timeout: spec.timeout.saturating_sub(age),
         cancel: context.cancel,
     };
-    let watched = watchdog.watch_while(Error::Engine, |_| {
+    let watched = watchdog.watch_while(|_| {
         streams.read_log(output)?;
         Ok(client.container_ended(container.id)?)
     })?;

@@ -27,10 +27,10 @@ pub(crate) struct WatchedEnd {
 
 impl Watchdog<'_> {
     /// Calls `read`, which must return once the container has ended, with the watchdog running beside it. Threads that `read`
-    /// starts in its scope must end with the container too. `no_thread` makes the error for a watchdog that cannot be started.
+    /// starts in its scope must end with the container too. Errors:
+    /// [`Error::Overloaded`] without a thread for the watchdog, and those of `read`.
     pub(crate) fn watch_while(
         &self,
-        no_thread: fn(String) -> Error,
         read: impl for<'scope, 'env> FnOnce(&'scope Scope<'scope, 'env>) -> Result<ContainerExit, Error>,
     ) -> Result<WatchedEnd, Error> {
         let finished = Cancel::new();
@@ -41,7 +41,9 @@ impl Watchdog<'_> {
                 .name("watchdog".into())
                 .stack_size(256 * 1024)
                 .spawn_scoped(scope, || self.wait(&finished))
-                .map_err(|error| no_thread(format!("no thread for the watchdog: {error}")))?;
+                .map_err(|error| {
+                    Error::Overloaded(format!("no thread for the watchdog: {error}"))
+                })?;
             let end = read(scope)?;
             finished.fire();
             let killed = watchdog.join().unwrap_or(None);

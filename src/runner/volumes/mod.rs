@@ -3,7 +3,9 @@
 //! | file | what it does |
 //! |---|---|
 //! | `named` | the operations |
+//! | `existing` | whether a volume that exists is the one asked for; pure |
 //! | `write_locks` | at most one writer per volume name |
 
+mod existing;
 pub(crate) mod named;
 pub(crate) mod write_locks;

@@ -7,15 +7,16 @@ use crate::docker::{
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::{self, Fill};
-use crate::runner::cleanup::labels::{FILLS, KEPT, OBJECT_SLACK};
+use crate::runner::cleanup::labels::{FILLS, INSTANCE, KEPT, OBJECT_SLACK};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
-use crate::runner::policy::Policy;
+use crate::runner::policy::{Policy, VolumeOwners};
 use crate::runner::request::check::{ApiProfile, archive_limits};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
 use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
+use crate::runner::volumes::existing::{require_as_asked, require_created_by};
 use crate::runner::volumes::write_locks::WriteLocks;
 use serde_json::Value;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl Volumes {
             Ok(volume) if fill::is_unfinished(&self.engine.client, &volume)? => {
                 Err(busy(&spec.name))
             }
-            Ok(volume) if is_ours(&volume) => self.overwrite(&spec),
+            Ok(volume) if is_ours(&volume) => self.overwrite(&spec, &volume),
             Ok(_) => Err(Error::Conflict {
                 code: "volume_not_ours",
                 detail: format!(
@@ -69,19 +70,17 @@ impl Volumes {
 
     fn create_new(&self, spec: &VolumeSpec) -> Result<String, Error> {
         let active = self.active.enter();
-        let mut labels = spec.labels.clone();
+        let mut labels = spec.labels.clone().unwrap_or_default();
         labels.insert(KEPT.into(), active.id().to_owned());
         if matches!(spec.content, Content::Nothing) {
             let config = VolumeCreate {
                 name: spec.name.clone(),
-                driver: spec.driver.clone(),
-                driver_opts: spec.driver_opts.clone(),
+                driver: spec.driver_or_default().to_owned(),
+                driver_opts: spec.driver_opts.clone().unwrap_or_default(),
                 labels,
             };
-            self.engine
-                .client
-                .volume_create(&config)
-                .map_err(driver_error)?;
+            let created = self.engine.client.volume_create(&config);
+            require_created_by(active.id(), &created.map_err(driver_error)?)?;
             return Ok(format!("volume {} created, empty", spec.name));
         }
         let fill = Fill {
@@ -112,8 +111,8 @@ impl Volumes {
                 no_copy: true,
                 labels,
                 driver_config: Some(DriverConfig {
-                    name: spec.driver.clone(),
-                    options: spec.driver_opts.clone(),
+                    name: spec.driver_or_default().to_owned(),
+                    options: spec.driver_opts.clone().unwrap_or_default(),
                 }),
             }),
             ..filled_mount(spec)
@@ -122,11 +121,14 @@ impl Volumes {
             HelperSpec::with_mount(&fill.helper(), helper_labels, mount).create(&self.engine);
         // From here on the guard of the whole fill covers the helper too.
         let helper = helper.map_err(driver_error)?.release();
+        let volume = self.engine.client.volume_inspect(&spec.name)?;
+        require_created_by(&fill.id, &volume)?;
         self.put_content(&helper, spec)?;
         Ok(fill.complete(&self.engine.client)?)
     }
 
-    fn overwrite(&self, spec: &VolumeSpec) -> Result<String, Error> {
+    fn overwrite(&self, spec: &VolumeSpec, volume: &Volume) -> Result<String, Error> {
+        require_as_asked(spec, volume)?;
         if matches!(spec.content, Content::Nothing) {
             return Ok(format!("volume {} exists, nothing to write", spec.name));
         }
@@ -219,7 +221,7 @@ impl Volumes {
         if !is_volume_name(name) {
             return Err(Error::invalid(&["path", "name"], VOLUME_NAME_RULE));
         }
-        if !self.policy.allowed_volumes.allow(name) {
+        if !self.policy.allows_volume(name) {
             let detail = "this volume is not allowed here".into();
             return Err(Error::Forbidden {
                 code: "volume_not_allowed",
@@ -236,9 +238,37 @@ impl Volumes {
     }
 }
 
+/// Checks that a run may mount a volume. Errors: [`Error::NotFound`]; [`Error::Forbidden`] for a volume of another client, or one
+/// in which this service keeps what belongs to runs.
+pub(crate) fn require_mountable(
+    client: &Client,
+    name: &str,
+    owners: VolumeOwners,
+) -> Result<(), Error> {
+    let volume = require_volume(client, name)?;
+    if is_ours(&volume) {
+        return Ok(());
+    }
+    if volume.labels.contains_key(INSTANCE) {
+        return Err(Error::Forbidden {
+            code: "volume_not_allowed",
+            detail: format!("volume {name} belongs to a run"),
+        });
+    }
+    match owners {
+        VolumeOwners::Anyone => Ok(()),
+        VolumeOwners::Ours => Err(Error::Forbidden {
+            code: "volume_not_ours",
+            detail: format!(
+                "volume {name} was not created by this service, and is not in RUNNER_ALLOWED_VOLUMES"
+            ),
+        }),
+    }
+}
+
 /// Inspects a volume, of this service or not. A volume that is not completely filled counts as absent. Errors:
 /// [`Error::NotFound`].
-pub(crate) fn require_volume(client: &Client, name: &str) -> Result<Volume, Error> {
+fn require_volume(client: &Client, name: &str) -> Result<Volume, Error> {
     let absent = || Error::NotFound {
         code: "volume_not_found",
         detail: format!("there is no volume {name}"),

@@ -23,6 +23,7 @@ fn message(error: &Error) -> &str {
         Error::Status { message, .. } => message,
         Error::Unreachable { detail, .. }
         | Error::Malformed { detail, .. }
+        | Error::NoThread { detail, .. }
         | Error::Source { detail, .. } => detail,
         Error::TimedOut { .. } => "",
     }
