@@ -42,7 +42,6 @@ pub(crate) fn supervise(
     let before_start = Instant::now();
     client.container_start(container).map_err(start_error)?;
     let started = Instant::now();
-    context.sink.event(Event::Started);
 
     let mut streams = OutputStreams::new(spec, context.sink);
     let watchdog = Watchdog {
@@ -50,8 +49,10 @@ pub(crate) fn supervise(
         container,
         timeout: spec.timeout,
         cancel: context.cancel,
+        sink: context.sink,
     };
     let mut watched = watchdog.watch_while(Error::Overloaded, |scope| {
+        context.sink.event(Event::Started);
         let _interrupt = feed(scope, prepared.stdin, stdin)?;
         streams.read_attached(prepared.output)?;
         Ok(prepared.end.finish()?)
@@ -78,8 +79,6 @@ pub(crate) fn follow(
     context: &RunContext<'_>,
 ) -> Result<Ending, Error> {
     let output = client.container_log_messages(container.id)?;
-    context.sink.event(Event::Started);
-
     let mut streams = OutputStreams::new(spec, context.sink);
     let age = Moment::now().since(container.started);
     let watchdog = Watchdog {
@@ -87,8 +86,10 @@ pub(crate) fn follow(
         container: container.id,
         timeout: spec.timeout.saturating_sub(age),
         cancel: context.cancel,
+        sink: context.sink,
     };
     let watched = watchdog.watch_while(Error::Engine, |_| {
+        context.sink.event(Event::Started);
         streams.read_log(output)?;
         Ok(client.container_ended(container.id)?)
     })?;

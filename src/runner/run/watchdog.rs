@@ -4,7 +4,7 @@ use crate::cancel::Cancel;
 use crate::docker::events::ContainerExit;
 use crate::docker::{self, Client};
 use crate::runner::error::Error;
-use crate::runner::run::result::Reason;
+use crate::runner::run::result::{Reason, Sink};
 use crossbeam_channel::{after, select};
 use std::thread::{Builder, Scope};
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub(crate) struct Watchdog<'a> {
     /// Time that the container has left, from now on.
     pub(crate) timeout: Duration,
     pub(crate) cancel: &'a Cancel,
+    /// Told before the container is killed, so that its output is read to the end even if nobody takes it.
+    pub(crate) sink: &'a dyn Sink,
 }
 
 /// How a watched container ended.
@@ -56,6 +58,7 @@ impl Watchdog<'_> {
             recv(self.cancel.done()) -> _ => Reason::Cancelled,
             recv(after(self.timeout)) -> _ => Reason::Timeout,
         };
+        self.sink.stop_waiting();
         let container = self.container;
         loop {
             match self.client.container_kill(container, "KILL") {
