@@ -30,19 +30,20 @@ pub(crate) struct WatchedEnd {
 impl Watchdog<'_> {
     /// Calls `read`, which must return once the container has ended, with the watchdog running beside it. Threads that `read`
     /// starts in its scope must end with the container too. `no_thread` makes the error for a watchdog that cannot be started.
-    pub(crate) fn watch_while(
-        &self,
+    pub(crate) fn watch_while<'env>(
+        &'env self,
         no_thread: fn(String) -> Error,
-        read: impl for<'scope, 'env> FnOnce(&'scope Scope<'scope, 'env>) -> Result<ContainerExit, Error>,
+        read: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<ContainerExit, Error>,
     ) -> Result<WatchedEnd, Error> {
         let finished = Cancel::new();
+        let watched = finished.clone();
         std::thread::scope(|scope| {
             // Fired however this block is left, or the watchdog's thread would keep the scope from ending.
             let _finished = FireOnDrop(&finished);
             let watchdog = Builder::new()
                 .name("watchdog".into())
                 .stack_size(256 * 1024)
-                .spawn_scoped(scope, || self.wait(&finished))
+                .spawn_scoped(scope, move || self.wait(&watched))
                 .map_err(|error| no_thread(format!("no thread for the watchdog: {error}")))?;
             let end = read(scope)?;
             finished.fire();
