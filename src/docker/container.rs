@@ -110,15 +110,22 @@ impl Client {
     }
 
     /// `GET /containers/{id}/logs?follow=1&timestamps=1`: one frame per log message, from the first that the engine has
-    /// kept to the container's exit. Read it with [`super::stdcopy::demultiplex_frames`].
+    /// kept to the container's exit. Read it with [`super::stdcopy::demultiplex_frames`]. Engine 20.10 may leave out the last
+    /// messages; [`Client::container_log_so_far`] has them.
     pub fn container_log_messages(&self, id: &str) -> Result<Attached, Error> {
-        let call = container("container_log_messages", Method::GET, id, "/logs")?
-            .query("stdout", "1")
-            .query("stderr", "1")
-            .query("timestamps", "1")
-            .query("follow", "1");
+        let call = log_call("container_log_messages", id)?.query("follow", "1");
         Ok(Attached::from(
             self.send(call.timeouts(Timeouts::UntilHead))?.into_stream(),
+        ))
+    }
+
+    /// `GET /containers/{id}/logs?timestamps=1`: the log messages that the engine has kept until now, as
+    /// [`Client::container_log_messages`] returns them. Reading times out after 60 s without progress.
+    pub fn container_log_so_far(&self, id: &str) -> Result<Attached, Error> {
+        let call = log_call("container_log_so_far", id)?;
+        Ok(Attached::from(
+            self.send(call.timeouts(Timeouts::PerReadAndWrite))?
+                .into_stream(),
         ))
     }
 
@@ -219,6 +226,13 @@ fn container<'a>(
         method,
         path(call, "/containers", id, action)?,
     ))
+}
+
+fn log_call<'a>(call: &'static str, id: &str) -> Result<Call<'a>, Error> {
+    Ok(container(call, Method::GET, id, "/logs")?
+        .query("stdout", "1")
+        .query("stderr", "1")
+        .query("timestamps", "1"))
 }
 
 impl From<BodyStream> for Attached {

@@ -1,8 +1,8 @@
-//! `GET /version`.
+//! `GET /version` and `GET /info`.
 use super::call::{Call, Timeouts};
 use super::client::Client;
 use super::error::Error;
-use super::types::Version;
+use super::types::{SystemInfo, Version};
 use std::time::Duration;
 use ureq::http::Method;
 
@@ -11,6 +11,11 @@ impl Client {
     pub fn version(&self, timeout: Duration) -> Result<Version, Error> {
         let call = Call::new("version", Method::GET, "/version".into());
         self.send(call.unversioned().timeouts(Timeouts::Total(timeout)))?
+            .json()
+    }
+    /// `GET /info`
+    pub fn info(&self) -> Result<SystemInfo, Error> {
+        self.send(Call::new("info", Method::GET, "/info".into()))?
             .json()
     }
 }

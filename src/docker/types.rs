@@ -141,6 +141,8 @@ pub struct ContainerCreateResponse {
 pub struct ContainerInspect {
     pub id: String,
     pub name: String,
+    /// Id of its image.
+    pub image: String,
     pub state: ContainerState,
     pub config: ContainerConfig,
     #[serde(deserialize_with = "null_as_default")]
@@ -157,6 +159,10 @@ pub struct ContainerState {
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
     pub exit_code: i64,
+    /// RFC 3339, by the engine's clock; year 1 before the first start.
+    pub started_at: String,
+    /// RFC 3339, by the engine's clock; year 1 before the first end.
+    pub finished_at: String,
 }
 
 /// `Config` of a container or image.
@@ -266,6 +272,15 @@ pub struct Version {
     pub version: String,
     pub api_version: String,
     pub os: String,
+}
+
+/// Response of `GET /info`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct SystemInfo {
+    /// The engine's clock, as RFC 3339.
+    pub system_time: String,
 }
 
 /// One progress message of `POST /images/create`.

@@ -3,6 +3,7 @@
 
 mod api_profile;
 mod body;
+mod channel_sink;
 pub mod docs;
 pub mod health;
 pub mod metrics;

@@ -33,6 +33,7 @@ pub fn problem(error: &Error) -> Problem {
         Error::RegistryUnreachable(_) => (502, "registry_unreachable"),
         Error::PullTimeout { .. } => (504, "pull_timeout"),
         Error::StartFailed(_) => (422, "start_failed"),
+        Error::StdinLost(_) => (503, "stdin_lost"),
         Error::NotFound { code, .. } => (404, *code),
         Error::Conflict { code, .. } => (409, *code),
         Error::TooLarge(_) => (413, "too_large"),

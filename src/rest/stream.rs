@@ -1,18 +1,20 @@
 //! Run events as a stream: server-sent events or lines of JSON (NDJSON), as the `Accept` field prefers. A streamed run
 //! is a plain run whose events go into a channel; a slow reader slows down its own container and nothing else.
 
+use super::channel_sink::{ChannelSink, Message};
 use super::problems;
 use crate::http::{
     Accept, EVENT_STREAM, KEEP_ALIVE, Reply, Request, ServerSentEvent, StreamWriter,
 };
 use crate::problem::Problem;
-use crate::runner::{Encoding, Error, Event, RunResult, RunSpec, Runner, Sink};
+use crate::runner::{Encoding, Error, Event, RunResult, RunSpec, Runner};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use serde::Serialize;
 use serde_json::json;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest time without a byte on a stream. After it, [`Delivery::keep_alive`] is sent.
@@ -127,7 +129,7 @@ impl WireEvent {
         }
     }
 
-    /// A notice that `events` earlier events are no longer stored.
+    /// A notice that `events` events before it are missing: they are no longer stored, or were not taken in time.
     pub(super) fn skipped(events: u64) -> Self {
         Self::new("skipped", &json!({"events": events}))
     }
@@ -141,26 +143,11 @@ impl WireEvent {
     }
 }
 
-/// A message from the run's thread to the thread that writes the reply.
-enum Message {
-    Event(Event),
-    Ended(Box<Result<RunResult, Error>>),
-}
-
-/// Sends a run's events into a channel. Blocks while the channel is full.
-struct ChannelSink(Sender<Message>);
-
-impl Sink for ChannelSink {
-    fn event(&self, event: Event) {
-        // Fails when the client has left; the run's cancel token has fired then.
-        let _ = self.0.send(Message::Event(event));
-    }
-}
-
 /// Starts a run on a thread of its own and streams its events. Blocks until the first event, at most
 /// [`KEEP_ALIVE_INTERVAL`]: a run that fails before it is answered with a plain problem instead of a stream.
 pub(super) fn run(runner: &Runner, request: &Request, spec: RunSpec, delivery: Delivery) -> Reply {
     let (sender, messages) = bounded(BACKLOG);
+    let sink = Arc::new(ChannelSink::new(sender));
     let (cancel, id, encoding) = (
         request.cancel.clone(),
         spec.id().to_owned(),
@@ -171,15 +158,15 @@ pub(super) fn run(runner: &Runner, request: &Request, spec: RunSpec, delivery: D
     let spawned = std::thread::Builder::new()
         .name("run".into())
         .spawn(move || {
-            let outcome = runner.run(spec, &running, &ChannelSink(sender.clone()));
-            let _ = sender.send(Message::Ended(Box::new(outcome)));
+            let outcome = runner.run(spec, &running, sink.as_ref());
+            sink.end(outcome);
         });
     if let Err(error) = spawned {
         let error = Error::Overloaded(format!("no thread for the run: {error}"));
         return problems::reply(&error);
     }
     let first = messages.recv_timeout(KEEP_ALIVE_INTERVAL);
-    if let Ok(Message::Ended(outcome)) = &first
+    if let Ok(Message::Ended { outcome, .. }) = &first
         && let Err(error) = outcome.as_ref()
     {
         return problems::reply(error);
@@ -214,7 +201,11 @@ impl StreamedRun {
         loop {
             let event = match &next {
                 Ok(Message::Event(event)) => WireEvent::event(event, &self.id, self.encoding),
-                Ok(Message::Ended(outcome)) => {
+                Ok(Message::Ended { outcome, skipped }) => {
+                    if *skipped > 0 {
+                        let notice = WireEvent::skipped(*skipped);
+                        writer.send(&self.delivery.frame(&notice, None))?;
+                    }
                     let last = WireEvent::outcome(outcome.as_ref().as_ref());
                     return writer.send(&self.delivery.frame(&last, None));
                 }

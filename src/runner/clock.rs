@@ -15,6 +15,13 @@ impl Moment {
         }))
     }
 
+    /// A timestamp of the engine: RFC 3339. `None`: it is none, or the engine's zero, year 1.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let timestamp: Timestamp = text.parse().ok()?;
+        let millis = u64::try_from(timestamp.as_millisecond()).ok()?;
+        (millis > 0).then_some(Self(millis))
+    }
+
     /// The time from `earlier` to this; zero if this is before `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
@@ -45,6 +52,18 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
         ] {
             assert_eq!(Moment(millis).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_engines_timestamps_are_read_and_its_zero_is_none() {
+        for (text, millis) in [
+            ("2000-02-28T23:59:59.999123456Z", Some(951_782_399_999)),
+            ("2000-02-29T01:00:00+01:00", Some(951_782_400_000)),
+            ("0001-01-01T00:00:00Z", None),
+            ("", None),
+        ] {
+            assert_eq!(Moment::parse(text), millis.map(Moment), "{text}");
         }
     }
 }

@@ -37,6 +37,8 @@ pub enum Error {
     },
     /// The container cannot start because of the request: no such executable, unknown user, …
     StartFailed(String),
+    /// The server was restarted before it had delivered all of the run's stdin.
+    StdinLost(String),
     /// The object does not exist; `code` names its kind.
     NotFound {
         /// A stable code, such as `volume_not_found`.
@@ -99,6 +101,7 @@ impl fmt::Display for Error {
             | Self::RegistryDenied(detail)
             | Self::RegistryUnreachable(detail)
             | Self::StartFailed(detail)
+            | Self::StdinLost(detail)
             | Self::TooLarge(detail)
             | Self::Overloaded(detail)
             | Self::Engine(detail)

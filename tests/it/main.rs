@@ -41,5 +41,6 @@ mod registry;
 mod remote;
 mod run;
 mod schemathesis;
+mod stalled_readers;
 mod streaming;
 mod volumes;

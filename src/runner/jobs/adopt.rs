@@ -12,11 +12,12 @@ use crate::runner::clock::Moment;
 use crate::runner::error::Error;
 use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
-use crate::runner::jobs::predecessor::{PredecessorObjects, created};
+use crate::runner::jobs::predecessor::PredecessorObjects;
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
 use crate::runner::jobs::record_keeper::RecordKeeper;
 use crate::runner::jobs::registry::Registry;
 use crate::runner::jobs::scheduler::{Scheduler, Turn};
+use crate::runner::jobs::store::Mark;
 use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::lifecycle::StartedRun;
@@ -89,7 +90,7 @@ impl Adopter {
             }
         }
         let counts = (finished.len(), unfinished.len());
-        finished.sort_by_key(|run| run.record.finished);
+        finished.sort_by_key(|run| run.record.kept());
         finished.into_iter().for_each(|run| self.add_finished(run));
         unfinished.sort_by_key(|run| run.facts.order);
         for run in unfinished {
@@ -109,6 +110,7 @@ impl Adopter {
         } = run;
         let facts = record.facts.clone();
         let (started, finished) = (record.started.map(Moment), Moment(record.finished));
+        let kept = record.kept();
         let outcome = record.outcome();
         let bytes = outcome.as_ref().map_or(0, output_bytes);
         let held = self.active.hold(&id);
@@ -117,10 +119,12 @@ impl Adopter {
             replay(&entry, result, started.is_some());
         }
         entry.set_started(started);
+        entry.set_finished(finished);
+        entry.facts.precede_new_runs();
         entry.stored().outcome = objects.result.as_ref().map(|result| result.id.clone());
         self.registry.enter_anyway();
         self.registry.accept(entry.clone(), entry.facts.key());
-        let forgotten = self.registry.finish(&entry, outcome, finished);
+        let forgotten = self.registry.finish(&entry, outcome, kept);
         self.keeper.remove_records(forgotten);
         objects.remove_all_but(&self.engine, &[Role::Result]);
     }
@@ -130,15 +134,16 @@ impl Adopter {
         let key = facts.key();
         let log_bytes = 2 * self.max_output_bytes + (1 << 20);
         let entry = Arc::new(Entry::new(self.active.hold(&id), facts, log_bytes));
-        let may_have_started = objects.may_have_started(&id);
+        let may_have_started = objects.mark(&id).is_some();
+        entry.facts.precede_new_runs();
         {
             let mut stored = entry.stored();
             stored.request = objects.request.as_ref().map(|request| request.id.clone());
             stored.may_have_started = may_have_started;
             stored.has_leftovers = true;
         }
-        if let Some(started) = objects.started() {
-            entry.set_started(Some(started));
+        if objects.is_started() {
+            entry.set_running();
         }
         self.registry.enter_anyway();
         self.registry.accept(entry.clone(), key);
@@ -201,8 +206,17 @@ impl Adopter {
         let started = StartedRun {
             container: own(run),
             staged: objects.stage.as_ref().map(own).map(Staged::adopted),
-            started: created(run),
         };
+        let has_stdin = loaded
+            .spec
+            .stdin
+            .as_ref()
+            .is_some_and(|bytes| !bytes.is_empty());
+        if has_stdin && objects.mark(&entry.id) != Some(Mark::Fed) {
+            // What the container got of it cannot be found out, and the engine has closed its stdin. Dropping `started` kills it.
+            let lost = "the service was restarted before it had delivered all of the run's stdin; the run was ended, send it again";
+            return Err(Error::StdinLost(lost.into()));
+        }
         self.scheduler.resume(entry, &loaded, started)
     }
 }

@@ -90,6 +90,8 @@ struct Progress {
     phase: Phase,
     started: Option<Moment>,
     finished: Option<Moment>,
+    /// From when on its outcome can be asked for; its time to live counts from here.
+    kept: Option<Moment>,
     /// Its place in the admission queue.
     ticket: Option<u64>,
 }
@@ -114,6 +116,7 @@ impl Entry {
                 phase: Phase::Queued,
                 started: None,
                 finished: None,
+                kept: None,
                 ticket: None,
             }),
             stored: Mutex::default(),
@@ -153,17 +156,24 @@ impl Entry {
         self.progress().started
     }
 
-    /// Sets when the container started, as an earlier process knew it. `Some` makes the run a running one.
+    /// Sets when the container started, as an earlier process or the engine knew it.
     pub(crate) fn set_started(&self, started: Option<Moment>) {
-        let mut progress = self.progress();
-        progress.started = started;
-        if started.is_some() {
-            progress.phase = Phase::Running;
-        }
+        self.progress().started = started;
     }
 
-    pub(crate) fn finished(&self) -> Option<Moment> {
-        self.progress().finished
+    /// An earlier process has started the container; when, the engine will say.
+    pub(crate) fn set_running(&self) {
+        self.progress().phase = Phase::Running;
+    }
+
+    /// From when on its outcome can be asked for. `None`: there is none yet.
+    pub(crate) fn kept(&self) -> Option<Moment> {
+        self.progress().kept
+    }
+
+    /// Sets from when on the outcome can be asked for, unless that is set already. Returns what is set.
+    pub(crate) fn set_kept(&self, from: Moment) -> Moment {
+        *self.progress().kept.get_or_insert(from)
     }
 
     /// Sets when the run finished, unless that is set already. Returns what is set.

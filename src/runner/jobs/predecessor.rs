@@ -4,8 +4,7 @@ use crate::docker::{self, ContainerSummary};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{INSTANCE, RUN, Role};
 use crate::runner::cleanup::removal::Object;
-use crate::runner::clock::Moment;
-use crate::runner::jobs::store::started_name;
+use crate::runner::jobs::store::Mark;
 use std::collections::HashMap;
 
 /// The containers of one run.
@@ -43,18 +42,18 @@ impl PredecessorObjects {
         Ok(runs)
     }
 
-    /// Whether the run may have been started, as its request's name says.
-    pub(crate) fn may_have_started(&self, run: &str) -> bool {
-        let name = format!("/{}", started_name(run));
-        self.request
-            .as_ref()
-            .is_some_and(|request| request.names.contains(&name))
+    /// How far the run had come, as its request's name says. `None`: it was not started.
+    pub(crate) fn mark(&self, run: &str) -> Option<Mark> {
+        let request = self.request.as_ref()?;
+        let marks = [Mark::Started, Mark::Fed].into_iter();
+        let mut found =
+            marks.filter(|mark| request.names.contains(&format!("/{}", mark.name(run))));
+        found.next()
     }
 
-    /// When the run's container was created, if it was started: just before its start.
-    pub(crate) fn started(&self) -> Option<Moment> {
-        let run = self.run.as_ref();
-        run.filter(|run| run.state != "created").map(created)
+    /// Whether the run's container was started.
+    pub(crate) fn is_started(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.state != "created")
     }
 
     /// Removes the containers of all other roles now, since their names may be needed next. What cannot be removed now is left to
@@ -79,9 +78,4 @@ impl PredecessorObjects {
             (Role::Result, self.result.as_ref()),
         ]
     }
-}
-
-/// When a container was created.
-pub(crate) fn created(container: &ContainerSummary) -> Moment {
-    Moment(u64::try_from(container.created).unwrap_or(0) * 1000)
 }

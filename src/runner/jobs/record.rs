@@ -8,6 +8,7 @@ use crate::runner::request::types::Encoding;
 use crate::runner::run::result::RunResult;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The idempotency key of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,21 +41,27 @@ pub(crate) struct RunFacts {
     pub(crate) key: Option<(String, String)>,
 }
 
+/// The `order` of the run that was accepted last.
+static LAST_ORDER: AtomicU64 = AtomicU64::new(0);
+
 impl RunFacts {
     /// The facts of a run that is accepted now.
     pub(crate) fn new(spec: &RunSpec, key: Option<&IdempotencyKey>) -> Self {
-        use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-        static LAST: AtomicU64 = AtomicU64::new(0);
         let now = Moment::now();
         // Larger than every one before it, within this process and across restarts.
         let micros = now.0 * 1000;
-        let last = LAST.fetch_update(Relaxed, Relaxed, |last| Some(micros.max(last + 1)));
+        let last = LAST_ORDER.fetch_update(Relaxed, Relaxed, |last| Some(micros.max(last + 1)));
         Self {
             created: now.0,
             order: micros.max(last.unwrap_or(0) + 1),
             base64: spec.output_encoding == Encoding::Base64,
             key: key.map(|key| (key.name.clone(), format!("{:x}", key.digest))),
         }
+    }
+
+    /// Makes every later run follow this one in order, even if the clock was set back since it was accepted.
+    pub(crate) fn precede_new_runs(&self) {
+        LAST_ORDER.fetch_max(self.order, Relaxed);
     }
 
     pub(crate) fn key(&self) -> Option<IdempotencyKey> {
@@ -72,15 +79,20 @@ pub(crate) struct OutcomeRecord {
     pub(crate) started: Option<u64>,
     /// In milliseconds since 1970.
     pub(crate) finished: u64,
+    /// From when on the outcome could be asked for, in milliseconds since 1970. Absent in records of version 0.1.0: it was there
+    /// when it finished.
+    #[serde(default)]
+    kept: Option<u64>,
     result: Option<Value>,
     /// Kind and detail.
     error: Option<(String, String)>,
 }
 
-/// When a run started and finished.
+/// When a run started and finished, and from when on its outcome could be asked for.
 pub(crate) struct RunTimes {
     pub(crate) started: Option<Moment>,
     pub(crate) finished: Moment,
+    pub(crate) kept: Moment,
 }
 
 impl OutcomeRecord {
@@ -93,11 +105,17 @@ impl OutcomeRecord {
             facts,
             started: times.started.map(|moment| moment.0),
             finished: times.finished.0,
+            kept: Some(times.kept.0),
             result: outcome
                 .ok()
                 .and_then(|result| serde_json::to_value(result).ok()),
             error: outcome.err().map(encode),
         }
+    }
+
+    /// From when on the outcome could be asked for.
+    pub(crate) fn kept(&self) -> Moment {
+        Moment(self.kept.unwrap_or(self.finished))
     }
 
     pub(crate) fn outcome(self) -> Result<RunResult, Error> {
@@ -128,6 +146,9 @@ fn encode(error: &Error) -> (String, String) {
         Error::StartFailed(_) => "start_failed",
         Error::NotFound { code, .. } if *code == "volume_not_found" => "volume_not_found",
         Error::TooLarge(_) => "too_large",
+        Error::StdinLost(_) => "stdin_lost",
+        Error::Overloaded(_) => "overloaded",
+        Error::EngineUnreachable(_) => "engine_unreachable",
         Error::Invalid(faults) if faults.len() == 1 => {
             let fault = &faults[0];
             return (
@@ -155,6 +176,9 @@ fn decode(kind: &str, detail: String) -> Error {
             detail,
         },
         "too_large" => Error::TooLarge(detail),
+        "stdin_lost" => Error::StdinLost(detail),
+        "overloaded" => Error::Overloaded(detail),
+        "engine_unreachable" => Error::EngineUnreachable(detail),
         "invalid" => {
             let (loc, msg) = detail.split_once('\n').unwrap_or(("body", &detail));
             Error::invalid(&loc.split('\u{1f}').collect::<Vec<_>>(), msg)
@@ -174,6 +198,9 @@ mod tests {
             Error::RegistryDenied("y".into()),
             Error::PullTimeout { timeout_secs: 5 },
             Error::StartFailed("z".into()),
+            Error::StdinLost("half".into()),
+            Error::Overloaded("threads".into()),
+            Error::EngineUnreachable("away".into()),
             Error::invalid(&["body", "volumes"], "broken"),
             Error::NotFound {
                 code: "volume_not_found",

@@ -8,12 +8,12 @@ use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunTimes};
 use crate::runner::jobs::registry::Registry;
-use crate::runner::jobs::store::{Store, result_name};
+use crate::runner::jobs::store::{Mark, Store, result_name};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
-use crate::runner::run::context::RunHooks;
+use crate::runner::run::context::{ContainerTimes, RunHooks};
 use crate::runner::run::result::RunResult;
 use crate::runner::semaphore::Semaphore;
 use serde_json::Value;
@@ -152,9 +152,11 @@ impl RecordKeeper {
         if self.persistence == Persistence::Process || entry.stored().outcome.is_some() {
             return;
         }
+        let now = Moment::now();
         let times = RunTimes {
             started: entry.started(),
-            finished: entry.set_finished(Moment::now()),
+            finished: entry.set_finished(now),
+            kept: entry.set_kept(now),
         };
         let record = OutcomeRecord::new(entry.facts.clone(), &times, outcome);
         match self.store.save(&entry.id, Role::Result, &record) {
@@ -206,10 +208,34 @@ impl RunHooks for KeptRun<'_> {
     fn before_start(&self) -> Result<(), Error> {
         let mut stored = self.entry.stored();
         if let Some(request) = stored.request.as_ref().filter(|_| !stored.may_have_started) {
-            self.keeper.store.mark_started(&self.entry.id, request)?;
+            self.keeper
+                .store
+                .mark(&self.entry.id, request, Mark::Started)?;
             stored.may_have_started = true;
         }
         Ok(())
+    }
+
+    fn stdin_delivered(&self) {
+        let Some(request) = self.entry.stored().request.clone() else {
+            return;
+        };
+        let id = &self.entry.id;
+        if let Err(error) = self.keeper.store.mark(id, &request, Mark::Fed) {
+            log::warn!("after a restart, run {id} would end with stdin_lost: {error}");
+        }
+    }
+
+    fn container_started(&self, at: Moment) {
+        // The engine's clock may differ from ours.
+        let at = at.min(Moment::now()).max(self.entry.created);
+        self.entry.set_started(Some(at));
+    }
+
+    fn container_ended(&self, times: &ContainerTimes) {
+        let started = self.entry.started().unwrap_or(times.started);
+        let finished = times.finished.min(Moment::now()).max(started);
+        self.entry.set_finished(finished);
     }
 
     fn keep_outcome(&self, result: &RunResult) {

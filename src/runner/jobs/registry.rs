@@ -47,13 +47,10 @@ struct Runs {
     finished_bytes: u64,
     /// How many wait or run, those included that are not accepted yet.
     unfinished: usize,
-    next_number: u64,
 }
 
 struct Listed {
     entry: Arc<Entry>,
-    /// Grows with every accepted run.
-    number: u64,
     key: Option<String>,
 }
 
@@ -120,8 +117,6 @@ impl Registry {
     /// Lists the run that a place was taken for.
     pub(crate) fn accept(&self, entry: Arc<Entry>, key: Option<IdempotencyKey>) {
         let mut runs = self.lock();
-        let number = runs.next_number;
-        runs.next_number += 1;
         let id = entry.id.clone();
         let key = key.map(|key| {
             let used = KeyUse {
@@ -131,7 +126,7 @@ impl Registry {
             runs.keys.insert(key.name.clone(), used);
             key.name
         });
-        let listed = Listed { entry, number, key };
+        let listed = Listed { entry, key };
         runs.by_id.insert(id, listed);
         self.changed.notify_all();
     }
@@ -168,15 +163,18 @@ impl Registry {
         runs.unfinished
     }
 
-    /// All runs, newest first.
+    /// All runs, newest first: by their acceptance, by whichever process.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
-        let runs = self.lock();
-        let mut listed: Vec<&Listed> = runs.by_id.values().collect();
-        listed.sort_by_key(|listed| std::cmp::Reverse(listed.number));
-        listed.iter().map(|listed| listed.entry.clone()).collect()
+        let listed = self.lock();
+        let entries = listed.by_id.values().map(|listed| listed.entry.clone());
+        let mut entries: Vec<_> = entries.collect();
+        drop(listed);
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.facts.order));
+        entries
     }
 
-    /// Sets the outcome of a run that finished at `at`, unless it has one. Returns the older runs that are forgotten for it.
+    /// Sets the outcome of a run, which can be asked for from `at` on, unless it has one. Returns the older runs that are forgotten
+    /// for it.
     pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome, at: Moment) -> Vec<Arc<Entry>> {
         let mut runs = self.lock();
         if entry.log.outcome().is_some() || !runs.by_id.contains_key(&entry.id) {
@@ -184,6 +182,7 @@ impl Registry {
         }
         let bytes = entry.log.bytes() + outcome.as_ref().map_or(0, size) + RESULT_BYTES;
         entry.set_finished(at);
+        entry.set_kept(at);
         entry.log.finish(Arc::new(outcome));
         runs.unfinished -= 1;
         self.changed.notify_all();
@@ -206,8 +205,8 @@ impl Registry {
         let mut forgotten = Vec::new();
         while let Some(oldest) = runs.finished.front() {
             let listed = runs.by_id.get(&oldest.id);
-            let finished = listed.and_then(|listed| listed.entry.finished());
-            if finished.is_some_and(|finished| now.since(finished) < self.retention.result_ttl) {
+            let kept = listed.and_then(|listed| listed.entry.kept());
+            if kept.is_some_and(|kept| now.since(kept) < self.retention.result_ttl) {
                 break;
             }
             forgotten.extend(runs.forget_at(0));

@@ -1,6 +1,6 @@
 //! The engine as database: a record of an asynchronous run is a container that is never started and carries JSON, in a variable
 //! of its own configuration if it is short, else in a volume. First there is the request, under a name that says whether the run
-//! may have started; at the end there is the outcome in its place.
+//! may have started and whether its stdin was delivered; at the end there is the outcome in its place.
 
 use crate::archive::{self, Collected, UidGid};
 use crate::docker;
@@ -26,9 +26,24 @@ fn waiting_name(run: &str) -> String {
     format!("oneoff-{run}-request")
 }
 
-/// Its name from just before the start on.
-pub(crate) fn started_name(run: &str) -> String {
-    format!("oneoff-{run}-started")
+/// How far a run has come, as the name of the container with its request says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Set just before the start.
+    Started,
+    /// Set once all of stdin is on its way to the container.
+    Fed,
+}
+
+impl Mark {
+    /// Name of the container with the request of a run that has come this far.
+    pub(crate) fn name(self, run: &str) -> String {
+        let word = match self {
+            Self::Started => "started",
+            Self::Fed => "fed",
+        };
+        format!("oneoff-{run}-{word}")
+    }
 }
 
 /// Name of the container with a run's outcome.
@@ -96,9 +111,9 @@ impl Store {
         }
     }
 
-    /// Renames the container with the request, so that no server starts this run again. To be called before the run is started.
-    pub(crate) fn mark_started(&self, run: &str, container: &str) -> Result<(), docker::Error> {
-        let name = started_name(run);
+    /// Renames the container with the request to say how far the run has come. No server starts a run with a mark again.
+    pub(crate) fn mark(&self, run: &str, container: &str, mark: Mark) -> Result<(), docker::Error> {
+        let name = mark.name(run);
         let client = &self.engine.client;
         client.container_rename(container, &name).or_else(|error| {
             // The answer to an earlier attempt may have been lost; what counts is the name.

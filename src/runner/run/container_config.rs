@@ -70,23 +70,35 @@ fn host_config(spec: &RunSpec, stage: Option<&str>) -> HostConfig {
 /// No log on the engine's disk for an attached run, whose output is read while it runs. A detached run has one, from which
 /// a later process can resume it: `local`, because `json-file` does not preserve bytes that are not UTF-8.
 fn log_config(spec: &RunSpec) -> LogConfig {
-    const FILE_BYTES: u64 = 20 << 20;
     if !spec.is_detached {
         return LogConfig {
             kind: "none".into(),
             ..LogConfig::default()
         };
     }
-    let files = (2 * spec.output_bytes).div_ceil(FILE_BYTES).max(1) + 1;
     let option = |name: &str, value: String| (name.to_owned(), value);
     LogConfig {
         kind: "local".into(),
         config: [
-            option("max-size", FILE_BYTES.to_string()),
-            option("max-file", files.to_string()),
+            option("max-size", LOG_FILE_BYTES.to_string()),
+            option("max-file", (full_log_files(spec) + 1).to_string()),
         ]
         .into(),
     }
+}
+
+/// Size at which the engine begins a new file of a container's log.
+const LOG_FILE_BYTES: u64 = 20 << 20;
+
+/// How many full files the engine keeps of a container's log, beside the one that it writes.
+fn full_log_files(spec: &RunSpec) -> u64 {
+    (2 * spec.output_bytes).div_ceil(LOG_FILE_BYTES).max(1)
+}
+
+/// A log from which the engine has removed the beginning still has at least this size.
+pub(crate) fn least_cut_log_bytes(spec: &RunSpec) -> u64 {
+    const LONGEST_MESSAGE_BYTES: u64 = 32 * 1024;
+    full_log_files(spec) * (LOG_FILE_BYTES - LONGEST_MESSAGE_BYTES)
 }
 
 fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {

@@ -1,6 +1,7 @@
 //! What a run is given beside its spec: who hears of it, who can cancel it, and what must be kept of it.
 
 use crate::cancel::Cancel;
+use crate::runner::clock::Moment;
 use crate::runner::error::Error;
 use crate::runner::run::result::{RunResult, Sink};
 use std::time::Instant;
@@ -16,10 +17,20 @@ pub(crate) struct RunContext<'a> {
     pub(crate) hooks: &'a dyn RunHooks,
 }
 
-/// What a run that outlives its server does at two points of its life. A run whose caller waits has [`NoHooks`].
-pub(crate) trait RunHooks {
+/// What a run that outlives its server does at some points of its life. A run whose caller waits has [`NoHooks`].
+pub(crate) trait RunHooks: Sync {
     /// Called once, before the container is started. An error ends the run; the container is then never started.
     fn before_start(&self) -> Result<(), Error>;
+
+    /// Called once all of stdin is on its way and reaches the container even if this process dies. It cannot fail: a run of
+    /// which that is not known ends with an error after a restart.
+    fn stdin_delivered(&self);
+
+    /// Called for a container that an earlier process started, with the engine's time of its start.
+    fn container_started(&self, at: Moment);
+
+    /// Called for a container that an earlier process started, once it has ended.
+    fn container_ended(&self, times: &ContainerTimes);
 
     /// Called with the result while the container still exists. It cannot fail: a result that is not kept is logged.
     fn keep_outcome(&self, result: &RunResult);
@@ -33,5 +44,17 @@ impl RunHooks for NoHooks {
         Ok(())
     }
 
+    fn stdin_delivered(&self) {}
+
+    fn container_started(&self, _: Moment) {}
+
+    fn container_ended(&self, _: &ContainerTimes) {}
+
     fn keep_outcome(&self, _: &RunResult) {}
+}
+
+/// When a container started and ended, by the engine's clock.
+pub(crate) struct ContainerTimes {
+    pub(crate) started: Moment,
+    pub(crate) finished: Moment,
 }

@@ -7,7 +7,6 @@ use crate::metrics::{self, Label};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::removal::RemovalGuard;
-use crate::runner::clock::Moment;
 use crate::runner::error::Error;
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
@@ -19,10 +18,11 @@ use crate::runner::run::context::{NoHooks, RunContext};
 use crate::runner::run::create::{Created, create};
 use crate::runner::run::ending::Ending;
 use crate::runner::run::executable::check_executable;
+use crate::runner::run::follow::follow;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::stage::{Staged, stage};
-use crate::runner::run::supervise::{StartedContainer, follow, supervise};
+use crate::runner::run::supervise::supervise;
 use crate::runner::run::user::UserCache;
 use crate::runner::volumes::named::require_mountable;
 use std::time::{Duration, Instant};
@@ -41,7 +41,6 @@ pub(crate) struct Executor {
 pub(crate) struct StartedRun {
     pub(crate) container: RemovalGuard,
     pub(crate) staged: Option<Staged>,
-    pub(crate) started: Moment,
 }
 
 impl Executor {
@@ -139,22 +138,23 @@ impl<'a> Run<'a> {
         self.answer(&spec, created, ending)
     }
 
+    /// The time that no server was there counts only as far as the container ran.
     fn resume(mut self, spec: &RunSpec, run: StartedRun) -> Result<RunResult, Error> {
         let client = &self.executor.engine.client;
-        let container = StartedContainer {
-            id: run.container.id(),
-            started: run.started,
-        };
-        let ending = follow(client, &container, spec, &self.context)?;
-        self.timings.run_ms = observe("run", ending.run);
-        let image = client.image_inspect(&spec.image);
+        let followed = follow(client, run.container.id(), spec, &self.context)?;
+        let now = Instant::now();
+        self.context.accepted = now.checked_sub(followed.elapsed).unwrap_or(now);
+        self.timings.run_ms = observe("run", followed.ending.run);
+        // By its id: by now, the reference may name another image.
+        let image = client.image_inspect(&followed.image);
+        let digest = image.map(|image| image_digest(&spec.image, &image));
         let created = Created {
             container: run.container,
             staged: run.staged,
-            image_digest: image.map_or(String::new(), |image| image_digest(&spec.image, &image)),
-            warnings: Vec::new(),
+            image_digest: digest.unwrap_or(followed.image),
+            warnings: followed.warnings,
         };
-        self.answer(spec, created, ending)
+        self.answer(spec, created, followed.ending)
     }
 
     /// `None`: cancelled while pulling.

@@ -13,7 +13,8 @@
 //! | `container_config` | the body of the create call; pure |
 //! | `create` | creates the container |
 //! | `start_error` | which create and start failures are the caller's |
-//! | `supervise` | starts the container, or follows a started one, to its end |
+//! | `supervise` | starts the container and reads it to its end |
+//! | `follow` | follows a container that an earlier process started |
 //! | `watchdog` | kills the container at its time limit or on cancel |
 //! | `streams`, `log_lines`, `utf8_chunks`, `output` | read the output, restore it from a log, cut it between characters, keep a bounded part |
 //! | `ending` | exit code and reason |
@@ -29,6 +30,7 @@ pub(crate) mod context;
 mod create;
 mod ending;
 mod executable;
+mod follow;
 pub(crate) mod lifecycle;
 mod log_lines;
 mod output;

@@ -152,8 +152,12 @@ pub enum Event {
 
 /// Receives the events of a run. Called on the run's own threads: a sink that blocks slows down this run alone.
 pub trait Sink: Send + Sync {
-    /// Receives one event.
+    /// Receives one event. May block only while the container runs, and only for an event that the container caused.
     fn event(&self, event: Event);
+
+    /// Called when the run's container is about to be killed. A call of [`Sink::event`] that blocks must then return soon, and
+    /// later ones must not block for long.
+    fn stop_waiting(&self) {}
 }
 
 /// A sink that discards every event, for callers that want only the result.

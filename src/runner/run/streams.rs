@@ -5,7 +5,7 @@ use crate::docker::stdcopy::{Stream, demultiplex, demultiplex_frames};
 use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::Encoding;
-use crate::runner::run::log_lines::LogLines;
+use crate::runner::run::log_lines::{LaterMessages, LogLines};
 use crate::runner::run::output::{Capture, Captured};
 use crate::runner::run::result::{Event, Sink};
 use crate::runner::run::utf8_chunks::Utf8Chunks;
@@ -33,46 +33,64 @@ impl<'a> OutputStreams<'a> {
 
     /// Reads an attach stream to its end, past every limit: an unread stream would block the container.
     pub(crate) fn read_attached(&mut self, mut output: Attached) -> Result<(), Error> {
-        let outcome = demultiplex(&mut output.stream, &mut |stream, piece| {
+        demultiplex(&mut output.stream, &mut |stream, piece| {
             match stream {
                 Stream::Stdout => self.stdout.push(piece),
                 Stream::Stderr => self.stderr.push(piece),
             }
             Ok(())
-        });
-        self.end();
-        outcome.map_err(|error| Error::Engine(format!("the container's output was cut: {error}")))
+        })
+        .map_err(|error| Error::Engine(format!("the container's output was cut: {error}")))
     }
 
-    /// Reads a log to its end, which comes when the container ends, and restores the bytes that were printed.
-    pub(crate) fn read_log(&mut self, mut log: Attached) -> Result<(), Error> {
-        let (mut stdout_lines, mut stderr_lines) = (LogLines::default(), LogLines::default());
-        let outcome = demultiplex_frames(&mut log.stream, &mut |stream, message| {
-            let (tap, lines) = match stream {
-                Stream::Stdout => (&mut self.stdout, &mut stdout_lines),
-                Stream::Stderr => (&mut self.stderr, &mut stderr_lines),
-            };
-            lines.take(message, &mut |bytes| tap.push(bytes));
+    /// Reads a log to its end and restores the bytes that were printed. Called again with the same log, it continues after the
+    /// last message that it read before. `seen` is called with every message of the log, with its time.
+    pub(crate) fn read_log(
+        &mut self,
+        mut log: Attached,
+        seen: &mut dyn FnMut(&[u8]),
+    ) -> Result<LogEnd, Error> {
+        let (mut stdout, mut stderr) = (self.stdout.later_messages(), self.stderr.later_messages());
+        demultiplex_frames(&mut log.stream, &mut |stream, message| {
+            seen(message);
+            match stream {
+                Stream::Stdout => self.stdout.take(message, &mut stdout),
+                Stream::Stderr => self.stderr.take(message, &mut stderr),
+            }
             Ok(())
-        });
-        stdout_lines.end(&mut |bytes| self.stdout.push(bytes));
-        stderr_lines.end(&mut |bytes| self.stderr.push(bytes));
-        self.end();
-        outcome.map_err(|error| Error::Engine(format!("the container's log was cut: {error}")))
+        })
+        .map_err(|error| Error::Engine(format!("the container's log was cut: {error}")))?;
+        Ok(match stdout.has_gap() || stderr.has_gap() {
+            true => LogEnd::Gap,
+            false => LogEnd::Complete,
+        })
     }
 
-    /// What is kept of both.
-    pub(crate) fn finish(self, encoding: Encoding) -> CapturedOutput {
+    /// Ends both streams. Returns the names of those whose last newline is not in the log and was assumed.
+    pub(crate) fn end(&mut self) -> Vec<&'static str> {
+        let taps = [("stdout", &mut self.stdout), ("stderr", &mut self.stderr)];
+        let ended = taps
+            .into_iter()
+            .filter_map(|(name, tap)| tap.end().then_some(name));
+        ended.collect()
+    }
+
+    /// What is kept of both, once they have ended.
+    pub(crate) fn finish(mut self, encoding: Encoding) -> CapturedOutput {
+        self.end();
         CapturedOutput {
             stdout: self.stdout.capture.finish(encoding),
             stderr: self.stderr.capture.finish(encoding),
         }
     }
+}
 
-    fn end(&mut self) {
-        self.stdout.end();
-        self.stderr.end();
-    }
+/// Whether a reading of a log continued where the one before had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogEnd {
+    Complete,
+    /// The engine has removed the message where the one before ended; others may be missing too.
+    Gap,
 }
 
 /// One stream.
@@ -80,6 +98,8 @@ struct Tap<'a> {
     capture: Capture,
     /// `None`: the sink gets bytes, which may be cut anywhere.
     chunks: Option<Utf8Chunks>,
+    /// Empty for an attached stream.
+    lines: LogLines,
     event: fn(Vec<u8>) -> Event,
     sink: &'a dyn Sink,
 }
@@ -89,6 +109,7 @@ impl<'a> Tap<'a> {
         Self {
             capture: Capture::new(spec.output_bytes),
             chunks: (spec.output_encoding == Encoding::Utf8).then(Utf8Chunks::default),
+            lines: LogLines::default(),
             event,
             sink,
         }
@@ -103,9 +124,26 @@ impl<'a> Tap<'a> {
         self.send(complete);
     }
 
-    fn end(&mut self) {
+    fn later_messages(&self) -> LaterMessages {
+        self.lines.later_messages()
+    }
+
+    /// Takes a message of a log, unless an earlier reading has had it.
+    fn take(&mut self, message: &[u8], later: &mut LaterMessages) {
+        if later.includes(message) {
+            let mut lines = std::mem::take(&mut self.lines);
+            lines.take(message, &mut |bytes| self.push(bytes));
+            self.lines = lines;
+        }
+    }
+
+    /// Ends the stream. Returns whether its last newline is assumed.
+    fn end(&mut self) -> bool {
+        let mut lines = std::mem::take(&mut self.lines);
+        let is_assumed = lines.end(&mut |bytes| self.push(bytes));
         let held = self.chunks.take().map(Utf8Chunks::finish);
         self.send(held.unwrap_or_default());
+        is_assumed
     }
 
     fn send(&self, bytes: Vec<u8>) {

@@ -1,12 +1,11 @@
-//! Starts a created container, or follows one that an earlier process started, and reads it to its end.
+//! Starts a created container and reads it to its end.
 
 use crate::docker::Client;
 use crate::docker::container::{Attached, Stdin, StdinInterrupt};
 use crate::docker::events::PendingExit;
-use crate::runner::clock::Moment;
 use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
-use crate::runner::run::context::RunContext;
+use crate::runner::run::context::{RunContext, RunHooks};
 use crate::runner::run::ending::Ending;
 use crate::runner::run::result::Event;
 use crate::runner::run::start_error::start_error;
@@ -14,13 +13,7 @@ use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::watchdog::Watchdog;
 use std::io::Write;
 use std::thread::{Builder, Scope};
-use std::time::{Duration, Instant};
-
-/// A container that an earlier process started.
-pub(crate) struct StartedContainer<'a> {
-    pub(crate) id: &'a str,
-    pub(crate) started: Moment,
-}
+use std::time::Instant;
 
 /// Everything that must be in place before the container starts, so that nothing it does is missed.
 struct Prepared {
@@ -42,7 +35,6 @@ pub(crate) fn supervise(
     let before_start = Instant::now();
     client.container_start(container).map_err(start_error)?;
     let started = Instant::now();
-    context.sink.event(Event::Started);
 
     let mut streams = OutputStreams::new(spec, context.sink);
     let watchdog = Watchdog {
@@ -50,9 +42,22 @@ pub(crate) fn supervise(
         container,
         timeout: spec.timeout,
         cancel: context.cancel,
+        sink: context.sink,
     };
+    let hooks = context.hooks;
     let mut watched = watchdog.watch_while(|scope| {
-        let _interrupt = feed(scope, prepared.stdin, stdin)?;
+        context.sink.event(Event::Started);
+        let _interrupt = match (prepared.stdin, stdin) {
+            (Some(stream), Some(bytes)) => Some(feed(
+                scope,
+                Feed {
+                    stream,
+                    bytes,
+                    hooks,
+                },
+            )?),
+            _ => None,
+        };
         streams.read_attached(prepared.output)?;
         Ok(prepared.end.finish()?)
     })?;
@@ -69,36 +74,6 @@ pub(crate) fn supervise(
     })
 }
 
-/// Follows the log of a container that an earlier process started, and blocks until it has ended. What it printed before this
-/// call is read too. The time limit counts from the start of the container.
-pub(crate) fn follow(
-    client: &Client,
-    container: &StartedContainer<'_>,
-    spec: &RunSpec,
-    context: &RunContext<'_>,
-) -> Result<Ending, Error> {
-    let output = client.container_log_messages(container.id)?;
-    context.sink.event(Event::Started);
-
-    let mut streams = OutputStreams::new(spec, context.sink);
-    let age = Moment::now().since(container.started);
-    let watchdog = Watchdog {
-        client,
-        container: container.id,
-        timeout: spec.timeout.saturating_sub(age),
-        cancel: context.cancel,
-    };
-    let watched = watchdog.watch_while(|_| {
-        streams.read_log(output)?;
-        Ok(client.container_ended(container.id)?)
-    })?;
-    Ok(Ending {
-        start: Duration::ZERO,
-        run: Moment::now().since(container.started),
-        ..Ending::new(&watched, streams.finish(spec.output_encoding))
-    })
-}
-
 fn prepare(client: &Client, container: &str, feeds_stdin: bool) -> Result<Prepared, Error> {
     Ok(Prepared {
         output: client.container_attach(container)?,
@@ -111,27 +86,43 @@ fn prepare(client: &Client, container: &str, feeds_stdin: bool) -> Result<Prepar
     })
 }
 
+/// What is written to stdin, and who hears when it is done.
+struct Feed<'a> {
+    stream: Stdin,
+    bytes: Vec<u8>,
+    hooks: &'a dyn RunHooks,
+}
+
 /// Writes stdin on a thread of its own, since the container may print before it reads. A container may end without reading it
 /// all; dropping the returned value then ends the thread, which the engine would leave waiting.
 fn feed<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    stdin: Option<Stdin>,
-    bytes: Option<Vec<u8>>,
-) -> Result<Option<InterruptOnDrop>, Error> {
-    let (Some(mut stdin), Some(bytes)) = (stdin, bytes) else {
-        return Ok(None);
-    };
-    let interrupt = InterruptOnDrop(stdin.interrupt_handle());
+    feed: Feed<'scope>,
+) -> Result<InterruptOnDrop, Error> {
+    let interrupt = InterruptOnDrop(feed.stream.interrupt_handle());
     let writer = move || {
-        if stdin.write_all(&bytes).and_then(|()| stdin.flush()).is_ok() {
-            let _ = stdin.close();
+        let Feed {
+            mut stream,
+            bytes,
+            hooks,
+        } = feed;
+        let is_empty = bytes.is_empty();
+        if stream
+            .write_all(&bytes)
+            .and_then(|()| stream.flush())
+            .is_ok()
+            && stream.close().is_ok()
+            && !is_empty
+        {
+            // The engine passes on what the connection holds, also after our end of it is gone.
+            hooks.stdin_delivered();
         }
     };
     Builder::new()
         .name("stdin".into())
         .stack_size(256 * 1024)
         .spawn_scoped(scope, writer)
-        .map(|_| Some(interrupt))
+        .map(|_| interrupt)
         .map_err(|error| Error::Overloaded(format!("no thread for stdin: {error}")))
 }
 

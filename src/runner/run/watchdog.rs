@@ -4,7 +4,7 @@ use crate::cancel::Cancel;
 use crate::docker::events::ContainerExit;
 use crate::docker::{self, Client};
 use crate::runner::error::Error;
-use crate::runner::run::result::Reason;
+use crate::runner::run::result::{Reason, Sink};
 use crossbeam_channel::{after, select};
 use std::thread::{Builder, Scope};
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub(crate) struct Watchdog<'a> {
     /// Time that the container has left, from now on.
     pub(crate) timeout: Duration,
     pub(crate) cancel: &'a Cancel,
+    /// Told before the container is killed, so that its output is read to the end even if nobody takes it.
+    pub(crate) sink: &'a dyn Sink,
 }
 
 /// How a watched container ended.
@@ -29,18 +31,19 @@ impl Watchdog<'_> {
     /// Calls `read`, which must return once the container has ended, with the watchdog running beside it. Threads that `read`
     /// starts in its scope must end with the container too. Errors:
     /// [`Error::Overloaded`] without a thread for the watchdog, and those of `read`.
-    pub(crate) fn watch_while(
-        &self,
-        read: impl for<'scope, 'env> FnOnce(&'scope Scope<'scope, 'env>) -> Result<ContainerExit, Error>,
+    pub(crate) fn watch_while<'env>(
+        &'env self,
+        read: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<ContainerExit, Error>,
     ) -> Result<WatchedEnd, Error> {
         let finished = Cancel::new();
+        let watched = finished.clone();
         std::thread::scope(|scope| {
             // Fired however this block is left, or the watchdog's thread would keep the scope from ending.
             let _finished = FireOnDrop(&finished);
             let watchdog = Builder::new()
                 .name("watchdog".into())
                 .stack_size(256 * 1024)
-                .spawn_scoped(scope, || self.wait(&finished))
+                .spawn_scoped(scope, move || self.wait(&watched))
                 .map_err(|error| {
                     Error::Overloaded(format!("no thread for the watchdog: {error}"))
                 })?;
@@ -58,6 +61,7 @@ impl Watchdog<'_> {
             recv(self.cancel.done()) -> _ => Reason::Cancelled,
             recv(after(self.timeout)) -> _ => Reason::Timeout,
         };
+        self.sink.stop_waiting();
         let container = self.container;
         loop {
             match self.client.container_kill(container, "KILL") {

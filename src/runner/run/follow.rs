@@ -1,0 +1,200 @@
+//! Follows a container that an earlier process started to its end, by its log and by what the engine says of its times. It may
+//! have ended already. What the log cannot restore becomes a warning.
+
+use crate::docker::container::Attached;
+use crate::docker::events::ContainerExit;
+use crate::docker::{Client, ContainerInspect};
+use crate::runner::clock::Moment;
+use crate::runner::error::Error;
+use crate::runner::request::spec::RunSpec;
+use crate::runner::run::container_config::least_cut_log_bytes;
+use crate::runner::run::context::{ContainerTimes, RunContext};
+use crate::runner::run::ending::Ending;
+use crate::runner::run::log_lines::split_time;
+use crate::runner::run::result::{Event, Reason};
+use crate::runner::run::streams::{LogEnd, OutputStreams};
+use crate::runner::run::watchdog::Watchdog;
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// What became of a followed container.
+pub(crate) struct Followed {
+    pub(crate) ending: Ending,
+    /// Id of its image.
+    pub(crate) image: String,
+    /// From the acceptance of the run to the container's end.
+    pub(crate) elapsed: Duration,
+    /// What could not be restored.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Blocks until the container has ended. What it printed before this call is read too. The time limit and all times count by the
+/// engine's clock, from the container's start to its end, whether or not a server watched it meanwhile.
+pub(crate) fn follow(
+    client: &Client,
+    container: &str,
+    spec: &RunSpec,
+    context: &RunContext<'_>,
+) -> Result<Followed, Error> {
+    let found = client.container_inspect(container)?;
+    let started = Moment::parse(&found.state.started_at).unwrap_or_else(Moment::now);
+    context.hooks.container_started(started);
+    let before_start = context
+        .accepted
+        .elapsed()
+        .saturating_sub(Moment::now().since(started));
+
+    let now = engine_now(client, &found);
+    let mut reading = LogReading::new(OutputStreams::new(spec, context.sink), now);
+    let watchdog = Watchdog {
+        client,
+        container,
+        timeout: spec.timeout.saturating_sub(now.since(started)),
+        cancel: context.cancel,
+        sink: context.sink,
+    };
+    let watched = watchdog.watch_while(|_| {
+        context.sink.event(Event::Started);
+        reading.read_to_end(client, &found)
+    })?;
+    let warnings = reading.end(spec);
+    let finished = client.container_inspect(container)?.state.finished_at;
+    let finished = Moment::parse(&finished).unwrap_or_else(Moment::now);
+    let times = ContainerTimes { started, finished };
+    context.hooks.container_ended(&times);
+    let output = reading.streams.finish(spec.output_encoding);
+    let ending = ending(Ending::new(&watched, output), &times, spec.timeout);
+    Ok(Followed {
+        image: found.image,
+        elapsed: before_start + ending.run,
+        ending,
+        warnings,
+    })
+}
+
+/// The ending with its times. A container that ran longer than its limit was not watched then, or the process that killed it died
+/// before it could say so.
+fn ending(ending: Ending, times: &ContainerTimes, limit: Duration) -> Ending {
+    let run = times.finished.since(times.started);
+    let is_timeout = run > limit && ending.reason != Reason::Cancelled;
+    Ending {
+        run,
+        reason: match is_timeout {
+            true => Reason::Timeout,
+            false => ending.reason,
+        },
+        ..ending
+    }
+}
+
+/// The engine's clock if the container runs; its end if it has ended.
+fn engine_now(client: &Client, found: &ContainerInspect) -> Moment {
+    let now = match found.state.running {
+        true => client
+            .info()
+            .ok()
+            .and_then(|info| Moment::parse(&info.system_time)),
+        false => Moment::parse(&found.state.finished_at),
+    };
+    now.unwrap_or_else(Moment::now)
+}
+
+/// The log of one container, read in one or two passes.
+struct LogReading<'a> {
+    streams: OutputStreams<'a>,
+    backlog: Backlog,
+    end: LogEnd,
+}
+
+impl<'a> LogReading<'a> {
+    /// A log of which `streams` had nothing yet. What was written before `now` was written while nobody followed.
+    fn new(streams: OutputStreams<'a>, now: Moment) -> Self {
+        Self {
+            streams,
+            backlog: Backlog::until(now),
+            end: LogEnd::Complete,
+        }
+    }
+
+    /// Reads what there is and what comes. Blocks until the container has ended.
+    fn read_to_end(
+        &mut self,
+        client: &Client,
+        found: &ContainerInspect,
+    ) -> Result<ContainerExit, Error> {
+        let container = &found.id;
+        if found.state.running {
+            let log = client.container_log_messages(container)?;
+            self.pass(log)?;
+        }
+        let end = client.container_ended(container)?;
+        // Engine 20.10 ends a followed log without the last messages, above all without a last line that has no newline.
+        let log = client.container_log_so_far(container)?;
+        self.pass(log)?;
+        Ok(end)
+    }
+
+    fn pass(&mut self, log: Attached) -> Result<(), Error> {
+        let mut backlog = Backlog::until(self.backlog.until);
+        self.end = self
+            .streams
+            .read_log(log, &mut |message| backlog.count(message))?;
+        if backlog.bytes > self.backlog.bytes {
+            self.backlog = backlog;
+        }
+        Ok(())
+    }
+
+    /// Ends the streams, and says what the log could not restore.
+    fn end(&mut self, spec: &RunSpec) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.end == LogEnd::Gap || self.backlog.bytes >= least_cut_log_bytes(spec) {
+            warnings.push(
+                "stdout, stderr: the service was restarted during the run, which had printed more than the engine's log may \
+                 hold: the beginning of the output may be missing and not be counted"
+                    .into(),
+            );
+        }
+        for stream in self.streams.end() {
+            warnings.push(format!(
+                "{stream}: the service was restarted during the run, and the engine's log does not say whether the last \
+                 line, a long one, ended with a newline; one was added"
+            ));
+        }
+        warnings
+    }
+}
+
+/// Counts how much of a log was written while no process of this service followed it.
+struct Backlog {
+    until: Moment,
+    /// `until` as the engine writes it.
+    until_text: String,
+    bytes: u64,
+}
+
+impl Backlog {
+    fn until(until: Moment) -> Self {
+        let millis = i64::try_from(until.0).unwrap_or(i64::MAX);
+        let timestamp = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
+        Self {
+            until,
+            until_text: format!("{timestamp:.9}"),
+            bytes: 0,
+        }
+    }
+
+    /// Counts a message as the engine stores it, rounded up.
+    fn count(&mut self, message: &[u8]) {
+        const LINE_OVERHEAD_BYTES: usize = 32;
+        const PART_OVERHEAD_BYTES: usize = 112;
+        let (time, bytes) = split_time(message);
+        if time <= self.until_text.as_bytes() {
+            let overhead = match bytes.last() {
+                Some(b'\n') => LINE_OVERHEAD_BYTES,
+                _ => PART_OVERHEAD_BYTES,
+            };
+            self.bytes += (bytes.len() + overhead) as u64;
+        }
+    }
+}
