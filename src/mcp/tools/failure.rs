@@ -50,6 +50,7 @@ fn hint(error: &Error) -> &'static str {
             "\nCheck that the image has the executable, the user and the working directory; \
              shell syntax needs [\"sh\", \"-c\", \"…\"]."
         }
+        Error::Vanished(_) => "\nSomething prunes the engine at this moment; call it again.",
         Error::EngineUnreachable(_) => "\ndocker_health tells when the engine is back.",
         Error::NotFound {
             code: "run_not_found",

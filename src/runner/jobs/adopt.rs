@@ -21,7 +21,6 @@ use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::lifecycle::StartedRun;
 use crate::runner::run::result::{Event, RunResult, Sink};
-use crate::runner::run::stage::Staged;
 use crate::runner::run::utf8_chunks::Utf8Chunks;
 use std::sync::Arc;
 use std::thread::Builder;
@@ -200,7 +199,7 @@ impl Adopter {
         };
         let started = StartedRun {
             container: own(run),
-            staged: objects.stage.as_ref().map(own).map(Staged::adopted),
+            helper: objects.stage.as_ref().map(own),
             started: created(run),
         };
         self.scheduler.resume(entry, &loaded, started)

@@ -128,6 +128,7 @@ fn encode(error: &Error) -> (String, String) {
         Error::StartFailed(_) => "start_failed",
         Error::NotFound { code, .. } if *code == "volume_not_found" => "volume_not_found",
         Error::TooLarge(_) => "too_large",
+        Error::Vanished(_) => "object_removed",
         Error::Invalid(faults) if faults.len() == 1 => {
             let fault = &faults[0];
             return (
@@ -155,6 +156,7 @@ fn decode(kind: &str, detail: String) -> Error {
             detail,
         },
         "too_large" => Error::TooLarge(detail),
+        "object_removed" => Error::Vanished(detail),
         "invalid" => {
             let (loc, msg) = detail.split_once('\n').unwrap_or(("body", &detail));
             Error::invalid(&loc.split('\u{1f}').collect::<Vec<_>>(), msg)

@@ -18,7 +18,8 @@ pub(crate) struct RunContext<'a> {
 
 /// What a run that outlives its server does at two points of its life. A run whose caller waits has [`NoHooks`].
 pub(crate) trait RunHooks {
-    /// Called once, before the container is started. An error ends the run; the container is then never started.
+    /// Called before the container is started, and again if it has to be created anew because it was removed before it had
+    /// started. An error ends the run; the container is then never started.
     fn before_start(&self) -> Result<(), Error>;
 
     /// Called with the result while the container still exists. It cannot fail: a result that is not kept is logged.

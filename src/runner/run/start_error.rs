@@ -3,17 +3,22 @@
 use crate::docker;
 use crate::runner::error::Error;
 
-/// The error of a create call. The engine answers 400, 404 or 409 where the fault lies in the request.
+/// The error of a create call. The engine had the image just before, so that one without it has lost it.
 pub(crate) fn create_error(error: docker::Error) -> Error {
-    let is_missing = error.is_no_such_image();
-    match error {
-        docker::Error::Status { message, .. } if is_missing => Error::ImageNotFound(message),
-        error => start_error(error),
+    if error.is_no_such_image() {
+        return Error::Vanished(format!(
+            "the image was removed before the container was created: {error}"
+        ));
     }
+    start_error(error)
 }
 
-/// The error of a start call: [`Error::StartFailed`] if the engine's words say that the fault lies in the request.
+/// The error of a start call: [`Error::StartFailed`] if the engine's words say that the fault lies in the request,
+/// [`Error::Vanished`] if the container, its image or a volume is gone.
 pub(crate) fn start_error(error: docker::Error) -> Error {
+    if error.is_object_gone() {
+        return error.into();
+    }
     let docker::Error::Status {
         status, message, ..
     } = &error
