@@ -194,6 +194,36 @@ impl Client {
         ))
     }
 
+    /// As [`Client::archive_get`]; None if the path does not exist in a container that does. A container that is gone, or is
+    /// being removed, is an error for which [`Error::is_object_gone`] is true, whatever the engine answers about the path.
+    pub fn archive_get_if_present(
+        &self,
+        id: &str,
+        path: &str,
+    ) -> Result<Option<Box<dyn Read + Send>>, Error> {
+        let error = match self.archive_get(id, path) {
+            Ok(tar) => return Ok(Some(tar)),
+            Err(error) => error,
+        };
+        // The engine answers 500 instead of 404 when a parent of the path is a file.
+        let is_about_path = match &error {
+            Error::Status { status: 404, .. } => !error.is_object_gone(),
+            Error::Status { message, .. } => message.ends_with(": not a directory"),
+            _ => false,
+        };
+        if !is_about_path {
+            return Err(error);
+        }
+        match self.container_inspect(id)?.state.status.as_str() {
+            "removing" | "dead" => Err(Error::Status {
+                call: "archive_get",
+                status: 409,
+                message: format!("container {id} is marked for removal"),
+            }),
+            _ => Ok(None),
+        }
+    }
+
     /// `HEAD /containers/{id}/archive?path=`; None if the path does not exist.
     pub fn archive_stat(&self, id: &str, path: &str) -> Result<Option<PathStat>, Error> {
         let call = container("archive_stat", Method::HEAD, id, "/archive")?;

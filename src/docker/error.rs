@@ -64,6 +64,26 @@ impl Error {
             if message.to_ascii_lowercase().contains("no such image"))
     }
 
+    /// Whether the engine says that a container, volume or image named in the call does not exist, or that the container is
+    /// being removed. False for a path that does not exist in a container.
+    pub fn is_object_gone(&self) -> bool {
+        let Self::Status {
+            status, message, ..
+        } = self
+        else {
+            return false;
+        };
+        let message = message.to_ascii_lowercase();
+        let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+        match status {
+            404 => says(&["no such container", "no such volume", "no such image"]),
+            409 => says(&["marked for removal", "is already in progress"]),
+            // From an archive call that waited for the removal of its container.
+            500 => says(&["no such container", "rwlayer of container"]),
+            _ => false,
+        }
+    }
+
     /// Counts the failure in the metrics, expected ones included, such as the 404 for an image that is then pulled.
     pub(super) fn count(&self) {
         let (call, kind) = match self {
@@ -328,6 +348,37 @@ mod tests {
         assert_eq!(printable("\0"), "");
         let flood = printable(&"é".repeat(100_000));
         assert_eq!(flood.chars().count(), PRINTABLE_LIMIT + 1);
+    }
+
+    #[test]
+    fn a_missing_object_is_distinguished_from_a_missing_path() {
+        let status = |status, message: &str| Error::Status {
+            call: "archive_get",
+            status,
+            message: message.into(),
+        };
+        for (code, message, is_gone) in [
+            (404, "No such container: abc", true),
+            (
+                404,
+                "no container with name or ID \"abc\" found: no such container",
+                true,
+            ),
+            (404, "get abc: no such volume", true),
+            (404, "No such image: sha256:abc", true),
+            (
+                409,
+                "container is marked for removal and cannot be started",
+                true,
+            ),
+            (409, "removal of container abc is already in progress", true),
+            (500, "RWLayer of container abc is unexpectedly nil", true),
+            (404, "Could not find the file /x in container abc", false),
+            (409, "Container abc is not running", false),
+            (500, "lstat /x: not a directory", false),
+        ] {
+            assert_eq!(status(code, message).is_object_gone(), is_gone, "{message}");
+        }
     }
 
     #[test]

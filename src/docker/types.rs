@@ -78,6 +78,9 @@ pub struct HostConfig {
     pub log_config: LogConfig,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<Mount>,
+    /// Instead of the engine's own list; empty: the engine's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub masked_paths: Vec<String>,
 }
 
 /// `HostConfig.LogConfig`.
@@ -145,8 +148,18 @@ pub struct ContainerInspect {
     pub image: String,
     pub state: ContainerState,
     pub config: ContainerConfig,
+    pub host_config: InspectedHostConfig,
     #[serde(deserialize_with = "null_as_default")]
     pub mounts: Vec<MountPoint>,
+}
+
+/// `HostConfig` of an inspected container.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)] // the Engine API's own names
+pub struct InspectedHostConfig {
+    #[serde(deserialize_with = "null_as_default")]
+    pub masked_paths: Vec<String>,
 }
 
 /// `State` of a container.

@@ -38,6 +38,7 @@ pub fn problem(error: &Error) -> Problem {
         Error::Conflict { code, .. } => (409, *code),
         Error::TooLarge(_) => (413, "too_large"),
         Error::Overloaded(_) => (503, "overloaded"),
+        Error::Vanished(_) => (502, "object_removed"),
         Error::Engine(_) => (502, "engine_error"),
         Error::EngineUnreachable(_) => (503, "engine_unreachable"),
     };

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Replaces the values of environment variables.
 const REDACTED: &str = "<redacted>";
-/// Replaces the staging volume's path on the engine's host.
+/// Replaces the staging volume's name, and its path on the engine's host.
 const STAGE: &str = "<stage>";
 /// Replaces the run's id.
 const RUN: &str = "<run id>";
@@ -64,7 +64,17 @@ pub struct PlannedVolume {
 /// The plan of a checked run.
 pub(crate) fn plan(spec: &RunSpec, identity: &Identity) -> RunPlan {
     let labels = identity.labels(RUN, spec.timeout + OBJECT_SLACK);
-    let mut container = container_config::container(spec, Some(STAGE), labels);
+    let stage = container_config::StageVolume {
+        name: STAGE.into(),
+        mountpoint: STAGE.into(),
+        masked_paths: Vec::new(),
+    };
+    let stage = spec
+        .mounts
+        .iter()
+        .any(MountSpec::is_staged)
+        .then_some(&stage);
+    let mut container = container_config::container(spec, stage, labels);
     container.image.clone_from(&spec.image);
     container.env.iter_mut().for_each(redact);
     RunPlan {

@@ -57,6 +57,8 @@ pub enum Error {
     TooLarge(String),
     /// This process has reached a limit of its own, such as its number of threads.
     Overloaded(String),
+    /// Another client of the engine removed an object that the operation needs, such as a helper container or the image.
+    Vanished(String),
     /// The engine failed, or sent an answer that makes no sense.
     Engine(String),
     /// The engine cannot be reached.
@@ -104,6 +106,7 @@ impl fmt::Display for Error {
             | Self::StdinLost(detail)
             | Self::TooLarge(detail)
             | Self::Overloaded(detail)
+            | Self::Vanished(detail)
             | Self::Engine(detail)
             | Self::EngineUnreachable(detail) => f.write_str(detail),
         }
@@ -114,7 +117,13 @@ impl std::error::Error for Error {}
 
 impl From<docker::Error> for Error {
     fn from(error: docker::Error) -> Self {
+        let is_object_gone = error.is_object_gone();
         match error {
+            docker::Error::Status { call, message, .. } if is_object_gone => {
+                Self::Vanished(format!(
+                    "{call}: an object that this service needs was removed from the engine by another client: {message}"
+                ))
+            }
             docker::Error::Unreachable { detail, .. } => Self::EngineUnreachable(detail),
             docker::Error::TimedOut { call, timeout_secs } => Self::Engine(format!(
                 "the engine did not answer {call} within {timeout_secs} s"

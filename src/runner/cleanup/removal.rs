@@ -20,6 +20,27 @@ pub(crate) enum Object {
     Fill(Fill),
     /// A volume, by name.
     Volume(String),
+    /// Objects that are removed one after the other, because a later one is in use while an earlier one exists.
+    InOrder(Vec<Object>),
+}
+
+impl Object {
+    /// Whether removing this object removes the other.
+    fn covers(&self, other: &Self) -> bool {
+        match self {
+            Self::InOrder(objects) => self == other || objects.contains(other),
+            _ => self == other,
+        }
+    }
+
+    /// Name or id in the engine; of several objects, that of the first.
+    fn id(&self) -> &str {
+        match self {
+            Self::Container(id) | Self::Volume(id) => id,
+            Self::Fill(fill) => &fill.volume,
+            Self::InOrder(objects) => objects.first().map_or("", Self::id),
+        }
+    }
 }
 
 /// Owns an object. Dropping it hands the object to the removal threads.
@@ -106,7 +127,8 @@ impl Removal {
 
     /// Whether an object was handed over and is not removed yet.
     pub(crate) fn is_pending(&self, object: &Object) -> bool {
-        self.pending.lock().contains(object)
+        let pending = self.pending.lock();
+        pending.iter().any(|other| other.covers(object))
     }
 
     /// Hands objects over, and blocks until these and every earlier removal of the same objects are done. New objects of the same
@@ -116,7 +138,8 @@ impl Removal {
             .iter()
             .for_each(|object| self.remove(object.clone()));
         let mut pending = self.pending.lock();
-        while pending.iter().any(|object| objects.contains(object)) {
+        let is_wanted = |pending: &Object| objects.iter().any(|object| pending.covers(object));
+        while pending.iter().any(is_wanted) {
             if stop.is_fired() {
                 return false;
             }
@@ -207,7 +230,7 @@ impl Worker {
     fn attempt(&mut self, object: Object, attempts: u32) {
         let begun = Instant::now();
         let Err(error) = remove_once(&self.client, &object) else {
-            if matches!(object, Object::Container(_)) {
+            if matches!(object, Object::Container(_) | Object::InOrder(_)) {
                 metrics::PHASES.observe([Label::Word("remove")], begun.elapsed());
             }
             self.pending.finish(&object);
@@ -254,6 +277,9 @@ pub(crate) fn remove_once(client: &Client, object: &Object) -> Result<(), docker
         Object::Container(id) => client.container_remove(id),
         Object::Volume(name) => client.volume_remove(name),
         Object::Fill(fill) => fill.roll_back(client),
+        Object::InOrder(objects) => objects
+            .iter()
+            .try_for_each(|object| remove_once(client, object)),
     }
 }
 
@@ -265,6 +291,19 @@ pub(crate) fn is_unanswered(error: &docker::Error) -> bool {
 impl Pending {
     fn lock(&self) -> MutexGuard<'_, Vec<Object>> {
         self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks until the object is no longer pending, or until the deadline. Returns whether it is not.
+    fn wait_for(&self, object: &Object, deadline: Instant) -> bool {
+        let mut objects = self.lock();
+        while objects.contains(object) {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                return false;
+            };
+            let waited = self.changed.wait_timeout(objects, left);
+            objects = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     fn finish(&self, object: &Object) {
@@ -279,11 +318,7 @@ impl Pending {
 impl RemovalGuard {
     /// Name or id of the object in the engine.
     pub(crate) fn id(&self) -> &str {
-        match &self.object {
-            Some(Object::Container(id) | Object::Volume(id)) => id,
-            Some(Object::Fill(fill)) => &fill.volume,
-            None => "",
-        }
+        self.object.as_ref().map_or("", Object::id)
     }
 
     /// Replaces the owned object: it is now known by its id, or has become part of the new one.
@@ -296,6 +331,30 @@ impl RemovalGuard {
         let id = self.id().to_owned();
         self.object = None;
         id
+    }
+
+    /// Owns another guard's object too, which is removed after this one's.
+    pub(crate) fn then(&mut self, mut next: Self) {
+        let mut objects = Vec::new();
+        for object in [self.object.take(), next.object.take()]
+            .into_iter()
+            .flatten()
+        {
+            match object {
+                Object::InOrder(several) => objects.extend(several),
+                object => objects.push(object),
+            }
+        }
+        self.object = Some(Object::InOrder(objects));
+    }
+
+    /// Hands the object to the removal threads, and blocks until it is removed, or until the deadline. Returns whether it is.
+    pub(crate) fn remove_by(mut self, deadline: Instant) -> bool {
+        let Some(object) = self.object.take() else {
+            return true;
+        };
+        self.removal.remove(object.clone());
+        self.removal.pending.wait_for(&object, deadline)
     }
 
     /// Keeps an id in use for as long as this guard exists.

@@ -22,7 +22,6 @@ use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::lifecycle::StartedRun;
 use crate::runner::run::result::{Event, RunResult, Sink};
-use crate::runner::run::stage::Staged;
 use crate::runner::run::utf8_chunks::Utf8Chunks;
 use std::sync::Arc;
 use std::thread::Builder;
@@ -205,7 +204,7 @@ impl Adopter {
         };
         let started = StartedRun {
             container: own(run),
-            staged: objects.stage.as_ref().map(own).map(Staged::adopted),
+            helper: objects.stage.as_ref().map(own),
         };
         let has_stdin = loaded
             .spec

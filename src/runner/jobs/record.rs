@@ -149,6 +149,7 @@ fn encode(error: &Error) -> (String, String) {
         Error::StdinLost(_) => "stdin_lost",
         Error::Overloaded(_) => "overloaded",
         Error::EngineUnreachable(_) => "engine_unreachable",
+        Error::Vanished(_) => "object_removed",
         Error::Invalid(faults) if faults.len() == 1 => {
             let fault = &faults[0];
             return (
@@ -179,6 +180,7 @@ fn decode(kind: &str, detail: String) -> Error {
         "stdin_lost" => Error::StdinLost(detail),
         "overloaded" => Error::Overloaded(detail),
         "engine_unreachable" => Error::EngineUnreachable(detail),
+        "object_removed" => Error::Vanished(detail),
         "invalid" => {
             let (loc, msg) = detail.split_once('\n').unwrap_or(("body", &detail));
             Error::invalid(&loc.split('\u{1f}').collect::<Vec<_>>(), msg)

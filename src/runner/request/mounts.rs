@@ -19,6 +19,17 @@ pub(crate) struct MountSpec {
 }
 
 impl MountSpec {
+    /// Whether its content travels through the staging volume.
+    pub(crate) fn is_staged(&self) -> bool {
+        use MountSource::{Archive, File, Files};
+        matches!(self.source, File { .. } | Archive(_) | Files(_))
+    }
+
+    /// Whether it is something that other containers may use too: a named volume or a path of the host.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.source, MountSource::Named(_) | MountSource::Host(_))
+    }
+
     /// Whether something is mounted at exactly this path. A file that is only collected is not mounted.
     pub(crate) fn is_mounted_at(&self, path: &str) -> bool {
         self.target == path && !matches!(self.source, MountSource::CollectedFile)

@@ -11,7 +11,7 @@ pub(crate) struct Answer {
     pub(crate) ending: Ending,
     pub(crate) collection: Collection,
     pub(crate) image_digest: String,
-    /// What the engine could not do as asked; the collector's warnings follow them.
+    /// What the engine could not do as asked; those of the ending and of the collection follow them.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -30,6 +30,7 @@ impl Answer {
             stderr: nothing(),
             start: Duration::ZERO,
             run: Duration::ZERO,
+            warnings: Vec::new(),
         };
         Self {
             ending,
@@ -46,6 +47,7 @@ impl Answer {
             image_digest,
             mut warnings,
         } = self;
+        warnings.extend(ending.warnings);
         warnings.extend(collection.warnings);
         RunResult {
             id,

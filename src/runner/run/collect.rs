@@ -1,131 +1,146 @@
-//! Reads the volumes that the caller asked for back from the engine, after the container has ended.
+//! Reads the volumes that the caller asked for back from the engine, after the container has ended. A volume that cannot be read
+//! does not fail the run: the answer says so in its place.
 
 use crate::archive::{self, Collected};
+use crate::docker::Client;
 use crate::docker::container::PathStat;
-use crate::docker::{self, Client};
-use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::OBJECT_SLACK;
+use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::error::Error;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::run::result::CollectedVolume;
-use crate::runner::run::stage::Staged;
-use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
+use crate::runner::run::sources::{Fault, Opened, Sources};
 use std::collections::BTreeMap;
-use std::io::Read;
 
 /// The outcome of a collection. `volumes` is keyed by path; `None`: the run left nothing there.
 #[derive(Default)]
 pub(crate) struct Collection {
     pub(crate) volumes: BTreeMap<String, Option<CollectedVolume>>,
     pub(crate) warnings: Vec<String>,
+    /// Helpers that were made for reading.
+    pub(crate) helpers: Vec<RemovalGuard>,
 }
 
-/// Everything that a collection reads from, and its limit.
-pub(crate) struct Sources<'a> {
-    pub(crate) engine: &'a Engine,
-    pub(crate) staged: Option<&'a Staged>,
-    /// Id of the container that ran.
-    pub(crate) container: &'a str,
-    /// Id of the run.
-    pub(crate) run: &'a str,
-    /// Most bytes to read back from all mounts together.
-    pub(crate) limit_bytes: u64,
+/// Collects every mount that asks for a response, `limit_bytes` of all together at most. A mount that is over the limit, or that
+/// cannot be read, is answered with a reason instead of content.
+pub(crate) fn collect(sources: &Sources<'_>, mounts: &[MountSpec], limit_bytes: u64) -> Collection {
+    let mut collector = Collector {
+        sources,
+        limit_bytes,
+        collection: Collection::default(),
+        engine_is_away: None,
+    };
+    let mut wanted: Vec<_> = mounts.iter().enumerate().collect();
+    wanted.retain(|(_, mount)| mount.response);
+    // First what only the run's container has.
+    wanted.sort_by_key(|(_, mount)| !matches!(mount.source, MountSource::CollectedFile));
+    for (index, mount) in wanted {
+        collector.add(index, mount);
+    }
+    collector.collection
 }
 
-impl Sources<'_> {
-    /// Collects every mount that asks for a response. A mount over the limit is answered with a reason instead of content.
-    pub(crate) fn collect(mut self, mounts: &[MountSpec]) -> Result<Collection, Error> {
-        let mut collection = Collection::default();
-        for (index, mount) in mounts
-            .iter()
-            .enumerate()
-            .filter(|(_, mount)| mount.response)
-        {
-            let volume = self.collect_mount(index, mount, &mut collection.warnings)?;
-            let content = volume.as_ref().and_then(|volume| volume.content.as_ref());
-            // All contents stay in memory until the answer is sent, so they share one limit.
-            let held_bytes = content.map_or(0, |base64| base64.len() as u64 / 4 * 3);
-            self.limit_bytes = self.limit_bytes.saturating_sub(held_bytes);
-            collection.volumes.insert(mount.key.clone(), volume);
-        }
-        Ok(collection)
+struct Collector<'a> {
+    sources: &'a Sources<'a>,
+    /// What is left of the limit.
+    limit_bytes: u64,
+    collection: Collection,
+    /// The fault of the first mount for which the engine could not be asked.
+    engine_is_away: Option<String>,
+}
+
+impl Collector<'_> {
+    fn add(&mut self, index: usize, mount: &MountSpec) {
+        let collected = match &self.engine_is_away {
+            Some(fault) => Err(fault.clone()),
+            None => self.collect(index, mount),
+        };
+        let volume = collected.unwrap_or_else(|fault| {
+            let warning = format!("{}: not collected: {fault}", mount.key);
+            self.collection.warnings.push(warning);
+            Some(without_content(mount, fault))
+        });
+        let content = volume.as_ref().and_then(|volume| volume.content.as_ref());
+        // All contents stay in memory until the answer is sent, so they share one limit.
+        let held_bytes = content.map_or(0, |base64| base64.len() as u64 / 4 * 3);
+        self.limit_bytes = self.limit_bytes.saturating_sub(held_bytes);
+        self.collection.volumes.insert(mount.key.clone(), volume);
     }
 
-    fn collect_mount(
-        &self,
+    fn collect(
+        &mut self,
         index: usize,
         mount: &MountSpec,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<CollectedVolume>, Error> {
-        let client = &self.engine.client;
-        match (&mount.source, self.staged) {
-            (MountSource::CollectedFile, _) => {
-                self.collect_file(client, self.container, &mount.target, warnings)
+    ) -> Result<Option<CollectedVolume>, String> {
+        let opened = self.sources.open(index, mount);
+        let read = opened.and_then(|opened| match opened {
+            Some(opened) => self.read(opened, mount),
+            None => Ok(None),
+        });
+        read.map_err(|fault| {
+            let text = fault.to_string();
+            if fault.is_engine_away() {
+                self.engine_is_away = Some(text.clone());
             }
-            (MountSource::File { .. }, Some(staged)) => {
-                let (helper, path) = staged.item(index);
-                self.collect_file(client, helper, &path, warnings)
-            }
-            (MountSource::Archive(_) | MountSource::Files(_), Some(staged)) => {
-                let (helper, path) = staged.item(index);
-                self.collect_directory(client.archive_get(helper, &path), &mount.key, warnings)
-            }
-            (MountSource::Named(name), _) => {
-                let helper_name = format!("oneoff-{}-read{index}", self.run);
-                let labels = self.engine.identity.labels(self.run, OBJECT_SLACK);
-                let helper = HelperSpec::with_mount(&helper_name, labels, reading_mount(name))
-                    .create(self.engine)?;
-                self.collect_directory(client.archive_get(helper.id(), STAGE), &mount.key, warnings)
-            }
-            _ => Ok(None),
+            text
+        })
+    }
+
+    fn read(
+        &mut self,
+        opened: Opened,
+        mount: &MountSpec,
+    ) -> Result<Option<CollectedVolume>, Fault> {
+        let mut tar = opened.tar;
+        self.collection.helpers.extend(opened.helper);
+        let read = match kind(mount) {
+            "file" => archive::collect_file(&mut *tar, self.limit_bytes)
+                .map(|collected| self.file(collected, mount)),
+            _ => archive::collect_directory(&mut *tar, self.limit_bytes).map(|collected| {
+                let skipped = collected.skipped.iter();
+                let warnings = skipped.map(|entry| format!("{}: left out {entry}", mount.key));
+                self.collection.warnings.extend(warnings);
+                Some(with_content(mount, collected.content))
+            }),
+        };
+        match read {
+            Err(archive::Error::TooLarge(detail)) => Ok(Some(without_content(mount, detail))),
+            Err(error) => Err(Fault::Archive(error)),
+            Ok(volume) => Ok(volume),
         }
     }
 
-    fn collect_file(
-        &self,
-        client: &Client,
-        container: &str,
-        path: &str,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<CollectedVolume>, Error> {
-        let mut tar = match client.archive_get(container, path) {
-            Ok(tar) => tar,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        match archive::collect_file(&mut *tar, self.limit_bytes) {
-            Ok(Collected::File(bytes)) => Ok(Some(volume("file", archive::encode_base64(&bytes)))),
-            Ok(Collected::Other(kind)) => {
-                warnings.push(format!("{path}: is a {kind} after the run, not a file"));
-                Ok(None)
+    fn file(&mut self, collected: Collected, mount: &MountSpec) -> Option<CollectedVolume> {
+        match collected {
+            Collected::File(bytes) => Some(with_content(mount, archive::encode_base64(&bytes))),
+            Collected::Other(kind) => {
+                let warning = format!("{}: is a {kind} after the run, not a file", mount.target);
+                self.collection.warnings.push(warning);
+                None
             }
-            Err(error) => without_content("file", error),
         }
     }
+}
 
-    fn collect_directory(
-        &self,
-        tar: Result<Box<dyn Read + Send>, docker::Error>,
-        key: &str,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<CollectedVolume>, Error> {
-        let mut tar = match tar {
-            Ok(tar) => tar,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        match archive::collect_directory(&mut *tar, self.limit_bytes) {
-            Ok(collected) => {
-                warnings.extend(
-                    collected
-                        .skipped
-                        .iter()
-                        .map(|entry| format!("{key}: left out {entry}")),
-                );
-                Ok(Some(volume("directory", collected.content)))
-            }
-            Err(error) => without_content("directory", error),
-        }
+fn kind(mount: &MountSpec) -> &'static str {
+    match mount.source {
+        MountSource::File { .. } | MountSource::CollectedFile => "file",
+        _ => "directory",
+    }
+}
+
+fn with_content(mount: &MountSpec, content: String) -> CollectedVolume {
+    CollectedVolume {
+        kind: kind(mount),
+        content: Some(content),
+        detail: None,
+    }
+}
+
+fn without_content(mount: &MountSpec, detail: String) -> CollectedVolume {
+    CollectedVolume {
+        kind: kind(mount),
+        content: None,
+        detail: Some(detail),
     }
 }
 
@@ -148,38 +163,4 @@ pub(crate) fn missing_parents(
         parent = above;
     }
     Ok(missing)
-}
-
-fn volume(kind: &'static str, content: String) -> CollectedVolume {
-    CollectedVolume {
-        kind,
-        content: Some(content),
-        detail: None,
-    }
-}
-
-/// The volume without content if it is over the limit; any other error fails the run.
-fn without_content(
-    kind: &'static str,
-    error: archive::Error,
-) -> Result<Option<CollectedVolume>, Error> {
-    match error {
-        archive::Error::TooLarge(detail) => Ok(Some(CollectedVolume {
-            kind,
-            content: None,
-            detail: Some(detail),
-        })),
-        other => Err(Error::Engine(format!(
-            "the engine's archive cannot be read: {other}"
-        ))),
-    }
-}
-
-/// Whether the path does not exist. The engine answers 500 instead of 404 when a parent of it is a file.
-fn is_absent(error: &docker::Error) -> bool {
-    match error {
-        docker::Error::Status { status: 404, .. } => true,
-        docker::Error::Status { message, .. } => message.ends_with(": not a directory"),
-        _ => false,
-    }
 }

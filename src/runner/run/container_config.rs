@@ -5,20 +5,37 @@ use crate::archive::UidGid;
 use crate::docker::reference::full_name;
 use crate::docker::{
     ContainerCreate, HealthConfig, HostConfig, ImageInspect, Labels, LogConfig, Mount,
+    VolumeOptions,
 };
 use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK, Role};
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 
+/// Where the run's container mounts its whole staging volume, for two reasons. The binds of single items do not count as uses
+/// of the volume, so that a volume prune would take it from under a running container; and after the run its items can be read
+/// through the container, should the helper be gone. In `/dev`, where callers cannot mount anything and `ls /` does not show it.
+///
+/// `VolumeOptions.Subpath` (Engine API 1.45) would do without; but older engines need this anyway, and it is slower than a bind.
+pub(crate) const STAGE_REFERENCE: &str = "/dev/.oneoff";
+
+/// The staging volume as a run's container mounts it.
+pub(crate) struct StageVolume {
+    pub(crate) name: String,
+    /// Its path on the engine's host: the source of the binds.
+    pub(crate) mountpoint: String,
+    /// The paths that the engine hides in a container unless other ones are given. Empty: unknown.
+    pub(crate) masked_paths: Vec<String>,
+}
+
 /// The body of `POST /containers/create`: the request's settings plus the service's hardening. Leaves `image` empty; the
-/// caller sets it. `stage` is the staging volume's path on the engine's host.
+/// caller sets it. `stage` is for the mounts that are staged, if there are any.
 pub(crate) fn container(
     spec: &RunSpec,
-    stage: Option<&str>,
+    stage: Option<&StageVolume>,
     service_labels: Labels,
 ) -> ContainerCreate {
     let mut labels = spec.labels.clone();
-    labels.extend(service_labels);
+    labels.extend(service_labels.clone());
     let feeds_stdin = spec.stdin.is_some();
     ContainerCreate {
         cmd: spec.command.clone().filter(|words| !words.is_empty()),
@@ -39,12 +56,16 @@ pub(crate) fn container(
         stdin_once: feeds_stdin,
         // With network `none`, this halves the start time.
         network_disabled: spec.network == "none",
-        host_config: host_config(spec, stage),
+        host_config: HostConfig {
+            mounts: mounts(spec, stage, &service_labels),
+            masked_paths: stage.map(masked_paths).unwrap_or_default(),
+            ..host_config(spec)
+        },
         ..ContainerCreate::default()
     }
 }
 
-fn host_config(spec: &RunSpec, stage: Option<&str>) -> HostConfig {
+fn host_config(spec: &RunSpec) -> HostConfig {
     let memory = i64::try_from(spec.memory_bytes).unwrap_or(i64::MAX);
     HostConfig {
         network_mode: Some(spec.network.clone()),
@@ -63,7 +84,7 @@ fn host_config(spec: &RunSpec, stage: Option<&str>) -> HostConfig {
         runtime: spec.runtime.clone(),
         security_opt: vec!["no-new-privileges".into()],
         log_config: log_config(spec),
-        mounts: mounts(spec, stage),
+        ..HostConfig::default()
     }
 }
 
@@ -101,7 +122,19 @@ pub(crate) fn least_cut_log_bytes(spec: &RunSpec) -> u64 {
     full_log_files(spec) * (LOG_FILE_BYTES - LONGEST_MESSAGE_BYTES)
 }
 
-fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {
+/// The engine's own list and our path, whose content the run then does not see.
+fn masked_paths(stage: &StageVolume) -> Vec<String> {
+    let mut paths = stage.masked_paths.clone();
+    if !paths.is_empty() {
+        paths.push(STAGE_REFERENCE.into());
+    }
+    paths
+}
+
+/// The mount of the staging volume is the first: if the volume is gone, the engine creates an empty one for it, and then refuses
+/// the binds of its items.
+fn mounts(spec: &RunSpec, stage: Option<&StageVolume>, labels: &Labels) -> Vec<Mount> {
+    let reference = stage.map(|stage| reference_mount(stage, labels));
     let mount = |(index, mount): (usize, &MountSpec)| {
         let plain = |kind: &str, source: &str| Mount {
             kind: kind.into(),
@@ -112,24 +145,35 @@ fn mounts(spec: &RunSpec, stage: Option<&str>) -> Vec<Mount> {
         };
         match &mount.source {
             MountSource::CollectedFile => None,
-            MountSource::Named(name) => Some(plain("volume", name)),
+            MountSource::Named(name) => Some(Mount {
+                // Tells a volume that the engine creates for this container from the one that was asked for.
+                volume_options: Some(VolumeOptions {
+                    labels: labels.clone(),
+                    ..VolumeOptions::default()
+                }),
+                ..plain("volume", name)
+            }),
             MountSource::Host(path) => Some(plain("bind", path)),
             MountSource::File { .. } | MountSource::Archive(_) | MountSource::Files(_) => {
-                stage.map(|stage| staged_mount(stage, index, mount))
+                stage.map(|stage| plain("bind", &format!("{}/{index}", stage.mountpoint)))
             }
         }
     };
-    spec.mounts.iter().enumerate().filter_map(mount).collect()
+    let mounts = spec.mounts.iter().enumerate().filter_map(mount);
+    reference.into_iter().chain(mounts).collect()
 }
 
-/// The bind of the staged item with this index.
-fn staged_mount(mountpoint: &str, index: usize, spec: &MountSpec) -> Mount {
+fn reference_mount(stage: &StageVolume, labels: &Labels) -> Mount {
     Mount {
-        kind: "bind".into(),
-        source: format!("{mountpoint}/{index}"),
-        target: spec.target.clone(),
-        read_only: spec.access == Access::ReadOnly,
-        volume_options: None,
+        kind: "volume".into(),
+        source: stage.name.clone(),
+        target: STAGE_REFERENCE.into(),
+        read_only: true,
+        volume_options: Some(VolumeOptions {
+            no_copy: true,
+            labels: labels.clone(),
+            ..VolumeOptions::default()
+        }),
     }
 }
 

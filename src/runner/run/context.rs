@@ -19,7 +19,8 @@ pub(crate) struct RunContext<'a> {
 
 /// What a run that outlives its server does at some points of its life. A run whose caller waits has [`NoHooks`].
 pub(crate) trait RunHooks: Sync {
-    /// Called once, before the container is started. An error ends the run; the container is then never started.
+    /// Called before the container is started, and again if it has to be created anew because it was removed before it had
+    /// started. An error ends the run; the container is then never started.
     fn before_start(&self) -> Result<(), Error>;
 
     /// Called once all of stdin is on its way and reaches the container even if this process dies. It cannot fail: a run of

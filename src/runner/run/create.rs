@@ -4,60 +4,135 @@ use crate::archive::{self, Packer, UidGid};
 use crate::docker::{self, Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Role;
-use crate::runner::cleanup::removal::{Object, RemovalGuard};
+use crate::runner::cleanup::owned::Owned;
+use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::collect::missing_parents;
-use crate::runner::run::container_config::{container, image_digest, object_labels};
+use crate::runner::run::container_config::{
+    STAGE_REFERENCE, StageVolume, container, image_digest, object_labels,
+};
 use crate::runner::run::stage::Staged;
 use crate::runner::run::start_error::create_error;
+use crate::runner::staging::volume_reader::is_made_for;
+use crate::runner::volumes::named::no_such_volume;
 
-/// What a run has in the engine from its create call on. Dropping it removes the container, then the stage.
+/// The container of a run, and where its staged items are.
 pub(crate) struct Created {
-    pub(crate) container: RemovalGuard,
-    pub(crate) staged: Option<Staged>,
+    /// Id of the container.
+    pub(crate) container: String,
+    pub(crate) stage: StageObjects,
     pub(crate) image_digest: String,
     /// What the engine said that it cannot do as asked.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Creates the container of a run; it is not started.
+/// What a run's container is made of.
+pub(crate) struct Ingredients<'a> {
+    pub(crate) image: &'a ImageInspect,
+    pub(crate) staged: Option<Staged>,
+}
+
+/// Where the staged items of a run can be read. Empty if it has none.
+#[derive(Default)]
+pub(crate) struct StageObjects {
+    /// Id of the helper.
+    pub(crate) helper: Option<String>,
+    /// Name of the volume, which the run's container mounts too.
+    pub(crate) volume: Option<String>,
+}
+
+impl StageObjects {
+    /// The stage of a run whose container an earlier process made. Its helper may be gone; the volume is the one that the
+    /// container mounts.
+    pub(crate) fn of_container(
+        client: &Client,
+        container: &str,
+        helper: Option<String>,
+    ) -> Result<Self, docker::Error> {
+        let inspected = client.container_inspect(container)?;
+        let mut mounts = inspected.mounts.into_iter();
+        let reference = mounts.find(|mount| mount.destination == STAGE_REFERENCE);
+        Ok(Self {
+            helper,
+            volume: reference.map(|mount| mount.name),
+        })
+    }
+}
+
+/// Creates the container of a run; it is not started. Errors: [`Error::Vanished`] if the image, the stage or the container was
+/// removed meanwhile; [`Error::NotFound`] if a named volume was.
 pub(crate) fn create(
     engine: &Engine,
     spec: &RunSpec,
-    image: &ImageInspect,
-    staged: Option<Staged>,
+    ingredients: Ingredients<'_>,
+    owned: &mut Owned,
 ) -> Result<Created, Error> {
+    let Ingredients { image, staged } = ingredients;
     let name = format!("oneoff-{}", spec.id);
     let labels = object_labels(spec, &engine.identity, Role::Run);
-    // Owned by name first: a create call may fail on our side and succeed on the engine's.
-    let mut guard = engine.removal.own(Object::Container(name.clone()));
+    let volume = staged.as_ref().map(|staged| &staged.volume);
     let config = ContainerCreate {
         // What was inspected, whatever its name may mean by now: another run may just have pulled.
         image: image.id.clone(),
-        ..container(spec, staged.as_ref().map(Staged::mountpoint), labels)
+        ..container(spec, volume, labels)
     };
+    // Owned by name first: a create call may fail on our side and succeed on the engine's.
+    let mut guard = engine.removal.own(Object::Container(name.clone()));
     let platform = spec.platform.as_deref();
     let created = engine
         .client
-        .container_create(Some(&name), platform, &config)
-        .map_err(create_error)?;
-    guard.become_object(Object::Container(created.id));
+        .container_create(Some(&name), platform, &config);
+    if let Ok(created) = &created {
+        guard.become_object(Object::Container(created.id.clone()));
+    }
+    owned.add_first(guard);
+    let created = created.map_err(|error| stage_or_create_error(error, volume))?;
     let mut created = Created {
-        container: guard,
-        staged,
+        container: created.id,
+        stage: staged.map_or_else(StageObjects::default, |staged| StageObjects {
+            helper: Some(staged.helper),
+            volume: Some(staged.volume.name),
+        }),
         image_digest: image_digest(&spec.image, image),
         warnings: created.warnings,
     };
+    refuse_new_volumes(engine, spec, owned)?;
     make_parents(&engine.client, spec, &mut created)?;
     Ok(created)
+}
+
+/// An error that names the stage's own path does not come from the request: the volume is gone.
+fn stage_or_create_error(error: docker::Error, volume: Option<&StageVolume>) -> Error {
+    match volume {
+        Some(volume) if error.to_string().contains(&volume.mountpoint) => {
+            Error::Vanished(format!("the staged content was removed: {error}"))
+        }
+        _ => create_error(error),
+    }
+}
+
+/// An engine creates a named volume that it does not have. Here that means that another client removed it after this service had
+/// seen it: the volume is removed again, and the run refused.
+fn refuse_new_volumes(engine: &Engine, spec: &RunSpec, owned: &mut Owned) -> Result<(), Error> {
+    for mount in &spec.mounts {
+        let MountSource::Named(name) = &mount.source else {
+            continue;
+        };
+        if is_made_for(&engine.client, name, &spec.id)? {
+            let volume = Object::Volume(name.clone());
+            owned.add_last(engine.removal.own(volume));
+            return Err(no_such_volume(name));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the directories above each file that is to be collected, writable for every user. A directory that the engine refuses
 /// to make is a warning.
 fn make_parents(client: &Client, spec: &RunSpec, created: &mut Created) -> Result<(), Error> {
-    let container = created.container.id();
+    let container = &created.container;
     for mount in spec
         .mounts
         .iter()

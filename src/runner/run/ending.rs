@@ -18,6 +18,8 @@ pub(crate) struct Ending {
     pub(crate) start: Duration,
     /// From started to ended.
     pub(crate) run: Duration,
+    /// What is not known about it.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Ending {
@@ -31,6 +33,7 @@ impl Ending {
             stderr: output.stderr,
             start: Duration::ZERO,
             run: Duration::ZERO,
+            warnings: Vec::new(),
         }
     }
 }

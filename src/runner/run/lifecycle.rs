@@ -6,23 +6,25 @@ use crate::docker::ImageInspect;
 use crate::metrics::{self, Label};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::removal::RemovalGuard;
+use crate::runner::cleanup::owned::Owned;
+use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
-use crate::runner::request::mounts::MountSource;
+use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::{Admission, Refused};
 use crate::runner::run::answer::Answer;
-use crate::runner::run::collect::{Collection, Sources};
+use crate::runner::run::collect::{Collection, collect};
 use crate::runner::run::container_config::image_digest;
 use crate::runner::run::context::{NoHooks, RunContext};
-use crate::runner::run::create::{Created, create};
+use crate::runner::run::create::{Created, Ingredients, StageObjects, create};
 use crate::runner::run::ending::Ending;
 use crate::runner::run::executable::check_executable;
 use crate::runner::run::follow::follow;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
+use crate::runner::run::sources::Sources;
 use crate::runner::run::stage::{Staged, stage};
-use crate::runner::run::supervise::supervise;
+use crate::runner::run::supervise::{JustStarted, start, supervise};
 use crate::runner::run::user::UserCache;
 use crate::runner::volumes::named::require_mountable;
 use std::time::{Duration, Instant};
@@ -40,8 +42,16 @@ pub(crate) struct Executor {
 /// What an earlier process left of a run that it had started.
 pub(crate) struct StartedRun {
     pub(crate) container: RemovalGuard,
-    pub(crate) staged: Option<Staged>,
+    /// The helper, if it is still there.
+    pub(crate) helper: Option<RemovalGuard>,
 }
+
+/// How often a run is set up, if other clients of the engine remove parts of it before its container has started.
+const MOST_SETUPS: u32 = 20;
+/// How often the image is asked for, and pulled if the policy says so, for one run.
+const MOST_PULLS: u32 = 3;
+/// How long the removal of a run's objects is waited for.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Executor {
     /// Runs a spec whose caller waits. Blocks until the result is there.
@@ -111,6 +121,16 @@ struct Run<'a> {
     id: String,
     context: RunContext<'a>,
     timings: Timings,
+    /// Everything that it has in the engine.
+    owned: Owned,
+    image: Option<ImageInspect>,
+    pulls: u32,
+}
+
+/// A run whose container was started.
+struct Started {
+    created: Created,
+    container: JustStarted,
 }
 
 impl<'a> Run<'a> {
@@ -120,56 +140,132 @@ impl<'a> Run<'a> {
             id: spec.id.clone(),
             context,
             timings: Timings::default(),
+            owned: Owned::default(),
+            image: None,
+            pulls: 0,
         }
     }
 
+    /// The run's objects are removed behind the answer; but before it if the run mounts something that the caller may use next.
     fn execute(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
-        let Some(image) = self.pull(&spec)? else {
+        let mut outcome = self.run(&mut spec);
+        let is_shared = spec.mounts.iter().any(MountSpec::is_shared);
+        if is_shared && !self.remove_objects() {
+            let warning = "the run's container is not removed yet; it still uses what it mounted";
+            log::warn!("run {}: {warning}", self.id);
+            if let Ok(result) = &mut outcome {
+                result.warnings.push(warning.into());
+            }
+        }
+        outcome
+    }
+
+    fn run(&mut self, spec: &mut RunSpec) -> Result<RunResult, Error> {
+        let Some(Started { created, container }) = self.start(spec)? else {
             return Ok(self.cancelled());
         };
-        check_executable(&spec, &image)?;
-        let staged = self.stage(&mut spec, &image)?;
-        let created = self.create(&spec, &image, staged)?;
-        if self.context.cancel.is_fired() {
-            return Ok(self.cancelled());
-        }
-        self.context.hooks.before_start()?;
-        let ending = self.supervise(&mut spec, &created)?;
-        self.answer(&spec, created, ending)
+        // The engine has the content, so that ours is dropped.
+        spec.forget_content();
+        let client = &self.executor.engine.client;
+        let ending = supervise(client, container, spec, &self.context)?;
+        self.timings.start_ms = observe("start", ending.start);
+        self.timings.run_ms = observe("run", ending.run);
+        Ok(self.answer(spec, created, ending))
     }
 
     /// The time that no server was there counts only as far as the container ran.
     fn resume(mut self, spec: &RunSpec, run: StartedRun) -> Result<RunResult, Error> {
-        let client = &self.executor.engine.client;
-        let followed = follow(client, run.container.id(), spec, &self.context)?;
+        let engine = &self.executor.engine;
+        let id = run.container.id().to_owned();
+        let helper = run.helper.as_ref().map(|helper| helper.id().to_owned());
+        self.owned.add_first(run.container);
+        run.helper
+            .into_iter()
+            .for_each(|helper| self.owned.add_last(helper));
+        let stage = StageObjects::of_container(&engine.client, &id, helper)?;
+        if let Some(volume) = &stage.volume {
+            let volume = Object::Volume(volume.clone());
+            self.owned.add_last(engine.removal.own(volume));
+        }
+        let followed = follow(&engine.client, &id, spec, &self.context)?;
         let now = Instant::now();
         self.context.accepted = now.checked_sub(followed.elapsed).unwrap_or(now);
         self.timings.run_ms = observe("run", followed.ending.run);
         // By its id: by now, the reference may name another image.
-        let image = client.image_inspect(&followed.image);
+        let image = engine.client.image_inspect(&followed.image);
         let digest = image.map(|image| image_digest(&spec.image, &image));
         let created = Created {
-            container: run.container,
-            staged: run.staged,
+            container: id,
+            stage,
             image_digest: digest.unwrap_or(followed.image),
             warnings: followed.warnings,
         };
-        self.answer(spec, created, followed.ending)
+        Ok(self.answer(spec, created, followed.ending))
     }
 
-    /// `None`: cancelled while pulling.
-    fn pull(&mut self, spec: &RunSpec) -> Result<Option<ImageInspect>, Error> {
-        let begun = Instant::now();
-        let (images, context) = (&self.executor.images, &self.context);
-        let image = images.ensure(spec, context.cancel, context.sink)?;
-        if image.is_some() {
-            self.timings.pull_ms = observe("pull", begun.elapsed());
+    /// Gets the image, stages the content, creates the container and starts it. Until it has started nothing has run, so that all
+    /// of this is done again if another client of the engine, such as a prune, removes any of it. `None`: cancelled.
+    fn start(&mut self, spec: &RunSpec) -> Result<Option<Started>, Error> {
+        for _ in 1..MOST_SETUPS {
+            match self.try_start(spec) {
+                Err(Error::Vanished(what)) => log::info!("run {} is set up again: {what}", self.id),
+                outcome => return outcome,
+            }
+            // The names of its objects are needed again.
+            if !self.remove_objects() {
+                return Err(Error::Engine(
+                    "what is left of an attempt to start this run cannot be removed".into(),
+                ));
+            }
         }
-        Ok(image)
+        self.try_start(spec)
     }
 
-    /// The engine then has the content, so that ours is dropped.
-    fn stage(&mut self, spec: &mut RunSpec, image: &ImageInspect) -> Result<Option<Staged>, Error> {
+    /// Errors: [`Error::Vanished`] if an object was removed before the container had started.
+    fn try_start(&mut self, spec: &RunSpec) -> Result<Option<Started>, Error> {
+        let Some(image) = self.image(spec)? else {
+            return Ok(None);
+        };
+        check_executable(spec, &image)?;
+        let staged = self.stage(spec, &image)?;
+        let begun = Instant::now();
+        let engine = &self.executor.engine;
+        let image = &image;
+        let ingredients = Ingredients { image, staged };
+        let created = create(engine, spec, ingredients, &mut self.owned)?;
+        self.timings.create_ms = observe("create", begun.elapsed());
+        if self.context.cancel.is_fired() {
+            return Ok(None);
+        }
+        self.context.hooks.before_start()?;
+        let container = start(&engine.client, &created.container, spec)?;
+        Ok(Some(Started { created, container }))
+    }
+
+    /// The image, which is pulled again if it was removed after an earlier attempt to start the run. `None`: cancelled.
+    fn image(&mut self, spec: &RunSpec) -> Result<Option<ImageInspect>, Error> {
+        let images = &self.executor.images;
+        if let Some(image) = &self.image
+            && images.has(image)?
+        {
+            return Ok(Some(image.clone()));
+        }
+        if self.pulls == MOST_PULLS {
+            return Err(Error::ImageNotFound(format!(
+                "{} was there {MOST_PULLS} times, and each time another client of the engine removed it before it could be used",
+                spec.image
+            )));
+        }
+        self.pulls += 1;
+        let begun = Instant::now();
+        self.image = images.ensure(spec, self.context.cancel, self.context.sink)?;
+        if self.image.is_some() {
+            self.timings.pull_ms += observe("pull", begun.elapsed());
+        }
+        Ok(self.image.clone())
+    }
+
+    fn stage(&mut self, spec: &RunSpec, image: &ImageInspect) -> Result<Option<Staged>, Error> {
         let engine = &self.executor.engine;
         for mount in &spec.mounts {
             // A typo must not make a volume, as it would with `docker run`.
@@ -179,79 +275,53 @@ impl<'a> Run<'a> {
         }
         let begun = Instant::now();
         let owner = self.executor.users.owner(engine, spec, image)?;
-        let staged = stage(engine, spec, owner)?;
-        spec.forget_content();
+        let staged = stage(engine, spec, owner, &mut self.owned)?;
         self.timings.stage_ms = observe("stage", begun.elapsed());
         Ok(staged)
     }
 
-    fn create(
-        &mut self,
-        spec: &RunSpec,
-        image: &ImageInspect,
-        staged: Option<Staged>,
-    ) -> Result<Created, Error> {
+    /// Collects what was asked for.
+    fn answer(&mut self, spec: &RunSpec, mut created: Created, ending: Ending) -> RunResult {
         let begun = Instant::now();
-        let created = create(&self.executor.engine, spec, image, staged)?;
-        self.timings.create_ms = observe("create", begun.elapsed());
-        Ok(created)
-    }
-
-    fn supervise(&mut self, spec: &mut RunSpec, created: &Created) -> Result<Ending, Error> {
-        let client = &self.executor.engine.client;
-        let ending = supervise(client, created.container.id(), spec, &self.context)?;
-        self.timings.start_ms = observe("start", ending.start);
-        self.timings.run_ms = observe("run", ending.run);
-        Ok(ending)
-    }
-
-    /// Collects what was asked for. The container and the stage are removed behind the answer.
-    fn answer(
-        mut self,
-        spec: &RunSpec,
-        mut created: Created,
-        ending: Ending,
-    ) -> Result<RunResult, Error> {
-        let begun = Instant::now();
-        let collection = self.collect(spec, &created, ending.reason)?;
+        let mut collection = self.collect(spec, &created, ending.reason);
         self.timings.collect_ms = observe("collect", begun.elapsed());
-        let hooks = self.context.hooks;
+        for helper in collection.helpers.drain(..) {
+            self.owned.add_first(helper);
+        }
         let result = self.result(Answer {
             ending,
             collection,
             image_digest: std::mem::take(&mut created.image_digest),
             warnings: std::mem::take(&mut created.warnings),
         });
-        hooks.keep_outcome(&result);
-        Ok(result)
+        self.context.hooks.keep_outcome(&result);
+        result
     }
 
     /// Nothing is collected from a cancelled run: nobody waits for it.
-    fn collect(
-        &self,
-        spec: &RunSpec,
-        created: &Created,
-        reason: Reason,
-    ) -> Result<Collection, Error> {
+    fn collect(&self, spec: &RunSpec, created: &Created, reason: Reason) -> Collection {
         if reason == Reason::Cancelled {
-            return Ok(Collection::default());
+            return Collection::default();
         }
-        Sources {
+        let sources = Sources {
             engine: &self.executor.engine,
-            staged: created.staged.as_ref(),
-            container: created.container.id(),
             run: &self.id,
-            limit_bytes: spec.max_collect_bytes,
-        }
-        .collect(&spec.mounts)
+            created,
+        };
+        collect(&sources, &spec.mounts, spec.max_collect_bytes)
     }
 
-    fn cancelled(self) -> RunResult {
+    /// Removes everything of this run from the engine, and waits for that. False: it takes too long, and continues behind.
+    fn remove_objects(&mut self) -> bool {
+        self.owned.remove_by(Instant::now() + REMOVAL_PATIENCE)
+    }
+
+    fn cancelled(&self) -> RunResult {
         self.result(Answer::cancelled())
     }
 
-    fn result(self, answer: Answer) -> RunResult {
-        answer.into_result(self.id, self.context.accepted, self.timings)
+    fn result(&self, answer: Answer) -> RunResult {
+        answer.into_result(self.id.clone(), self.context.accepted, self.timings)
     }
 }
 

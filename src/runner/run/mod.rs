@@ -18,6 +18,7 @@
 //! | `watchdog` | kills the container at its time limit or on cancel |
 //! | `streams`, `log_lines`, `utf8_chunks`, `output` | read the output, restore it from a log, cut it between characters, keep a bounded part |
 //! | `ending` | exit code and reason |
+//! | `sources` | finds where mounts can still be read after the end |
 //! | `collect` | reads volumes back |
 //! | `answer` | builds the result |
 //! | `result` | the types of results and events |
@@ -38,6 +39,7 @@ pub(crate) mod pull;
 pub(crate) mod pull_error;
 pub(crate) mod result;
 pub(crate) mod shared_pull;
+mod sources;
 pub(crate) mod stage;
 mod start_error;
 mod streams;

@@ -46,11 +46,21 @@ impl Images {
             .image_inspect(&spec.image)
             .map(Some)
             .map_err(|error| match is_not_found(&error) {
-                true => {
-                    Error::ImageNotFound(format!("{} is gone although it was pulled", spec.image))
-                }
+                true => Error::Vanished(format!(
+                    "{} was removed from the engine after it was pulled",
+                    spec.image
+                )),
                 false => engine_error(error),
             })
+    }
+
+    /// Whether the engine still has an image that [`Images::ensure`] returned.
+    pub(crate) fn has(&self, image: &ImageInspect) -> Result<bool, Error> {
+        match self.client.image_inspect(&image.id) {
+            Ok(_) => Ok(true),
+            Err(error) if is_not_found(&error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Inspects the image that the engine already has. `Ok(None)`: it must be pulled.

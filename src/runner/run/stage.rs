@@ -4,40 +4,21 @@
 use crate::archive::{self, Packer, UidGid};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Role;
-use crate::runner::cleanup::removal::RemovalGuard;
+use crate::runner::cleanup::owned::Owned;
+use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
-use crate::runner::request::mounts::MountSource;
+use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
-use crate::runner::run::container_config::object_labels;
+use crate::runner::run::container_config::{StageVolume, object_labels};
 use crate::runner::staging::helper::{HelperSpec, STAGE, anonymous_volume};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
 use std::io::Write;
 
-/// A filled stage. Dropping it removes helper and volume.
+/// A filled stage.
 pub(crate) struct Staged {
-    helper: RemovalGuard,
-    /// Where the engine keeps the volume: the source of the run's binds.
-    mountpoint: String,
-}
-
-impl Staged {
-    /// A stage that an earlier process filled. Items can be read back from it; it cannot be mounted.
-    pub(crate) fn adopted(helper: RemovalGuard) -> Self {
-        Self {
-            helper,
-            mountpoint: String::new(),
-        }
-    }
-
-    /// Path of the volume on the engine's host.
-    pub(crate) fn mountpoint(&self) -> &str {
-        &self.mountpoint
-    }
-
-    /// The helper's id, and the path in it of the item with this index.
-    pub(crate) fn item(&self, index: usize) -> (&str, String) {
-        (self.helper.id(), format!("{STAGE}/{index}"))
-    }
+    /// Id of the helper.
+    pub(crate) helper: String,
+    pub(crate) volume: StageVolume,
 }
 
 /// Puts every item of the run on one volume, owned by `owner`. `None`: the run has nothing to stage.
@@ -45,16 +26,19 @@ pub(crate) fn stage(
     engine: &Engine,
     spec: &RunSpec,
     owner: UidGid,
+    owned: &mut Owned,
 ) -> Result<Option<Staged>, Error> {
-    if !spec.mounts.iter().any(|mount| is_staged(&mount.source)) {
+    if !spec.mounts.iter().any(MountSpec::is_staged) {
         return Ok(None);
     }
     let labels = object_labels(spec, &engine.identity, Role::Stage);
     let volume = anonymous_volume(labels.clone());
     let name = format!("oneoff-{}-stage", spec.id);
-    let helper = HelperSpec::with_mount(&name, labels, volume).create(engine)?;
-    let inspected = engine.client.container_inspect(helper.id())?;
-    let Some(mountpoint) = inspected
+    let guard = HelperSpec::with_mount(&name, labels, volume).create(engine)?;
+    let helper = guard.id().to_owned();
+    owned.add_last(guard);
+    let inspected = engine.client.container_inspect(&helper)?;
+    let Some(mount) = inspected
         .mounts
         .into_iter()
         .find(|mount| mount.destination == STAGE)
@@ -63,20 +47,18 @@ pub(crate) fn stage(
             "the engine does not say where the staging volume is".into(),
         ));
     };
-    upload(&engine.client, helper.id(), owner, |packer| {
-        pack(packer, spec)
-    })?;
+    // By name too, because a prune of containers removes the helper without its volume.
+    let volume = Object::Volume(mount.name.clone());
+    owned.add_last(engine.removal.own(volume));
+    upload(&engine.client, &helper, owner, |packer| pack(packer, spec))?;
     Ok(Some(Staged {
         helper,
-        mountpoint: mountpoint.source,
+        volume: StageVolume {
+            name: mount.name,
+            mountpoint: mount.source,
+            masked_paths: inspected.host_config.masked_paths,
+        },
     }))
-}
-
-fn is_staged(source: &MountSource) -> bool {
-    matches!(
-        source,
-        MountSource::File { .. } | MountSource::Archive(_) | MountSource::Files(_)
-    )
 }
 
 fn pack<W: Write>(packer: &mut Packer<W>, spec: &RunSpec) -> Result<(), archive::Error> {

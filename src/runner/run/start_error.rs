@@ -19,11 +19,15 @@ const ASKED_FOR: [&str; 9] = [
 /// Words of errors that are the engine's, even where they are part of one that looks like the request's.
 const ENGINES_OWN: [&str; 2] = ["no space left on device", "too many open files"];
 
-/// The error of a create call. A 400 is the engine's refusal of the request's settings.
+/// The error of a create call. A 400 is the engine's refusal of the request's settings. The engine had the image just before, so
+/// that one without it has lost it.
 pub(crate) fn create_error(error: docker::Error) -> Error {
-    let is_missing = error.is_no_such_image();
+    if error.is_no_such_image() {
+        return Error::Vanished(format!(
+            "the image was removed before the container was created: {error}"
+        ));
+    }
     match error {
-        docker::Error::Status { message, .. } if is_missing => Error::ImageNotFound(message),
         docker::Error::Status {
             status: 400,
             message,
@@ -37,6 +41,9 @@ pub(crate) fn create_error(error: docker::Error) -> Error {
 /// other status says something about the container or the engine: removed by another client (404, 409), denied by a plugin
 /// (403), busy (429).
 pub(crate) fn start_error(error: docker::Error) -> Error {
+    if error.is_object_gone() {
+        return error.into();
+    }
     match error {
         docker::Error::Status {
             status, message, ..

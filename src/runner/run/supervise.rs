@@ -13,7 +13,7 @@ use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::watchdog::Watchdog;
 use std::io::Write;
 use std::thread::{Builder, Scope};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Everything that must be in place before the container starts, so that nothing it does is missed.
 struct Prepared {
@@ -22,24 +22,51 @@ struct Prepared {
     end: PendingExit,
 }
 
-/// Starts a created container and blocks until it has ended: by itself, at its time limit, or because the caller cancelled.
-/// Takes the spec's stdin.
-pub(crate) fn supervise(
+/// A container that was just started, and what is to be read from it.
+pub(crate) struct JustStarted {
+    container: String,
+    prepared: Prepared,
+    started: Instant,
+    start: Duration,
+}
+
+/// Starts a created container. Errors: [`Error::Vanished`] if it was removed before it started.
+pub(crate) fn start(
     client: &Client,
     container: &str,
-    spec: &mut RunSpec,
-    context: &RunContext<'_>,
-) -> Result<Ending, Error> {
-    let stdin = spec.stdin.take();
-    let prepared = prepare(client, container, stdin.is_some())?;
+    spec: &RunSpec,
+) -> Result<JustStarted, Error> {
+    let prepared = prepare(client, container, spec.stdin.is_some())?;
     let before_start = Instant::now();
     client.container_start(container).map_err(start_error)?;
     let started = Instant::now();
+    Ok(JustStarted {
+        container: container.to_owned(),
+        prepared,
+        started,
+        start: started - before_start,
+    })
+}
 
+/// Blocks until a container that was just started has ended: by itself, at its time limit, or because the caller cancelled.
+/// Takes the spec's stdin.
+pub(crate) fn supervise(
+    client: &Client,
+    just_started: JustStarted,
+    spec: &mut RunSpec,
+    context: &RunContext<'_>,
+) -> Result<Ending, Error> {
+    let JustStarted {
+        container,
+        prepared,
+        started,
+        start,
+    } = just_started;
+    let stdin = spec.stdin.take();
     let mut streams = OutputStreams::new(spec, context.sink);
     let watchdog = Watchdog {
         client,
-        container,
+        container: &container,
         timeout: spec.timeout,
         cancel: context.cancel,
         sink: context.sink,
@@ -62,14 +89,19 @@ pub(crate) fn supervise(
         Ok(prepared.end.finish()?)
     })?;
     let run = started.elapsed();
+    let mut warnings = Vec::new();
     let end = &mut watched.end;
     if end.exit_code != 0 && watched.killed.is_none() && !end.oom_killed {
         // The event may have come too late. Only here, since asking waits until the network is down.
-        end.oom_killed = client.container_oom_killed(container)?;
+        match client.container_oom_killed(&container) {
+            Ok(oom_killed) => end.oom_killed = oom_killed,
+            Err(error) => warnings.push(format!("whether memory ran out is not known: {error}")),
+        }
     }
     Ok(Ending {
-        start: started - before_start,
+        start,
         run,
+        warnings,
         ..Ending::new(&watched, streams.finish(spec.output_encoding))
     })
 }

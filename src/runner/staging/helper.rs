@@ -12,6 +12,9 @@ pub(crate) const STAGE: &str = "/stage";
 /// name is one that Podman, which adds `localhost/` and forgets the tag, does not change.
 const EMPTY_IMAGE: (&str, &str) = ("localhost/oneoff-docker-runner/empty", "latest");
 
+/// How often the empty image is imported for one helper.
+const MOST_IMPORTS: u32 = 5;
+
 /// A helper to create.
 pub(crate) struct HelperSpec<'a> {
     pub(crate) name: &'a str,
@@ -32,22 +35,34 @@ impl<'a> HelperSpec<'a> {
         }
     }
 
-    /// Creates the helper, and its image if the engine does not have it.
+    /// Creates the helper, and its image if the engine does not have it. A prune may take the image again before the helper
+    /// refers to it, so that this is tried a few times.
     pub(crate) fn create(self, engine: &Engine) -> Result<RemovalGuard, docker::Error> {
         let name = self.name;
         // Owned by name first: a create call may fail on our side and succeed on the engine's.
         let mut helper = engine.removal.own(Object::Container(name.to_owned()));
         let config = self.config();
         let client = &engine.client;
-        let created = match client.container_create(Some(name), None, &config) {
-            Err(error) if error.is_no_such_image() => {
-                import_empty_image(client)?;
-                client.container_create(Some(name), None, &config)?
+        let mut imports = 0;
+        loop {
+            match client.container_create(Some(name), None, &config) {
+                Ok(created) => {
+                    helper.become_object(Object::Container(created.id));
+                    return Ok(helper);
+                }
+                Err(error) if error.is_no_such_image() && imports < MOST_IMPORTS => {
+                    import_empty_image(client)?;
+                    imports += 1;
+                }
+                Err(error) => {
+                    if error.is_object_gone() {
+                        // There is nothing to remove; and a later helper may have this name.
+                        helper.release();
+                    }
+                    return Err(error);
+                }
             }
-            other => other?,
-        };
-        helper.become_object(Object::Container(created.id));
-        Ok(helper)
+        }
     }
 
     fn config(self) -> ContainerCreate {
@@ -81,17 +96,6 @@ pub(crate) fn anonymous_volume(labels: Labels) -> Mount {
             labels,
             ..Default::default()
         }),
-        ..Mount::default()
-    }
-}
-
-/// A named volume at [`STAGE`], to be read only.
-pub(crate) fn reading_mount(volume: &str) -> Mount {
-    Mount {
-        kind: "volume".into(),
-        source: volume.to_owned(),
-        target: STAGE.into(),
-        read_only: true,
         ..Mount::default()
     }
 }

@@ -14,8 +14,9 @@ use crate::runner::policy::{Policy, VolumeOwners};
 use crate::runner::request::check::{ApiProfile, archive_limits};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
-use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
+use crate::runner::staging::helper::{HelperSpec, STAGE};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
+use crate::runner::staging::volume_reader::{existing_volume, is_made_for, open_volume};
 use crate::runner::volumes::existing::{require_as_asked, require_created_by};
 use crate::runner::volumes::write_locks::WriteLocks;
 use serde_json::Value;
@@ -51,11 +52,15 @@ impl Volumes {
             .write_locks
             .try_lock(&spec.name)
             .ok_or_else(|| busy(&spec.name))?;
+        again_if_vanished(|| self.write(&spec))
+    }
+
+    fn write(&self, spec: &VolumeSpec) -> Result<String, Error> {
         match self.engine.client.volume_inspect(&spec.name) {
             Ok(volume) if fill::is_unfinished(&self.engine.client, &volume)? => {
                 Err(busy(&spec.name))
             }
-            Ok(volume) if is_ours(&volume) => self.overwrite(&spec, &volume),
+            Ok(volume) if is_ours(&volume) => self.overwrite(spec, &volume),
             Ok(_) => Err(Error::Conflict {
                 code: "volume_not_ours",
                 detail: format!(
@@ -63,7 +68,7 @@ impl Volumes {
                     spec.name
                 ),
             }),
-            Err(error) if is_absent(&error) => self.create_new(&spec),
+            Err(error) if is_absent(&error) => self.create_new(spec),
             Err(error) => Err(error.into()),
         }
     }
@@ -135,9 +140,16 @@ impl Volumes {
         let active = self.active.enter();
         let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
         let name = fill::helper_name(active.id());
-        let mut helper = HelperSpec::with_mount(&name, labels, filled_mount(spec))
+        let mount = existing_volume(&spec.name, labels.clone());
+        let mut helper = HelperSpec::with_mount(&name, labels, mount)
             .create(&self.engine)
             .map_err(driver_error)?;
+        if is_made_for(&self.engine.client, &spec.name, active.id())? {
+            helper.then(self.engine.removal.own(Object::Volume(spec.name.clone())));
+            helper.remove_now(&self.engine.client)?;
+            let name = &spec.name;
+            return Err(Error::Vanished(format!("volume {name} was removed")));
+        }
         helper.keep_active(active);
         self.put_content(helper.id(), spec)?;
         helper.remove_now(&self.engine.client)?;
@@ -170,12 +182,16 @@ impl Volumes {
     /// Reads a volume of this service: base64 of a tar.gz. Errors: [`Error::NotFound`], [`Error::Forbidden`],
     /// [`Error::TooLarge`] over the collect limit.
     pub(crate) fn read(&self, name: &str) -> Result<String, Error> {
+        again_if_vanished(|| self.try_read(name))
+    }
+
+    fn try_read(&self, name: &str) -> Result<String, Error> {
         self.require_our_volume(name)?;
         let active = self.active.enter();
         let helper_name = format!("oneoff-{}-read", active.id());
         let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
-        let helper = HelperSpec::with_mount(&helper_name, labels, reading_mount(name))
-            .create(&self.engine)?;
+        let helper = open_volume(&self.engine, name, &helper_name, labels)?
+            .ok_or_else(|| no_such_volume(name))?;
         let mut tar = self.engine.client.archive_get(helper.id(), STAGE)?;
         let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
         drop(tar);
@@ -266,18 +282,36 @@ pub(crate) fn require_mountable(
     }
 }
 
+/// Repeats an operation while it fails because another client of the engine, such as a prune, removes the objects that it makes
+/// for itself; a bounded number of times.
+fn again_if_vanished<T>(operation: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    const MOST: u32 = 20;
+    for _ in 1..MOST {
+        match operation() {
+            Err(Error::Vanished(what)) => log::info!("done again: {what}"),
+            outcome => return outcome,
+        }
+    }
+    operation()
+}
+
 /// Inspects a volume, of this service or not. A volume that is not completely filled counts as absent. Errors:
 /// [`Error::NotFound`].
 fn require_volume(client: &Client, name: &str) -> Result<Volume, Error> {
-    let absent = || Error::NotFound {
-        code: "volume_not_found",
-        detail: format!("there is no volume {name}"),
-    };
+    let absent = || no_such_volume(name);
     match client.volume_inspect(name) {
         Ok(volume) if fill::is_unfinished(client, &volume)? => Err(absent()),
         Ok(volume) => Ok(volume),
         Err(error) if is_absent(&error) => Err(absent()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The error for a volume that does not exist.
+pub(crate) fn no_such_volume(name: &str) -> Error {
+    Error::NotFound {
+        code: "volume_not_found",
+        detail: format!("there is no volume {name}"),
     }
 }
 
@@ -305,9 +339,11 @@ fn busy(name: &str) -> Error {
     }
 }
 
-/// An error status of the engine here is the caller's fault: an unknown driver or driver option.
+/// An error status of the engine here is the caller's fault, such as an unknown driver or driver option, unless an object of ours
+/// is gone.
 fn driver_error(error: docker::Error) -> Error {
     match error {
+        gone if gone.is_object_gone() => gone.into(),
         docker::Error::Status { message, .. } => Error::StartFailed(message),
         other => other.into(),
     }
