@@ -93,9 +93,11 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("semaphore", &[]),
     ("error", &[]),
+    ("rounds", &[]),
     ("request", &["error", "id", "policy"]),
     ("cleanup", &["id"]),
     ("staging", &["cleanup", "error"]),
+    ("takeover", &["cleanup", "rounds", "staging"]),
     (
         "volumes",
         &["cleanup", "error", "policy", "request", "staging"],
@@ -115,13 +117,15 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
             "run",
             "semaphore",
             "staging",
+            "takeover",
         ],
     ),
     ("dry_run", &["cleanup", "request", "run"]),
     (
         "facade",
         &[
-            "cleanup", "dry_run", "error", "jobs", "policy", "request", "run", "volumes",
+            "cleanup", "dry_run", "error", "jobs", "policy", "request", "rounds", "run",
+            "takeover", "volumes",
         ],
     ),
     ("mod", &[]),

@@ -3,7 +3,7 @@
 use crate::archive::{self, Packer, UidGid};
 use crate::docker::{self, Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::Role;
+use crate::runner::cleanup::labels::{Role, without_effect};
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
 use crate::runner::request::mounts::MountSource;
@@ -30,7 +30,8 @@ pub(crate) fn create(
     staged: Option<Staged>,
 ) -> Result<Created, Error> {
     let name = format!("oneoff-{}", spec.id);
-    let labels = object_labels(spec, &engine.identity, Role::Run);
+    let mut labels = without_effect(&image.config.labels);
+    labels.extend(object_labels(spec, &engine.identity, Role::Run));
     // Owned by name first: a create call may fail on our side and succeed on the engine's.
     let mut guard = engine.removal.own(Object::Container(name.clone()));
     let config = ContainerCreate {

@@ -42,11 +42,20 @@ impl<'a> HelperSpec<'a> {
         let created = match client.container_create(Some(name), None, &config) {
             Err(error) if error.is_no_such_image() => {
                 import_empty_image(client)?;
-                client.container_create(Some(name), None, &config)?
+                client.container_create(Some(name), None, &config)
             }
-            other => other?,
+            other => other,
         };
-        helper.become_object(Object::Container(created.id));
+        match created {
+            Ok(created) => helper.become_object(Object::Container(created.id)),
+            Err(error) => {
+                if matches!(error, docker::Error::Status { status: 409, .. }) {
+                    // What has this name is not what this call created.
+                    helper.release();
+                }
+                return Err(error);
+            }
+        }
         Ok(helper)
     }
 
