@@ -224,6 +224,11 @@ fn runner(
         queue_length: config.queue_length,
         pull_timeout: config.pull_timeout,
         retention: config.retention,
+        // Whatever was accepted can be read again; beside its content a record has little.
+        max_record_bytes: config
+            .body_limit_bytes
+            .max(config.retention.max_result_bytes)
+            + (1 << 20),
         persistence,
         policy: config.policy.clone(),
     };

@@ -1,12 +1,23 @@
 //! The identity of a process, for things that can outlast the process that made them, and whether that process is alive.
 
 /// A process, identified by its id and start time within one boot and PID namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ProcessIdentity {
     /// Boot id and PID namespace. Process ids of another scope cannot be compared or looked up here.
     pub(crate) scope: String,
     pub(crate) pid: u32,
     pub(crate) started: u64,
+}
+
+/// What is known of the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It lives.
+    Alive,
+    /// It has ended.
+    Dead,
+    /// It is of another host or PID namespace, or `/proc` cannot be read.
+    Unknown,
 }
 
 impl ProcessIdentity {
@@ -38,6 +49,18 @@ impl ProcessIdentity {
         })
     }
 
+    /// Whether this process is alive, as far as a process of the observer's scope can find out from `/proc`.
+    pub(crate) fn life_seen_by(&self, observer: &Self) -> Life {
+        if self.is_alive_beside(observer) {
+            Life::Alive
+        } else if self.scope == observer.scope && observer.is_alive_beside(observer) {
+            // The second check: without a readable /proc every process would seem to have ended.
+            Life::Dead
+        } else {
+            Life::Unknown
+        }
+    }
+
     /// Whether this process is of the same scope as the other one, and alive.
     pub(crate) fn is_alive_beside(&self, other: &Self) -> bool {
         self.scope == other.scope && start_time(self.pid) == Some(self.started)
@@ -63,8 +86,7 @@ impl ProcessIdentity {
             pid: u32::try_from(pid).unwrap_or_default(),
             started,
         };
-        // The second check: without a readable /proc every process would seem to have ended.
-        other.tag() == tag && self.is_alive_beside(self) && !other.is_alive_beside(self)
+        other.tag() == tag && other.life_seen_by(self) == Life::Dead
     }
 }
 

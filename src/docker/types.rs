@@ -213,6 +213,8 @@ pub struct ContainerSummary {
     pub id: String,
     #[serde(deserialize_with = "null_as_default")]
     pub names: Vec<String>,
+    #[serde(rename = "ImageID")]
+    pub image_id: String,
     pub state: String,
     #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,

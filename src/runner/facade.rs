@@ -2,12 +2,13 @@
 //! and hands each of them only what it needs.
 
 use crate::cancel::Cancel;
-use crate::docker::{Client, ImageSummary};
+use crate::docker::{self, Client, ImageSummary};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Identity;
-use crate::runner::cleanup::reaper::{Patrol, Reaper};
+use crate::runner::cleanup::owners::Unheard;
+use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::Removal;
 use crate::runner::dry_run::{self, RunPlan};
 use crate::runner::error::Error;
@@ -19,15 +20,17 @@ use crate::runner::jobs::submit::{JobSettings, Jobs};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
+use crate::runner::rounds::Rounds;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::lifecycle::Executor;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
+use crate::runner::takeover::life_signs::{Asker, answer_questions};
 use crate::runner::volumes::named::Volumes;
 use serde::Serialize;
 use serde_json::Value;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs containers on one engine. Clones share everything.
@@ -39,7 +42,7 @@ pub struct Runner {
 /// How a runner works.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Instance name, by which leftovers are recognized after a restart. No two live servers should share it.
+    /// Instance name, by which leftovers are recognized after a restart. Two live servers may share it for a while.
     pub instance: String,
     /// How many runs are executed at once.
     pub max_concurrent_runs: usize,
@@ -51,6 +54,8 @@ pub struct Settings {
     pub retention: Retention,
     /// What asynchronous runs survive.
     pub persistence: Persistence,
+    /// Longest request and longest result of an asynchronous run that are stored in the engine, in bytes.
+    pub max_record_bytes: u64,
     /// What callers may ask for.
     pub policy: Policy,
 }
@@ -63,7 +68,9 @@ struct Parts {
     jobs: Jobs,
     volumes: Volumes,
     reaper: Reaper,
-    patrol: Mutex<Option<Patrol>>,
+    asker: Asker,
+    /// In the order in which they are stopped.
+    patrol: Mutex<Vec<Rounds>>,
 }
 
 /// Answer of `GET /health`.
@@ -112,6 +119,12 @@ pub struct Image {
 /// How long the engine may take to answer a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1800);
 const REMOVAL_THREADS: usize = 4;
+/// How often dead servers and leftovers are looked for.
+const PATROL_PERIOD: Duration = Duration::from_secs(30);
+/// The period while another server of the same instance name lives.
+const OVERLAP_PERIOD: Duration = Duration::from_secs(10);
+/// The period while the engine cannot be reached.
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 impl Runner {
     /// A runner that is ready for requests. It does nothing about what a dead predecessor left until [`Runner::patrol`] is called.
@@ -138,6 +151,7 @@ impl Runner {
         let job_settings = JobSettings {
             retention: settings.retention,
             persistence: settings.persistence,
+            max_record_bytes: settings.max_record_bytes,
             policy: policy.clone(),
         };
         let parts = Parts {
@@ -147,34 +161,47 @@ impl Runner {
             executor,
             volumes: Volumes::new(engine.clone(), active.clone(), policy.clone()),
             policy,
-            reaper: Reaper::new(engine, active),
-            patrol: Mutex::new(None),
+            reaper: Reaper::new(engine.clone(), active.clone()),
+            asker: Asker { engine, active },
+            patrol: Mutex::default(),
         };
         Ok(Self {
             parts: Arc::new(parts),
         })
     }
 
-    /// Adopts the asynchronous runs of a dead predecessor, and starts sweeping leftovers, now and every 30 s. Errors: no thread.
+    /// Adopts the asynchronous runs of dead predecessors, and starts looking for more of these and for leftovers, now and every
+    /// 30 s. From here on this process answers when others ask whether it lives. Errors: no thread.
     pub fn patrol(&self) -> std::io::Result<()> {
         // If the engine cannot be reached now, every sweep tries again.
-        if let Err(error) = self.parts.jobs.adopt_once() {
+        if let Err(error) = self.parts.jobs.adopt(&Unheard::default()) {
             log::warn!("the runs of before are not known yet: {error}");
         }
-        let runner = self.clone();
-        let reaper = self.parts.reaper.clone();
-        let patrol = reaper.patrol(move || runner.parts.jobs.adopt_once())?;
-        *self
-            .parts
-            .patrol
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(patrol);
+        let parts = self.parts.clone();
+        let round = move |stop: &Cancel| match parts.take_over(stop) {
+            Ok(Found::NobodyElse) => PATROL_PERIOD,
+            Ok(Found::OtherServer) => OVERLAP_PERIOD,
+            Err(error) => {
+                log::debug!("the sweep failed: {error}");
+                RETRY_PERIOD
+            }
+        };
+        let life_signs = answer_questions(&self.parts.executor.engine)?;
+        let patrol = Rounds::start("reaper", round)?;
+        self.parts.lock_patrol().extend([patrol, life_signs]);
         Ok(())
     }
 
-    /// Sweeps once. Returns the number of objects removed.
+    /// Sweeps once. Blocks for some 15 s if servers have to be asked whether they live. Returns the number of objects removed.
     pub fn sweep(&self) -> Result<u64, Error> {
-        Ok(self.parts.reaper.sweep()?)
+        let Parts { reaper, asker, .. } = &*self.parts;
+        let swept = reaper.sweep(&Unheard::default())?;
+        let dead = asker.ask(&swept.suspects, &Cancel::new())?.dead;
+        let rest = match dead.is_empty() {
+            true => 0,
+            false => reaper.sweep(&dead)?.removed,
+        };
+        Ok(swept.removed + rest)
     }
 
     /// Checks a run request (an object with [`RunRequest`](crate::runner::RunRequest)'s fields) against its types and the
@@ -298,18 +325,21 @@ impl Runner {
     /// Stops the runner. Blocks until everything that runs left is removed, at most until `deadline`. Returns the number of objects
     /// left, and of runs that did not end.
     pub fn close(&self, deadline: Instant) -> usize {
-        let patrol = self
+        let mut rounds = self
             .parts
-            .patrol
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(patrol) = patrol {
+            .lock_patrol()
+            .drain(..)
+            .collect::<Vec<_>>()
+            .into_iter();
+        if let Some(patrol) = rounds.next() {
             patrol.stop();
         }
         self.parts.jobs.close(deadline);
         let executor = &self.parts.executor;
-        executor.engine.removal.finish(deadline) + executor.active.count_unheld()
+        let left = executor.engine.removal.finish(deadline) + executor.active.count_unheld();
+        // Until here this process lives, and others leave its objects alone.
+        rounds.for_each(|life_signs| life_signs.stop());
+        left
     }
 
     /// How many runs it executes and could execute.
@@ -324,6 +354,41 @@ impl Runner {
             active: parts.executor.active.count(),
             reaped: parts.reaper.removed(),
         }
+    }
+}
+
+/// Whether another server of the same instance name lives.
+enum Found {
+    NobodyElse,
+    OtherServer,
+}
+
+impl Parts {
+    /// Adopts and sweeps what dead servers left: at once where their death is certain, else after they were asked.
+    fn take_over(&self, stop: &Cancel) -> Result<Found, docker::Error> {
+        let certainly_dead = Unheard::default();
+        // One does not wait for the other: what cannot be adopted must not keep leftovers in the engine.
+        let adopted = self.jobs.adopt(&certainly_dead);
+        let mut suspects = self.reaper.sweep(&certainly_dead)?.suspects;
+        let others = adopted?;
+        suspects.extend(others.suspects);
+        let answers = self.asker.ask(&suspects, stop)?;
+        if !answers.dead.is_empty() {
+            let adopted = self.jobs.adopt(&answers.dead);
+            self.reaper.sweep(&answers.dead)?;
+            adopted?;
+        }
+        if !stop.is_fired() {
+            self.jobs.set_adopted();
+        }
+        Ok(match answers.alive.is_empty() && !others.have_runs {
+            true => Found::NobodyElse,
+            false => Found::OtherServer,
+        })
+    }
+
+    fn lock_patrol(&self) -> MutexGuard<'_, Vec<Rounds>> {
+        self.patrol.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -6,13 +6,14 @@
 //! |---|---|---|
 //! | `facade` | [`Runner`]: every operation | all below |
 //! | `dry_run` | what a run would do, without doing it | `run`, `request`, `cleanup` |
-//! | `jobs` | asynchronous runs: submit, scheduler, registry, store, adoption | `run`, `request`, `staging`, `cleanup` |
+//! | `jobs` | asynchronous runs: submit, scheduler, registry, store, adoption | `run`, `request`, `takeover`, `staging`, `cleanup` |
 //! | `run` | the life of a run, step by step | `volumes`, `request`, `staging`, `cleanup` |
 //! | `volumes` | named volumes, filled completely or not at all | `request`, `staging`, `cleanup` |
+//! | `takeover` | which servers of one name live, and which of them adopts runs | `staging`, `cleanup` |
 //! | `staging` | helper containers, through which content gets into volumes and out of them | `cleanup` |
 //! | `request` | JSON types, every check, [`RunSpec`] | `policy` |
 //! | `cleanup` | labels and ownership, removal, reaper | |
-//! | `policy`, `image_patterns`, `error`, `clock`, `id`, `semaphore` | shared by all; they use none of the rooms | |
+//! | `policy`, `image_patterns`, `error`, `clock`, `rounds`, `semaphore` | shared by all; they use none of the rooms | |
 //!
 //! Inside the runner a file is imported by its own path; the re-exports below are for other rooms.
 
@@ -25,9 +26,11 @@ mod image_patterns;
 mod jobs;
 mod policy;
 pub mod request;
+mod rounds;
 mod run;
 mod semaphore;
 mod staging;
+mod takeover;
 mod volumes;
 
 pub use dry_run::{PlannedVolume, RunPlan};

@@ -94,9 +94,11 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     ("image_patterns", &[]),
     ("semaphore", &[]),
     ("error", &[]),
+    ("rounds", &[]),
     ("request", &["error", "id", "policy"]),
     ("cleanup", &["id"]),
     ("staging", &["cleanup", "error"]),
+    ("takeover", &["cleanup", "rounds", "staging"]),
     (
         "volumes",
         &["cleanup", "error", "policy", "request", "staging"],
@@ -116,13 +118,15 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
             "run",
             "semaphore",
             "staging",
+            "takeover",
         ],
     ),
     ("dry_run", &["cleanup", "request", "run"]),
     (
         "facade",
         &[
-            "cleanup", "dry_run", "error", "jobs", "policy", "request", "run", "volumes",
+            "cleanup", "dry_run", "error", "jobs", "policy", "request", "rounds", "run",
+            "takeover", "volumes",
         ],
     ),
     ("mod", &[]),

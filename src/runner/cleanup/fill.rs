@@ -70,9 +70,12 @@ impl Fill {
     }
 }
 
+/// What the name of a fill's helper ends with.
+pub(crate) const FILL_PART: &str = "fill";
+
 /// Name of the helper container of the fill with this id.
 pub(crate) fn helper_name(fill: &str) -> String {
-    format!("oneoff-{fill}-fill")
+    format!("oneoff-{fill}-{FILL_PART}")
 }
 
 fn marker_name(fill: &str) -> String {

@@ -1,9 +1,11 @@
 //! The labels that every engine object of ours carries from its create call on, and what they say about its owner.
 
-use crate::docker::Labels;
+use crate::docker::{ContainerSummary, Labels};
 use crate::process_identity::ProcessIdentity;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// What the keys of our labels begin with.
+const PREFIX: &str = "oneoff.";
 /// Name of the server instance.
 pub(crate) const INSTANCE: &str = "oneoff.instance";
 /// The server process that created the object.
@@ -16,14 +18,19 @@ pub(crate) const DEADLINE: &str = "oneoff.deadline";
 pub(crate) const ASYNC: &str = "oneoff.async";
 /// On the helper and the marker of a fill: name of the volume. The volume is incomplete while one of them exists.
 pub(crate) const FILLS: &str = "oneoff.fills";
+/// On a question: the process that is asked whether it lives.
+pub(crate) const ASKS: &str = "oneoff.asks";
+/// On the container that says which server of an instance name adopts runs.
+pub(crate) const LEADS: &str = "oneoff.leads";
 /// On a named volume: id of the `POST /volume` that created it. The reaper never removes such a volume. On a container this label
 /// means nothing, since it may come from the image.
 pub(crate) const KEPT: &str = "oneoff.volume";
 
-/// How much longer than its run's time limit an object may exist before it is past its deadline.
-pub(crate) const OBJECT_SLACK: Duration = Duration::from_secs(900);
+/// How much longer than its run's time limit an object may exist before it is past its deadline. It is enough for an idle engine
+/// only: an object that is needed for longer is kept because its owner lives.
+pub(crate) const OBJECT_SLACK: Duration = Duration::from_secs(120);
 /// How long objects of an asynchronous run may exist while no server answers for them.
-const ASYNC_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const ASYNC_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What an object is to its asynchronous run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +56,11 @@ impl Role {
     /// The role in these labels. `None`: the object does not belong to an asynchronous run.
     pub(crate) fn of(labels: &Labels) -> Option<Self> {
         labels.get(ASYNC).and_then(|word| Self::parse(word))
+    }
+
+    /// Whether the object is a record.
+    pub(crate) fn is_record(self) -> bool {
+        matches!(self, Self::Request | Self::Result)
     }
 
     fn parse(word: &str) -> Option<Self> {
@@ -84,45 +96,59 @@ impl Identity {
         .collect()
     }
 
-    /// Labels of an object of an asynchronous run.
+    /// Labels of an object of an asynchronous run, which is kept for the next server if this one dies.
     pub(crate) fn async_labels(&self, run: &str, role: Role) -> Labels {
-        let mut labels = self.labels(run, ASYNC_LIFE);
+        self.async_labels_for(run, role, ASYNC_LIFE)
+    }
+
+    /// Labels of the container of an asynchronous run, which is killed at its deadline if no server watches it, and is kept.
+    pub(crate) fn async_run_labels(&self, run: &str, timeout: Duration) -> Labels {
+        self.async_labels_for(run, Role::Run, timeout + OBJECT_SLACK)
+    }
+
+    fn async_labels_for(&self, run: &str, role: Role, life: Duration) -> Labels {
+        let mut labels = self.labels(run, life);
         labels.insert(ASYNC.into(), role.word().into());
         labels
     }
+}
 
-    /// Whether a dead predecessor created the object: a process with our instance name that no longer lives.
-    pub(crate) fn inherits(&self, labels: &Labels) -> bool {
-        let owner = labels
-            .get(OWNER)
-            .and_then(|text| ProcessIdentity::parse(text));
-        labels.get(INSTANCE) == Some(&self.instance)
-            && owner.is_some_and(|owner| owner != self.owner && !owner.is_alive_beside(&self.owner))
-    }
+/// Empty values for those of an image's labels that look like ours: a container inherits its image's labels, and these must not
+/// count. To be extended with our own.
+pub(crate) fn without_effect(image: &Labels) -> Labels {
+    let ours = image.keys().filter(|key| key.starts_with(PREFIX));
+    ours.map(|key| (key.clone(), String::new())).collect()
+}
 
-    /// Whether the reaper removes an object with these labels. The first rule that applies decides:
-    /// 1. its run is active here → keep;
-    /// 2. this process created it → remove;
-    /// 3. a live neighbour created it → keep;
-    /// 4. a dead predecessor created it, and not for an asynchronous run → remove;
-    /// 5. it is past its deadline → remove.
-    pub(crate) fn is_leftover(&self, labels: &Labels, active: &dyn Fn(&str) -> bool) -> bool {
-        if labels.get(RUN).is_some_and(|run| active(run)) {
-            return false;
-        }
-        let owner = labels
-            .get(OWNER)
-            .and_then(|text| ProcessIdentity::parse(text));
-        if owner.as_ref() == Some(&self.owner) {
-            return true;
-        }
-        if owner.is_some_and(|owner| owner.is_alive_beside(&self.owner)) {
-            return false;
-        }
-        let deadline: Option<u64> = labels.get(DEADLINE).and_then(|text| text.parse().ok());
-        (labels.get(INSTANCE) == Some(&self.instance) && !labels.contains_key(ASYNC))
-            || deadline.is_some_and(|deadline| deadline < unix_now())
-    }
+/// Process that created the object. `None`: the label is missing or is none of ours.
+pub(crate) fn owner(labels: &Labels) -> Option<ProcessIdentity> {
+    ProcessIdentity::parse(labels.get(OWNER)?)
+}
+
+/// Whether the container is the `part` of the run in its labels, as its name says. The name of a container that is not ours may
+/// be anything, but no image and no caller of this service can choose it. `part` is empty for the run's own container.
+pub(crate) fn is_named(container: &ContainerSummary, part: &str) -> bool {
+    let Some(run) = container.labels.get(RUN) else {
+        return false;
+    };
+    let expected = match part {
+        "" => format!("oneoff-{run}"),
+        part => format!("oneoff-{run}-{part}"),
+    };
+    let mut names = container.names.iter();
+    names.any(|name| name.trim_start_matches('/') == expected)
+}
+
+/// Whether the container's name is of the form that this service gives.
+pub(crate) fn has_our_name(container: &ContainerSummary) -> bool {
+    let Some(run) = container.labels.get(RUN) else {
+        return false;
+    };
+    let (own, part) = (format!("oneoff-{run}"), format!("oneoff-{run}-"));
+    container.names.iter().any(|name| {
+        let name = name.trim_start_matches('/');
+        name == own || name.starts_with(&part)
+    })
 }
 
 /// Seconds since 1970.
@@ -130,90 +156,4 @@ pub(crate) fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::process_identity::start_time;
-
-    fn identity(instance: &str) -> Identity {
-        Identity {
-            instance: instance.into(),
-            owner: ProcessIdentity::current(),
-        }
-    }
-
-    fn nothing_active(_: &str) -> bool {
-        false
-    }
-
-    #[test]
-    fn objects_of_a_live_process_are_leftovers_only_to_itself_after_the_run() {
-        let ours = identity("a");
-        let labels = ours.labels("r1", Duration::ZERO);
-        assert!(
-            !ours.is_leftover(&labels, &|run| run == "r1"),
-            "its run goes on"
-        );
-        assert!(
-            ours.is_leftover(&labels, &nothing_active),
-            "its run is over"
-        );
-        let init = ProcessIdentity {
-            pid: 1,
-            started: start_time(1).unwrap(),
-            ..ProcessIdentity::current()
-        };
-        let neighbour = Identity {
-            instance: "a".into(),
-            owner: init,
-        };
-        assert!(
-            !neighbour.is_leftover(&labels, &nothing_active),
-            "the owner lives beside it"
-        );
-    }
-
-    #[test]
-    fn objects_of_a_dead_predecessor_are_leftovers_to_its_instance_only() {
-        let ours = identity("a");
-        for dead in [
-            ProcessIdentity {
-                started: 1,
-                ..ProcessIdentity::current()
-            },
-            ProcessIdentity {
-                scope: "elsewhere".into(),
-                ..ProcessIdentity::current()
-            },
-        ] {
-            let labels = Identity {
-                instance: "a".into(),
-                owner: dead,
-            }
-            .labels("r1", Duration::from_secs(60));
-            assert!(ours.is_leftover(&labels, &nothing_active), "{labels:?}");
-            assert!(
-                !identity("b").is_leftover(&labels, &nothing_active),
-                "another instance's {labels:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn objects_of_another_instance_are_leftovers_past_their_deadline() {
-        let elsewhere = ProcessIdentity {
-            scope: "elsewhere".into(),
-            ..ProcessIdentity::current()
-        };
-        let mut labels = Identity {
-            instance: "a".into(),
-            owner: elsewhere,
-        }
-        .labels("r1", Duration::ZERO);
-        labels.insert(DEADLINE.into(), (unix_now() - 1).to_string());
-        assert!(identity("b").is_leftover(&labels, &nothing_active));
-    }
 }

@@ -1,16 +1,17 @@
-//! Removes what a process that died left in the engine: at start, and every 30 s.
+//! Removes what processes that died left in the engine.
 
-use crate::cancel::Cancel;
-use crate::docker::{self, Labels};
+use crate::docker::{self, ContainerSummary, Volume};
+use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::fill::Fill;
-use crate::runner::cleanup::labels::{INSTANCE, KEPT};
+use crate::runner::cleanup::fill::{FILL_PART, Fill};
+use crate::runner::cleanup::labels::{ASKS, INSTANCE, KEPT, has_our_name, is_named};
+use crate::runner::cleanup::owners::{Owners, Unheard};
 use crate::runner::cleanup::removal::{Object, is_unanswered, remove_once};
+use crate::runner::cleanup::verdict::{Judge, Verdict, recorded};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// Finds and removes leftovers. Clones share their count.
 #[derive(Clone)]
@@ -18,17 +19,18 @@ pub(crate) struct Reaper {
     engine: Engine,
     active: Active,
     removed: Arc<AtomicU64>,
+    /// Ids of containers that are not ours although they have our labels, so that each is logged once.
+    strangers: Arc<Mutex<HashSet<String>>>,
 }
 
-/// The reaper's thread. Dropping this does not stop it; [`Patrol::stop`] does.
-pub(crate) struct Patrol {
-    stop: Cancel,
-    thread: Mutex<Option<JoinHandle<()>>>,
+/// What a sweep did, and what it could not decide.
+#[derive(Default)]
+pub(crate) struct Swept {
+    /// Number of objects removed.
+    pub(crate) removed: u64,
+    /// Owners that have to be asked whether they live, before more can be removed or adopted.
+    pub(crate) suspects: HashSet<ProcessIdentity>,
 }
-
-const PERIOD: Duration = Duration::from_secs(30);
-/// The period while the engine cannot be reached.
-const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 impl Reaper {
     /// A reaper that leaves alone whatever belongs to an active run.
@@ -37,6 +39,7 @@ impl Reaper {
             engine,
             active,
             removed: Arc::default(),
+            strangers: Arc::default(),
         }
     }
 
@@ -45,61 +48,98 @@ impl Reaper {
         self.removed.load(Ordering::Relaxed)
     }
 
-    /// Sweeps on a thread of its own, now and every 30 s. Calls `first` before each sweep, and skips the sweep if that fails.
-    /// Errors: no thread.
-    pub(crate) fn patrol(
-        self,
-        first: impl Fn() -> Result<(), docker::Error> + Send + 'static,
-    ) -> std::io::Result<Patrol> {
-        let stop = Cancel::new();
-        let stopped = stop.clone();
-        let rounds = move || {
-            loop {
-                let pause = match first().and_then(|()| self.sweep()) {
-                    Ok(_) => PERIOD,
-                    Err(error) => {
-                        log::debug!("the sweep failed: {error}");
-                        RETRY_PERIOD
-                    }
-                };
-                if stopped.wait(pause) {
-                    return;
-                }
-            }
-        };
-        let thread = std::thread::Builder::new()
-            .name("reaper".into())
-            .stack_size(256 * 1024)
-            .spawn(rounds)?;
-        Ok(Patrol {
-            stop,
-            thread: Mutex::new(Some(thread)),
-        })
-    }
-
-    /// Sweeps once. Returns the number of objects removed. What cannot be removed now is left to the next sweep.
-    pub(crate) fn sweep(&self) -> Result<u64, docker::Error> {
-        let mut removed = 0;
+    /// Sweeps once. Processes in `unheard` count as dead. What cannot be removed now is left to the next sweep, and never keeps the
+    /// sweep from the other objects. Errors: the engine does not list its objects.
+    pub(crate) fn sweep(&self, unheard: &Unheard) -> Result<Swept, docker::Error> {
+        let client = &self.engine.client;
         let any_of_ours = [INSTANCE.to_owned()];
-        for container in self.engine.client.container_list(&any_of_ours)? {
-            if self.is_leftover(&container.labels) {
-                removed += self.remove(self.container_object(container)?);
+        let mut containers = client.container_list(&any_of_ours)?;
+        containers.retain(|container| !self.is_stranger(container));
+        let volumes = client.volume_list(&any_of_ours)?;
+        let us = &self.engine.identity;
+        let judge = Judge {
+            us,
+            active: &self.active,
+            owners: Owners::new(us, unheard, &containers),
+            recorded: recorded(&containers, &volumes),
+        };
+        let mut swept = Swept::default();
+        for container in containers {
+            let verdict = judge.verdict(&container.labels);
+            self.carry_out(verdict, &mut swept, || self.container_object(&container));
+        }
+        for question in client.container_list(&[ASKS.to_owned()])? {
+            if has_our_name(&question) {
+                let verdict = judge.verdict_on_question(&question.labels);
+                self.carry_out(verdict, &mut swept, || self.container_object(&question));
             }
         }
         // After the containers: a volume that one of them mounts cannot be removed.
-        for volume in self.engine.client.volume_list(&any_of_ours)? {
-            if !volume.labels.contains_key(KEPT) && self.is_leftover(&volume.labels) {
-                let fill = Fill::from_labels(&volume.labels).map(Object::Fill);
-                removed += self.remove(fill.unwrap_or(Object::Volume(volume.name)));
+        for volume in volumes {
+            if !volume.labels.contains_key(KEPT) {
+                let verdict = judge.verdict(&volume.labels);
+                self.carry_out(verdict, &mut swept, || Ok(volume_object(&volume)));
             }
         }
-        Ok(removed)
+        Ok(swept)
     }
 
-    fn is_leftover(&self, labels: &Labels) -> bool {
-        self.engine
-            .identity
-            .is_leftover(labels, &|run| self.active.contains(run))
+    fn carry_out(
+        &self,
+        verdict: Verdict,
+        swept: &mut Swept,
+        object: impl Fn() -> Result<Object, docker::Error>,
+    ) {
+        let done = match verdict {
+            Verdict::Keep => return,
+            Verdict::Ask(owner) => {
+                swept.suspects.insert(owner);
+                return;
+            }
+            Verdict::Remove => object().map(|object| swept.removed += self.remove(object)),
+            Verdict::Kill => object().and_then(|object| self.kill(&object)),
+        };
+        if let Err(error) = done {
+            log::debug!("a leftover stays for the next sweep: {error}");
+        }
+    }
+
+    /// Whether the container is not ours: anyone may run an image that carries our labels, such as one that was committed from
+    /// one of our containers. Ours are recognized by their names, which no image can choose.
+    fn is_stranger(&self, container: &ContainerSummary) -> bool {
+        if has_our_name(container) {
+            return false;
+        }
+        let inspected = self.engine.client.image_inspect(&container.image_id);
+        let why = match inspected {
+            Ok(image) if !image.config.labels.contains_key(INSTANCE) => return false,
+            Ok(_) => "has this service's labels from its image".to_owned(),
+            Err(error) => format!("may have this service's labels from its image: {error}"),
+        };
+        let mut strangers = self
+            .strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if strangers.insert(container.id.clone()) {
+            log::warn!("container {} {why}; it is left alone", container.id);
+        }
+        true
+    }
+
+    /// Ends an asynchronous run that is past its time limit, and that no server watches.
+    fn kill(&self, object: &Object) -> Result<(), docker::Error> {
+        let Object::Container(id) = object else {
+            return Ok(());
+        };
+        match self.engine.client.container_kill(id, "KILL") {
+            Ok(()) => log::info!("killed container {id}, which is past its deadline"),
+            // It has ended by itself, or is gone.
+            Err(docker::Error::Status {
+                status: 404 | 409, ..
+            }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     fn remove(&self, object: Object) -> u64 {
@@ -128,33 +168,20 @@ impl Reaper {
 
     /// A container inherits its image's labels, which anyone may set. So it counts as a helper of a fill only if its name is that
     /// of one.
-    fn container_object(
-        &self,
-        container: docker::ContainerSummary,
-    ) -> Result<Object, docker::Error> {
+    fn container_object(&self, container: &ContainerSummary) -> Result<Object, docker::Error> {
         match Fill::from_labels(&container.labels) {
-            Some(fill) if container.names.contains(&format!("/{}", fill.helper())) => {
+            Some(fill) if is_named(container, FILL_PART) => {
                 // The engine may have created the helper after its server died and the marker was removed. The marker says that
                 // the volume is incomplete until both are gone.
                 fill.create_marker(&self.engine.client, &container.labels)?;
                 Ok(Object::Fill(fill))
             }
-            _ => Ok(Object::Container(container.id)),
+            _ => Ok(Object::Container(container.id.clone())),
         }
     }
 }
 
-impl Patrol {
-    /// Stops the thread, and blocks until it has ended.
-    pub(crate) fn stop(&self) {
-        self.stop.fire();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
-    }
+fn volume_object(volume: &Volume) -> Object {
+    let fill = Fill::from_labels(&volume.labels).map(Object::Fill);
+    fill.unwrap_or_else(|| Object::Volume(volume.name.clone()))
 }

@@ -1,28 +1,33 @@
-//! Takes over the asynchronous runs of a dead predecessor: results are loaded, runs that go on are followed, and runs that waited
+//! Takes over the asynchronous runs of dead predecessors: results are loaded, runs that go on are followed, and runs that waited
 //! wait again in the same order. A run that may have been started is never started again.
 
 use crate::archive;
 use crate::cancel::Cancel;
 use crate::docker::{self, ContainerSummary};
+use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::Role;
+use crate::runner::cleanup::labels::{INSTANCE, Role};
+use crate::runner::cleanup::owners::{Owners, Unheard};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
 use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
-use crate::runner::jobs::predecessor::PredecessorObjects;
+use crate::runner::jobs::predecessor::{PredecessorObjects, UnknownRuns};
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
 use crate::runner::jobs::record_keeper::RecordKeeper;
 use crate::runner::jobs::registry::Registry;
 use crate::runner::jobs::scheduler::{Scheduler, Turn};
-use crate::runner::jobs::store::Mark;
+use crate::runner::jobs::store::{LoadError, Mark};
+use crate::runner::jobs::unadopted::Unadopted;
 use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::lifecycle::StartedRun;
 use crate::runner::run::result::{Event, RunResult, Sink};
 use crate::runner::run::utf8_chunks::Utf8Chunks;
+use crate::runner::takeover::lead::{Lead, Succession};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
@@ -39,6 +44,8 @@ pub(crate) struct Adopter {
     /// Most output of a run that the policy allows, in bytes.
     pub(crate) max_output_bytes: u64,
     pub(crate) stop: Cancel,
+    pub(crate) succession: Succession,
+    pub(crate) unadopted: Arc<Unadopted>,
 }
 
 /// A run of the predecessor that has an outcome.
@@ -55,45 +62,83 @@ struct UnfinishedRun {
     objects: PredecessorObjects,
 }
 
+/// What a call of [`Adopter::adopt`] found of servers that may live.
+#[derive(Default)]
+pub(crate) struct OtherServers {
+    /// Processes that have to be asked whether they live, before more can be adopted.
+    pub(crate) suspects: HashSet<ProcessIdentity>,
+    /// Whether there are runs of this instance name that belong to another server, unless that is dead.
+    pub(crate) have_runs: bool,
+}
+
+/// What a record says of its run.
+enum Loaded {
+    Finished(Box<OutcomeRecord>),
+    Unfinished(RunFacts),
+}
+
+struct Survey {
+    unknown: UnknownRuns,
+    /// `None`: there is nothing to adopt, or another server does it.
+    lead: Option<Arc<Lead>>,
+}
+
 /// The last calls of the dead server may still be under way in the engine; after this time they are done.
 const LAST_CALLS: Duration = Duration::from_secs(2);
 
 impl Adopter {
-    /// Adopts everything that a dead predecessor left. Errors: the engine cannot be asked; runs that were adopted until then stay
-    /// adopted, and a second call continues.
-    pub(crate) fn adopt(&self) -> Result<(), docker::Error> {
-        if PredecessorObjects::find(&self.engine)?.is_empty() || self.stop.wait(LAST_CALLS) {
-            return Ok(());
+    /// Adopts everything that dead predecessors left; processes in `unheard` count as dead. A run whose record cannot be read is
+    /// skipped and stays in the engine. Errors: the engine cannot be asked; runs that were adopted until then stay adopted, and
+    /// the next call continues.
+    pub(crate) fn adopt(&self, unheard: &Unheard) -> Result<OtherServers, docker::Error> {
+        let survey = self.survey(unheard)?;
+        let others = OtherServers {
+            suspects: survey.unknown.suspects,
+            have_runs: !survey.unknown.elsewhere.is_empty(),
+        };
+        if survey.lead.is_none() || self.stop.wait(LAST_CALLS) {
+            return Ok(others);
         }
+        // Once more: what was found before may have changed until then.
+        let Survey { unknown, lead } = self.survey(unheard)?;
+        if let Some(lead) = lead {
+            self.adopt_orphans(unknown.orphaned, &lead)?;
+        }
+        Ok(others)
+    }
+
+    fn adopt_orphans(
+        &self,
+        orphaned: HashMap<String, PredecessorObjects>,
+        lead: &Arc<Lead>,
+    ) -> Result<(), docker::Error> {
         let (mut finished, mut unfinished) = (Vec::new(), Vec::new());
-        let store = self.keeper.store();
-        for (id, objects) in PredecessorObjects::find(&self.engine)? {
-            if self.registry.get(&id).is_some() {
-                continue;
-            }
-            if let Some(result) = &objects.result
-                && let Some(record) = store.load(&result.id)?
-            {
-                finished.push(FinishedRun {
+        let mut unreadable = HashMap::new();
+        for (id, objects) in orphaned {
+            match self.load(&objects) {
+                Ok(Some(Loaded::Finished(record))) => finished.push(FinishedRun {
                     id,
-                    record,
+                    record: *record,
                     objects,
-                });
-            } else if let Some(request) = &objects.request
-                && let Some(RequestRecord { facts, .. }) = store.load(&request.id)?
-            {
-                unfinished.push(UnfinishedRun { id, facts, objects });
-            } else {
+                }),
+                Ok(Some(Loaded::Unfinished(facts))) => {
+                    unfinished.push(UnfinishedRun { id, facts, objects });
+                }
                 // Its caller never got an answer.
-                objects.remove_all_but(&self.engine, &[]);
+                Ok(None) | Err(LoadError::Absent) => objects.remove_all_but(&self.engine, &[]),
+                Err(LoadError::Unreadable(why)) => drop(unreadable.insert(id, why)),
+                Err(LoadError::Engine(error)) => return Err(error),
             }
         }
+        self.unadopted.set_unreadable(unreadable);
         let counts = (finished.len(), unfinished.len());
         finished.sort_by_key(|run| run.record.kept());
-        finished.into_iter().for_each(|run| self.add_finished(run));
+        for run in finished {
+            self.add_finished(run, lead);
+        }
         unfinished.sort_by_key(|run| run.facts.order);
         for run in unfinished {
-            self.resume_unfinished(run);
+            self.resume_unfinished(run, lead);
         }
         if counts != (0, 0) {
             log::info!("took over {} results and {} runs", counts.0, counts.1);
@@ -101,7 +146,45 @@ impl Adopter {
         Ok(())
     }
 
-    fn add_finished(&self, run: FinishedRun) {
+    /// Finds the runs that this server does not know, and takes the lead if there are any to adopt.
+    fn survey(&self, unheard: &Unheard) -> Result<Survey, docker::Error> {
+        let containers = self.engine.client.container_list(&[INSTANCE.to_owned()])?;
+        let owners = Owners::new(&self.engine.identity, unheard, &containers);
+        let unknown = UnknownRuns::among(containers.clone(), &self.engine, &self.active, &owners);
+        self.unadopted.set_elsewhere(&unknown.elsewhere);
+        if unknown.orphaned.is_empty() {
+            self.unadopted.set_unreadable(HashMap::new());
+            return Ok(Survey {
+                unknown,
+                lead: None,
+            });
+        }
+        let lead = self.succession.lead(&containers, &owners)?;
+        Ok(Survey { unknown, lead })
+    }
+
+    /// `None`: the run has no record.
+    fn load(&self, objects: &PredecessorObjects) -> Result<Option<Loaded>, LoadError> {
+        let store = self.keeper.store();
+        if let Some(result) = &objects.result {
+            match store.load(&result.id) {
+                Ok(record) => return Ok(Some(Loaded::Finished(Box::new(record)))),
+                // Its writing was cut short, or the run was forgotten just now.
+                Err(LoadError::Absent) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(request) = &objects.request else {
+            return Ok(None);
+        };
+        match store.load(&request.id) {
+            Ok(RequestRecord { facts, .. }) => Ok(Some(Loaded::Unfinished(facts))),
+            Err(LoadError::Absent) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn add_finished(&self, run: FinishedRun, lead: &Arc<Lead>) {
         let FinishedRun {
             id,
             record,
@@ -114,6 +197,7 @@ impl Adopter {
         let bytes = outcome.as_ref().map_or(0, output_bytes);
         let held = self.active.hold(&id);
         let entry = Arc::new(Entry::new(held, facts, bytes + (1 << 20)));
+        entry.keep_lead(lead.clone());
         if let Ok(result) = &outcome {
             replay(&entry, result, started.is_some());
         }
@@ -128,11 +212,12 @@ impl Adopter {
         objects.remove_all_but(&self.engine, &[Role::Result]);
     }
 
-    fn resume_unfinished(&self, run: UnfinishedRun) {
+    fn resume_unfinished(&self, run: UnfinishedRun, lead: &Arc<Lead>) {
         let UnfinishedRun { id, facts, objects } = run;
         let key = facts.key();
         let log_bytes = 2 * self.max_output_bytes + (1 << 20);
         let entry = Arc::new(Entry::new(self.active.hold(&id), facts, log_bytes));
+        entry.keep_lead(lead.clone());
         let may_have_started = objects.mark(&id).is_some();
         entry.facts.precede_new_runs();
         {

@@ -10,7 +10,8 @@ use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::Encoding;
 use crate::runner::request::wire::wire_enum;
 use crate::runner::run::result::{Event, Sink};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::runner::takeover::lead::Lead;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 wire_enum! {
@@ -59,6 +60,8 @@ pub(crate) struct Entry {
     progress: Mutex<Progress>,
     stored: Mutex<Stored>,
     _held: HeldId,
+    /// For a run that this server adopted: the right to do so, which it needs for as long as it has the run.
+    lead: OnceLock<Arc<Lead>>,
 }
 
 /// What a later attempt or a later server needs of a run.
@@ -97,6 +100,11 @@ struct Progress {
 }
 
 impl Entry {
+    /// Keeps the lead for as long as this run is known.
+    pub(crate) fn keep_lead(&self, lead: Arc<Lead>) {
+        let _ = self.lead.set(lead);
+    }
+
     /// A run that waits. Its log keeps up to `log_bytes` bytes of events.
     pub(crate) fn new(held: HeldId, facts: RunFacts, log_bytes: u64) -> Self {
         let created = Moment(facts.created);
@@ -121,6 +129,7 @@ impl Entry {
             }),
             stored: Mutex::default(),
             _held: held,
+            lead: OnceLock::new(),
         }
     }
 

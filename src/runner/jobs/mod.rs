@@ -12,8 +12,9 @@
 //! | `entry` | one run in memory |
 //! | `event_log` | its events, for any number of readers |
 //! | `logs` | reads events one by one, or output in pages |
-//! | `adopt` | takes over the runs of a dead predecessor |
-//! | `predecessor` | finds what the predecessor left in the engine |
+//! | `adopt` | takes over the runs of dead predecessors |
+//! | `predecessor` | finds what dead predecessors left in the engine |
+//! | `unadopted` | runs in the engine that this server cannot answer for |
 
 mod adopt;
 pub(crate) mod entry;
@@ -26,3 +27,4 @@ pub(crate) mod registry;
 mod scheduler;
 mod store;
 pub(crate) mod submit;
+mod unadopted;

@@ -1,11 +1,14 @@
-//! Finds what a dead predecessor left in the engine of its asynchronous runs.
+//! Finds what dead predecessors left in the engine of their asynchronous runs.
 
-use crate::docker::{self, ContainerSummary};
+use crate::docker::ContainerSummary;
+use crate::process_identity::{Life, ProcessIdentity};
+use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::{INSTANCE, RUN, Role};
+use crate::runner::cleanup::labels::{INSTANCE, RUN, Role, has_our_name, is_named, owner};
+use crate::runner::cleanup::owners::Owners;
 use crate::runner::cleanup::removal::Object;
 use crate::runner::jobs::store::Mark;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The containers of one run.
 #[derive(Default)]
@@ -18,28 +21,69 @@ pub(crate) struct PredecessorObjects {
     others: Vec<ContainerSummary>,
 }
 
-impl PredecessorObjects {
-    /// What there is of each asynchronous run, by the run's id. Runs whose callers waited are left to the reaper.
-    pub(crate) fn find(engine: &Engine) -> Result<HashMap<String, Self>, docker::Error> {
-        let mut runs: HashMap<String, Self> = HashMap::new();
-        for container in engine.client.container_list(&[INSTANCE.to_owned()])? {
-            let Some(run) = container.labels.get(RUN) else {
+/// Runs of this instance name that this server does not know, by id.
+#[derive(Default)]
+pub(crate) struct UnknownRuns {
+    /// Nobody answers for them any more.
+    pub(crate) orphaned: HashMap<String, PredecessorObjects>,
+    /// Another server may have them.
+    pub(crate) elsewhere: HashSet<String>,
+    /// Processes that have to be asked whether they live, before more runs count as orphaned.
+    pub(crate) suspects: HashSet<ProcessIdentity>,
+}
+
+impl UnknownRuns {
+    /// Sorts a listing of all our containers by asynchronous runs. Runs whose callers waited are left to the reaper, and so is
+    /// whatever only looks like a part of a run.
+    pub(crate) fn among(
+        containers: Vec<ContainerSummary>,
+        engine: &Engine,
+        active: &Active,
+        owners: &Owners<'_>,
+    ) -> Self {
+        let mut found = Self::default();
+        let instance = &engine.identity.instance;
+        for container in containers {
+            let Some(run) = container.labels.get(RUN).cloned() else {
                 continue;
             };
-            if !engine.identity.inherits(&container.labels) {
+            let owner = owner(&container.labels);
+            let is_foreign = container.labels.get(INSTANCE) == Some(instance)
+                && owner.as_ref() != Some(&engine.identity.owner)
+                && has_our_name(&container);
+            if !is_foreign || active.contains(&run) || is_going(engine, &container) {
                 continue;
             }
-            let objects = runs.entry(run.clone()).or_default();
-            match Role::of(&container.labels) {
-                Some(Role::Request) => objects.request = Some(container),
-                Some(Role::Run) => objects.run = Some(container),
-                Some(Role::Stage) => objects.stage = Some(container),
-                Some(Role::Result) => objects.result = Some(container),
-                None => objects.others.push(container),
+            let life = owners.keeper_life(owner.as_ref(), instance);
+            if life == Life::Dead {
+                found.orphaned.entry(run).or_default().add(container);
+            } else if Role::of(&container.labels).is_some() {
+                found.elsewhere.insert(run);
+                found
+                    .suspects
+                    .extend(owners.to_ask(owner.as_ref(), instance));
             }
         }
-        runs.retain(|_, objects| objects.by_role().iter().any(|(_, found)| found.is_some()));
-        Ok(runs)
+        // A run of which something belongs to a living process is not ours yet.
+        found.orphaned.retain(|run, objects| {
+            !found.elsewhere.contains(run)
+                && objects.by_role().iter().any(|(_, part)| part.is_some())
+        });
+        found
+    }
+}
+
+impl PredecessorObjects {
+    fn add(&mut self, container: ContainerSummary) {
+        let is = |part| is_named(&container, part);
+        let place = match Role::of(&container.labels) {
+            Some(Role::Request) if is("request") || is("started") || is("fed") => &mut self.request,
+            Some(Role::Run) if is("") => &mut self.run,
+            Some(Role::Stage) if is("stage") => &mut self.stage,
+            Some(Role::Result) if is("result") => &mut self.result,
+            _ => return self.others.push(container),
+        };
+        *place = Some(container);
     }
 
     /// How far the run had come, as its request's name says. `None`: it was not started.
@@ -78,4 +122,18 @@ impl PredecessorObjects {
             (Role::Result, self.result.as_ref()),
         ]
     }
+}
+
+/// Whether the removal of a container is under way, as it is after its run was forgotten. It may go by its id or by its name.
+fn is_going(engine: &Engine, container: &ContainerSummary) -> bool {
+    let names = container
+        .names
+        .iter()
+        .map(|name| name.trim_start_matches('/'));
+    let mut keys = names.chain([container.id.as_str()]);
+    keys.any(|key| {
+        engine
+            .removal
+            .is_pending(&Object::Container(key.to_owned()))
+    })
 }

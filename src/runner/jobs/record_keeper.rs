@@ -8,7 +8,7 @@ use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunTimes};
 use crate::runner::jobs::registry::Registry;
-use crate::runner::jobs::store::{Mark, Store, result_name};
+use crate::runner::jobs::store::{LoadError, Mark, Store, result_name};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
@@ -120,13 +120,20 @@ impl RecordKeeper {
                 lacks_auth: false,
             });
         }
-        let broken = || Error::Engine("the request that the engine kept is gone".into());
+        let gone = || Error::Engine("the request that the engine kept is gone".into());
         let (container, auth) = {
             let stored = entry.stored();
             let container = stored.request.clone();
-            (container.ok_or_else(broken)?, stored.auth.clone())
+            (container.ok_or_else(gone)?, stored.auth.clone())
         };
-        let record: RequestRecord = self.store.load(&container)?.ok_or_else(broken)?;
+        let loaded = self.store.load(&container);
+        let record: RequestRecord = loaded.map_err(|error| match error {
+            LoadError::Absent => gone(),
+            LoadError::Unreadable(why) => Error::Engine(format!(
+                "the request that the engine kept cannot be read: {why}"
+            )),
+            LoadError::Engine(error) => error.into(),
+        })?;
         let profile = ApiProfile {
             root: "body",
             pull_policy: PullPolicy::Always,
@@ -168,7 +175,7 @@ impl RecordKeeper {
     /// Loads the outcome that an earlier process stored just before it died. `None`: it did not.
     pub(crate) fn load_stored_result(&self, entry: &Entry) -> Option<Outcome> {
         let name = result_name(&entry.id);
-        let record: OutcomeRecord = self.store.load(&name).ok()??;
+        let record: OutcomeRecord = self.store.load(&name).ok()?;
         self.outcome_replaces_request(entry, name);
         Some(record.outcome())
     }

@@ -11,6 +11,7 @@ use crate::runner::error::Error;
 use crate::runner::staging::helper::{HelperSpec, STAGE, anonymous_volume};
 use crate::runner::staging::upload::{staged_name, upload};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 const VARIABLE: &str = "ONEOFF_RECORD=";
 /// Longer records go into a volume: the engine keeps configurations in memory.
@@ -19,6 +20,19 @@ const INLINE_BYTES: usize = 32 * 1024;
 /// Records of asynchronous runs in the engine.
 pub(crate) struct Store {
     engine: Engine,
+    /// Longest record.
+    limit_bytes: u64,
+}
+
+/// Why a record cannot be loaded.
+#[derive(Debug)]
+pub(crate) enum LoadError {
+    /// There is no such record, or it was never written to its end: its caller never got an answer.
+    Absent,
+    /// This one record cannot be read, with the reason.
+    Unreadable(String),
+    /// The engine cannot be asked for any record.
+    Engine(docker::Error),
 }
 
 /// Name of the container with a run's request, while it is certain that the run has not started.
@@ -52,11 +66,15 @@ pub(crate) fn result_name(run: &str) -> String {
 }
 
 impl Store {
-    pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine }
+    /// A store of records of at most `limit_bytes` bytes.
+    pub(crate) fn new(engine: Engine, limit_bytes: u64) -> Self {
+        Self {
+            engine,
+            limit_bytes,
+        }
     }
 
-    /// Stores a record, and returns its container's id.
+    /// Stores a record, and returns its container's id. Errors: the engine failed, or [`Error::TooLarge`].
     pub(crate) fn save<T: Serialize>(
         &self,
         run: &str,
@@ -64,6 +82,11 @@ impl Store {
         record: &T,
     ) -> Result<String, Error> {
         let json = serde_json::to_vec(record).map_err(|error| Error::Engine(error.to_string()))?;
+        if json.len() as u64 > self.limit_bytes {
+            let limit = self.limit_bytes;
+            let detail = format!("a run or a result of more than {limit} bytes cannot be kept");
+            return Err(Error::TooLarge(detail));
+        }
         let labels = self.engine.identity.async_labels(run, role);
         let name = match role {
             Role::Result => result_name(run),
@@ -87,27 +110,45 @@ impl Store {
         Ok(helper.release())
     }
 
-    /// Loads a record from its container's name or id. `None`: the record is not complete.
+    /// Loads a record from its container's name or id.
     pub(crate) fn load<T: for<'de> Deserialize<'de>>(
         &self,
         container: &str,
-    ) -> Result<Option<T>, docker::Error> {
-        const LIMIT_BYTES: u64 = 4 << 30;
+    ) -> Result<T, LoadError> {
         let client = &self.engine.client;
-        let inspected = client.container_inspect(container)?;
-        let inline = inspected
-            .config
-            .env
+        let inspected = client
+            .container_inspect(container)
+            .map_err(|error| self.load_error(error))?;
+        let variables = &inspected.config.env;
+        if let Some(json) = variables
             .iter()
-            .find_map(|line| line.strip_prefix(VARIABLE));
-        if let Some(json) = inline {
-            return Ok(serde_json::from_str(json).ok());
+            .find_map(|line| line.strip_prefix(VARIABLE))
+        {
+            return parse(json.as_bytes());
         }
-        let tar = client.archive_get(container, &format!("{STAGE}/record"));
-        match tar.map(|mut tar| archive::collect_file(&mut *tar, LIMIT_BYTES)) {
-            Ok(Ok(Collected::File(json))) => Ok(serde_json::from_slice(&json).ok()),
-            Err(error) if !matches!(error, docker::Error::Status { status: 404, .. }) => Err(error),
-            _ => Ok(None),
+        let mut tar = client
+            .archive_get(container, &format!("{STAGE}/record"))
+            .map_err(|error| self.load_error(error))?;
+        match archive::collect_file(&mut *tar, self.limit_bytes) {
+            Ok(Collected::File(json)) => parse(&json),
+            Ok(Collected::Other(kind)) => Err(LoadError::Unreadable(format!("it is a {kind}"))),
+            Err(error) => Err(LoadError::Unreadable(error.to_string())),
+        }
+    }
+
+    /// Tells a fault of one record from a fault of the engine.
+    fn load_error(&self, error: docker::Error) -> LoadError {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        match error {
+            docker::Error::Status { status: 404, .. } => LoadError::Absent,
+            docker::Error::Status { .. } | docker::Error::Malformed { .. } => {
+                LoadError::Unreadable(error.to_string())
+            }
+            // Engines have been seen to hang on one container, and to answer for all others.
+            docker::Error::TimedOut { .. } if self.engine.client.version(PATIENCE).is_ok() => {
+                LoadError::Unreadable(error.to_string())
+            }
+            _ => LoadError::Engine(error),
         }
     }
 
@@ -129,4 +170,14 @@ impl Store {
         let object = Object::Container(container.to_owned());
         self.engine.removal.remove(object);
     }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(json: &[u8]) -> Result<T, LoadError> {
+    serde_json::from_slice(json).map_err(|error| {
+        // Not serde's own words, which may quote the record.
+        let place = format!("line {}, column {}", error.line(), error.column());
+        LoadError::Unreadable(format!(
+            "its JSON is broken or of another version, at {place}"
+        ))
+    })
 }

@@ -4,8 +4,9 @@
 use crate::cancel::Cancel;
 use crate::docker;
 use crate::runner::cleanup::active::Active;
+use crate::runner::cleanup::owners::Unheard;
 use crate::runner::error::Error;
-use crate::runner::jobs::adopt::Adopter;
+use crate::runner::jobs::adopt::{Adopter, OtherServers};
 use crate::runner::jobs::entry::{Entry, Phase, RunState};
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
 use crate::runner::jobs::record::{IdempotencyKey, RunFacts};
@@ -18,6 +19,7 @@ use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::lifecycle::Executor;
+use crate::runner::takeover::lead::Succession;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +44,8 @@ pub(crate) struct Jobs {
 pub(crate) struct JobSettings {
     pub(crate) retention: Retention,
     pub(crate) persistence: Persistence,
+    /// Longest record of a request or a result.
+    pub(crate) max_record_bytes: u64,
     pub(crate) policy: Arc<Policy>,
 }
 
@@ -53,7 +57,7 @@ impl Jobs {
         let registry = Arc::new(Registry::new(settings.retention));
         let keeper = Arc::new(RecordKeeper::new(
             settings.persistence,
-            Store::new(executor.engine.clone()),
+            Store::new(executor.engine.clone(), settings.max_record_bytes),
             registry.clone(),
             policy.clone(),
         ));
@@ -67,6 +71,8 @@ impl Jobs {
             scheduler: scheduler.clone(),
             max_output_bytes: policy.max_output_bytes,
             stop: stop.clone(),
+            succession: Succession::new(executor.engine.clone(), executor.active.clone()),
+            unadopted: Arc::default(),
         };
         Ok(Self {
             policy,
@@ -82,13 +88,18 @@ impl Jobs {
         })
     }
 
-    /// Adopts the runs of a dead predecessor, unless an earlier call has done so.
-    pub(crate) fn adopt_once(&self) -> Result<(), docker::Error> {
-        if !self.is_adopted.load(Ordering::Acquire) {
-            self.adopter.adopt()?;
-            self.is_adopted.store(true, Ordering::Release);
+    /// Adopts the runs of dead predecessors that no earlier call has adopted. Processes in `unheard` count as dead.
+    pub(crate) fn adopt(&self, unheard: &Unheard) -> Result<OtherServers, docker::Error> {
+        let others = self.adopter.adopt(unheard)?;
+        if others.suspects.is_empty() {
+            self.set_adopted();
         }
-        Ok(())
+        Ok(others)
+    }
+
+    /// Says that everything is adopted that can be adopted now: who has not, was asked, and lives.
+    pub(crate) fn set_adopted(&self) {
+        self.is_adopted.store(true, Ordering::Release);
     }
 
     /// Accepts a run. The same `key` with the same request gives the same run. Errors: an invalid or forbidden request, too many
@@ -107,6 +118,10 @@ impl Jobs {
         let spec = RunSpec::from_json(request, profile, &self.policy)?;
         if let Some(members) = stripped.request.as_object_mut() {
             members.insert("pull_policy".into(), spec.pull_policy.word().into());
+        }
+        if key.is_some() && !self.is_adopted.load(Ordering::Acquire) {
+            // A run of before may have this key.
+            return Err(not_adopted());
         }
         if let Place::Known(entry) = self.registry.enter(key.as_ref())? {
             return Ok(entry.state());
@@ -192,6 +207,7 @@ impl Jobs {
         // Before the dispatcher stops: a slot that is offered to a closed queue would be offered to the next run, and so on.
         self.admission.close();
         self.stop.fire();
+        self.adopter.succession.give_up();
     }
 
     fn cancel_all(&self, deadline: Instant) {
@@ -205,18 +221,26 @@ impl Jobs {
     }
 
     fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
-        self.registry
-            .get(id)
-            .ok_or_else(|| match self.is_adopted.load(Ordering::Acquire) {
-                true => Error::NotFound {
-                    code: "run_not_found",
-                    detail: "there is no such run, or its result is not kept any more".into(),
-                },
-                false => Error::EngineUnreachable(
-                    "the runs of before are known once the engine can be reached".into(),
-                ),
-            })
+        if let Some(entry) = self.registry.get(id) {
+            return Ok(entry);
+        }
+        if !self.is_adopted.load(Ordering::Acquire) {
+            return Err(not_adopted());
+        }
+        Err(self
+            .adopter
+            .unadopted
+            .why(id)
+            .unwrap_or_else(|| Error::NotFound {
+                code: "run_not_found",
+                detail: "there is no such run, or its result is not kept any more".into(),
+            }))
     }
+}
+
+fn not_adopted() -> Error {
+    let detail = "the runs of before are known some seconds after the engine can be reached";
+    Error::EngineUnreachable(detail.into())
 }
 
 fn strip_credentials(mut request: Value) -> StrippedRequest {
@@ -290,6 +314,7 @@ mod tests {
                 max_runs: 10,
             },
             persistence: Persistence::Process,
+            max_record_bytes: 1 << 20,
             policy: Arc::default(),
         };
         Jobs::start(settings, executor).unwrap()

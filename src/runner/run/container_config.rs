@@ -180,6 +180,7 @@ fn reference_mount(stage: &StageVolume, labels: &Labels) -> Mount {
 /// The service's labels for an engine object of this run.
 pub(crate) fn object_labels(spec: &RunSpec, identity: &Identity, role: Role) -> Labels {
     match spec.is_detached {
+        true if role == Role::Run => identity.async_run_labels(&spec.id, spec.timeout),
         true => identity.async_labels(&spec.id, role),
         false => identity.labels(&spec.id, spec.timeout + OBJECT_SLACK),
     }

@@ -3,7 +3,7 @@
 use crate::archive::{self, Packer, UidGid};
 use crate::docker::{self, Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::Role;
+use crate::runner::cleanup::labels::{Role, without_effect};
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
@@ -71,7 +71,8 @@ pub(crate) fn create(
 ) -> Result<Created, Error> {
     let Ingredients { image, staged } = ingredients;
     let name = format!("oneoff-{}", spec.id);
-    let labels = object_labels(spec, &engine.identity, Role::Run);
+    let mut labels = without_effect(&image.config.labels);
+    labels.extend(object_labels(spec, &engine.identity, Role::Run));
     let volume = staged.as_ref().map(|staged| &staged.volume);
     let config = ContainerCreate {
         // What was inspected, whatever its name may mean by now: another run may just have pulled.

@@ -3,7 +3,7 @@
 use crate::archive::{self, Collected, UidGid};
 use crate::docker::{Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::OBJECT_SLACK;
+use crate::runner::cleanup::labels::{OBJECT_SLACK, without_effect};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
@@ -43,7 +43,7 @@ impl UserCache {
                 if let Some(owner) = self.get(&key) {
                     return Ok(owner);
                 }
-                let owner = look_up(engine, spec, &key)?;
+                let owner = look_up(engine, spec, image, &key)?;
                 self.insert(key, owner);
                 Ok(owner)
             }
@@ -70,13 +70,20 @@ impl UserCache {
 }
 
 /// Reads the image's own `/etc/passwd` and `/etc/group` through a container that is never started.
-fn look_up(engine: &Engine, spec: &RunSpec, key: &UserOfImage) -> Result<UidGid, Error> {
+fn look_up(
+    engine: &Engine,
+    spec: &RunSpec,
+    image: &ImageInspect,
+    key: &UserOfImage,
+) -> Result<UidGid, Error> {
+    let mut labels = without_effect(&image.config.labels);
+    labels.extend(engine.identity.labels(&spec.id, OBJECT_SLACK));
     let name = format!("oneoff-{}-user", spec.id);
     let mut container = engine.removal.own(Object::Container(name.clone()));
     let config = ContainerCreate {
         image: key.image_id.clone(),
         cmd: Some(vec!["never-started".into()]),
-        labels: engine.identity.labels(&spec.id, OBJECT_SLACK),
+        labels,
         network_disabled: true,
         ..ContainerCreate::default()
     };

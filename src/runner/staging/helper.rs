@@ -55,8 +55,9 @@ impl<'a> HelperSpec<'a> {
                     imports += 1;
                 }
                 Err(error) => {
-                    if error.is_object_gone() {
-                        // There is nothing to remove; and a later helper may have this name.
+                    let is_taken = matches!(error, docker::Error::Status { status: 409, .. });
+                    if error.is_object_gone() || is_taken {
+                        // There is nothing to remove: nothing was created, or what has this name is another's.
                         helper.release();
                     }
                     return Err(error);
