@@ -302,7 +302,6 @@ fn http(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpR
         body_reservation: None,
         cancel: Cancel::new(),
         draining: Cancel::new(),
-        authenticated: headers.iter().any(|(name, _)| *name == "authorization"),
     }
 }
 
