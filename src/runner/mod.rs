@@ -29,8 +29,8 @@ mod semaphore;
 mod staging;
 mod volumes;
 
-pub use dry_run::{PlannedVolume, RunPlan};
-pub use error::Error;
+pub use dry_run::{PlannedVolume, RunKind, RunPlan};
+pub use error::{Error, RunLimit};
 pub use facade::{Health, Image, Occupancy, Runner, Settings};
 pub use jobs::entry::{Phase, RunState};
 pub use jobs::event_log::Outcome;
