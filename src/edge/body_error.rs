@@ -47,7 +47,9 @@ impl fmt::Display for BodyError {
         match self {
             Self::TooLarge { .. } => f.write_str("the request body is larger than the limit"),
             Self::TimedOut => f.write_str("the request body did not arrive in time"),
-            Self::OutOfMemory => f.write_str("there is no memory for the request body just now"),
+            Self::OutOfMemory => f.write_str(
+                "there is no memory for the request body just now (RUNNER_MAX_BODY_MEMORY)",
+            ),
             Self::Broken(error) => error.fmt(f),
         }
     }

@@ -42,8 +42,6 @@ pub(crate) struct AdmittedRequest {
     pub(crate) head: Head,
     pub(crate) body: Body,
     pub(crate) body_reservation: BodyReservation,
-    /// Whether a token was required and given.
-    pub(crate) authenticated: bool,
     /// Fires when the client leaves or the server's grace period is over.
     pub(crate) cancel: Cancel,
     /// Fires when the server starts to stop.
@@ -93,12 +91,12 @@ fn serve_request(
     let ReceivedHead { head, body_start } = received;
     record.set_request(&head, (config.routes.template_of)(&head.path));
     let responder = Responder::new(&permit.client, &record.request_id).for_request(&head);
-    let Some(admission) = admit(config, permit.kind, &head, responder) else {
+    let Some(responder) = admit(config, permit.kind, &head, responder) else {
         return;
     };
     let expected_bytes = head.content_length().unwrap_or(0);
     let Some(body_reservation) = context.body_budget.reserve(expected_bytes) else {
-        let responder = admission.responder.with_field("Retry-After", "1");
+        let responder = responder.with_field("Retry-After", "1");
         return responder.send_problem(&BodyError::OutOfMemory.to_problem());
     };
     let options = body_options(config, &head, body_start, body_reservation.clone());
@@ -110,10 +108,9 @@ fn serve_request(
         head,
         body,
         body_reservation,
-        authenticated: admission.authenticated,
         cancel: permit.begin_request(),
         draining: context.draining.clone(),
-        responder: admission.responder,
+        responder,
     });
 }
 
@@ -141,20 +138,13 @@ fn body_options(
     }
 }
 
-/// The guard's consent to a request.
-struct Admission {
-    responder: Responder,
-    /// Whether a token was required and given.
-    authenticated: bool,
-}
-
-/// Asks the guard. `None`: the request has been answered already, as a preflight or with a refusal.
+/// Asks the guard, and returns the responder if it consents. `None`: the request has been answered already, as a preflight or with a refusal.
 fn admit(
     config: &ServerConfig,
     kind: PermitKind,
     head: &Head,
     mut responder: Responder,
-) -> Option<Admission> {
+) -> Option<Responder> {
     if let Some(origin) = guard::cors_origin(config, head) {
         responder = responder.with_cors(origin, &config.cors);
     }
@@ -164,12 +154,7 @@ fn admit(
         return None;
     }
     match guard::judge(config, head) {
-        Verdict::Serve { authenticated } => {
-            return Some(Admission {
-                responder,
-                authenticated,
-            });
-        }
+        Verdict::Serve => return Some(responder),
         Verdict::Preflight => responder.allow_preflight(&config.cors),
         Verdict::Refuse(refusal) => {
             if refusal.status == 401 {

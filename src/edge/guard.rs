@@ -11,11 +11,8 @@ use subtle::ConstantTimeEq as _;
 /// The decision about one head.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Serve the request.
-    Serve {
-        /// Whether a token was required and given.
-        authenticated: bool,
-    },
+    /// Serve the request: it carries the token, or needs none.
+    Serve,
     /// Answer a browser's CORS preflight: the page may send its request.
     Preflight,
     /// Answer with this error.
@@ -32,11 +29,10 @@ pub(super) fn judge(config: &ServerConfig, head: &Head) -> Verdict {
     if is_preflight(config, head) {
         return Verdict::Preflight;
     }
-    let served = check_token(config, head).and_then(|authenticated| {
-        check_length(config, head)?;
-        Ok(Verdict::Serve { authenticated })
-    });
-    served.unwrap_or_else(Verdict::Refuse)
+    match check_token(config, head).and_then(|()| check_length(config, head)) {
+        Ok(()) => Verdict::Serve,
+        Err(refusal) => Verdict::Refuse(refusal),
+    }
 }
 
 /// The head's `Origin` if it is one of the allowed origins, whose pages may read the response.
@@ -111,13 +107,12 @@ fn is_preflight(config: &ServerConfig, head: &Head) -> bool {
         && cors_origin(config, head).is_some()
 }
 
-/// Returns whether a token was required and given.
-fn check_token(config: &ServerConfig, head: &Head) -> Result<bool, Refusal> {
+fn check_token(config: &ServerConfig, head: &Head) -> Result<(), Refusal> {
     let Some(expected) = &config.auth_token else {
-        return Ok(false);
+        return Ok(());
     };
     if is_open(config.routes.open_paths, &head.path) {
-        return Ok(false);
+        return Ok(());
     }
     let given = head
         .field("authorization")
@@ -125,7 +120,7 @@ fn check_token(config: &ServerConfig, head: &Head) -> Result<bool, Refusal> {
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
     match given {
-        Some(token) if is_same_token(token, expected) => Ok(true),
+        Some(token) if is_same_token(token, expected) => Ok(()),
         Some(_) => Err(Refusal::new(
             401,
             "unauthorized",

@@ -65,7 +65,6 @@ fn typed_request(parsed: &tiny_http::Request, admitted: AdmittedRequest) -> Requ
         body_reservation: Some(admitted.body_reservation),
         cancel: admitted.cancel,
         draining: admitted.draining,
-        authenticated: admitted.authenticated,
     }
 }
 

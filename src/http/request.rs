@@ -32,8 +32,6 @@ pub struct Request {
     pub cancel: Cancel,
     /// Fires when the server starts to stop: idle streams should end.
     pub draining: Cancel,
-    /// Whether a bearer token was required and given (false if none is configured or the path is open).
-    pub authenticated: bool,
 }
 
 impl Request {
@@ -111,7 +109,6 @@ mod tests {
             body_reservation: None,
             cancel: Cancel::new(),
             draining: Cancel::new(),
-            authenticated: false,
         }
     }
 

@@ -140,16 +140,9 @@ impl RunningCalls {
         }
     }
 
-    /// Starts a call on a thread of its own and returns at once. Its response, also a refusal, goes to its sender,
-    /// unless the client cancels the request first.
-    pub(super) fn start(self: &Arc<Self>, call: Call) {
-        let (id, sender) = (call.id.clone(), Arc::clone(&call.sender));
-        if let Err(error) = self.try_start(call) {
-            sender.respond(jsonrpc::response(&id, Err(error)));
-        }
-    }
-
-    fn try_start(self: &Arc<Self>, call: Call) -> Result<(), Error> {
+    /// Starts a call on a thread of its own and returns at once. That thread sends the response to the call's sender, unless
+    /// the client cancels the request first. Errors: the call is refused, and its sender gets nothing.
+    pub(super) fn start(self: &Arc<Self>, call: Call) -> Result<(), Error> {
         self.add(&call.id, &call.cancel)?;
         let permit = self
             .server
@@ -268,7 +261,7 @@ mod tests {
     fn a_call_that_the_client_cancels_gets_no_response() {
         let calls = Arc::new(RunningCalls::new(Arc::new(CallLimit::new(9)), 9));
         let (sender, responses) = ChannelSender::new(9);
-        calls.start(until_cancelled(1, &sender));
+        calls.start(until_cancelled(1, &sender)).unwrap();
         drop(sender);
         calls.cancel(&Id::Number(7.into()));
         calls.cancel(&Id::Number(1.into()));
@@ -285,43 +278,39 @@ mod tests {
         let first = Arc::new(RunningCalls::new(Arc::clone(&server), 2));
         let second = Arc::new(RunningCalls::new(Arc::clone(&server), 2));
         let (sender, responses) = ChannelSender::new(9);
-        for id in [1, 1, 2, 3] {
-            first.start(until_cancelled(id, &sender));
-        }
-        for id in [1, 2] {
-            second.start(until_cancelled(id, &sender));
-        }
-        let refusals: Vec<String> = (0..3)
-            .map(|_| responses.recv().unwrap().into_value()["error"]["message"].to_string())
+        let start = |calls: &Arc<RunningCalls>, id| calls.start(until_cancelled(id, &sender));
+        let first_four = [1, 1, 2, 3].map(|id| start(&first, id));
+        let last_two = [1, 2].map(|id| start(&second, id));
+        let outcomes = first_four.into_iter().chain(last_two);
+        let refusals: Vec<String> = outcomes
+            .filter_map(Result::err)
+            .map(|error| error.message)
             .collect();
+        assert_eq!(refusals.len(), 3, "{refusals:?}");
         assert!(refusals[0].contains("still running"), "{refusals:?}");
         assert!(refusals[1].contains("2 tool calls"), "{refusals:?}");
         assert!(refusals[2].contains("3 tool calls"), "{refusals:?}");
         server.close(Duration::from_secs(10));
         assert_eq!(server.len(), 0);
         assert_eq!(responses.len(), 3, "cancelled by us: each gets a response");
-        first.start(until_cancelled(9, &sender));
-        drop(sender);
-        assert!(
-            responses
-                .iter()
-                .any(|a| a.into_value().to_string().contains("shutting down"))
-        );
+        let refused = start(&first, 9).unwrap_err();
+        assert!(refused.message.contains("shutting down"));
     }
 
     #[test]
     fn a_panic_is_an_internal_error_of_that_call_alone() {
         let calls = Arc::new(RunningCalls::new(Arc::new(CallLimit::new(9)), 9));
         let (sender, responses) = ChannelSender::new(9);
-        calls.start(Call {
+        let panics = Call {
             work: Box::new(|| std::panic::resume_unwind(Box::new("bug"))),
             ..call(1, &sender)
-        });
+        };
+        calls.start(panics).unwrap();
         assert_eq!(
             responses.recv().unwrap().into_value()["error"]["code"],
             -32603
         );
-        calls.start(call(1, &sender));
+        calls.start(call(1, &sender)).unwrap();
         assert_eq!(
             responses.recv().unwrap().into_value()["result"]["ok"],
             json!(true)

@@ -2,7 +2,7 @@
 
 use super::client::ClientState;
 use super::context::CallContext;
-use super::jsonrpc::{Code, Error, Request};
+use super::jsonrpc::{Code, Error, Request, for_echo};
 use super::logging::{ClientLog, LoggingLevel};
 use super::progress::{self, ProgressTicker};
 use super::protocol::{self, Era, Revision};
@@ -137,10 +137,7 @@ impl Dispatcher {
         request: &Request,
         context: &CallContext,
     ) -> Result<Value, Error> {
-        let unknown = || {
-            let shown: String = name.chars().take(128).collect();
-            invalid(&format!("unknown tool: {shown}"))
-        };
+        let unknown = || invalid(&format!("unknown tool: {}", for_echo(name)));
         if self.toolset == Toolset::Own {
             return Err(unknown());
         }
@@ -217,6 +214,6 @@ fn invalid(what: &str) -> Error {
 }
 
 fn unknown_method(method: &str) -> Error {
-    let shown: String = method.chars().take(128).collect();
-    Error::new(Code::MethodNotFound, format!("Method not found: {shown}"))
+    let text = format!("Method not found: {}", for_echo(method));
+    Error::new(Code::MethodNotFound, text)
 }

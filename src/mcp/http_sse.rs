@@ -6,7 +6,7 @@ use super::context::CallContext;
 use super::outgoing::MessageSender;
 use super::post;
 use super::server::Mcp;
-use super::session::{self, Credential, Session};
+use super::session::{self, Session};
 use super::sse_session::{EventStream, QueueLimits, StopSignals};
 use crate::http::{EVENT_STREAM, Reply, Request};
 use std::io;
@@ -34,20 +34,19 @@ pub fn open(mcp: &Mcp, request: &Request) -> Reply {
 
 /// Registers a session under the id that the client chose, if that is allowed and free, else under a random one.
 fn register(mcp: &Mcp, request: &Request) -> io::Result<EventStream> {
-    let credential = Credential::of(request);
     let chosen = session_id(request)
         .filter(|id| mcp.settings().client_session_ids && session::may_be_chosen(id));
     if let Some(id) = chosen
-        && let Ok(stream) = try_register(mcp, id.to_owned(), credential.clone())
+        && let Ok(stream) = try_register(mcp, id.to_owned())
     {
         return Ok(stream);
     }
-    try_register(mcp, crate::random_id::unguessable()?, credential)
+    try_register(mcp, crate::random_id::unguessable()?)
 }
 
-fn try_register(mcp: &Mcp, id: String, credential: Credential) -> io::Result<EventStream> {
+fn try_register(mcp: &Mcp, id: String) -> io::Result<EventStream> {
     let settings = mcp.settings();
-    let session = Session::new(id, credential, mcp.new_client());
+    let session = Session::new(id, mcp.new_client());
     let limits = QueueLimits {
         messages: settings.queue_messages,
         bytes: settings.queue_bytes,
@@ -64,7 +63,7 @@ pub fn post(mcp: &Mcp, mut request: Request) -> Reply {
         let detail = "the sessionId parameter is missing; GET /sse tells the address to post to";
         return post::problem(400, "session_id_missing", detail);
     };
-    let found = mcp.sse_sessions().find(id, &Credential::of(&request));
+    let found = mcp.sse_sessions().find(id);
     let Some(session) = found.filter(|session| !session.has_ended()) else {
         let detail = "there is no such session; GET /sse opens one";
         return post::problem(404, "session_not_found", detail);

@@ -5,11 +5,15 @@ use serde_json::{Map, Number, Value, json};
 
 /// Longest accepted id, in bytes: it is echoed in the response.
 const LONGEST_ID: usize = 1024;
+/// Most messages of a batch.
+pub(super) const LARGEST_BATCH: usize = 1000;
+/// Longest part of a name from the client that an error repeats, in characters.
+const LONGEST_ECHO: usize = 128;
 
 /// A request's id, echoed with its type: `1` and `"1"` are different ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Id {
-    /// An integer.
+    /// An integer that fits into 64 bits.
     Number(Number),
     /// A string.
     Text(String),
@@ -148,11 +152,12 @@ impl Error {
 }
 
 impl Id {
-    /// Reads a string of at most [`LONGEST_ID`] bytes or an integer. `None` for anything else, also for null.
+    /// Reads a string of at most [`LONGEST_ID`] bytes or an integer from -2⁶³ to 2⁶⁴-1. `None` for anything else, also for
+    /// null, and for a number with a fraction or exponent: it would not be echoed as it was sent.
     pub(super) fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) if text.len() <= LONGEST_ID => Some(Self::Text(text.clone())),
-            Value::Number(number) if is_integer(number) => Some(Self::Number(number.clone())),
+            Value::Number(number) if !number.is_f64() => Some(Self::Number(number.clone())),
             _ => None,
         }
     }
@@ -165,10 +170,6 @@ impl Id {
     }
 }
 
-fn is_integer(number: &Number) -> bool {
-    !number.is_f64() || number.as_f64().is_some_and(|n| n.fract() == 0.0)
-}
-
 /// Parses one line or body. Errors: it is not JSON.
 pub(super) fn parse(bytes: &[u8]) -> Result<Payload, Rejection> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| Rejection {
@@ -179,6 +180,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Payload, Rejection> {
         Value::Array(items) if items.is_empty() => {
             Payload::One(Err(reject(None, "a batch must not be empty")))
         }
+        Value::Array(items) if items.len() > LARGEST_BATCH => Payload::One(Err(reject(
+            None,
+            &format!("a batch has at most {LARGEST_BATCH} messages"),
+        ))),
         Value::Array(items) => Payload::Batch(items.into_iter().map(message).collect()),
         other => Payload::One(message(other)),
     })
@@ -203,7 +208,7 @@ fn message(value: Value) -> Result<Message, Rejection> {
     if raw_id.is_some() && id.is_none() {
         return Err(reject(
             None,
-            "id must be an integer or a short string, not null",
+            "id must be a string of at most 1024 bytes or an integer of at most 64 bits, not null",
         ));
     }
     let params = match object.remove("params") {
@@ -246,6 +251,19 @@ pub(super) fn rejection(rejection: &Rejection) -> Value {
     }
 }
 
+/// The same response with this error in place of its content.
+pub(super) fn failed_response(response: &Value, error: &Error) -> Value {
+    json!({"jsonrpc": "2.0", "id": response["id"], "error": error.to_value()})
+}
+
+/// A name from the client as an error repeats it: cut, so that an error stays short.
+pub(super) fn for_echo(name: &str) -> String {
+    match name.char_indices().nth(LONGEST_ECHO) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
 /// A notification from the server.
 pub(super) fn notification(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "method": method, "params": params})
@@ -265,7 +283,14 @@ mod tests {
 
     #[test]
     fn ids_are_echoed_with_their_type() {
-        for id in ["0", "-7", "\"\"", "\"0\"", "18446744073709551615", "1.0"] {
+        for id in [
+            "0",
+            "-7",
+            "\"\"",
+            "\"0\"",
+            "18446744073709551615",
+            "-9223372036854775808",
+        ] {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
             let Message::Request(request) = one(&text).unwrap() else {
                 panic!("{text}");
@@ -273,6 +298,34 @@ mod tests {
             let answer = response(&request.id, Ok(json!({}))).to_string();
             assert!(answer.contains(&format!("\"id\":{id}")), "{answer}");
         }
+    }
+
+    #[test]
+    fn an_id_that_could_not_be_echoed_as_it_was_sent_is_rejected() {
+        for id in [
+            "18446744073709551616",
+            "-9223372036854775809",
+            "123456789012345678901234567890",
+            "9007199254740993.0",
+            "1.0",
+            "1e3",
+            "1e30",
+        ] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+            let rejected = one(&text).unwrap_err();
+            assert_eq!(rejected.error.code, Code::InvalidRequest, "{id}");
+            assert_eq!(rejected.id, None, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_batch_has_a_largest_size() {
+        let batch = |count: usize| format!("[{}]", vec!["3"; count].join(","));
+        let whole = parse(batch(LARGEST_BATCH).as_bytes()).unwrap();
+        assert!(matches!(whole, Payload::Batch(items) if items.len() == LARGEST_BATCH));
+        let error = one(&batch(LARGEST_BATCH + 1)).unwrap_err().error;
+        assert_eq!(error.code, Code::InvalidRequest);
+        assert!(error.message.contains("at most 1000 messages"));
     }
 
     #[test]

@@ -9,6 +9,12 @@ pub(super) trait MessageSender: Send + Sync {
     fn notify(&self, notification: Value);
     /// Sends the response to a request. May block until the client has read earlier messages.
     fn respond(&self, response: Value);
+    /// Sends responses that are there at the same time. May block as [`MessageSender::respond`] does.
+    fn respond_all(&self, responses: Vec<Value>) {
+        for response in responses {
+            self.respond(response);
+        }
+    }
 }
 
 /// A message on its way to the client.
@@ -30,7 +36,7 @@ impl Outgoing {
 }
 
 /// A sender into a bounded channel. While the channel is full, notifications are dropped and responses wait. Both are
-/// discarded once the receiver is dropped.
+/// discarded once the receiver is dropped. The thread that empties the channel must never send a response into it.
 #[derive(Clone, Debug)]
 pub(super) struct ChannelSender {
     channel: Sender<Outgoing>,

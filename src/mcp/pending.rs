@@ -51,9 +51,11 @@ pub(super) enum Waited {
 
 /// Responses that a POST waits for.
 pub(super) struct PendingResponses {
-    /// Responses and notifications. Disconnects when no call is left that could send one.
+    /// Responses that are there already.
+    pub ready: Vec<Value>,
+    /// Responses and notifications, from the threads of running calls. Disconnects when no call is left that could send one.
     pub messages: Receiver<Outgoing>,
-    /// The number of responses still to come.
+    /// The number of responses still to come through `messages`.
     pub missing: usize,
     /// Fires when the client has left.
     pub disconnected: Cancel,
@@ -73,49 +75,49 @@ impl Drop for PendingResponses {
 
 impl PendingResponses {
     /// Blocks until all responses are there, the client has left, or it is time for an event stream: at once if the
-    /// client accepts nothing else; at the first notification or after `stream_after` if it accepts both.
+    /// client accepts nothing else and there is something to send; at the first notification or after `stream_after` if it
+    /// accepts both.
     pub(super) fn wait(mut self, accepted: Accepted, stream_after: Duration) -> Waited {
-        if accepted == Accepted::Stream {
-            return Waited::Stream(self.into_stream(Vec::new()));
+        let is_silent = self.missing == 0 && self.ready.is_empty();
+        if accepted == Accepted::Stream && !is_silent {
+            return Waited::Stream(self.into_stream());
         }
-        let mut responses = Vec::new();
         let timeout = match accepted {
             Accepted::Both => after(stream_after),
             _ => never(),
         };
-        loop {
+        while self.missing > 0 {
             let message = crossbeam_channel::select! {
                 recv(self.messages) -> message => message,
                 recv(self.disconnected.done()) -> _ => return Waited::Disconnected,
-                recv(timeout) -> _ => return Waited::Stream(self.into_stream(responses)),
+                recv(timeout) -> _ => return Waited::Stream(self.into_stream()),
             };
             match message {
                 Ok(Outgoing::Response(response)) => {
-                    responses.push(response);
+                    self.ready.push(response);
                     self.missing -= 1;
-                    if self.missing == 0 {
-                        return Waited::Responses(responses);
-                    }
                 }
                 Ok(Outgoing::Notification(notification)) if accepted == Accepted::Both => {
-                    responses.push(notification);
-                    return Waited::Stream(self.into_stream(responses));
+                    self.ready.push(notification);
+                    return Waited::Stream(self.into_stream());
                 }
                 // A JSON reply has no place for notifications.
                 Ok(Outgoing::Notification(_)) => {}
-                Err(_) => return Waited::Responses(responses),
+                // The client cancelled the remaining requests.
+                Err(_) => break,
             }
         }
+        Waited::Responses(std::mem::take(&mut self.ready))
     }
 
-    fn into_stream(self, first: Vec<Value>) -> Reply {
-        Reply::stream(EVENT_STREAM, move |writer| self.write(writer, &first))
+    fn into_stream(self) -> Reply {
+        Reply::stream(EVENT_STREAM, move |writer| self.write(writer))
     }
 
-    /// Writes `first`, then messages until every response is written or the client has left.
-    fn write(mut self, writer: &mut StreamWriter<'_>, first: &[Value]) -> io::Result<()> {
-        for message in first {
-            writer.send(&post::event(message))?;
+    /// Writes what is ready, then messages until every response is written or the client has left.
+    fn write(mut self, writer: &mut StreamWriter<'_>) -> io::Result<()> {
+        for message in std::mem::take(&mut self.ready) {
+            writer.send(&post::event(&message))?;
         }
         while self.missing > 0 {
             crossbeam_channel::select! {

@@ -1,8 +1,12 @@
 //! What the two HTTP transports share: reading a posted message, refusing it, and writing a message as an event.
 
-use super::jsonrpc::{self, Payload, Rejection};
+use super::jsonrpc::{self, Code, Error, Payload, Rejection};
 use crate::http::{Reply, Request, ServerSentEvent};
 use crate::problem::Problem;
+use serde_json::Value;
+
+/// Longest event, in bytes. The Python SDK drops the whole connection at 1 MiB.
+const LONGEST_EVENT: usize = 900_000;
 
 /// Reads and parses the JSON body. Blocks until the body has arrived. Errors: the reply to send instead (400, 408, 413,
 /// 415 or 429).
@@ -31,12 +35,48 @@ pub(super) fn not_allowed(allow: &str) -> Reply {
     problem(405, "method_not_allowed", &detail).with_header("Allow", allow)
 }
 
-/// The bytes of the server-sent event that carries a message.
-pub(super) fn event(message: &serde_json::Value) -> Vec<u8> {
+/// The bytes of the server-sent event that carries a message. A response that is too long for an event becomes an error, and
+/// a notification that is too long a comment.
+pub(super) fn event(message: &Value) -> Vec<u8> {
+    let event = encode(message);
+    if event.len() <= LONGEST_EVENT {
+        return event;
+    }
+    let size = event.len();
+    log::warn!("a message of {size} bytes is too long for an event");
+    if message.get("id").is_none() {
+        return format!(": a notification of {size} bytes was left out\n\n").into_bytes();
+    }
+    let what = format!("the response has {size} bytes; an event has at most {LONGEST_EVENT}");
+    encode(&jsonrpc::failed_response(
+        message,
+        &Error::new(Code::Internal, what),
+    ))
+}
+
+fn encode(message: &Value) -> Vec<u8> {
     let event = ServerSentEvent {
         id: None,
         event: "message",
         data: message,
     };
     event.encode()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn no_event_is_longer_than_clients_accept() {
+        let long = "x".repeat(LONGEST_EVENT);
+        let response = json!({"jsonrpc": "2.0", "id": 7, "result": {"text": long}});
+        let notification = json!({"jsonrpc": "2.0", "method": "m", "params": {"text": long}});
+        let (answered, told) = (event(&response), event(&notification));
+        assert!(answered.len() < 1000 && told.len() < 1000);
+        let answered = String::from_utf8_lossy(&answered);
+        assert!(answered.contains("\"id\":7") && answered.contains("-32603"));
+        assert!(told.starts_with(b":"), "a comment, which clients ignore");
+    }
 }

@@ -38,10 +38,12 @@ struct State {
     finished: bool,
 }
 
-/// The `progressToken` of a request's `_meta`: a string or a number. `None`: there is none, or it is too long to echo.
+/// The `progressToken` of a request's `_meta`: a string or an integer. `None`: there is none, or it is too long to echo, or a
+/// number that would not be echoed as it was sent.
 pub(super) fn token(meta: Option<&Map<String, Value>>) -> Option<Value> {
     match meta?.get("progressToken")? {
         Value::String(text) if text.len() > LONGEST_TOKEN => None,
+        Value::Number(number) if number.is_f64() => None,
         token @ (Value::String(_) | Value::Number(_)) => Some(token.clone()),
         _ => None,
     }
@@ -238,10 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_a_string_or_a_number_zero_included() {
+    fn a_token_is_a_string_or_an_integer_zero_included() {
         for (meta, expected) in [
             (json!({"progressToken": 0}), Some(json!(0))),
             (json!({"progressToken": "a"}), Some(json!("a"))),
+            (json!({"progressToken": 1e30}), None),
             (json!({"progressToken": null}), None),
             (json!({"progressToken": {}}), None),
             (json!({}), None),

@@ -1,7 +1,7 @@
 //! Protocol revisions: which ones are supported, how one is negotiated, and which era a request is written in.
 //! <https://modelcontextprotocol.io/specification/2026-07-28/basic/versioning>
 
-use super::jsonrpc::{Code, Error, Request};
+use super::jsonrpc::{Code, Error, Request, for_echo};
 use serde_json::{Map, Value, json};
 
 /// Member of a request's `_meta`: the revision the request is written in.
@@ -124,7 +124,7 @@ pub(super) fn meta(params: &Map<String, Value>) -> Option<&Map<String, Value>> {
 pub(super) fn unsupported(requested: &str) -> Error {
     let supported: Vec<&str> = Revision::ALL.map(Revision::name).to_vec();
     Error::new(Code::UnsupportedVersion, "Unsupported protocol version")
-        .with_data(json!({"supported": supported, "requested": requested}))
+        .with_data(json!({"supported": supported, "requested": for_echo(requested)}))
 }
 
 fn missing(field: &str) -> Error {
@@ -226,5 +226,7 @@ mod tests {
         assert_eq!(data["requested"], "v1");
         assert_eq!(data["supported"][0], "2026-07-28");
         assert_eq!(data["supported"].as_array().unwrap().len(), 5);
+        let data = unsupported(&"v".repeat(1_000_000)).data.unwrap();
+        assert!(data.to_string().len() < 1000, "a long name is cut");
     }
 }

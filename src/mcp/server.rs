@@ -1,6 +1,7 @@
 //! The MCP server: what the transports share. It starts tool calls on threads of their own and answers every other
 //! request at once.
 
+use super::batch::BatchBudget;
 use super::calls::{Call, CallLimit, RunningCalls};
 use super::client::ClientState;
 use super::context::CallContext;
@@ -12,6 +13,7 @@ use super::session::{Registry, Session};
 use super::sse_session::SseSession;
 use super::tools::{Backend, Toolset};
 use crate::runner::Runner;
+use serde_json::Value;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +40,8 @@ pub struct Settings {
     pub max_calls_per_session: usize,
     /// Maximum number of sessions of each HTTP transport.
     pub max_sessions: usize,
-    /// Maximum number of messages queued for a slow HTTP+SSE client; one more ends its session.
+    /// Maximum number of messages queued for a slow HTTP+SSE client; one more ends its session. What a batch is answered
+    /// with at once counts as one.
     pub queue_messages: usize,
     /// Maximum size of the messages queued for a slow HTTP+SSE client; one byte more ends its session.
     pub queue_bytes: usize,
@@ -57,6 +60,27 @@ impl Default for Settings {
             max_sessions: 4096,
             queue_messages: 256,
             queue_bytes: 8 << 20,
+        }
+    }
+}
+
+/// What became of one message.
+#[derive(Debug)]
+pub(super) enum Served {
+    /// It was answered at once: any request but a tool call, a tool call that was refused, an invalid message.
+    Answered(Value),
+    /// A tool call was started. Its thread sends the response through the context's sender.
+    Started,
+    /// It gets no response: it was a notification or a response.
+    Silent,
+}
+
+impl Served {
+    /// The response, if there is one already.
+    pub(super) fn response(self) -> Option<Value> {
+        match self {
+            Self::Answered(response) => Some(response),
+            Self::Started | Self::Silent => None,
         }
     }
 }
@@ -148,64 +172,94 @@ impl Mcp {
         Arc::new(ClientState::new(calls))
     }
 
-    /// Handles the messages of one line or of one HTTP+SSE body: serves requests, cancels what notifications cancel,
-    /// ignores everything else. Errors, to be answered by the transport: a single invalid message, or a batch that the
-    /// negotiated revision does not allow. Invalid messages within a batch are answered through the context's sender.
+    /// Handles the messages of one line or of one HTTP+SSE body, and sends what is answered at once through the context's
+    /// sender. May block until the client has read that, so the calling thread must not be the one that writes to the client.
+    /// Errors, to be answered by the transport: a single invalid message, or a batch that the negotiated revision
+    /// does not allow.
     pub(super) fn receive(&self, payload: Payload, context: &CallContext) -> Result<(), Rejection> {
-        match payload {
-            Payload::One(message) => self.handle(message?, context),
+        let served = match payload {
+            Payload::One(message) => vec![self.handle(message?, context)],
             Payload::Batch(messages) => {
                 context.client.check_batch()?;
-                for message in messages {
-                    match message {
-                        Ok(message) => self.handle(message, context),
-                        Err(rejected) => context.sender.respond(jsonrpc::rejection(&rejected)),
-                    }
-                }
+                self.serve_batch(messages, context)
             }
-        }
+        };
+        let responses = served.into_iter().filter_map(Served::response).collect();
+        context.sender.respond_all(responses);
         Ok(())
     }
 
-    fn handle(&self, message: Message, context: &CallContext) {
+    /// Handles the messages of a batch in their order; each invalid one is answered with an error of its own. Sends nothing
+    /// itself. The answers are bounded in size: see [`BatchBudget`].
+    pub(super) fn serve_batch(
+        &self,
+        messages: Vec<Result<Message, Rejection>>,
+        context: &CallContext,
+    ) -> Vec<Served> {
+        let mut budget = BatchBudget::new();
+        let serve = |message| match message {
+            Ok(Message::Request(request)) if budget.is_used_up() => {
+                Served::Answered(BatchBudget::refusal(&request.id))
+            }
+            Ok(message) => match self.handle(message, context) {
+                Served::Answered(response) => Served::Answered(budget.charge(response)),
+                other => other,
+            },
+            Err(rejected) => Served::Answered(jsonrpc::rejection(&rejected)),
+        };
+        messages.into_iter().map(serve).collect()
+    }
+
+    fn handle(&self, message: Message, context: &CallContext) -> Served {
         match message {
             Message::Request(request) => {
                 let era = Era::of(&request, None);
-                self.serve(request, era, context);
+                self.serve(request, era, context)
             }
             Message::Notification(notification) => {
                 if let Some(id) = notification.cancelled_request() {
                     context.client.calls.cancel(&id);
                 }
+                Served::Silent
             }
-            Message::Response => {}
+            Message::Response => Served::Silent,
         }
     }
 
-    /// Answers a request through the context's sender: a tool call later, from a thread of its own; any other request,
-    /// and one whose `era` is an error, before this returns.
-    pub(super) fn serve(&self, request: Request, era: Result<Era, Error>, context: &CallContext) {
-        let context = match era {
-            Ok(era) => context.for_request(era),
-            Err(error) => {
-                let response = jsonrpc::response(&request.id, Err(error));
-                return context.sender.respond(response);
+    /// Serves a request: starts a tool call, answers any other request, and one whose `era` is an error, at once. An invalid
+    /// version is thus refused before the limits of calls are looked at. Sends nothing itself.
+    pub(super) fn serve(
+        &self,
+        request: Request,
+        era: Result<Era, Error>,
+        context: &CallContext,
+    ) -> Served {
+        let id = request.id.clone();
+        let outcome = match era {
+            Err(error) => Err(error),
+            Ok(era) if dispatch::is_long(&request) => {
+                match self.start(request, context.for_request(era)) {
+                    Ok(()) => return Served::Started,
+                    Err(refused) => Err(refused),
+                }
             }
+            Ok(era) => self
+                .shared
+                .dispatcher
+                .answer(&request, context.for_request(era)),
         };
-        let sender = Arc::clone(&context.sender);
-        if !dispatch::is_long(&request) {
-            let id = request.id.clone();
-            let result = self.shared.dispatcher.answer(&request, context);
-            return sender.respond(jsonrpc::response(&id, result));
-        }
+        Served::Answered(jsonrpc::response(&id, outcome))
+    }
+
+    /// Starts a tool call on a thread of its own. Errors: a limit is reached, or the id is in use.
+    fn start(&self, request: Request, context: CallContext) -> Result<(), Error> {
         let calls = Arc::clone(&context.client.calls);
-        let (id, cancel) = (request.id.clone(), context.cancel.clone());
         let shared = Arc::clone(&self.shared);
         calls.start(Call {
-            id,
-            cancel,
-            sender,
+            id: request.id.clone(),
+            cancel: context.cancel.clone(),
+            sender: Arc::clone(&context.sender),
             work: Box::new(move || shared.dispatcher.answer(&request, context)),
-        });
+        })
     }
 }

@@ -1,7 +1,9 @@
-//! Sessions of the HTTP transports: ids, owners, and the registry that finds them. Sessions live in memory only.
+//! Sessions of the HTTP transports: ids, and the registry that finds them. Sessions live in memory only.
+//!
+//! A session has no owner of its own. There is at most one token, which the edge checks before any request gets here: all who
+//! have it are one principal, and without a token so are all who reach the port. Among them the session id decides.
 
 use super::client::ClientState;
-use crate::http::Request;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -13,35 +15,15 @@ pub(super) struct Session {
     pub id: String,
     /// The client's state.
     pub client: Arc<ClientState>,
-    credential: Credential,
     last_used: Mutex<Instant>,
-}
-
-/// The bearer token that a request was authenticated with; `None` where the server requires none.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Credential(Option<String>);
-
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credential")
-    }
-}
-
-impl Credential {
-    /// The credential of a request.
-    pub(super) fn of(request: &Request) -> Self {
-        let header = request.header("authorization").map(str::to_owned);
-        Self(header.filter(|_| request.authenticated))
-    }
 }
 
 impl Session {
     /// A session, not registered yet.
-    pub(super) fn new(id: String, credential: Credential, client: Arc<ClientState>) -> Self {
+    pub(super) fn new(id: String, client: Arc<ClientState>) -> Self {
         Self {
             id,
             client,
-            credential,
             last_used: Mutex::new(Instant::now()),
         }
     }
@@ -113,11 +95,11 @@ impl<T: HasSession> Registry<T> {
         self.add(entry)
     }
 
-    /// The session with this id if it belongs to this credential. Counts as a use of the session.
-    pub(super) fn find(&self, id: &str, credential: &Credential) -> Option<Arc<T>> {
+    /// The session with this id. Counts as a use of the session.
+    pub(super) fn find(&self, id: &str) -> Option<Arc<T>> {
         let found = self.lock().get(id).cloned()?;
         found.session().touch();
-        Some(found).filter(|entry| entry.session().credential == *credential)
+        Some(found)
     }
 
     /// Removes a session and cancels its calls. Unknown ids are ignored.
@@ -159,44 +141,33 @@ mod tests {
     use super::*;
     use crate::mcp::calls::{CallLimit, RunningCalls};
 
-    fn session(id: &str, credential: Option<&str>) -> Arc<Session> {
-        let credential = Credential(credential.map(str::to_owned));
+    fn session(id: &str) -> Arc<Session> {
         let calls = RunningCalls::new(Arc::new(CallLimit::new(9)), 9);
         let client = Arc::new(ClientState::new(calls));
-        Arc::new(Session::new(id.into(), credential, client))
+        Arc::new(Session::new(id.into(), client))
     }
 
     #[test]
-    fn only_its_owner_finds_a_session_and_its_id_cannot_be_taken() {
+    fn the_id_of_an_open_session_cannot_be_taken() {
         let registry = Registry::new(9);
-        registry.add(session("a", Some("Bearer x"))).unwrap();
-        assert!(registry.add(session("a", Some("Bearer x"))).is_err());
-        assert!(
-            registry
-                .find("a", &Credential(Some("Bearer x".into())))
-                .is_some()
-        );
-        assert!(
-            registry
-                .find("a", &Credential(Some("Bearer y".into())))
-                .is_none()
-        );
-        assert!(registry.find("a", &Credential(None)).is_none());
-        assert!(!format!("{registry:?}").contains("Bearer"));
+        registry.add(session("a")).unwrap();
+        assert!(registry.add(session("a")).is_err());
+        assert!(registry.find("a").is_some() && registry.find("b").is_none());
         registry.end("a");
+        assert!(registry.find("a").is_none());
         assert_eq!(registry.len(), 0);
     }
 
     #[test]
     fn at_the_limit_a_new_session_replaces_the_least_recently_used() {
         let registry = Registry::new(2);
-        registry.add(session("a", None)).unwrap();
-        registry.add(session("b", None)).unwrap();
-        registry.find("a", &Credential(None)).unwrap();
-        assert!(registry.add(session("c", None)).is_err());
-        registry.add_in_place_of_oldest(session("c", None)).unwrap();
-        assert!(registry.find("b", &Credential(None)).is_none());
-        assert!(registry.find("a", &Credential(None)).is_some());
+        registry.add(session("a")).unwrap();
+        registry.add(session("b")).unwrap();
+        registry.find("a").unwrap();
+        assert!(registry.add(session("c")).is_err());
+        registry.add_in_place_of_oldest(session("c")).unwrap();
+        assert!(registry.find("b").is_none());
+        assert!(registry.find("a").is_some());
     }
 
     #[test]

@@ -60,10 +60,17 @@ impl HasSession for SseSession {
 
 impl MessageSender for SseSession {
     fn notify(&self, notification: Value) {
-        self.push(&notification);
+        self.push(post::event(&notification));
     }
     fn respond(&self, response: Value) {
-        self.push(&response);
+        self.push(post::event(&response));
+    }
+    /// One item of the queue, so that no batch is too large for it.
+    fn respond_all(&self, responses: Vec<Value>) {
+        let events: Vec<u8> = responses.iter().flat_map(post::event).collect();
+        if !events.is_empty() {
+            self.push(events);
+        }
     }
 }
 
@@ -84,9 +91,8 @@ impl SseSession {
         self.session.client.calls.close();
     }
 
-    /// Queues one event. If the queue is full, the session ends: no run waits for a slow reader.
-    fn push(&self, message: &Value) {
-        let event = post::event(message);
+    /// Queues one or more events. If the queue is full, the session ends: no run waits for a slow reader.
+    fn push(&self, event: Vec<u8>) {
         let size = event.len();
         let before = self.queued_bytes.fetch_add(size, Ordering::Relaxed);
         if before + size > self.limit_bytes || self.queue.try_send(event).is_err() {

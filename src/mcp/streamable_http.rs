@@ -9,8 +9,8 @@ use super::outgoing::ChannelSender;
 use super::pending::{Accepted, PendingResponses, Waited};
 use super::post;
 use super::protocol::{Era, Revision};
-use super::server::Mcp;
-use super::session::{Credential, Session};
+use super::server::{Mcp, Served};
+use super::session::Session;
 use crate::http::{self, Reply};
 use serde_json::Value;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn delete(mcp: &Mcp, http: &http::Request) -> Reply {
         );
     };
     let sessions = mcp.http_sessions();
-    match sessions.find(id, &Credential::of(http)) {
+    match sessions.find(id) {
         Some(_) => {
             sessions.end(id);
             Reply::empty(204)
@@ -70,7 +70,7 @@ fn post(mcp: &Mcp, mut http: http::Request) -> Reply {
     };
     match payload {
         Payload::One(Ok(Message::Request(request))) => post.request(request),
-        Payload::One(Ok(other)) => post.notifications(&[other]),
+        Payload::One(Ok(other)) => post.notification(&other),
         Payload::One(Err(rejected)) => post::refused(&rejected),
         Payload::Batch(messages) => post.batch(messages),
     }
@@ -90,12 +90,6 @@ impl Client {
             Self::Session(state) | Self::Sessionless(state) => state,
         }
     }
-}
-
-/// A request and its era; an error is the response to the request.
-struct Versioned {
-    request: Request,
-    era: Result<Era, Error>,
 }
 
 impl Post<'_> {
@@ -123,8 +117,7 @@ impl Post<'_> {
         let Some(client) = client else {
             return no_session(Some(&request));
         };
-        let era = Ok(era);
-        self.serve(vec![Versioned { request, era }], &client)
+        self.answer_one(request, era, &client)
     }
 
     /// Serves `initialize`, which opens a session.
@@ -134,16 +127,14 @@ impl Post<'_> {
             Ok(id) => id,
             Err(why) => return post::problem(503, "no_session", &why),
         };
-        let era = Ok(Era::Handshake);
-        self.serve(vec![Versioned { request, era }], &Client::Session(client))
+        self.answer_one(request, Era::Handshake, &Client::Session(client))
             .with_header(SESSION_HEADER, id)
     }
 
     /// Opens a session and returns its id. Errors, in words: no randomness, or too many busy sessions.
     fn open_session(&self, client: &Arc<ClientState>) -> Result<String, String> {
         let id = crate::random_id::unguessable().map_err(|error| error.to_string())?;
-        let credential = Credential::of(&self.http);
-        let session = Session::new(id.clone(), credential, Arc::clone(client));
+        let session = Session::new(id.clone(), Arc::clone(client));
         self.mcp
             .http_sessions()
             .add_in_place_of_oldest(Arc::new(session))
@@ -156,12 +147,12 @@ impl Post<'_> {
         let Some(id) = self.http.header("mcp-session-id") else {
             return Some(Client::Sessionless(self.mcp.new_client()));
         };
-        let credential = Credential::of(&self.http);
-        let session = self.mcp.http_sessions().find(id, &credential)?;
+        let session = self.mcp.http_sessions().find(id)?;
         Some(Client::Session(Arc::clone(&session.client)))
     }
 
-    /// Serves a batch, if the session or the header allows one. One invalid message refuses the whole batch.
+    /// Serves a batch, if the session or the header allows one. Its answer is an array, also for a single message; each
+    /// invalid message has an error of its own in it.
     fn batch(&self, messages: Vec<Result<Message, Rejection>>) -> Reply {
         let header = match headers::revision(&self.http) {
             Ok(revision) => revision,
@@ -174,72 +165,35 @@ impl Post<'_> {
         if !revision.is_some_and(Revision::has_batches) {
             return post::refused(&Rejection::batch_not_supported());
         }
-        let mut requests = Vec::new();
-        let mut others = Vec::new();
-        for message in messages {
-            match message {
-                Ok(Message::Request(request)) => {
-                    let era = Era::of(&request, None);
-                    requests.push(Versioned { request, era });
-                }
-                Ok(other) => others.push(other),
-                Err(rejected) => return post::refused(&rejected),
-            }
-        }
-        let accepted = self.notifications(&others);
-        match requests.is_empty() {
-            true => accepted,
-            false => self.serve(requests, &client),
+        let waited = self.exchange(&client, |context| self.mcp.serve_batch(messages, context));
+        match waited {
+            Waited::Responses(responses) if responses.is_empty() => Reply::empty(202),
+            Waited::Responses(responses) => Reply::json(200, &responses),
+            Waited::Stream(reply) => reply,
+            Waited::Disconnected => Reply::empty(499),
         }
     }
 
-    /// Handles notifications and ignores responses: 202, without a body.
-    fn notifications(&self, messages: &[Message]) -> Reply {
+    /// Handles a notification, or ignores a response: 202, without a body.
+    fn notification(&self, message: &Message) -> Reply {
         if let Err(error) = headers::revision(&self.http) {
             return post::refused(&Rejection { id: None, error });
         }
         let Some(client) = self.client() else {
             return no_session(None);
         };
-        for message in messages {
-            if let Message::Notification(notification) = message
-                && let Some(id) = notification.cancelled_request()
-            {
-                client.state().calls.cancel(&id);
-            }
+        if let Message::Notification(notification) = message
+            && let Some(id) = notification.cancelled_request()
+        {
+            client.state().calls.cancel(&id);
         }
         Reply::empty(202)
     }
 
-    /// Starts the requests and waits for their responses, or for the time to stream them.
-    fn serve(&self, requests: Vec<Versioned>, client: &Client) -> Reply {
-        let settings = self.mcp.settings();
-        let (sender, messages) = ChannelSender::new(CAPACITY);
-        let pending = PendingResponses {
-            messages,
-            missing: requests.len(),
-            disconnected: self.http.cancel.clone(),
-            keep_alive: settings.keep_alive,
-            cancel_on_drop: match client {
-                Client::Session(_) => None,
-                Client::Sessionless(state) => Some(Arc::clone(&state.calls)),
-            },
-        };
-        let several = requests.len() > 1;
-        let is_handshake = |versioned: &Versioned| versioned.era == Ok(Era::Handshake);
-        let era = match requests.iter().all(is_handshake) {
-            true => Era::Handshake,
-            false => Era::Stateless,
-        };
-        let context = CallContext::new(client.state(), Arc::new(sender))
-            .with_body(self.http.body_reservation.clone());
-        for Versioned { request, era } in requests {
-            self.mcp.serve(request, era, &context);
-        }
-        // The calls hold the other clones of the sender: the channel disconnects after the last of them.
-        drop(context);
-        match pending.wait(self.accepted, settings.stream_after) {
-            Waited::Responses(responses) if several => Reply::json(200, &responses),
+    /// Serves one request.
+    fn answer_one(&self, request: Request, era: Era, client: &Client) -> Reply {
+        let serve = |context: &CallContext| vec![self.mcp.serve(request, Ok(era), context)];
+        match self.exchange(client, serve) {
             Waited::Responses(responses) => match responses.first() {
                 Some(response) => Reply::json(status(response, era), response),
                 // The client cancelled the request, which then gets no response.
@@ -248,6 +202,36 @@ impl Post<'_> {
             Waited::Stream(reply) => reply,
             Waited::Disconnected => Reply::empty(499),
         }
+    }
+
+    /// Serves messages with `serve`, and waits for the responses of the calls that it started, or for the time to stream
+    /// them. What `serve` has answered at once never passes through the channel of the calls, which nobody empties yet.
+    fn exchange(&self, client: &Client, serve: impl FnOnce(&CallContext) -> Vec<Served>) -> Waited {
+        let settings = self.mcp.settings();
+        let (sender, messages) = ChannelSender::new(CAPACITY);
+        let mut pending = PendingResponses {
+            ready: Vec::new(),
+            messages,
+            missing: 0,
+            disconnected: self.http.cancel.clone(),
+            keep_alive: settings.keep_alive,
+            cancel_on_drop: match client {
+                Client::Session(_) => None,
+                Client::Sessionless(state) => Some(Arc::clone(&state.calls)),
+            },
+        };
+        let context = CallContext::new(client.state(), Arc::new(sender))
+            .with_body(self.http.body_reservation.clone());
+        for served in serve(&context) {
+            match served {
+                Served::Answered(response) => pending.ready.push(response),
+                Served::Started => pending.missing += 1,
+                Served::Silent => {}
+            }
+        }
+        // The calls hold the other clones of the sender: the channel disconnects after the last of them.
+        drop(context);
+        pending.wait(self.accepted, settings.stream_after)
     }
 }
 

@@ -9,6 +9,7 @@ pub mod health;
 pub mod metrics;
 pub mod openapi;
 pub mod policy;
+mod prefer;
 mod problems;
 pub mod run;
 pub mod runs;

@@ -8,9 +8,9 @@ use crate::runner::Error;
 pub(super) fn reply(error: &Error) -> Reply {
     let reply = Reply::problem(&problem(error));
     match error {
-        Error::QueueFull { retry_after_secs } => {
-            reply.with_header("Retry-After", retry_after_secs.to_string())
-        }
+        Error::QueueFull {
+            retry_after_secs, ..
+        } => reply.with_header("Retry-After", retry_after_secs.to_string()),
         Error::Overloaded(_) => reply.with_header("Retry-After", "1".to_owned()),
         _ => reply,
     }

@@ -4,11 +4,11 @@ use super::api_profile::API_PROFILE;
 use super::stream::{self, Delivery};
 use super::{body, problems, runs};
 use crate::http::{Reply, Request};
-use crate::runner::{Error, Runner, Silent};
+use crate::runner::{Error, RunKind, Runner, Silent};
 
 /// Runs a container once. Replies with its result as JSON, or with a stream of events (`Accept`), or with 202 and the
 /// state of an asynchronous run (`Prefer`, `Idempotency-Key`). With `?dry_run=1` checks the request and replies with the
-/// plan.
+/// plan of the run that it would be without that.
 pub fn post(runner: &Runner, mut request: Request) -> Reply {
     let is_dry = match is_dry_run(&request.query) {
         Ok(is_dry) => is_dry,
@@ -18,16 +18,22 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
         Ok(value) => value,
         Err(reply) => return *reply,
     };
+    let preferences = match runs::Preferences::from_request(&request) {
+        Ok(preferences) => preferences,
+        Err(error) => return problems::reply(&error),
+    };
     if is_dry {
+        let kind = match preferences {
+            Some(_) => RunKind::Asynchronous,
+            None => RunKind::Plain,
+        };
         return match runner.check(value, API_PROFILE) {
-            Ok(spec) => Reply::json(200, &runner.plan(&spec)),
+            Ok(spec) => Reply::json(200, &runner.plan(spec, kind)),
             Err(error) => problems::reply(&error),
         };
     }
-    match runs::Preferences::from_request(&request) {
-        Err(error) => return problems::reply(&error),
-        Ok(Some(preferences)) => return runs::submit(runner, request, value, &preferences),
-        Ok(None) => {}
+    if let Some(preferences) = preferences {
+        return runs::submit(runner, request, value, &preferences);
     }
     let mut spec = match runner.check(value, API_PROFILE) {
         Ok(spec) => spec,

@@ -2,6 +2,7 @@
 //! (`Prefer`, RFC 7240, and `Idempotency-Key`).
 
 use super::api_profile::API_PROFILE;
+use super::prefer::Prefer;
 use super::problems::{self, problem};
 use super::stream::{Delivery, KEEP_ALIVE_INTERVAL, WireEvent};
 use crate::cancel::Cancel;
@@ -83,7 +84,7 @@ fn outcome_reply(outcome: Arc<Outcome>) -> Reply {
 }
 
 /// The header fields of `POST /run` that select an asynchronous run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Preferences {
     /// `Prefer: respond-async`.
     respond_async: bool,
@@ -97,20 +98,13 @@ impl Preferences {
     /// Parses the fields. `None` if the request has none of them: the run is then synchronous. Error: an
     /// `Idempotency-Key` that is empty or too long.
     pub(super) fn from_request(request: &Request) -> Result<Option<Self>, Error> {
-        let mut preferences = Self::default();
         let fields = request.headers.iter().filter(|(name, _)| name == "prefer");
-        for preference in fields.flat_map(|(_, value)| value.split([',', ';'])) {
-            let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
-            match name.trim().to_ascii_lowercase().as_str() {
-                "respond-async" => preferences.respond_async = true,
-                // A value that cannot be parsed is ignored, as unknown preferences are (RFC 7240 §2).
-                "wait" => {
-                    let secs = value.trim().trim_matches('"').parse().ok();
-                    preferences.wait = secs.map(Duration::from_secs);
-                }
-                _ => {}
-            }
-        }
+        let prefer = Prefer::parse(fields.map(|(_, value)| value.as_str()));
+        let mut preferences = Self {
+            respond_async: prefer.value("respond-async") == Some(""),
+            wait: prefer.value("wait").and_then(seconds),
+            key: None,
+        };
         if let Some(key) = request.header("idempotency-key") {
             if key.is_empty() || key.len() > 255 {
                 let msg = "expected 1 to 255 characters";
@@ -141,6 +135,13 @@ impl Preferences {
             _ => self.respond_async.then(|| "respond-async".into()),
         }
     }
+}
+
+/// The seconds of a `wait`. `None`: it is no number, and the preference is ignored, as unknown ones are.
+fn seconds(text: &str) -> Option<Duration> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let secs = text.parse().ok().filter(|_| is_number);
+    secs.map(Duration::from_secs)
 }
 
 /// Submits an asynchronous run. Waits as long as `preferences` say, then replies with the outcome if there is one, else
@@ -241,33 +242,65 @@ pub fn events(runner: &Runner, id: &str, request: &Request) -> Reply {
         Ok(events) => events,
         Err(error) => return problems::reply(&error),
     };
-    let stops = [request.cancel.clone(), request.draining.clone()];
-    delivery.reply(move |writer| write_events(events, delivery, &[&stops[0], &stops[1]], writer))
+    let (left, draining) = (request.cancel.clone(), request.draining.clone());
+    let stream = EventStream {
+        events,
+        delivery,
+        left,
+        draining,
+    };
+    delivery.reply(move |writer| stream.write(writer))
 }
 
-/// Writes events until the run has finished or one of `stops` fires. Error: the client has left.
-fn write_events(
-    mut events: RunEvents,
+/// The events of a run on their way to a client.
+struct EventStream {
+    events: RunEvents,
     delivery: Delivery,
-    stops: &[&Cancel],
-    writer: &mut StreamWriter<'_>,
-) -> io::Result<()> {
-    loop {
-        let (told, cursor) = match events.next(KEEP_ALIVE_INTERVAL, stops) {
-            Next::Event { cursor, event } => {
-                let told = WireEvent::event(&event, events.id(), events.output_encoding());
-                (told, Some(cursor))
-            }
-            Next::Outcome { cursor, outcome } => {
-                (WireEvent::outcome((*outcome).as_ref()), Some(cursor))
-            }
-            Next::Skipped(count) => (WireEvent::skipped(count), None),
-            Next::Nothing => {
-                writer.send(delivery.keep_alive())?;
-                continue;
-            }
-            Next::Over => return Ok(()),
-        };
-        writer.send(&delivery.frame(&told, cursor.as_deref()))?;
+    /// Fires when the client has left.
+    left: Cancel,
+    /// Fires when the server starts to stop.
+    draining: Cancel,
+}
+
+impl EventStream {
+    /// Writes events until the run has finished or the client has left. If the server stops before, the last event is an
+    /// error that says so. Error: the client cannot be written to.
+    fn write(mut self, writer: &mut StreamWriter<'_>) -> io::Result<()> {
+        let mut has_finished = false;
+        loop {
+            let next = self
+                .events
+                .next(KEEP_ALIVE_INTERVAL, &[&self.left, &self.draining]);
+            let (told, cursor) = match next {
+                Next::Event { cursor, event } => {
+                    let encoding = self.events.output_encoding();
+                    let told = WireEvent::event(&event, self.events.id(), encoding);
+                    (told, Some(cursor))
+                }
+                Next::Outcome { cursor, outcome } => {
+                    has_finished = true;
+                    (WireEvent::outcome((*outcome).as_ref()), Some(cursor))
+                }
+                Next::Skipped(count) => (WireEvent::skipped(count), None),
+                Next::Nothing => {
+                    writer.send(self.delivery.keep_alive())?;
+                    continue;
+                }
+                Next::Over if has_finished || self.left.is_fired() => return Ok(()),
+                Next::Over => {
+                    let stopping = WireEvent::problem(&stopping(self.events.id()));
+                    return writer.send(&self.delivery.frame(&stopping, None));
+                }
+            };
+            writer.send(&self.delivery.frame(&told, cursor.as_deref()))?;
+        }
     }
+}
+
+/// The end of a stream whose run has not finished when the server stops.
+fn stopping(id: &str) -> Problem {
+    let detail = format!(
+        "the server stops before the run has finished; the next server of this instance name resumes it at /runs/{id}"
+    );
+    Problem::new(503, "stopping", detail)
 }

@@ -138,8 +138,13 @@ impl WireEvent {
     pub(super) fn outcome(outcome: Result<&RunResult, &Error>) -> Self {
         match outcome {
             Ok(result) => Self::new("result", result),
-            Err(error) => Self::new("error", &problems::problem(error)),
+            Err(error) => Self::problem(&problems::problem(error)),
         }
+    }
+
+    /// The last event of a stream that ends without an outcome.
+    pub(super) fn problem(problem: &Problem) -> Self {
+        Self::new("error", problem)
     }
 }
 
@@ -217,7 +222,7 @@ impl StreamedRun {
                 // The run's thread panicked.
                 Err(RecvTimeoutError::Disconnected) => {
                     let words = "the run met a fault of the service; its log says more";
-                    let last = WireEvent::new("error", &Problem::new(500, "internal", words));
+                    let last = WireEvent::problem(&Problem::new(500, "internal", words));
                     return writer.send(&self.delivery.frame(&last, None));
                 }
             };

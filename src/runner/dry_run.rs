@@ -1,6 +1,6 @@
 //! The plan of a dry run: what a run would do. Makes no engine call and shows no secret.
 
-use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK};
+use crate::runner::cleanup::labels::{Identity, Role};
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::{Encoding, PullPolicy, VolumeKind};
@@ -15,6 +15,15 @@ const REDACTED: &str = "<redacted>";
 const STAGE: &str = "<stage>";
 /// Replaces the run's id.
 const RUN: &str = "<run id>";
+
+/// How a run is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunKind {
+    /// Its caller waits for the result.
+    Plain,
+    /// It outlives its caller and its server, so that its container has a log and other labels.
+    Asynchronous,
+}
 
 /// What a checked request would do: defaults filled in, secrets left out.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -62,8 +71,10 @@ pub struct PlannedVolume {
 }
 
 /// The plan of a checked run.
-pub(crate) fn plan(spec: &RunSpec, identity: &Identity) -> RunPlan {
-    let labels = identity.labels(RUN, spec.timeout + OBJECT_SLACK);
+pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> RunPlan {
+    spec.id = RUN.into();
+    spec.is_detached = kind == RunKind::Asynchronous;
+    let labels = container_config::object_labels(&spec, identity, Role::Run);
     let stage = container_config::StageVolume {
         name: STAGE.into(),
         mountpoint: STAGE.into(),
@@ -74,7 +85,7 @@ pub(crate) fn plan(spec: &RunSpec, identity: &Identity) -> RunPlan {
         .iter()
         .any(MountSpec::is_staged)
         .then_some(&stage);
-    let mut container = container_config::container(spec, stage, labels);
+    let mut container = container_config::container(&spec, stage, labels);
     container.image.clone_from(&spec.image);
     container.env.iter_mut().for_each(redact);
     RunPlan {

@@ -17,8 +17,10 @@ pub enum Error {
         /// What is not allowed, and what is.
         detail: String,
     },
-    /// Every slot is taken and the queue is full.
+    /// The server takes no more runs just now.
     QueueFull {
+        /// The limit that was reached.
+        limit: RunLimit,
         /// When to try again, in seconds.
         retry_after_secs: u64,
     },
@@ -65,6 +67,15 @@ pub enum Error {
     EngineUnreachable(String),
 }
 
+/// A limit on the number of runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunLimit {
+    /// Every slot is taken and the queue is full.
+    Queue,
+    /// As many asynchronous runs wait or run as may.
+    Asynchronous,
+}
+
 impl Error {
     /// A request with one fault.
     pub fn invalid(loc: &[&str], msg: impl Into<String>) -> Self {
@@ -89,12 +100,10 @@ impl fmt::Display for Error {
             Self::Forbidden { detail, .. }
             | Self::NotFound { detail, .. }
             | Self::Conflict { detail, .. } => f.write_str(detail),
-            Self::QueueFull { retry_after_secs } => {
-                write!(
-                    f,
-                    "every slot is busy and the queue is full; try again in {retry_after_secs} s"
-                )
-            }
+            Self::QueueFull {
+                limit,
+                retry_after_secs,
+            } => write!(f, "{limit}; try again in {retry_after_secs} s"),
             Self::PullTimeout { timeout_secs } => {
                 write!(f, "the image was not pulled within {timeout_secs} s")
             }
@@ -110,6 +119,19 @@ impl fmt::Display for Error {
             | Self::Engine(detail)
             | Self::EngineUnreachable(detail) => f.write_str(detail),
         }
+    }
+}
+
+impl fmt::Display for RunLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => {
+                "every slot is busy and the queue is full (RUNNER_MAX_CONCURRENT_RUNS, RUNNER_QUEUE_LENGTH)"
+            }
+            Self::Asynchronous => {
+                "as many asynchronous runs wait or run as may (RUNNER_MAX_ASYNC_RUNS)"
+            }
+        })
     }
 }
 

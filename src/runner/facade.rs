@@ -10,7 +10,7 @@ use crate::runner::cleanup::labels::Identity;
 use crate::runner::cleanup::owners::Unheard;
 use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::Removal;
-use crate::runner::dry_run::{self, RunPlan};
+use crate::runner::dry_run::{self, RunKind, RunPlan};
 use crate::runner::error::Error;
 use crate::runner::jobs::entry::{Phase, RunState};
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
@@ -217,9 +217,9 @@ impl Runner {
         self.parts.executor.execute(spec, cancel, sink)
     }
 
-    /// What [`Runner::run`] would do. Does nothing, and does not call the engine.
-    pub fn plan(&self, spec: &RunSpec) -> RunPlan {
-        dry_run::plan(spec, &self.parts.executor.engine.identity)
+    /// What a run of this kind would do. Does nothing, and does not call the engine.
+    pub fn plan(&self, spec: RunSpec, kind: RunKind) -> RunPlan {
+        dry_run::plan(spec, kind, &self.parts.executor.engine.identity)
     }
 
     /// What requests are checked against.

@@ -33,8 +33,8 @@ mod staging;
 mod takeover;
 mod volumes;
 
-pub use dry_run::{PlannedVolume, RunPlan};
-pub use error::Error;
+pub use dry_run::{PlannedVolume, RunKind, RunPlan};
+pub use error::{Error, RunLimit};
 pub use facade::{Health, Image, Occupancy, Runner, Settings};
 pub use image_patterns::ImagePatterns;
 pub use jobs::entry::{Phase, RunState};

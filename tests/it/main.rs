@@ -36,6 +36,7 @@ mod metrics;
 mod mounts;
 mod openapi;
 mod policy;
+mod preferences;
 mod readme;
 mod registry;
 mod remote;

@@ -16,8 +16,8 @@ use crate::cancel::Cancel;
 use crate::http::{Reply, ReplyBody, Request as HttpRequest, StreamWriter};
 use crate::problem::Fault;
 use crate::runner::{
-    CollectedVolume, Encoding, Error, Event, Health, Image, Phase, Piece, Reason, RunLogs,
-    RunResult, RunState, Sink, Timings,
+    CollectedVolume, Encoding, Error, Event, Health, Image, Phase, Piece, Reason, RunLimit,
+    RunLogs, RunResult, RunState, Sink, Timings,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -112,6 +112,7 @@ impl Memory {
     fn submit(request: &Value) -> Result<RunState, Error> {
         match request["image"].as_str() {
             Some("gone") => Err(Error::QueueFull {
+                limit: RunLimit::Queue,
                 retry_after_secs: 1,
             }),
             _ => Ok(detached("queued")),
@@ -302,7 +303,6 @@ fn http(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpR
         body_reservation: None,
         cancel: Cancel::new(),
         draining: Cancel::new(),
-        authenticated: headers.iter().any(|(name, _)| *name == "authorization"),
     }
 }
 

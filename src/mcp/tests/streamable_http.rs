@@ -155,16 +155,6 @@ fn a_session_exists_until_it_is_deleted() {
     .unwrap();
     assert_eq!(answers.as_array().unwrap().len(), 2);
     assert_valid(Revision::V2025_03_26, "JSONRPCBatchResponse", &answers);
-    let foreign = answer(
-        &mcp,
-        http(
-            "POST",
-            "/mcp",
-            &[session, ("authorization", "Bearer other")],
-            LIST,
-        ),
-    );
-    assert_eq!(foreign.status, 404);
     assert_eq!(mcp.counts().http_sessions, 1);
     assert_eq!(
         answer(&mcp, http("DELETE", "/mcp", &[session], "")).status,
@@ -248,5 +238,34 @@ fn a_response_is_json_unless_it_takes_long_or_a_notification_comes_first() {
     );
     let curl = answer(&mcp, http("POST", "/mcp", &[], &run("alpine", None)));
     assert_eq!(header(&curl, "Content-Type"), Some("application/json"));
+    mcp.close();
+}
+
+#[test]
+fn a_call_with_an_invalid_version_is_refused_before_the_limits_of_calls_on_every_transport() {
+    let settings = Settings {
+        max_calls_per_session: 0,
+        ..Settings::default()
+    };
+    let mcp = with_settings(settings);
+    let bad = run("alpine", Some("v9"));
+    let good = run("alpine", None);
+    let code = |answer: &Value| answer.pointer("/error/code").and_then(Value::as_i64);
+    let single = |body: &str| {
+        let headers = [("mcp-protocol-version", "2025-03-26")];
+        text(answer(&mcp, http("POST", "/mcp", &headers, body)))
+    };
+    let refused: Value = serde_json::from_str(&single(&bad)).unwrap();
+    // The header and the body name different revisions.
+    assert_eq!(code(&refused), Some(-32020));
+    let batch: Value = serde_json::from_str(&single(&format!("[{bad},{good}]"))).unwrap();
+    assert_eq!(code(&batch[0]), Some(-32022));
+    assert_eq!(code(&batch[1]), Some(-32603), "the limit of calls");
+    let client = mcp.new_client();
+    for (body, expected) in [(&bad, -32022), (&good, -32603)] {
+        let message = serde_json::from_str(body).unwrap();
+        let answers = converse(&mcp, &client, &message);
+        assert_eq!(code(&answers[0]), Some(expected));
+    }
     mcp.close();
 }

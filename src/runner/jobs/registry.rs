@@ -2,7 +2,7 @@
 //! finished. In memory only; nothing here calls the engine.
 
 use crate::runner::clock::Moment;
-use crate::runner::error::Error;
+use crate::runner::error::{Error, RunLimit};
 use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::record::IdempotencyKey;
@@ -100,6 +100,7 @@ impl Registry {
         }
         if runs.unfinished >= self.retention.max_runs {
             return Err(Error::QueueFull {
+                limit: RunLimit::Asynchronous,
                 retry_after_secs: 1,
             });
         }

@@ -8,7 +8,7 @@ use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
-use crate::runner::error::Error;
+use crate::runner::error::{Error, RunLimit};
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::{Admission, Refused};
@@ -81,6 +81,7 @@ impl Executor {
             Err(Refused::Full) => {
                 metrics::RUNS.add([Label::Word("refused")]);
                 Err(Error::QueueFull {
+                    limit: RunLimit::Queue,
                     retry_after_secs: 1,
                 })
             }

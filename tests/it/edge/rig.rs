@@ -109,7 +109,7 @@ fn handle(mut request: Request, events: &Sender<Event>) -> Reply {
             &serde_json::json!({
                 "id": request.id, "method": request.method, "path": request.path,
                 "query": request.query, "headers": request.headers,
-                "content_length": request.content_length, "authenticated": request.authenticated,
+                "content_length": request.content_length,
             }),
         ),
         "/big" => Reply::bytes(200, "text/plain", vec![b'x'; size(&request)]),

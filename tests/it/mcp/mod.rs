@@ -1,5 +1,6 @@
 //! The MCP server as its clients see it: over every transport, with pinned clients, and under the conformance suite.
 
+mod batches;
 mod calls;
 mod clients;
 mod conformance;

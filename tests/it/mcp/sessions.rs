@@ -225,3 +225,45 @@ fn the_number_of_calls_of_a_session_is_limited() {
     gone_within_two_seconds(&server);
     server.stop();
 }
+
+/// There is one token at most, so whoever has it is one principal: the edge refuses everybody else before any session is
+/// looked for, whatever session they name.
+#[test]
+fn a_session_can_be_used_and_ended_only_with_the_token_that_opened_it() {
+    let server = Server::with(&[("AUTH_TOKEN", "sekret")]);
+    let ours = ("Authorization", "Bearer sekret");
+    let mut stream = Stream::send(
+        &server,
+        &Request::new("GET", "/sse?sessionId=owned").fields(&[ours]),
+    );
+    stream.event();
+    let hello = initialize("2025-11-25").to_string();
+    let opened = server.ask(
+        &Request::new("POST", "/mcp")
+            .fields(&[ACCEPT, ours])
+            .body(&hello),
+    );
+    let id = opened.header(SESSION_ID).unwrap();
+    let session = (SESSION_ID, id.as_str());
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    let ask = |method: &str, path: &str, fields: &[(&str, &str)]| {
+        let request = Request::new(method, path).fields(fields).body(ping);
+        server.ask(&request).status
+    };
+    for foreign in [vec![], vec![("Authorization", "Bearer other")]] {
+        let with_session = [foreign.as_slice(), &[ACCEPT, session]].concat();
+        for path in ["/messages?sessionId=owned", "/messages?sessionId=unknown"] {
+            assert_eq!(ask("POST", path, &foreign), 401, "{foreign:?}");
+        }
+        assert_eq!(ask("POST", "/mcp", &with_session), 401);
+        assert_eq!(ask("DELETE", "/mcp", &with_session), 401);
+        assert_eq!(ask("GET", "/sse?sessionId=owned", &foreign), 401);
+    }
+    assert_eq!(ask("POST", "/messages?sessionId=owned", &[ours]), 202);
+    assert_eq!(stream.response().0["id"], 1, "the session is as it was");
+    assert_eq!(ask("POST", "/mcp", &[ACCEPT, ours, session]), 200);
+    assert_eq!(ask("DELETE", "/mcp", &[ours, session]), 204);
+    assert_eq!(ask("POST", "/mcp", &[ACCEPT, ours, session]), 404);
+    stream.close();
+    server.stop();
+}
