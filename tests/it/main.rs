@@ -41,5 +41,7 @@ mod registry;
 mod remote;
 mod run;
 mod schemathesis;
+mod shared_name;
+mod strange_objects;
 mod streaming;
 mod volumes;
