@@ -61,7 +61,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RUNNER_INSTANCE",
         "<host name>:<port>",
-        "name under which leftovers are recognized after a restart; no two live servers may share it",
+        "name under which leftovers are recognized after a restart; two live servers may share it during a rolling update",
     ),
     setting(
         "RUNNER_MAX_CONCURRENT_RUNS",

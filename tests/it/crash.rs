@@ -1,7 +1,7 @@
 //! `kill -9`, and what the next server removes.
 
 use super::run::shell;
-use super::support::{Directory, IMAGE, Server, await_nothing_left, docker, leftovers};
+use super::support::{Directory, IMAGE, Server, docker, leftovers};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs::Permissions;
@@ -22,8 +22,9 @@ fn a_restart_removes_the_leftovers_of_a_killed_server_and_not_those_of_a_neighbo
     let neighbours_run = busy(&neighbour);
     let victim = Server::start();
     let _run = busy(&victim);
+    // Before its death: from then on every server of this host may sweep them.
+    let left = victim.leftovers();
     let instance = victim.kill();
-    let left = leftovers(&format!("oneoff.instance={instance}"));
     assert!(
         left.iter().any(|line| line.starts_with("volume")),
         "there is something to sweep: {left:?}"
@@ -113,12 +114,11 @@ fn reap_removes_leftovers_in_every_state() {
         .env("RUNNER_INSTANCE", &instance)
         .output()
         .unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "4 leftovers removed\n",
-        "{output:?}"
-    );
-    await_nothing_left(&instance);
+    let words = String::from_utf8_lossy(&output.stdout);
+    let count = words.strip_suffix(" leftovers removed\n").unwrap();
+    // It may find those of other tests' servers, too.
+    assert!(count.parse::<u32>().unwrap() >= 4, "{output:?}");
+    assert_eq!(leftovers(&label), [""; 0]);
 }
 
 #[test]

@@ -43,5 +43,7 @@ mod remote;
 mod run;
 mod schemathesis;
 mod stalled_readers;
+mod shared_name;
+mod strange_objects;
 mod streaming;
 mod volumes;

@@ -121,3 +121,169 @@ fn is_past_deadline(labels: &Labels, grace: u64) -> bool {
     let deadline: Option<u64> = labels.get(DEADLINE).and_then(|text| text.parse().ok());
     deadline.is_some_and(|deadline| deadline.saturating_add(grace) < unix_now())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::process_identity::start_time;
+    use crate::runner::cleanup::labels::LEADS;
+    use crate::runner::cleanup::owners::Unheard;
+    use std::time::Duration;
+
+    fn us(instance: &str) -> Identity {
+        Identity {
+            instance: instance.into(),
+            owner: ProcessIdentity::current(),
+        }
+    }
+
+    /// A process of this scope; `started` 1 means that it is dead.
+    fn here(pid: u32, started: u64) -> ProcessIdentity {
+        ProcessIdentity {
+            pid,
+            started,
+            ..ProcessIdentity::current()
+        }
+    }
+
+    fn elsewhere(pid: u32) -> ProcessIdentity {
+        ProcessIdentity {
+            scope: "elsewhere.1".into(),
+            pid,
+            started: 1,
+        }
+    }
+
+    fn alive_here() -> ProcessIdentity {
+        here(1, start_time(1).unwrap())
+    }
+
+    fn by(owner: ProcessIdentity) -> Identity {
+        Identity {
+            instance: "a".into(),
+            owner,
+        }
+    }
+
+    /// Labels of an object of the run `r`, with a deadline that is `left` seconds away.
+    fn labels_of(owner: ProcessIdentity, role: Option<Role>, left: i64) -> Labels {
+        let mut labels = match role {
+            Some(role) => by(owner).async_labels("r", role),
+            None => by(owner).labels("r", Duration::ZERO),
+        };
+        let deadline = unix_now().checked_add_signed(left).unwrap();
+        labels.insert(DEADLINE.into(), deadline.to_string());
+        labels
+    }
+
+    struct World {
+        us: Identity,
+        active: Active,
+        unheard: Unheard,
+        containers: Vec<ContainerSummary>,
+        recorded: HashSet<String>,
+    }
+
+    impl World {
+        fn of(instance: &str) -> Self {
+            Self {
+                us: us(instance),
+                active: Active::default(),
+                unheard: Unheard::default(),
+                containers: Vec::new(),
+                recorded: ["r".to_owned()].into(),
+            }
+        }
+
+        fn verdict(&self, labels: &Labels) -> Verdict {
+            Judge {
+                us: &self.us,
+                active: &self.active,
+                owners: Owners::new(&self.us, &self.unheard, &self.containers),
+                recorded: self.recorded.clone(),
+            }
+            .verdict(labels)
+        }
+    }
+
+    #[test]
+    fn an_object_of_this_process_is_a_leftover_once_its_run_is_over() {
+        let world = World::of("a");
+        let labels = labels_of(ProcessIdentity::current(), None, 60);
+        let run = world.active.enter_as("r".into());
+        assert_eq!(world.verdict(&labels), Verdict::Keep);
+        drop(run);
+        assert_eq!(world.verdict(&labels), Verdict::Remove);
+    }
+
+    #[test]
+    fn nothing_of_a_live_process_is_touched_not_even_past_its_deadline() {
+        for role in [None, Some(Role::Run), Some(Role::Request)] {
+            let labels = labels_of(alive_here(), role, -1_000_000_000);
+            for instance in ["a", "b"] {
+                assert_eq!(
+                    World::of(instance).verdict(&labels),
+                    Verdict::Keep,
+                    "{role:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn certain_death_is_enough_whatever_the_name_and_records_stay_for_their_instance() {
+        for instance in ["a", "b"] {
+            let mut world = World::of(instance);
+            let dead = |role| labels_of(here(1, 1), role, 60);
+            assert_eq!(world.verdict(&dead(None)), Verdict::Remove);
+            for role in [Role::Request, Role::Run, Role::Stage, Role::Result] {
+                assert_eq!(world.verdict(&dead(Some(role))), Verdict::Keep, "{role:?}");
+            }
+            // Nobody can adopt that run.
+            world.recorded.clear();
+            assert_eq!(world.verdict(&dead(Some(Role::Run))), Verdict::Remove);
+        }
+    }
+
+    #[test]
+    fn a_process_of_another_namespace_is_asked_before_anything_of_it_is_touched() {
+        let ask = Verdict::Ask(elsewhere(1));
+        let (fresh, overdue) = (60, -1);
+        for (instance, role, left, before, after) in [
+            ("a", None, fresh, &ask, Verdict::Remove),
+            ("b", None, fresh, &Verdict::Keep, Verdict::Keep),
+            ("b", None, overdue, &ask, Verdict::Remove),
+            ("a", Some(Role::Run), fresh, &Verdict::Keep, Verdict::Keep),
+            ("b", Some(Role::Run), overdue, &ask, Verdict::Kill),
+            ("b", Some(Role::Result), overdue, &ask, Verdict::Remove),
+        ] {
+            let mut world = World::of(instance);
+            let labels = labels_of(elsewhere(1), role, left);
+            assert_eq!(
+                world.verdict(&labels),
+                *before,
+                "{instance} {role:?} {left}"
+            );
+            world.unheard.insert(elsewhere(1));
+            assert_eq!(world.verdict(&labels), after, "{instance} {role:?} {left}");
+        }
+    }
+
+    #[test]
+    fn who_adopted_a_run_answers_for_it() {
+        let mut world = World::of("a");
+        let mut labels = by(elsewhere(2)).labels("lead", Duration::from_secs(60));
+        labels.insert(LEADS.into(), "true".into());
+        world.containers.push(ContainerSummary {
+            names: vec!["/oneoff-lead-lead".into()],
+            labels,
+            ..ContainerSummary::default()
+        });
+        // Its owner is certainly dead.
+        let overdue = labels_of(here(1, 1), Some(Role::Run), -1);
+        assert_eq!(world.verdict(&overdue), Verdict::Ask(elsewhere(2)));
+        world.unheard.insert(elsewhere(2));
+        assert_eq!(world.verdict(&overdue), Verdict::Kill);
+    }
+}

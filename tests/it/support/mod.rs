@@ -31,7 +31,7 @@ pub(crate) use http::{Answer, Request};
 pub use kill_proxy::{KillAt, KillProxy};
 pub use readme::{commands, readme, shell_output, spawn_shell};
 pub use second_engine::SecondEngine;
-pub use server::{Server, ask, await_nothing_left};
+pub use server::{Server, ask, await_nothing_left, fresh_instance};
 
 /// The image that `make images` builds for the tests: busybox with a bash.
 pub const IMAGE: &str = "oneoff-test:latest";

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 /// A running server. Dropping it kills it; end a test with [`Server::stop`].
 pub struct Server {
     child: Child,
+    /// The server's process, which may be a child of `child`.
+    process: u32,
     pub address: String,
     pub instance: String,
     private_dir: std::path::PathBuf,
@@ -49,6 +51,14 @@ impl Server {
         Self::launch(instance, settings, Stdio::inherit())
     }
 
+    /// Under this instance name, in a PID namespace of its own, as in a container of its own.
+    pub fn in_its_own_namespace(instance: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new("unshare");
+        let arguments = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+        command.args(arguments).arg(PROGRAM);
+        Self::launch_with(command, (None, 0), instance, (settings, Stdio::inherit()))
+    }
+
     /// As a user who runs nothing else, so that a limit on the user's threads affects this server alone.
     pub fn of_its_own_user() -> Self {
         let instance = fresh_instance();
@@ -67,10 +77,19 @@ impl Server {
     }
 
     fn launch_as(
-        (user, group): (Option<u32>, u32),
+        owner: (Option<u32>, u32),
         instance: &str,
         settings: &[(&str, &str)],
         log: Stdio,
+    ) -> Self {
+        Self::launch_with(Command::new(PROGRAM), owner, instance, (settings, log))
+    }
+
+    fn launch_with(
+        mut command: Command,
+        (user, group): (Option<u32>, u32),
+        instance: &str,
+        (settings, log): (&[(&str, &str)], Stdio),
     ) -> Self {
         if !settings.iter().any(|(name, _)| *name == "DOCKER_HOST") {
             require_engine();
@@ -79,7 +98,7 @@ impl Server {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let private_dir = std::env::temp_dir().join(format!("{instance}-{number}-tmp"));
         std::fs::create_dir_all(&private_dir).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"));
+        let is_wrapped = command.get_program() != PROGRAM;
         command
             .env("PORT", "0")
             .env("RUNNER_INSTANCE", instance)
@@ -104,8 +123,13 @@ impl Server {
             .expect("the banner names the address")
             .1
             .to_owned();
+        let process = match is_wrapped {
+            true => only_child(child.id()),
+            false => child.id(),
+        };
         let server = Self {
             child,
+            process,
             address,
             instance: instance.to_owned(),
             private_dir,
@@ -181,6 +205,15 @@ impl Server {
         }
     }
 
+    /// Waits until a container of this name runs, and nothing else of this server does.
+    pub fn await_nothing_but(&self, name: &str) {
+        let filter = format!("label=oneoff.instance={}", self.instance);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while super::docker(&["ps", "--filter", &filter, "--format", "{{.Names}}"]) != name {
+            assert!(Instant::now() < deadline, "{name} does not run alone");
+        }
+    }
+
     /// Waits until the engine holds nothing of this server, which continues to run.
     pub fn await_nothing_left(&self) {
         await_nothing_left(&self.instance);
@@ -191,6 +224,13 @@ impl Server {
     pub fn stop(self) {
         self.signal("TERM");
         self.stop_signalled();
+    }
+
+    /// As [`Server::stop`], beside another server of this name, whose objects are not looked at.
+    pub fn stop_beside(mut self) {
+        self.signal("TERM");
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "the server ended with {status}");
     }
 
     /// As [`Server::stop`], after the signal was sent.
@@ -223,14 +263,14 @@ impl Server {
 
     pub fn signal(&self, name: &str) {
         let killed = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
+            .args(["-s", name, &self.process.to_string()])
             .status()
             .unwrap();
         assert!(killed.success());
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process
     }
 
     /// Limits the threads of all processes of the server's user; `None` removes the limit.
@@ -260,7 +300,14 @@ impl Server {
     }
 }
 
-fn fresh_instance() -> String {
+const PROGRAM: &str = env!("CARGO_BIN_EXE_oneoff-docker-runner");
+
+fn only_child(parent: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    children.unwrap().trim().parse().unwrap()
+}
+
+pub fn fresh_instance() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("test-{}-{number}", std::process::id())
