@@ -43,4 +43,5 @@ mod run;
 mod schemathesis;
 mod stalled_readers;
 mod streaming;
+mod takeover;
 mod volumes;
