@@ -27,7 +27,7 @@ pub struct RunBody<'a> {
     pub created_at: &'a str,
     /// When its container started.
     pub started_at: Option<&'a str>,
-    /// When its result was there.
+    /// When its result was there; of a run that a restart of the service fell into, when its container ended.
     pub finished_at: Option<&'a str>,
     /// What the plain answer's body would have been; null before the end, in lists, and when there is an error.
     pub result: Option<&'a RunResult>,

@@ -3,6 +3,7 @@
 use super::async_runs::{finished, forget_all, submit};
 use super::run::shell;
 use super::support::{EventStream, Fate, FaultProxy, Request, Server, docker, leftovers};
+use super::takeover::await_fed;
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -67,6 +68,7 @@ fn a_running_container_is_adopted_with_its_whole_output_files_and_exit_code() {
     let path = submit(&server, &request);
     events(&server, &path).until("stdout");
     let container = server.await_running();
+    await_fed(&path);
     let heir = Server::named(&server.kill(), &[]);
     assert_eq!(heir.get(&path).json()["state"], "running");
     docker(&["exec", &container, "touch", "/d/go"]);

@@ -46,4 +46,5 @@ mod stalled_readers;
 mod shared_name;
 mod strange_objects;
 mod streaming;
+mod takeover;
 mod volumes;

@@ -82,7 +82,8 @@ const PROBLEMS: &[ProblemExample] = &[
     },
     ProblemExample {
         status: 503,
-        when: "The engine cannot be reached, or this service is short of something or stopping.",
+        when: "The engine cannot be reached, or this service is short of something or stopping, or was restarted before it had \
+               delivered a run's stdin (`stdin_lost`).",
         code: "engine_unreachable",
         detail: "the engine does not answer at unix:///var/run/docker.sock",
     },

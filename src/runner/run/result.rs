@@ -27,14 +27,15 @@ pub struct RunResult {
     pub stderr_omitted_bytes: Option<u64>,
     /// What was asked back, by path in the container; null for what the run did not leave.
     pub volumes: BTreeMap<String, Option<CollectedVolume>>,
-    /// Seconds from acceptance to answer.
+    /// Seconds from acceptance to answer; after a restart of the service, without the time between the container's end and that.
     pub execution_time: f64,
     /// Digest of the image that ran.
     pub image_digest: String,
     /// Whether the kernel killed any process of the container for want of memory; absent when it did not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
-    /// What the engine or the collector could not do as asked; absent when there is nothing to tell.
+    /// What the engine or the collector could not do as asked, or a restart of the service lost; absent when there is nothing to
+    /// tell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Milliseconds spent in each step.
@@ -104,7 +105,7 @@ impl<'de> Deserialize<'de> for CollectedVolume {
     }
 }
 
-/// Milliseconds spent in each step of a run.
+/// Milliseconds spent in each step of a run; 0 for those that were done before a restart of the service.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Timings {
     /// Waiting for a free slot.
