@@ -359,3 +359,133 @@ fn a_wrong_volume_request_is_answered_with_every_fault() {
     }
     server.stop();
 }
+
+#[test]
+fn a_run_mounts_volumes_of_others_only_if_the_settings_name_them() {
+    let (theirs, ours, internal) = (name("theirs"), name("ours"), name("internal"));
+    docker(&["volume", "create", &theirs]);
+    docker(&[
+        "volume",
+        "create",
+        "--label",
+        "oneoff.instance=x",
+        &internal,
+    ]);
+    let mount = |name: &str| {
+        let volumes = json!({"/v": {"type": "volume", "name": name}});
+        shell("touch /v/x && ls /v", json!({"volumes": volumes}))
+    };
+    let server = Server::start();
+    let made = server.post("/volume", &json!({"name": ours}));
+    assert_eq!(made.status, 200);
+    assert_eq!(server.run(mount(&ours))["stdout"], "x\n");
+    for name in [&theirs, &internal] {
+        let refused = server.post("/run", &mount(name));
+        assert_eq!(refused.status, 403, "{name}: {}", refused.json());
+    }
+    let absent = server.post("/run", &mount("volumes-absent"));
+    assert_eq!(absent.status, 404);
+    server.stop();
+
+    let open = Server::with(&[("RUNNER_ALLOWED_VOLUMES", "volumes-*")]);
+    assert_eq!(open.run(mount(&theirs))["stdout"], "x\n");
+    assert_eq!(open.run(mount(&ours))["stdout"], "x\n");
+    // What the service keeps for runs is nobody's, whatever its name.
+    assert_eq!(open.post("/run", &mount(&internal)).status, 403);
+    open.await_nothing_left();
+    let path = format!("/volume/{ours}");
+    assert_eq!(open.request("DELETE", &path, "").status, 204);
+    docker(&["volume", "rm", &theirs, &internal]);
+    open.stop();
+}
+
+#[test]
+fn network_file_systems_are_mounted_only_if_the_settings_name_their_type() {
+    let name = name("network");
+    let request = |kind: &str| {
+        let options = json!({"type": kind, "o": "addr=127.0.0.1", "device": ":/x"});
+        json!({"name": name, "driver_opts": options})
+    };
+    let server = Server::start();
+    for kind in ["nfs", "nfs4", "cifs", "smb3", "NFS", "fuse.sshfs"] {
+        let answer = server.post("/volume", &request(kind));
+        assert_eq!(answer.status, 403, "{kind}: {}", answer.json());
+    }
+    assert!(!exists(&name));
+    server.stop();
+
+    let open = Server::with(&[("RUNNER_ALLOWED_VOLUME_TYPES", "nfs")]);
+    let refused = open.post("/volume", &request("cifs"));
+    assert_eq!(
+        (refused.status, &refused.json()["code"]),
+        (403, &json!("volume_type_not_allowed"))
+    );
+    assert_eq!(open.post("/volume", &request("nfs")).status, 200);
+    let path = format!("/volume/{name}");
+    assert_eq!(open.request("DELETE", &path, "").status, 204);
+    open.stop();
+}
+
+#[test]
+fn content_for_a_volume_that_keeps_nothing_is_refused() {
+    let server = Server::start();
+    let name = name("memory");
+    let options = json!({"type": "tmpfs", "device": "tmpfs", "o": "size=1m"});
+    let content = tar_gz(&[("x", b"1")], "x");
+    for (field, value) in [("files", json!({"a": "A"})), ("content", json!(content))] {
+        let request = json!({"name": name, "driver_opts": options, field: value});
+        let answer = server.post("/volume", &request);
+        assert_eq!(answer.status, 422, "{field}");
+        assert_eq!(answer.json()["errors"][0]["loc"], json!(["body", field]));
+        assert!(!exists(&name), "{field}");
+    }
+    let empty = json!({"name": name, "driver_opts": options});
+    assert_eq!(server.post("/volume", &empty).status, 200);
+    // Without its options too.
+    let answer = server.post("/volume", &json!({"name": name, "files": {"a": "A"}}));
+    assert_eq!(answer.status, 422);
+    assert_eq!(answer.json()["errors"][0]["loc"], json!(["body", "files"]));
+    let path = format!("/volume/{name}");
+    assert_eq!(server.request("DELETE", &path, "").status, 204);
+    server.stop();
+}
+
+#[test]
+fn a_volume_that_is_not_as_asked_for_is_a_409_that_names_what_differs() {
+    let server = Server::start();
+    let name = name("differs");
+    let original = json!({"name": name, "files": {"f": "1"}, "labels": {"a": "1"}});
+    assert_eq!(server.post("/volume", &original).status, 200);
+    for (change, difference) in [
+        (json!({"driver": "another"}), "driver"),
+        (
+            json!({"driver_opts": {"type": "tmpfs", "device": "tmpfs", "o": "secret"}}),
+            "driver_opts.device, driver_opts.o, driver_opts.type",
+        ),
+        (json!({"labels": {"a": "secret"}}), "labels.a"),
+        (json!({"labels": {"a": "1", "b": "secret"}}), "labels.b"),
+        (json!({"labels": {}}), "labels.a"),
+    ] {
+        let mut request = json!({"name": name});
+        let change = change.as_object().unwrap().clone();
+        request.as_object_mut().unwrap().extend(change);
+        let answer = server.post("/volume", &request);
+        let (status, code, detail) = answer.problem();
+        assert_eq!((status, code.as_str()), (409, "volume_differs"), "{detail}");
+        assert!(
+            detail.ends_with(&format!("differs from the request in {difference}")),
+            "{detail}"
+        );
+        assert!(!detail.contains("secret"), "{detail}");
+    }
+    for same in [
+        json!({"name": name, "files": {"f": "2"}, "labels": {"a": "1"}}),
+        json!({"name": name, "files": {"f": "3"}, "driver": "local", "driver_opts": {}}),
+        json!({"name": name, "files": {"f": "4"}}),
+    ] {
+        assert_eq!(server.post("/volume", &same).status, 200, "{same}");
+    }
+    let path = format!("/volume/{name}");
+    assert_eq!(server.request("DELETE", &path, "").status, 204);
+    server.stop();
+}

@@ -81,10 +81,16 @@ impl Content {
 
 /// Whether a volume with these options loses its content when the last container that uses it stops.
 pub(crate) fn is_in_memory(driver: &str, options: &BTreeMap<String, String>) -> bool {
-    driver == LOCAL
-        && options
-            .get("type")
-            .is_some_and(|kind| kind == "tmpfs" || kind == "ramfs")
+    let kind = options.get("type").map(String::as_str);
+    driver == LOCAL && matches!(kind, Some("tmpfs" | "ramfs")) && !is_bind(options)
+}
+
+/// Whether mount(2) with these options mounts what is there already, whatever the type.
+fn is_bind(options: &BTreeMap<String, String>) -> bool {
+    let words = options.get("o").map(String::as_str).unwrap_or_default();
+    words
+        .split(',')
+        .any(|word| ["bind", "rbind", "move", "remount"].contains(&word.trim()))
 }
 
 impl Check<'_> {
@@ -217,14 +223,11 @@ impl Check<'_> {
 
     fn local_options(&mut self, options: &BTreeMap<String, String>) {
         let value = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
-        let mut mount_options = value("o").split(',').map(str::trim);
-        let binds =
-            mount_options.any(|option| ["bind", "rbind", "move", "remount"].contains(&option));
         let (kind, device) = (value("type"), value("device"));
         let is_network = NETWORK_TYPES.contains(&kind);
         let host_type = !kind.is_empty() && kind != "tmpfs" && !is_network;
         let host_device = device.starts_with('/') && !device.starts_with("//");
-        if (binds || host_type || host_device)
+        if (is_bind(options) || host_type || host_device)
             && !(["", "none", "bind"].contains(&kind) && self.is_allowed_path(device))
         {
             self.forbid_host_options();

@@ -50,6 +50,25 @@ fn error_statuses_keep_the_engines_message_without_control_characters() {
 }
 
 #[test]
+fn the_start_of_a_very_long_error_is_still_the_engines_own_words() {
+    for ending in ["x", "\\u00e9", "é", "\\\""] {
+        let message = "exec: ".to_owned() + &ending.repeat(200_000);
+        let flood = format!(
+            "HTTP/1.1 400 X\r\nContent-Type: application/json\r\n\r\n{{\"message\":\"{message}\"}}"
+        );
+        let engine = FakeEngine::new(move |_| Reply::Bytes(flood.clone().into_bytes()));
+        let error = engine.client().image_list().unwrap_err();
+        assert!(message_starts(&error, "exec: "), "{ending}: {error:?}");
+    }
+    let empty = listed("500 X\r\nContent-Length: 0", "");
+    assert_eq!(message(&empty), "it gave no reason");
+}
+
+fn message_starts(error: &Error, start: &str) -> bool {
+    message(error).starts_with(start) && message(error).len() < 10_000
+}
+
+#[test]
 fn a_very_long_error_page_is_truncated() {
     let flood = format!(
         "HTTP/1.1 500 X\r\nContent-Type: text/plain\r\n\r\n{}",
