@@ -28,7 +28,10 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
             None => RunKind::Plain,
         };
         return match runner.check(value, API_PROFILE) {
-            Ok(spec) => Reply::json(200, &runner.plan(spec, kind)),
+            Ok(spec) => match runner.plan(spec, kind, &request.cancel) {
+                Ok(plan) => Reply::json(200, &plan),
+                Err(error) => problems::reply(&error),
+            },
             Err(error) => problems::reply(&error),
         };
     }

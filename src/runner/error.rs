@@ -74,6 +74,8 @@ pub enum RunLimit {
     Queue,
     /// As many asynchronous runs wait or run as may.
     Asynchronous,
+    /// As many requests wait for the check of their archives, or to fill a volume, as may.
+    Checks,
 }
 
 impl Error {
@@ -84,6 +86,11 @@ impl Error {
             loc,
             msg: msg.into(),
         }])
+    }
+
+    /// The caller left, or the server stops, before anything was done. Hardly anybody reads this.
+    pub(crate) fn left() -> Self {
+        Self::Overloaded("the request was cancelled before anything was done".into())
     }
 }
 
@@ -130,6 +137,9 @@ impl fmt::Display for RunLimit {
             }
             Self::Asynchronous => {
                 "as many asynchronous runs wait or run as may (RUNNER_MAX_ASYNC_RUNS)"
+            }
+            Self::Checks => {
+                "as many requests wait for the check of their archives, or to fill a volume, as may"
             }
         })
     }

@@ -9,11 +9,15 @@
 //! | `mounts`, `limits` | the checks of `volumes`, and of values with defaults and maxima |
 //! | `execution` | the check that the kernel can execute the command |
 //! | `kernel_limits` | lengths that the kernel cannot execute or resolve |
+//! | `host_paths` | host paths that must not be mounted at the same time |
 //! | `spec` | all other checks of a run, and the checked run |
+//! | `archives` | the checks of a run's archives, made once the run has a slot |
 //! | `volume` | the checks of `POST /volume`, and the checked volume |
 
+pub(crate) mod archives;
 pub(crate) mod check;
 pub(crate) mod execution;
+pub(crate) mod host_paths;
 pub(crate) mod kernel_limits;
 pub(crate) mod limits;
 pub(crate) mod mounts;

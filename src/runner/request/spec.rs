@@ -27,7 +27,7 @@ pub const LABEL_PREFIX: &str = "oneoff.";
 /// A run request that passed every check.
 pub struct RunSpec {
     pub(crate) id: String,
-    /// First element of the `loc` of faults that show only beside the image; see [`ApiProfile::root`].
+    /// First element of the `loc` of faults that show only after the check, beside the image or in an archive; see [`ApiProfile::root`].
     pub(crate) loc_root: &'static str,
     /// Whether the run is asynchronous: it outlives this process, and the next one adopts it.
     pub(crate) is_detached: bool,
@@ -67,14 +67,17 @@ pub struct RunSpec {
     pub(crate) output_encoding: Encoding,
     /// Most bytes read back from all mounts together.
     pub(crate) max_collect_bytes: u64,
-    /// Most bytes that each archive may unpack to.
+    /// Most bytes that all archives together may unpack to.
     pub(crate) max_unpacked_bytes: u64,
+    /// The host paths that the server allows, for the check of every component below them.
+    pub(crate) allowed_host_paths: Vec<String>,
     /// Dropped together with the content of mounts and stdin; see [`RunSpec::keep_with_content`].
     pub(crate) content_guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl RunSpec {
-    /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
+    /// Reads and checks a request, all but the content of its archives: unpacking them takes seconds of CPU, so that it waits
+    /// for a slot (see [`RunSpec::check_archives`]). Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
     pub fn from_json(request: Value, profile: ApiProfile, policy: &Policy) -> Result<Self, Error> {
         let mut check = Check::new(profile, policy);
         let spec =
@@ -110,7 +113,7 @@ impl RunSpec {
         self.output_encoding
     }
 
-    /// The limits of every archive in this request.
+    /// The limits of all archives in this request together.
     pub(crate) fn archive_limits(&self) -> archive::Limits {
         archive_limits(self.max_unpacked_bytes)
     }
@@ -118,7 +121,6 @@ impl RunSpec {
 
 impl Check<'_> {
     fn run(&mut self, request: RunRequest, profile: ApiProfile) -> RunSpec {
-        let stdin = self.stdin(request.stdin, request.stdin_encoding);
         let mounts = mounts::check(self, request.volumes.unwrap_or_default());
         let is_mounted = |path: &str| mounts.iter().any(|mount| mount.is_mounted_at(path));
         RunSpec {
@@ -131,7 +133,7 @@ impl Check<'_> {
             env: self.env(request.env_vars.unwrap_or_default()),
             pull_policy: request.pull_policy.unwrap_or(profile.pull_policy),
             auth: request.auth_config.map(|auth| self.auth(auth)),
-            stdin,
+            stdin: self.stdin(request.stdin, request.stdin_encoding),
             timeout: self.timeout(request.timeout_secs),
             working_dir: self.working_dir(request.working_dir),
             user: self.plain_text("user", request.user),
@@ -155,6 +157,7 @@ impl Check<'_> {
             output_encoding: request.output_encoding.unwrap_or(Encoding::Utf8),
             max_collect_bytes: self.policy.max_collect_bytes,
             max_unpacked_bytes: self.policy.max_unpacked_bytes,
+            allowed_host_paths: self.policy.allowed_host_paths.clone(),
             content_guard: None,
         }
     }

@@ -1,10 +1,12 @@
 //! From a typed request to a checked volume: every rule of the contract and of the policy, before any engine call.
 
 use crate::archive;
+use crate::cancel::Cancel;
 use crate::docker::Labels;
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
 use crate::runner::request::check::{ApiProfile, Check, archive_limits};
+use crate::runner::request::host_paths::below_outermost;
 use crate::runner::request::kernel_limits::{MOST_MOUNT_OPTION_BYTES, MOST_NAME_BYTES};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
 use crate::runner::request::types::VolumeRequest;
@@ -20,6 +22,8 @@ pub(crate) struct VolumeSpec {
     pub(crate) driver: Option<String>,
     pub(crate) driver_opts: Option<BTreeMap<String, String>>,
     pub(crate) labels: Option<Labels>,
+    /// Most bytes that the archive may unpack to.
+    max_unpacked_bytes: u64,
     /// First element of the `loc` of faults that show only beside the volume.
     pub(crate) loc_root: &'static str,
 }
@@ -31,20 +35,24 @@ pub const NETWORK_TYPES: [&str; 4] = ["nfs", "nfs4", "cifs", "smb3"];
 /// What is wrong with content for a volume in memory.
 pub(crate) const KEEPS_NOTHING: &str =
     "the volume is in memory (tmpfs), which keeps nothing while no container uses it";
+/// Most path components that are stripped; no name has more.
+const MAX_STRIP: u64 = 4096;
 
 pub(crate) enum Content {
     Nothing,
-    /// A checked tar.gz.
+    /// A tar.gz. Only its beginning is checked; see [`VolumeSpec::check_archive`].
     Archive {
         base64: String,
-        strip_components: usize,
+        /// Number of leading path components to strip. `None`: one if a single top-level directory holds all entries.
+        strip_components: Option<u64>,
     },
     /// Relative path to text.
     Files(BTreeMap<String, String>),
 }
 
 impl VolumeSpec {
-    /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
+    /// Reads and checks a request, all but the content of its archive. Errors: [`Error::Invalid`] with every fault, else
+    /// [`Error::Forbidden`].
     pub(crate) fn from_json(
         request: Value,
         profile: ApiProfile,
@@ -54,6 +62,36 @@ impl VolumeSpec {
         let spec = VolumeRequest::take(request, &mut check.reader)
             .map(|request| check.volume(request, profile));
         check.finish(spec)
+    }
+
+    /// The limits of the archive.
+    pub(crate) fn archive_limits(&self) -> archive::Limits {
+        archive_limits(self.max_unpacked_bytes)
+    }
+
+    /// Unpacks and checks the archive, and decides how many leading path components are stripped. The caller holds a slot
+    /// meanwhile. Errors: [`Error::Invalid`], or `cancel` fired first.
+    pub(crate) fn check_archive(&mut self, cancel: &Cancel) -> Result<(), Error> {
+        let limits = self.archive_limits();
+        let Content::Archive {
+            base64,
+            strip_components,
+        } = &mut self.content
+        else {
+            return Ok(());
+        };
+        let strip = strip_components.unwrap_or(0).min(MAX_STRIP);
+        let is_stopped = || cancel.is_fired();
+        let checked = archive::TargzCheck::new(limits, &is_stopped).check(base64, strip as usize);
+        if cancel.is_fired() {
+            return Err(Error::left());
+        }
+        let summary = checked
+            .map_err(|error| Error::invalid(&[self.loc_root, "content"], error.to_string()))?;
+        // Stripping the directory that all names share makes no two of them equal: there is nothing to check again.
+        let automatic = u64::from(summary.shared_top.is_some());
+        *strip_components = Some(strip_components.map_or(automatic, |_| strip));
+        Ok(())
     }
 }
 
@@ -105,6 +143,7 @@ impl Check<'_> {
             }),
             driver_opts: request.driver_opts,
             labels: request.labels.map(|labels| self.labels(labels)),
+            max_unpacked_bytes: self.policy.max_unpacked_bytes,
             loc_root: profile.root,
         };
         self.driver(&spec);
@@ -159,8 +198,8 @@ impl Check<'_> {
                 return Content::Files(files);
             }
             (None, None) => {}
-            (Some(base64), None) => match self.archive(&base64, strip_components) {
-                Ok(strip_components) => {
+            (Some(base64), None) => match archive::check_targz_start(&base64) {
+                Ok(()) => {
                     return Content::Archive {
                         base64,
                         strip_components,
@@ -172,27 +211,9 @@ impl Check<'_> {
         Content::Nothing
     }
 
-    /// Checks an archive. Returns the number of leading path components to strip: the requested number, else one if a single
-    /// top-level directory holds all entries.
-    fn archive(
-        &self,
-        base64: &str,
-        strip_components: Option<u64>,
-    ) -> Result<usize, archive::Error> {
-        let limits = archive_limits(self.policy.max_unpacked_bytes);
-        let automatic = match strip_components {
-            Some(_) => 0,
-            None => u64::from(archive::check_targz(base64, limits)?.shared_top.is_some()),
-        };
-        let strip = strip_components.unwrap_or(automatic).min(4096) as usize;
-        // Checked again after stripping, which can make two names equal.
-        archive::check_targz_stripped(base64, strip, limits)?;
-        Ok(strip)
-    }
-
     /// Forbids driver options that give access to the engine's host or to its network. `local` passes its options to mount(2):
     /// file systems in memory are allowed, those on the network if the operator says so, and a bind mount needs an allowed
-    /// host path. For any other driver, every value with a slash must be an allowed host path.
+    /// host path. For any other driver, every value with a slash must be an allowed host path itself, not one below it.
     fn driver(&mut self, spec: &VolumeSpec) {
         let none = BTreeMap::new();
         let driver = spec.driver_or_default();
@@ -202,7 +223,7 @@ impl Check<'_> {
             self.local_options(options);
         } else if options
             .values()
-            .any(|value| value.contains('/') && !self.is_allowed_path(value))
+            .any(|value| value.contains('/') && !self.is_allowed_base(value))
         {
             self.forbid_host_options();
         }
@@ -243,6 +264,13 @@ impl Check<'_> {
         path.starts_with('/')
             && !path.split('/').any(|part| part == "..")
             && self.policy.allows_host_path(path)
+    }
+
+    /// Whether nothing above the path can be changed by a run: what a driver finds there cannot be checked.
+    fn is_allowed_base(&self, path: &str) -> bool {
+        self.is_allowed_path(path)
+            && below_outermost(&self.policy.allowed_host_paths, path)
+                .is_some_and(|below| below.components.is_empty())
     }
 
     fn forbid_host_options(&mut self) {

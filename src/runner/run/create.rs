@@ -3,10 +3,11 @@
 use crate::archive::{self, Packer, UidGid};
 use crate::docker::{self, Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::{Role, without_effect};
+use crate::runner::cleanup::labels::{HOST_PATHS, Role, without_effect};
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
+use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::collect::missing_parents;
@@ -16,6 +17,7 @@ use crate::runner::run::container_config::{
 use crate::runner::run::stage::Staged;
 use crate::runner::run::start_error::create_error;
 use crate::runner::staging::volume_reader::is_made_for;
+use crate::runner::volumes::host_paths::{Claimant, claim_of};
 use crate::runner::volumes::named::no_such_volume;
 
 /// The container of a run, and where its staged items are.
@@ -73,6 +75,8 @@ pub(crate) fn create(
     let name = format!("oneoff-{}", spec.id);
     let mut labels = without_effect(&image.config.labels);
     labels.extend(object_labels(spec, &engine.identity, Role::Run));
+    let claims = host_claims(&engine.client, spec)?;
+    labels.insert(HOST_PATHS.into(), to_label(&claims));
     let volume = staged.as_ref().map(|staged| &staged.volume);
     let config = ContainerCreate {
         // What was inspected, whatever its name may mean by now: another run may just have pulled.
@@ -90,6 +94,14 @@ pub(crate) fn create(
     }
     owned.add_first(guard);
     let created = created.map_err(|error| stage_or_create_error(error, volume))?;
+    let claimant = Claimant {
+        engine,
+        container: &created.id,
+        run: &spec.id,
+        allowed: &spec.allowed_host_paths,
+    };
+    // Before anything is read from the container or written to it, which uses its mounts.
+    claimant.claim(&claims)?;
     let mut created = Created {
         container: created.id,
         stage: staged.map_or_else(StageObjects::default, |staged| StageObjects {
@@ -128,6 +140,22 @@ fn refuse_new_volumes(engine: &Engine, spec: &RunSpec, owned: &mut Owned) -> Res
         }
     }
     Ok(())
+}
+
+/// The host paths that the run mounts, also through named volumes.
+fn host_claims(client: &Client, spec: &RunSpec) -> Result<Vec<HostClaim>, Error> {
+    let mut claims = Vec::new();
+    for mount in &spec.mounts {
+        match &mount.source {
+            MountSource::Host(path) => claims.push(HostClaim::new(path, mount.access)),
+            MountSource::Named(name) => {
+                let volume = client.volume_inspect(name)?;
+                claims.extend(claim_of(&volume, mount.access));
+            }
+            _ => {}
+        }
+    }
+    Ok(claims)
 }
 
 /// Makes the directories above each file that is to be collected, writable for every user. A directory that the engine refuses

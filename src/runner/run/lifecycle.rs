@@ -9,6 +9,7 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::{Error, RunLimit};
+use crate::runner::request::archives::Checked;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::{Admission, Refused};
@@ -162,6 +163,9 @@ impl<'a> Run<'a> {
     }
 
     fn run(&mut self, spec: &mut RunSpec) -> Result<RunResult, Error> {
+        if self.check_archives(spec)? == Checked::Cancelled {
+            return Ok(self.cancelled());
+        }
         let Some(Started { created, container }) = self.start(spec)? else {
             return Ok(self.cancelled());
         };
@@ -241,6 +245,14 @@ impl<'a> Run<'a> {
         self.context.hooks.before_start()?;
         let container = start(&engine.client, &created.container, spec)?;
         Ok(Some(Started { created, container }))
+    }
+
+    /// An asynchronous run's were checked before it was accepted.
+    fn check_archives(&self, spec: &RunSpec) -> Result<Checked, Error> {
+        match spec.is_detached {
+            true => Ok(Checked::Sound),
+            false => spec.check_archives(self.context.cancel),
+        }
     }
 
     /// The image, which is pulled again if it was removed after an earlier attempt to start the run. `None`: cancelled.

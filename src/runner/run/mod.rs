@@ -6,6 +6,7 @@
 //! | `lifecycle` | the steps of a run, in order |
 //! | `context` | what a run is given beside its spec: cancel token, sink, hooks |
 //! | `admission` | the queue in front of a fixed number of slots |
+//! | `archive_checks` | checks archives of requests that hold no slot |
 //! | `pull` | gets the image; equal pulls are shared |
 //! | `executable` | whether the kernel can execute what request and image say together; pure |
 //! | `user` | uid and gid of staged content |
@@ -25,6 +26,7 @@
 
 pub(crate) mod admission;
 mod answer;
+pub(crate) mod archive_checks;
 mod collect;
 pub(crate) mod container_config;
 pub(crate) mod context;

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `named` | the operations |
 //! | `existing` | whether a volume that exists is the one asked for; pure |
+//! | `host_paths` | host paths behind mounts and volumes lead where their names say |
 //! | `write_locks` | at most one writer per volume name |
 
 mod existing;
+pub(crate) mod host_paths;
 pub(crate) mod named;
 pub(crate) mod write_locks;

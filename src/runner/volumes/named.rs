@@ -1,23 +1,26 @@
 //! Named volumes: create, fill, read and delete on request. They belong to the caller and stay until deleted.
 
 use crate::archive::{self, UidGid};
+use crate::cancel::Cancel;
 use crate::docker::{
     self, Client, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions,
 };
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::{self, Fill};
-use crate::runner::cleanup::labels::{FILLS, INSTANCE, KEPT, OBJECT_SLACK};
+use crate::runner::cleanup::labels::{FILLS, HOST_PATHS, INSTANCE, KEPT, OBJECT_SLACK};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::policy::{Policy, VolumeOwners};
-use crate::runner::request::check::{ApiProfile, archive_limits};
-use crate::runner::request::mounts::{VOLUME_NAME_RULE, is_volume_name};
+use crate::runner::request::check::ApiProfile;
+use crate::runner::request::host_paths::{HostClaim, to_label};
+use crate::runner::request::mounts::{Access, VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
 use crate::runner::staging::volume_reader::{existing_volume, is_made_for, open_volume};
 use crate::runner::volumes::existing::{require_as_asked, require_created_by};
+use crate::runner::volumes::host_paths::{Claimant, claim_of, device_claim};
 use crate::runner::volumes::write_locks::WriteLocks;
 use serde_json::Value;
 use std::sync::Arc;
@@ -46,8 +49,15 @@ impl Volumes {
 
     /// Creates and fills a volume, or writes the content over that of an existing volume of this service. If it fails, a
     /// volume that it created is removed. Returns a sentence that says what was done.
-    pub(crate) fn create(&self, request: Value, profile: ApiProfile) -> Result<String, Error> {
-        let spec = VolumeSpec::from_json(request, profile, &self.policy)?;
+    /// The caller bounds the number of calls at once: an archive is unpacked twice.
+    pub(crate) fn create(
+        &self,
+        request: Value,
+        profile: ApiProfile,
+        cancel: &Cancel,
+    ) -> Result<String, Error> {
+        let mut spec = VolumeSpec::from_json(request, profile, &self.policy)?;
+        spec.check_archive(cancel)?;
         let _lock = self
             .write_locks
             .try_lock(&spec.name)
@@ -110,6 +120,11 @@ impl Volumes {
     fn create_filled(&self, fill: &Fill, spec: &VolumeSpec, labels: Labels) -> Result<(), Error> {
         let mut helper_labels = self.engine.identity.labels(&fill.id, OBJECT_SLACK);
         helper_labels.insert(FILLS.into(), fill.volume.clone());
+        let claim = device_claim(
+            spec.driver_or_default(),
+            &spec.driver_opts.clone().unwrap_or_default(),
+            Access::ReadWrite,
+        );
         fill.create_marker(&self.engine.client, &helper_labels)?;
         let mount = Mount {
             volume_options: Some(VolumeOptions {
@@ -122,12 +137,14 @@ impl Volumes {
             }),
             ..filled_mount(spec)
         };
+        helper_labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
         let helper =
             HelperSpec::with_mount(&fill.helper(), helper_labels, mount).create(&self.engine);
         // From here on the guard of the whole fill covers the helper too.
         let helper = helper.map_err(driver_error)?.release();
         let volume = self.engine.client.volume_inspect(&spec.name)?;
         require_created_by(&fill.id, &volume)?;
+        self.claim(&helper, &fill.id, claim.as_slice())?;
         self.put_content(&helper, spec)?;
         Ok(fill.complete(&self.engine.client)?)
     }
@@ -138,9 +155,12 @@ impl Volumes {
             return Ok(format!("volume {} exists, nothing to write", spec.name));
         }
         let active = self.active.enter();
-        let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
-        let name = fill::helper_name(active.id());
+        let id = active.id().to_owned();
+        let mut labels = self.engine.identity.labels(&id, OBJECT_SLACK);
         let mount = existing_volume(&spec.name, labels.clone());
+        let claim = claim_of(volume, Access::ReadWrite);
+        labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
+        let name = fill::helper_name(&id);
         let mut helper = HelperSpec::with_mount(&name, labels, mount)
             .create(&self.engine)
             .map_err(driver_error)?;
@@ -151,6 +171,7 @@ impl Volumes {
             return Err(Error::Vanished(format!("volume {name} was removed")));
         }
         helper.keep_active(active);
+        self.claim(helper.id(), &id, claim.as_slice())?;
         self.put_content(helper.id(), spec)?;
         helper.remove_now(&self.engine.client)?;
         Ok(format!(
@@ -160,10 +181,13 @@ impl Volumes {
     }
 
     fn put_content(&self, helper: &str, spec: &VolumeSpec) -> Result<(), Error> {
-        let limits = archive_limits(self.policy.max_unpacked_bytes);
+        let mut allowance = archive::Allowance::new(spec.archive_limits());
         let client = &self.engine.client;
-        upload(client, helper, UidGid::default(), |packer| {
-            match &spec.content {
+        upload(
+            client,
+            helper,
+            UidGid::default(),
+            move |packer| match &spec.content {
                 Content::Nothing => Ok(()),
                 Content::Archive {
                     base64,
@@ -171,12 +195,12 @@ impl Volumes {
                 } => packer.targz(
                     STAGE.trim_start_matches('/'),
                     base64,
-                    *strip_components,
-                    limits,
+                    strip_components.unwrap_or(0) as usize,
+                    &mut allowance,
                 ),
                 Content::Files(files) => pack_files(packer, &staged_name(""), files),
-            }
-        })
+            },
+        )
     }
 
     /// Reads a volume of this service: base64 of a tar.gz. Errors: [`Error::NotFound`], [`Error::Forbidden`],
@@ -186,12 +210,15 @@ impl Volumes {
     }
 
     fn try_read(&self, name: &str) -> Result<String, Error> {
-        self.require_our_volume(name)?;
+        let volume = self.require_our_volume(name)?;
         let active = self.active.enter();
         let helper_name = format!("oneoff-{}-read", active.id());
-        let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
+        let mut labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
+        let claim = claim_of(&volume, Access::ReadOnly);
+        labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
         let helper = open_volume(&self.engine, name, &helper_name, labels)?
             .ok_or_else(|| no_such_volume(name))?;
+        self.claim(helper.id(), active.id(), claim.as_slice())?;
         let mut tar = self.engine.client.archive_get(helper.id(), STAGE)?;
         let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
         drop(tar);
@@ -233,7 +260,17 @@ impl Volumes {
         })
     }
 
-    fn require_our_volume(&self, name: &str) -> Result<(), Error> {
+    fn claim(&self, helper: &str, id: &str, claims: &[HostClaim]) -> Result<(), Error> {
+        let claimant = Claimant {
+            engine: &self.engine,
+            container: helper,
+            run: id,
+            allowed: &self.policy.allowed_host_paths,
+        };
+        claimant.claim(claims)
+    }
+
+    fn require_our_volume(&self, name: &str) -> Result<Volume, Error> {
         if !is_volume_name(name) {
             return Err(Error::invalid(&["path", "name"], VOLUME_NAME_RULE));
         }
@@ -244,8 +281,9 @@ impl Volumes {
                 detail,
             });
         }
-        match is_ours(&require_volume(&self.engine.client, name)?) {
-            true => Ok(()),
+        let volume = require_volume(&self.engine.client, name)?;
+        match is_ours(&volume) {
+            true => Ok(volume),
             false => Err(Error::Forbidden {
                 code: "volume_not_ours",
                 detail: format!("volume {name} was not made by this service"),
