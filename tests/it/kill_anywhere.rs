@@ -47,7 +47,7 @@ fn at_every_call(dies: KillAt, story: &Scenario<'_>) -> BTreeSet<String> {
 fn one_life(dies: KillAt, n: usize, story: &Scenario<'_>) -> Option<String> {
     let killing = KillProxy::new(dies, move |count, _| count == n);
     let server = Server::with(&[("DOCKER_HOST", &killing.docker_host())]);
-    killing.arm();
+    killing.arm_after_the_first_sweep();
     let body = (story.request)(n).to_string();
     let mut asked = server.begin(&Request::new("POST", story.path).body(&body));
     let _ = read_answer(&mut asked);
