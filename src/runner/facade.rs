@@ -198,11 +198,12 @@ impl Runner {
     /// Sweeps once. Blocks for some 15 s if servers have to be asked whether they live. Returns the number of objects removed.
     pub fn sweep(&self) -> Result<u64, Error> {
         let Parts { reaper, asker, .. } = &*self.parts;
-        let swept = reaper.sweep(&Unheard::default())?;
-        let dead = asker.ask(&swept.suspects, &Cancel::new())?.dead;
+        let stop = Cancel::new();
+        let swept = reaper.sweep(&Unheard::default(), &stop)?;
+        let dead = asker.ask(&swept.suspects, &stop)?.dead;
         let rest = match dead.is_empty() {
             true => 0,
-            false => reaper.sweep(&dead)?.removed,
+            false => reaper.sweep(&dead, &stop)?.removed,
         };
         Ok(swept.removed + rest)
     }
@@ -383,13 +384,13 @@ impl Parts {
         let certainly_dead = Unheard::default();
         // One does not wait for the other: what cannot be adopted must not keep leftovers in the engine.
         let adopted = self.jobs.adopt(&certainly_dead);
-        let mut suspects = self.reaper.sweep(&certainly_dead)?.suspects;
+        let mut suspects = self.reaper.sweep(&certainly_dead, stop)?.suspects;
         let others = adopted?;
         suspects.extend(others.suspects);
         let answers = self.asker.ask(&suspects, stop)?;
         if !answers.dead.is_empty() {
             let adopted = self.jobs.adopt(&answers.dead);
-            self.reaper.sweep(&answers.dead)?;
+            self.reaper.sweep(&answers.dead, stop)?;
             adopted?;
         }
         if !stop.is_fired() {

@@ -50,7 +50,7 @@ fn one_life(dies: KillAt, n: usize, story: &Scenario<'_>) -> Option<String> {
         ("DOCKER_HOST", &killing.docker_host()),
         ("RUNNER_ALLOWED_VOLUME_TYPES", "nfs"),
     ]);
-    killing.arm();
+    killing.arm_after_the_first_sweep();
     let body = (story.request)(n).to_string();
     let mut asked = server.begin(&Request::new("POST", story.path).body(&body));
     let _ = read_answer(&mut asked);

@@ -1,5 +1,6 @@
 //! Removes what processes that died left in the engine.
 
+use crate::cancel::Cancel;
 use crate::docker::{self, ContainerSummary, Volume};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
@@ -49,8 +50,9 @@ impl Reaper {
     }
 
     /// Sweeps once. Processes in `unheard` count as dead. What cannot be removed now is left to the next sweep, and never keeps the
-    /// sweep from the other objects. Errors: the engine does not list its objects.
-    pub(crate) fn sweep(&self, unheard: &Unheard) -> Result<Swept, docker::Error> {
+    /// sweep from the other objects. If `stop` fires, the sweep ends early. Errors: the engine does not list its objects.
+    pub(crate) fn sweep(&self, unheard: &Unheard, stop: &Cancel) -> Result<Swept, docker::Error> {
+        let goes_on = || !stop.is_fired();
         let client = &self.engine.client;
         let any_of_ours = [INSTANCE.to_owned()];
         let mut containers = client.container_list(&any_of_ours)?;
@@ -64,21 +66,21 @@ impl Reaper {
             recorded: recorded(&containers, &volumes),
         };
         let mut swept = Swept::default();
-        for container in containers {
+        for container in containers.into_iter().take_while(|_| goes_on()) {
             let verdict = judge.verdict(&container.labels);
             self.carry_out(verdict, &mut swept, || self.container_object(&container));
+        }
+        // After the containers: a volume that one of them mounts cannot be removed.
+        for volume in volumes.into_iter().take_while(|_| goes_on()) {
+            if !volume.labels.contains_key(KEPT) {
+                let verdict = judge.verdict(&volume.labels);
+                self.carry_out(verdict, &mut swept, || Ok(volume_object(&volume)));
+            }
         }
         for question in client.container_list(&[ASKS.to_owned()])? {
             if has_our_name(&question) {
                 let verdict = judge.verdict_on_question(&question.labels);
                 self.carry_out(verdict, &mut swept, || self.container_object(&question));
-            }
-        }
-        // After the containers: a volume that one of them mounts cannot be removed.
-        for volume in volumes {
-            if !volume.labels.contains_key(KEPT) {
-                let verdict = judge.verdict(&volume.labels);
-                self.carry_out(verdict, &mut swept, || Ok(volume_object(&volume)));
             }
         }
         Ok(swept)

@@ -4,7 +4,7 @@ use crate::docker::{ContainerSummary, Labels, Volume};
 use crate::process_identity::{Life, ProcessIdentity};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::labels::{
-    ASYNC_LIFE, DEADLINE, INSTANCE, Identity, RUN, Role, owner, unix_now,
+    ASYNC_LIFE, DEADLINE, FILLS, INSTANCE, Identity, RUN, Role, owner, unix_now,
 };
 use crate::runner::cleanup::owners::Owners;
 use std::collections::HashSet;
@@ -87,7 +87,11 @@ impl Judge<'_> {
             .get(RUN)
             .is_some_and(|run| self.recorded.contains(run));
         match Role::of(labels) {
-            None if is_same_instance || is_known_here || is_overdue => Verdict::Remove,
+            None if is_same_instance || is_overdue => Verdict::Remove,
+            // The next server of that name removes it first, and a caller may then fill the volume anew: two servers at once
+            // could remove that one.
+            None if labels.contains_key(FILLS) => Verdict::Keep,
+            None if is_known_here => Verdict::Remove,
             None => Verdict::Keep,
             // Nobody can adopt a run without a record.
             Some(_) if !has_record && (is_known_here || is_overdue) => Verdict::Remove,

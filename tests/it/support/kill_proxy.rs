@@ -39,6 +39,7 @@ struct State {
 struct Watch {
     is_armed: bool,
     is_closed: bool,
+    has_swept: bool,
     calls: Vec<String>,
     /// Names of the containers whose creation was requested.
     names: Vec<String>,
@@ -83,6 +84,19 @@ impl KillProxy {
     /// Counts calls from now on.
     pub fn arm(&self) {
         self.state.lock().is_armed = true;
+    }
+
+    /// Counts calls from the end of the server's first sweep on, in which it may remove what other tests' servers left.
+    pub fn arm_after_the_first_sweep(&self) {
+        let watch = self.state.lock();
+        let waited = self
+            .state
+            .changed
+            .wait_timeout_while(watch, Duration::from_secs(30), |watch| !watch.has_swept)
+            .unwrap();
+        let mut watch = waited.0;
+        assert!(watch.has_swept, "the server never swept");
+        watch.is_armed = true;
     }
 
     /// Kills nothing from now on. Returns the call at which a process was killed, after the engine has finished that call.
@@ -142,6 +156,11 @@ impl State {
         if let Some((_, name)) = target.split_once("/containers/create?name=") {
             let name = name.split('&').next().unwrap_or_default();
             watch.names.push(name.to_owned());
+        }
+        // A sweep looks for forgotten questions last.
+        if target.contains("%22oneoff.asks%22") {
+            watch.has_swept = true;
+            self.changed.notify_all();
         }
         let call = &format!("{method} {}", path_of(target));
         if !watch.is_armed || watch.victim.is_some() || is_background(call) {
