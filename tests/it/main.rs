@@ -43,4 +43,5 @@ mod remote;
 mod run;
 mod schemathesis;
 mod streaming;
+mod texts;
 mod volumes;

@@ -6,6 +6,7 @@ use crate::docker;
 use crate::runner::cleanup::active::Active;
 use crate::runner::error::Error;
 use crate::runner::jobs::adopt::Adopter;
+use crate::runner::jobs::digest::digest;
 use crate::runner::jobs::entry::{Entry, Phase, RunState};
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
 use crate::runner::jobs::record::{IdempotencyKey, RunFacts};
@@ -19,7 +20,6 @@ use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::lifecycle::Executor;
 use serde_json::Value;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -229,17 +229,6 @@ fn strip_credentials(mut request: Value) -> StrippedRequest {
 /// Bytes of events that are kept of a run: its output, and room for pulls and the like.
 fn log_bytes(spec: &RunSpec) -> u64 {
     2 * spec.output_bytes + (1 << 20)
-}
-
-/// A digest that differs between requests. It is not cryptographic.
-fn digest(request: &Value) -> u128 {
-    let text = request.to_string();
-    let half = |seed: u8| {
-        let mut hasher = DefaultHasher::new();
-        (seed, &text).hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(0) << 64 | half(1)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Field values that JSON can spell in more than one way: byte sizes, octal modes, a string or a list, a map or a list.
 
-use crate::runner::request::wire::{Reader, Wire, kind_of};
+use crate::runner::request::wire::{Reader, Wire, kind_of, whole};
 use schemars::JsonSchema;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -99,14 +99,24 @@ impl Wire for ByteSize {
     const EXPECTED: &'static str = "a number of bytes, or a string such as \"512m\"";
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         let size = match &value {
-            Value::Number(n) => n
-                .as_u64()
-                .filter(|bytes| *bytes <= i64::MAX as u64)
-                .map(Self),
-            Value::String(text) => Self::parse(text),
+            Value::Number(number) => whole(number),
+            Value::String(text) => {
+                let size = Self::parse(text);
+                if size.is_none() {
+                    reader.fault(format!("expected {}", Self::EXPECTED));
+                }
+                return size;
+            }
             _ => None,
         };
-        size.or_else(|| mismatch::<Self>(&value, reader))
+        match size {
+            Some(bytes) if bytes > i64::MAX as u64 => {
+                reader.fault(format!("expected at most {} bytes", i64::MAX));
+                None
+            }
+            Some(bytes) => Some(Self(bytes)),
+            None => mismatch::<Self>(&value, reader),
+        }
     }
 }
 
