@@ -168,7 +168,8 @@ impl Collector {
         match self.renamed(entry) {
             Ok(paths) => self.write(source, entry, &paths),
             Err(why) => {
-                self.skip(&entry.name, &why);
+                let name = self.relative(&entry.name);
+                self.skip(&name.unwrap_or_else(|_| entry.name.clone()), &why);
                 Ok(())
             }
         }
@@ -261,13 +262,14 @@ impl Collector {
         Ok(())
     }
 
-    /// Counts an entry that is left out, and records why for the first 50.
-    fn skip(&mut self, engine_name: &[u8], why: &str) {
+    /// Counts an entry that is left out, and records why for the first 50. `name` is relative to the collected directory: the
+    /// engine's names begin with a directory that the caller does not know.
+    fn skip(&mut self, name: &[u8], why: &str) {
         self.skipped += 1;
         if self.collected.skipped.len() < MAX_SKIPPED_NAMES {
             self.collected
                 .skipped
-                .push(format!("`{}` {why}", name::for_display(engine_name)));
+                .push(format!("`{}` {why}", name::for_display(name)));
         }
     }
 

@@ -40,9 +40,14 @@ pub(super) fn negotiated(call: &'static str, header: Option<&str>) -> Result<Str
     }
 }
 
-/// Checks a value of `DOCKER_API_VERSION`, because it becomes part of every path.
+/// Checks a value of `DOCKER_API_VERSION`, because it becomes part of every path. One that is newer than [`NEWEST`] may work:
+/// the engine decides. Errors, in words: not a version, or older than [`OLDEST`].
 pub(super) fn pinned(text: &str) -> Result<String, String> {
     match parse(text.trim().trim_start_matches('v')) {
+        Some(version) if version < OLDEST => Err(format!(
+            "DOCKER_API_VERSION is too old: {}.{} (Docker 19.03) or newer is needed",
+            OLDEST.0, OLDEST.1
+        )),
         Some(Version(major, minor)) => Ok(format!("{major}.{minor}")),
         None => Err("DOCKER_API_VERSION is not a version such as 1.41".into()),
     }
@@ -73,7 +78,9 @@ mod tests {
     fn versions_compare_as_numbers() {
         assert!(parse("1.9") < parse("1.41"));
         assert_eq!(pinned(" v1.41\n").as_deref(), Ok("1.41"));
-        for text in ["", "1", "1.x", "../", "1.41/..", "-1.2"] {
+        for text in [
+            "", "1", "1.x", "../", "1.41/..", "-1.2", "1.10", "1.39", "0.99",
+        ] {
             assert!(pinned(text).is_err(), "{text}");
         }
     }

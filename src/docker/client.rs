@@ -29,10 +29,10 @@ struct Shared {
 }
 
 impl Client {
-    /// Creates a client without connecting. `api_version` replaces negotiation. Errors ([`Error::Unreachable`]): PEM files
-    /// that cannot be read, an `api_version` that is not a version.
+    /// Creates a client without connecting. `api_version` replaces negotiation. Errors ([`Error::Misconfigured`]): PEM
+    /// files that cannot be read, an `api_version` that is not a version or too old for this client.
     pub fn new(host: Host, api_version: Option<String>) -> Result<Self, Error> {
-        let unusable = |detail| Error::Unreachable {
+        let unusable = |detail| Error::Misconfigured {
             call: "new",
             detail,
         };
@@ -118,7 +118,29 @@ impl Client {
         if matches!(outcome, Err(Error::Unreachable { .. })) {
             self.forget_version();
         }
-        outcome.inspect_err(Error::count)
+        outcome
+            .map_err(|error| self.blame_pinned_version(error))
+            .inspect_err(Error::count)
+    }
+
+    /// The refusal of a pinned API version is a fault of the configuration, not of the call.
+    fn blame_pinned_version(&self, error: Error) -> Error {
+        match error {
+            Error::Status {
+                call,
+                status: 400,
+                message,
+            } if self.is_version_pinned() && is_version_refusal(&message) => Error::Misconfigured {
+                call,
+                detail: format!("the engine refuses DOCKER_API_VERSION: {message}"),
+            },
+            other => other,
+        }
+    }
+
+    /// Whether `DOCKER_API_VERSION` replaces negotiation.
+    pub(super) fn is_version_pinned(&self) -> bool {
+        self.shared.pinned_version.is_some()
     }
 
     /// Forgets the negotiated version; false if there was none.

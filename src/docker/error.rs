@@ -18,6 +18,14 @@ pub enum Error {
         /// reason and advice
         detail: String,
     },
+    /// The client is configured so that no call can succeed: PEM files that cannot be read, an API version that is none or that
+    /// the engine refuses.
+    Misconfigured {
+        /// method name
+        call: &'static str,
+        /// what is wrong, with the name of the variable
+        detail: String,
+    },
     /// The engine did not answer within the call's timeout.
     TimedOut {
         /// method name
@@ -88,6 +96,7 @@ impl Error {
     pub(super) fn count(&self) {
         let (call, kind) = match self {
             Self::Unreachable { call, .. } => (call, Word("unreachable")),
+            Self::Misconfigured { call, .. } => (call, Word("misconfigured")),
             Self::TimedOut { call, .. } => (call, Word("timeout")),
             Self::Status { call, status, .. } => (call, Number(*status)),
             Self::Malformed { call, .. } => (call, Word("malformed")),
@@ -104,6 +113,7 @@ impl fmt::Display for Error {
             Self::Unreachable { call, detail } => {
                 write!(f, "{call}: the Docker engine cannot be reached: {detail}")
             }
+            Self::Misconfigured { detail, .. } => f.write_str(detail),
             Self::TimedOut { call, timeout_secs } => {
                 write!(
                     f,

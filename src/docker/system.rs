@@ -7,11 +7,15 @@ use std::time::Duration;
 use ureq::http::Method;
 
 impl Client {
-    /// `GET /version`, unversioned, so that it works before negotiation. Blocks for at most `timeout`.
+    /// `GET /version`, unversioned, so that it works before negotiation; but with a pinned version in that, so that it fails
+    /// where every other call does. Blocks for at most `timeout`.
     pub fn version(&self, timeout: Duration) -> Result<Version, Error> {
         let call = Call::new("version", Method::GET, "/version".into());
-        self.send(call.unversioned().timeouts(Timeouts::Total(timeout)))?
-            .json()
+        let call = match self.is_version_pinned() {
+            true => call,
+            false => call.unversioned(),
+        };
+        self.send(call.timeouts(Timeouts::Total(timeout)))?.json()
     }
     /// `GET /info`
     pub fn info(&self) -> Result<SystemInfo, Error> {

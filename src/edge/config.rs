@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Where the server listens, who may call, and the limits and deadlines of each connection.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// Host name or address to listen on.
+    /// Host name or address to listen on. An IPv6 address may be in brackets.
     pub host: String,
     /// Port; 0 takes a free one.
     pub port: u16,

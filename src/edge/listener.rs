@@ -45,7 +45,7 @@ pub(crate) struct Edge {
 impl Edge {
     /// Binds and accepts. Errors: the address cannot be bound, or no thread.
     pub(crate) fn start(config: ServerConfig, service: Service) -> io::Result<Self> {
-        let listener = TcpListener::bind((config.host.as_str(), config.port))?;
+        let listener = TcpListener::bind((unbracketed(&config.host), config.port))?;
         rustix::net::listen(&listener, BACKLOG)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -104,6 +104,14 @@ impl Edge {
             log::error!("{stuck} requests did not end though they were cancelled");
         }
     }
+}
+
+/// An IPv6 address without the brackets that it has in a URL; any other host as it is.
+fn unbracketed(host: &str) -> &str {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    inner.unwrap_or(host)
 }
 
 impl Drop for Edge {

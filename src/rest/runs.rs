@@ -271,33 +271,38 @@ impl EventStream {
     /// Writes events until the run has finished or the client has left. If the server stops before, the last event is an
     /// error that says so. Error: the client cannot be written to.
     fn write(mut self, writer: &mut StreamWriter<'_>) -> io::Result<()> {
-        let mut has_finished = false;
         loop {
-            let next = self
-                .events
-                .next(KEEP_ALIVE_INTERVAL, &[&self.left, &self.draining]);
-            let (told, cursor) = match next {
+            let (told, cursor) = match self.next() {
                 Next::Event { cursor, event } => {
                     let encoding = self.events.output_encoding();
                     let told = WireEvent::event(&event, self.events.id(), encoding);
                     (told, Some(cursor))
                 }
                 Next::Outcome { cursor, outcome } => {
-                    has_finished = true;
                     (WireEvent::outcome((*outcome).as_ref()), Some(cursor))
                 }
                 Next::Skipped(count) => (WireEvent::skipped(count), None),
+                Next::Nothing if self.draining.is_fired() => {
+                    let stopping = WireEvent::problem(&stopping(self.events.id()));
+                    return writer.send(&self.delivery.frame(&stopping, None));
+                }
                 Next::Nothing => {
                     writer.send(self.delivery.keep_alive())?;
                     continue;
                 }
-                Next::Over if has_finished || self.left.is_fired() => return Ok(()),
-                Next::Over => {
-                    let stopping = WireEvent::problem(&stopping(self.events.id()));
-                    return writer.send(&self.delivery.frame(&stopping, None));
-                }
+                Next::Over => return Ok(()),
             };
             writer.send(&self.delivery.frame(&told, cursor.as_deref()))?;
+        }
+    }
+
+    /// The next event. [`Next::Over`]: the outcome was read, or the client has left. When the server stops, returns what is
+    /// left, and then [`Next::Nothing`] at once.
+    fn next(&mut self) -> Next {
+        let stops = [&self.left, &self.draining];
+        match self.events.next(KEEP_ALIVE_INTERVAL, &stops) {
+            Next::Over if !self.left.is_fired() => self.events.next(Duration::ZERO, &[]),
+            next => next,
         }
     }
 }

@@ -157,6 +157,7 @@ impl From<docker::Error> for Error {
                 ))
             }
             docker::Error::Unreachable { detail, .. } => Self::EngineUnreachable(detail),
+            docker::Error::Misconfigured { detail, .. } => Self::Engine(detail),
             docker::Error::TimedOut { call, timeout_secs } => Self::Engine(format!(
                 "the engine did not answer {call} within {timeout_secs} s"
             )),

@@ -53,4 +53,5 @@ mod stalled_readers;
 mod strange_objects;
 mod streaming;
 mod takeover;
+mod texts;
 mod volumes;

@@ -1,6 +1,8 @@
 //! A failed call as text: what failed, every fault of the arguments, and what a model can do about it.
 
+use super::arguments::PROFILE;
 use super::{result as call_tool_result, truncate};
+use crate::problem::Fault;
 use crate::runner::{Encoding, Error};
 use serde_json::Value;
 
@@ -24,7 +26,7 @@ fn advice(subject: &str, error: &Error) -> String {
         Error::Invalid(faults) => {
             let lines: Vec<String> = faults
                 .iter()
-                .map(|fault| format!("- {}: {}", fault.loc.join("."), fault.msg))
+                .map(|fault| format!("- {}: {}", location(fault), fault.msg))
                 .collect();
             format!(
                 "The arguments of {subject} are wrong; correct all of these and call it again:\n{}",
@@ -33,6 +35,17 @@ fn advice(subject: &str, error: &Error) -> String {
         }
         other => format!("{subject} failed: {other}{}", hint(other)),
     }
+}
+
+/// Where the fault is. The runner names parts of a REST request in what it finds after the check, such as the path of
+/// `GET /volume/{name}`; a tool has arguments only.
+fn location(fault: &Fault) -> String {
+    let mut loc: Vec<&str> = fault.loc.iter().map(String::as_str).collect();
+    let is_of_rest = |root: &str| ["body", "path", "query"].contains(&root);
+    if loc.first().is_some_and(|root| is_of_rest(root)) {
+        loc[0] = PROFILE.root;
+    }
+    loc.join(".")
 }
 
 /// A hint for a model, on a line of its own; empty where the error says enough.
@@ -66,7 +79,6 @@ fn hint(error: &Error) -> &'static str {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::problem::Fault;
 
     fn first_text(result: &Value) -> &str {
         result["content"][0]["text"].as_str().unwrap()
@@ -80,6 +92,19 @@ mod tests {
         };
         let result = result("run_container", &Error::Invalid(vec![fault; 100_000]));
         assert!(first_text(&result).len() < LONGEST_TEXT + 100);
+    }
+
+    #[test]
+    fn a_fault_is_located_in_the_arguments_whatever_part_of_a_rest_request_it_would_be_in() {
+        for (loc, shown) in [
+            (&["path", "name"][..], "- arguments.name: wrong"),
+            (&["body", "volumes"], "- arguments.volumes: wrong"),
+            (&["arguments", "path"], "- arguments.path: wrong"),
+        ] {
+            let result = result("read_volume", &Error::invalid(loc, "wrong"));
+            let text = first_text(&result);
+            assert_eq!(text.lines().last(), Some(shown), "{text}");
+        }
     }
 
     #[test]

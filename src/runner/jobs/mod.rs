@@ -8,6 +8,7 @@
 //! | `record_keeper` | stores and loads requests and outcomes, in step with the registry |
 //! | `store` | the engine as database: records are containers that are never started |
 //! | `record` | the JSON of those records; pure |
+//! | `digest` | recognises the request of an idempotency key; pure |
 //! | `registry` | table of runs and results in memory |
 //! | `entry` | one run in memory |
 //! | `event_log` | its events, for any number of readers |
@@ -17,6 +18,7 @@
 //! | `unadopted` | runs in the engine that this server cannot answer for |
 
 mod adopt;
+mod digest;
 pub(crate) mod entry;
 pub(crate) mod event_log;
 pub(crate) mod logs;

@@ -7,6 +7,7 @@ use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::owners::Unheard;
 use crate::runner::error::Error;
 use crate::runner::jobs::adopt::{Adopter, OtherServers};
+use crate::runner::jobs::digest::digest;
 use crate::runner::jobs::entry::{Entry, Phase, RunState};
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
 use crate::runner::jobs::record::{IdempotencyKey, RunFacts};
@@ -22,7 +23,6 @@ use crate::runner::run::archive_checks::ArchiveChecks;
 use crate::runner::run::lifecycle::Executor;
 use crate::runner::takeover::lead::Succession;
 use serde_json::Value;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -260,17 +260,6 @@ fn strip_credentials(mut request: Value) -> StrippedRequest {
 /// Bytes of events that are kept of a run: its output, and room for pulls and the like.
 fn log_bytes(spec: &RunSpec) -> u64 {
     2 * spec.output_bytes + (1 << 20)
-}
-
-/// A digest that differs between requests. It is not cryptographic.
-fn digest(request: &Value) -> u128 {
-    let text = request.to_string();
-    let half = |seed: u8| {
-        let mut hasher = DefaultHasher::new();
-        (seed, &text).hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(0) << 64 | half(1)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Field values that JSON can spell in more than one way: byte sizes, octal modes, a string or a list, a map or a list.
 
-use crate::runner::request::wire::{Reader, Wire, kind_of};
+use crate::runner::request::wire::{Reader, Wire, kind_of, whole};
 use schemars::JsonSchema;
-use serde_json::Value;
+use serde_json::{Number, Value};
 use std::collections::BTreeMap;
 
 /// A command line: one string to be split, or its words.
@@ -45,10 +45,21 @@ impl Wire for EnvValue {
         match value {
             Value::Null => Some(Self(None)),
             Value::String(text) => Some(Self(Some(text))),
+            Value::Number(number) if is_inexact(&number) => {
+                reader.fault("expected a string: a number of so many digits would be changed");
+                None
+            }
             Value::Number(_) | Value::Bool(_) => Some(Self(Some(value.to_string()))),
             other => mismatch::<Self>(&other, reader),
         }
     }
+}
+
+/// Whether the number was read as a float so large that not every integer has a float of its own.
+fn is_inexact(number: &Number) -> bool {
+    const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
+    let is_large = |value: f64| value.abs() > TWO_TO_53;
+    number.is_f64() && number.as_f64().is_some_and(is_large)
 }
 
 /// A number of bytes: an integer, or a string with a unit (`b`, `k`, `m`, `g`, `t`; powers of 1024).
@@ -99,14 +110,24 @@ impl Wire for ByteSize {
     const EXPECTED: &'static str = "a number of bytes, or a string such as \"512m\"";
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         let size = match &value {
-            Value::Number(n) => n
-                .as_u64()
-                .filter(|bytes| *bytes <= i64::MAX as u64)
-                .map(Self),
-            Value::String(text) => Self::parse(text),
+            Value::Number(number) => whole(number),
+            Value::String(text) => {
+                let size = Self::parse(text);
+                if size.is_none() {
+                    reader.fault(format!("expected {}", Self::EXPECTED));
+                }
+                return size;
+            }
             _ => None,
         };
-        size.or_else(|| mismatch::<Self>(&value, reader))
+        match size {
+            Some(bytes) if bytes > i64::MAX as u64 => {
+                reader.fault(format!("expected at most {} bytes", i64::MAX));
+                None
+            }
+            Some(bytes) => Some(Self(bytes)),
+            None => mismatch::<Self>(&value, reader),
+        }
     }
 }
 
@@ -238,6 +259,23 @@ fn mismatch<T: Wire>(found: &Value, reader: &mut Reader) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_would_be_changed_is_no_value_of_a_variable() {
+        for (text, expected) in [
+            ("18446744073709551615", Some("18446744073709551615")),
+            ("-1.5", Some("-1.5")),
+            ("18446744073709551616", None),
+            ("123456789012345678901234567890", None),
+            ("1e30", None),
+        ] {
+            let mut reader = Reader::new("body");
+            let value = serde_json::from_str(text).unwrap_or_default();
+            let taken = EnvValue::take(value, &mut reader).and_then(|value| value.0);
+            assert_eq!(taken.as_deref(), expected, "{text}");
+            assert_eq!(reader.is_clean(), expected.is_some(), "{text}");
+        }
+    }
 
     #[test]
     fn byte_sizes_parse_as_in_the_docker_cli() {

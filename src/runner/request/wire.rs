@@ -2,7 +2,7 @@
 //! never the value, which may be a secret.
 
 use crate::problem::Fault;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use std::collections::BTreeMap;
 
 /// The state of reading one request: the current location and the faults found so far.
@@ -108,12 +108,31 @@ pub fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
-        Value::Number(n) if n.is_f64() => "a fractional number",
-        Value::Number(_) => "an integer",
+        Value::Number(number) => kind_of_number(number),
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
+}
+
+fn kind_of_number(number: &Number) -> &'static str {
+    match number.as_f64() {
+        Some(value) if value.fract() != 0.0 => "a fractional number",
+        Some(value) if value < 0.0 => "a negative integer",
+        _ if number.is_f64() && whole(number).is_none() => "an integer of more than 64 bits",
+        _ => "an integer",
+    }
+}
+
+/// The number as an integer, also where it is written as one with a fraction of zero (`10.0`). `None`: it is negative, has a
+/// fraction, or more than 64 bits.
+pub(crate) fn whole(number: &Number) -> Option<u64> {
+    const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
+    let of_float = |value: f64| {
+        let is_whole = value.fract() == 0.0 && (0.0..TWO_TO_64).contains(&value);
+        is_whole.then_some(value as u64)
+    };
+    number.as_u64().or_else(|| of_float(number.as_f64()?))
 }
 
 /// A key for a location, cut to 128 characters.
@@ -145,7 +164,11 @@ impl Wire for bool {
 impl Wire for u64 {
     const EXPECTED: &'static str = "a non-negative integer";
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
-        value.as_u64().or_else(|| reader.mismatch::<Self>(&value))
+        let taken = match &value {
+            Value::Number(number) => whole(number),
+            _ => None,
+        };
+        taken.or_else(|| reader.mismatch::<Self>(&value))
     }
 }
 
@@ -307,3 +330,32 @@ macro_rules! wire_enum {
 }
 
 pub(crate) use {wire_enum, wire_name, wire_struct};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_fault_never_says_that_what_was_expected_is_what_came() {
+        let fault = |value: Value| {
+            let mut reader = Reader::new("body");
+            let taken = u64::take(value, &mut reader);
+            assert_eq!(taken.is_none(), !reader.is_clean());
+            reader.into_faults().pop().map(|fault| fault.msg)
+        };
+        for (value, got) in [
+            (json!(-1), "a negative integer"),
+            (json!(-1.0), "a negative integer"),
+            (json!(1.5), "a fractional number"),
+            (json!(1e30), "an integer of more than 64 bits"),
+            (json!("1"), "a string"),
+        ] {
+            let expected = format!("expected a non-negative integer, got {got}");
+            assert_eq!(fault(value), Some(expected));
+        }
+        for value in [json!(0), json!(10.0), json!(1e3), json!(u64::MAX)] {
+            assert_eq!(fault(value), None);
+        }
+    }
+}

@@ -21,7 +21,8 @@ fn answer(head: &str, body: &str) -> Reply {
 fn message(error: &Error) -> &str {
     match error {
         Error::Status { message, .. } => message,
-        Error::Unreachable { detail, .. }
+        Error::Misconfigured { detail, .. }
+        | Error::Unreachable { detail, .. }
         | Error::Malformed { detail, .. }
         | Error::NoThread { detail, .. }
         | Error::Source { detail, .. } => detail,
