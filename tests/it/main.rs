@@ -36,6 +36,8 @@ mod metrics;
 mod mounts;
 mod openapi;
 mod policy;
+mod prune;
+mod prune_loop;
 mod readme;
 mod registry;
 mod remote;

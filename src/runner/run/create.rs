@@ -11,11 +11,11 @@ use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::collect::missing_parents;
 use crate::runner::run::container_config::{
-    STAGE_REFERENCE, StageVolume, container, image_digest, object_labels,
+    STAGE_REFERENCE, StageVolume, container, container_name, image_digest, object_labels,
 };
 use crate::runner::run::stage::Staged;
 use crate::runner::run::start_error::create_error;
-use crate::runner::staging::volume_reader::is_made_for;
+use crate::runner::staging::existing_volume::is_made_for;
 use crate::runner::volumes::named::no_such_volume;
 
 /// The container of a run, and where its staged items are.
@@ -70,7 +70,7 @@ pub(crate) fn create(
     owned: &mut Owned,
 ) -> Result<Created, Error> {
     let Ingredients { image, staged } = ingredients;
-    let name = format!("oneoff-{}", spec.id);
+    let name = container_name(spec);
     let labels = object_labels(spec, &engine.identity, Role::Run);
     let volume = staged.as_ref().map(|staged| &staged.volume);
     let config = ContainerCreate {
@@ -120,7 +120,7 @@ fn refuse_new_volumes(engine: &Engine, spec: &RunSpec, owned: &mut Owned) -> Res
         let MountSource::Named(name) = &mount.source else {
             continue;
         };
-        if is_made_for(&engine.client, name, &spec.id)? {
+        if is_made_for(&engine.client, name, &container_name(spec))? {
             let volume = Object::Volume(name.clone());
             owned.add_last(engine.removal.own(volume));
             return Err(no_such_volume(name));

@@ -14,9 +14,9 @@ use crate::runner::policy::Policy;
 use crate::runner::request::check::{ApiProfile, archive_limits};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
+use crate::runner::staging::existing_volume::{is_made_for, must_exist, open_volume};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
-use crate::runner::staging::volume_reader::{existing_volume, is_made_for, open_volume};
 use crate::runner::volumes::write_locks::WriteLocks;
 use serde_json::Value;
 use std::sync::Arc;
@@ -101,8 +101,8 @@ impl Volumes {
                 Ok(format!("volume {} created and filled", spec.name))
             }
             Err(error) => {
-                // Before the answer, because the caller may try again at once.
-                let _ = guard.remove_now(&self.engine.client);
+                // Before the answer, because the caller, or this service, may try again at once.
+                guard.remove_by(Instant::now() + SETTLE_TIMEOUT);
                 Err(error)
             }
         }
@@ -138,11 +138,14 @@ impl Volumes {
         let active = self.active.enter();
         let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
         let name = fill::helper_name(active.id());
-        let mount = existing_volume(&spec.name, labels.clone());
+        let mount = Mount {
+            volume_options: Some(must_exist(&name, labels.clone())),
+            ..filled_mount(spec)
+        };
         let mut helper = HelperSpec::with_mount(&name, labels, mount)
             .create(&self.engine)
             .map_err(driver_error)?;
-        if is_made_for(&self.engine.client, &spec.name, active.id())? {
+        if is_made_for(&self.engine.client, &spec.name, &name)? {
             helper.then(self.engine.removal.own(Object::Volume(spec.name.clone())));
             helper.remove_now(&self.engine.client)?;
             let name = &spec.name;
