@@ -26,10 +26,7 @@ fn remove(instance: &str, list: &[&str], remove: &[&str]) {
 
 /// A server of a known name, whose first engine call that `is_it` chooses waits until `action` was done. `is_it` gets the head
 /// of the call.
-fn server_at(
-    is_it: fn(&str) -> bool,
-    action: impl Fn(&str) + Send + Sync + 'static,
-) -> (Server, FaultProxy) {
+fn server_at(is_it: IsIt, action: impl Fn(&str) + Send + Sync + 'static) -> (Server, FaultProxy) {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let instance = format!("pruned-{}-{number}", std::process::id());
@@ -44,6 +41,12 @@ fn server_at(
     let server = Server::named(&instance, &[("DOCKER_HOST", &proxy.docker_host())]);
     (server, proxy)
 }
+
+/// Done to the objects of an instance.
+type Action = fn(&str);
+
+/// Whether an engine call is meant, by its head.
+type IsIt = fn(&str) -> bool;
 
 fn is_upload(head: &str) -> bool {
     head.starts_with("PUT ") && head.contains("/archive?")
@@ -106,7 +109,7 @@ fn expect_volumes(result: &Value) {
 
 #[test]
 fn what_is_removed_before_the_start_is_made_again_and_the_run_is_as_if_nothing_had_been() {
-    let calls: [(&str, fn(&str) -> bool); 6] = [
+    let calls: [(&str, IsIt); 6] = [
         ("the inspection of the stage", |head| {
             head.starts_with("GET ")
                 && head.contains("/json ")
@@ -149,7 +152,7 @@ fn a_container_that_is_removed_before_every_start_ends_in_an_error_that_says_so(
 
 #[test]
 fn outputs_come_back_from_whatever_a_prune_after_the_end_has_left() {
-    let left: [(&str, fn(&str)); 2] = [
+    let left: [(&str, Action); 2] = [
         ("no helper", |instance| {
             let stage = format!("--filter=label=oneoff.instance={instance}");
             let helper = docker(&["ps", "-aq", &stage, "--filter=name=-stage$"]);

@@ -1,6 +1,7 @@
 //! Creates a run's container, and in it the directories above files that are to be collected.
 
 use crate::archive::{self, Packer, UidGid};
+use crate::docker::container::PathStat;
 use crate::docker::{self, Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Role;
@@ -9,7 +10,6 @@ use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
-use crate::runner::run::collect::missing_parents;
 use crate::runner::run::container_config::{
     STAGE_REFERENCE, StageVolume, container, container_name, image_digest, object_labels,
 };
@@ -152,6 +152,23 @@ fn make_parents(client: &Client, spec: &RunSpec, created: &mut Created) -> Resul
         }
     }
     Ok(())
+}
+
+/// The parent directories of `path` that do not exist in the container, outermost first.
+fn missing_parents(client: &Client, container: &str, path: &str) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    let mut parent = path;
+    while let Some((above, _)) = parent
+        .rsplit_once('/')
+        .filter(|(above, _)| !above.is_empty())
+    {
+        match client.archive_stat(container, above)? {
+            Some(PathStat { .. }) => break,
+            None => missing.insert(0, above.to_owned()),
+        }
+        parent = above;
+    }
+    Ok(missing)
 }
 
 fn put_directories(

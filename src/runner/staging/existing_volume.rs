@@ -5,9 +5,13 @@ use crate::docker::{self, Client, Labels, Mount, VolumeOptions};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
+use std::time::{Duration, Instant};
 
 /// On a volume that the engine created for the lack of the one that was asked for: the name of the container that mounts it.
 const MADE_FOR: &str = "oneoff.made-for";
+
+/// How long the removal of such a volume is waited for.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The options for a mount of a volume that must exist, in a container of this name with these labels.
 pub(crate) fn must_exist(container: &str, mut labels: Labels) -> VolumeOptions {
@@ -51,7 +55,7 @@ pub(crate) fn open_volume(
         return Ok(Some(helper));
     }
     helper.then(engine.removal.own(Object::Volume(volume.to_owned())));
-    // Now, because the caller may create a volume of this name next.
-    let _ = helper.remove_now(&engine.client);
+    // Before the answer, because the caller may create a volume of this name next.
+    helper.remove_by(Instant::now() + REMOVAL_PATIENCE);
     Ok(None)
 }

@@ -8,7 +8,7 @@ use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::{self, Fill};
 use crate::runner::cleanup::labels::{FILLS, KEPT, OBJECT_SLACK};
-use crate::runner::cleanup::removal::Object;
+use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
 use crate::runner::request::check::{ApiProfile, archive_limits};
@@ -128,6 +128,7 @@ impl Volumes {
         // From here on the guard of the whole fill covers the helper too.
         let helper = helper.map_err(driver_error)?.release();
         self.put_content(&helper, spec)?;
+        remove_in_time(self.engine.removal.own(Object::Container(helper)))?;
         Ok(fill.complete(&self.engine.client)?)
     }
 
@@ -147,13 +148,13 @@ impl Volumes {
             .map_err(driver_error)?;
         if is_made_for(&self.engine.client, &spec.name, &name)? {
             helper.then(self.engine.removal.own(Object::Volume(spec.name.clone())));
-            helper.remove_now(&self.engine.client)?;
+            remove_in_time(helper)?;
             let name = &spec.name;
             return Err(Error::Vanished(format!("volume {name} was removed")));
         }
         helper.keep_active(active);
         self.put_content(helper.id(), spec)?;
-        helper.remove_now(&self.engine.client)?;
+        remove_in_time(helper)?;
         Ok(format!(
             "volume {} exists, its content written over",
             spec.name
@@ -197,7 +198,7 @@ impl Volumes {
         let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
         drop(tar);
         // Before the answer, because the caller may delete the volume next.
-        helper.remove_now(&self.engine.client)?;
+        remove_in_time(helper)?;
         match collected {
             Ok(collected) => Ok(collected.content),
             Err(archive::Error::TooLarge(detail)) => Err(Error::TooLarge(detail)),
@@ -255,10 +256,20 @@ impl Volumes {
     }
 }
 
+/// Removes a helper. A prune may be removing it already, which is waited for.
+fn remove_in_time(helper: RemovalGuard) -> Result<(), Error> {
+    match helper.remove_by(Instant::now() + SETTLE_TIMEOUT) {
+        true => Ok(()),
+        false => Err(Error::Engine(
+            "the engine does not remove a helper of this service in time".into(),
+        )),
+    }
+}
+
 /// Repeats an operation while it fails because another client of the engine, such as a prune, removes the objects that it makes
 /// for itself; a bounded number of times.
 fn again_if_vanished<T>(operation: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
-    const MOST: u32 = 20;
+    const MOST: u32 = 50;
     for _ in 1..MOST {
         match operation() {
             Err(Error::Vanished(what)) => log::info!("done again: {what}"),
