@@ -80,8 +80,10 @@ impl Client {
     /// `POST /containers/{id}/start`; Ok if it runs already. Never repeated, because a container that has exited
     /// meanwhile would run twice.
     pub fn container_start(&self, id: &str) -> Result<(), Error> {
-        self.send(container("container_start", Method::POST, id, "/start")?.not_idempotent())?
-            .discard_body()
+        let call = container("container_start", Method::POST, id, "/start")?;
+        self.send(call.not_idempotent())
+            .and_then(Response::discard_body)
+            .map_err(|error| self.unless_container_gone(id, error))
     }
 
     /// `POST /containers/{id}/attach?stream=1&stdout=1&stderr=1`. Call it before start, or early output is lost.
@@ -187,47 +189,50 @@ impl Client {
         tar: &mut (dyn Read + Send),
     ) -> Result<(), Error> {
         let call = container("archive_put", Method::PUT, id, "/archive")?.query("path", path);
-        self.send(call.tar(tar).timeouts(Timeouts::PerReadAndWrite))?
-            .discard_body()
+        self.send(call.tar(tar).timeouts(Timeouts::PerReadAndWrite))
+            .and_then(Response::discard_body)
+            .map_err(|error| self.unless_container_gone(id, error))
     }
 
     /// `GET /containers/{id}/archive?path=`: an uncompressed tar whose entries start with the path's base name. Reading
     /// times out after 60 s without progress.
     pub fn archive_get(&self, id: &str, path: &str) -> Result<Box<dyn Read + Send>, Error> {
         let call = container("archive_get", Method::GET, id, "/archive")?.query("path", path);
-        Ok(Box::new(
-            self.send(call.timeouts(Timeouts::PerReadAndWrite))?
-                .into_stream(),
-        ))
+        match self.send(call.timeouts(Timeouts::PerReadAndWrite)) {
+            Ok(response) => Ok(Box::new(response.into_stream())),
+            Err(error) => Err(self.unless_container_gone(id, error)),
+        }
     }
 
-    /// As [`Client::archive_get`]; None if the path does not exist in a container that does. A container that is gone, or is
-    /// being removed, is an error for which [`Error::is_object_gone`] is true, whatever the engine answers about the path.
+    /// As [`Client::archive_get`]; None if the path does not exist in a container that does.
     pub fn archive_get_if_present(
         &self,
         id: &str,
         path: &str,
     ) -> Result<Option<Box<dyn Read + Send>>, Error> {
-        let error = match self.archive_get(id, path) {
-            Ok(tar) => return Ok(Some(tar)),
-            Err(error) => error,
-        };
-        // The engine answers 500 instead of 404 when a parent of the path is a file.
-        let is_about_path = match &error {
-            Error::Status { status: 404, .. } => !error.is_object_gone(),
-            Error::Status { message, .. } => message.ends_with(": not a directory"),
-            _ => false,
-        };
-        if !is_about_path {
-            return Err(error);
+        match self.archive_get(id, path) {
+            Ok(tar) => Ok(Some(tar)),
+            Err(error) if error.is_about_path() => Ok(None),
+            Err(error) => Err(error),
         }
-        match self.container_inspect(id)?.state.status.as_str() {
-            "removing" | "dead" => Err(Error::Status {
-                call: "archive_get",
-                status: 409,
-                message: format!("container {id} is marked for removal"),
-            }),
-            _ => Ok(None),
+    }
+
+    /// The error of a call for a container. While the container is being removed, an engine answers such calls with all kinds of
+    /// errors; they are then replaced by one for which [`Error::is_object_gone`] is true.
+    fn unless_container_gone(&self, id: &str, error: Error) -> Error {
+        if !matches!(error, Error::Status { .. }) || error.is_object_gone() {
+            return error;
+        }
+        match self.container_inspect(id) {
+            Ok(found) if ["removing", "dead"].contains(&found.state.status.as_str()) => {
+                Error::Status {
+                    call: "container_inspect",
+                    status: 409,
+                    message: format!("container {id} is marked for removal"),
+                }
+            }
+            Err(gone) if gone.is_object_gone() => gone,
+            Ok(_) | Err(_) => error,
         }
     }
 

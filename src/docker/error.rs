@@ -92,6 +92,16 @@ impl Error {
         }
     }
 
+    /// Whether the engine says of an archive call that the path does not exist in the container. It answers 500 instead of 404 if
+    /// a parent of the path is a file.
+    pub(super) fn is_about_path(&self) -> bool {
+        match self {
+            Self::Status { status: 404, .. } => !self.is_object_gone(),
+            Self::Status { message, .. } => message.ends_with(": not a directory"),
+            _ => false,
+        }
+    }
+
     /// Counts the failure in the metrics, expected ones included, such as the 404 for an image that is then pulled.
     pub(super) fn count(&self) {
         let (call, kind) = match self {

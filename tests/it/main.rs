@@ -43,6 +43,8 @@ mod named_users;
 mod openapi;
 mod policy;
 mod preferences;
+mod prune;
+mod prune_loop;
 mod readme;
 mod registry;
 mod remote;

@@ -71,6 +71,8 @@ struct Pending {
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// The same for a removal that the engine did not answer in time.
 const SLOW_RETRY_PAUSE: Duration = Duration::from_secs(10);
+/// The same after its first failure, which is often another removal of the same object under way.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How often a wait for removals checks whether it was stopped.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
@@ -236,8 +238,7 @@ impl Worker {
             self.pending.finish(&object);
             return;
         };
-        // A first failure is often another removal of the same object under way.
-        if attempts == 2 {
+        if attempts == 3 {
             log::warn!("{object:?} is not removed yet: {error}");
         }
         let pause = match &self.lane {
@@ -248,14 +249,19 @@ impl Worker {
                 }
                 return;
             }
+            Lane::Quick { .. } if attempts == 1 => FIRST_PAUSE,
             Lane::Quick { .. } => RETRY_PAUSE,
             Lane::Slow => SLOW_RETRY_PAUSE,
         };
-        self.later.push_back(Retry {
-            due: Instant::now() + pause,
+        let due = Instant::now() + pause;
+        // In the order of their times, since pauses differ.
+        let place = self.later.partition_point(|other| other.due <= due);
+        let retry = Retry {
+            due,
             object,
             attempts,
-        });
+        };
+        self.later.insert(place, retry);
     }
 
     /// Tries once more for each object that is left. What then remains is for the next server's reaper.
@@ -360,14 +366,6 @@ impl RemovalGuard {
     /// Keeps an id in use for as long as this guard exists.
     pub(crate) fn keep_active(&mut self, active: ActiveId) {
         self.active = Some(active);
-    }
-
-    /// Removes the object now. If that fails, it is handed to the removal threads and the error is returned.
-    pub(crate) fn remove_now(mut self, client: &Client) -> Result<(), docker::Error> {
-        let Some(object) = self.object.take() else {
-            return Ok(());
-        };
-        remove_once(client, &object).inspect_err(|_| self.removal.remove(object))
     }
 }
 

@@ -2,10 +2,7 @@
 //! does not fail the run: the answer says so in its place.
 
 use crate::archive::{self, Collected};
-use crate::docker::Client;
-use crate::docker::container::PathStat;
 use crate::runner::cleanup::removal::RemovalGuard;
-use crate::runner::error::Error;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::run::result::CollectedVolume;
 use crate::runner::run::sources::{Fault, Opened, Sources};
@@ -142,25 +139,4 @@ fn without_content(mount: &MountSpec, detail: String) -> CollectedVolume {
         content: None,
         detail: Some(detail),
     }
-}
-
-/// The parent directories of `path` that do not exist in the container, outermost first.
-pub(crate) fn missing_parents(
-    client: &Client,
-    container: &str,
-    path: &str,
-) -> Result<Vec<String>, Error> {
-    let mut missing = Vec::new();
-    let mut parent = path;
-    while let Some((above, _)) = parent
-        .rsplit_once('/')
-        .filter(|(above, _)| !above.is_empty())
-    {
-        match client.archive_stat(container, above)? {
-            Some(PathStat { .. }) => break,
-            None => missing.insert(0, above.to_owned()),
-        }
-        parent = above;
-    }
-    Ok(missing)
 }

@@ -10,6 +10,12 @@ use crate::docker::{
 use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK, Role};
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
+use crate::runner::staging::existing_volume::must_exist;
+
+/// Name of a run's container.
+pub(crate) fn container_name(spec: &RunSpec) -> String {
+    format!("oneoff-{}", spec.id)
+}
 
 /// Where the run's container mounts its whole staging volume, for two reasons. The binds of single items do not count as uses
 /// of the volume, so that a volume prune would take it from under a running container; and after the run its items can be read
@@ -146,11 +152,7 @@ fn mounts(spec: &RunSpec, stage: Option<&StageVolume>, labels: &Labels) -> Vec<M
         match &mount.source {
             MountSource::CollectedFile => None,
             MountSource::Named(name) => Some(Mount {
-                // Tells a volume that the engine creates for this container from the one that was asked for.
-                volume_options: Some(VolumeOptions {
-                    labels: labels.clone(),
-                    ..VolumeOptions::default()
-                }),
+                volume_options: Some(must_exist(&container_name(spec), labels.clone())),
                 ..plain("volume", name)
             }),
             MountSource::Host(path) => Some(plain("bind", path)),

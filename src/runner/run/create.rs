@@ -1,6 +1,7 @@
 //! Creates a run's container, and in it the directories above files that are to be collected.
 
 use crate::archive::{self, Packer, UidGid};
+use crate::docker::container::PathStat;
 use crate::docker::{self, Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{HOST_PATHS, Role, without_effect};
@@ -10,13 +11,12 @@ use crate::runner::error::Error;
 use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
-use crate::runner::run::collect::missing_parents;
 use crate::runner::run::container_config::{
-    STAGE_REFERENCE, StageVolume, container, image_digest, object_labels,
+    STAGE_REFERENCE, StageVolume, container, container_name, image_digest, object_labels,
 };
 use crate::runner::run::stage::Staged;
 use crate::runner::run::start_error::create_error;
-use crate::runner::staging::volume_reader::is_made_for;
+use crate::runner::staging::existing_volume::is_made_for;
 use crate::runner::volumes::host_paths::{Claimant, claim_of};
 use crate::runner::volumes::named::no_such_volume;
 
@@ -72,7 +72,7 @@ pub(crate) fn create(
     owned: &mut Owned,
 ) -> Result<Created, Error> {
     let Ingredients { image, staged } = ingredients;
-    let name = format!("oneoff-{}", spec.id);
+    let name = container_name(spec);
     let mut labels = without_effect(&image.config.labels);
     labels.extend(object_labels(spec, &engine.identity, Role::Run));
     let claims = host_claims(&engine.client, spec)?;
@@ -133,7 +133,7 @@ fn refuse_new_volumes(engine: &Engine, spec: &RunSpec, owned: &mut Owned) -> Res
         let MountSource::Named(name) = &mount.source else {
             continue;
         };
-        if is_made_for(&engine.client, name, &spec.id)? {
+        if is_made_for(&engine.client, name, &container_name(spec))? {
             let volume = Object::Volume(name.clone());
             owned.add_last(engine.removal.own(volume));
             return Err(no_such_volume(name));
@@ -181,6 +181,23 @@ fn make_parents(client: &Client, spec: &RunSpec, created: &mut Created) -> Resul
         }
     }
     Ok(())
+}
+
+/// The parent directories of `path` that do not exist in the container, outermost first.
+fn missing_parents(client: &Client, container: &str, path: &str) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    let mut parent = path;
+    while let Some((above, _)) = parent
+        .rsplit_once('/')
+        .filter(|(above, _)| !above.is_empty())
+    {
+        match client.archive_stat(container, above)? {
+            Some(PathStat { .. }) => break,
+            None => missing.insert(0, above.to_owned()),
+        }
+        parent = above;
+    }
+    Ok(missing)
 }
 
 fn put_directories(

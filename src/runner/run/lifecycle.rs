@@ -48,7 +48,7 @@ pub(crate) struct StartedRun {
 }
 
 /// How often a run is set up, if other clients of the engine remove parts of it before its container has started.
-const MOST_SETUPS: u32 = 20;
+const MOST_SETUPS: u32 = 50;
 /// How often the image is asked for, and pulled if the policy says so, for one run.
 const MOST_PULLS: u32 = 3;
 /// How long the removal of a run's objects is waited for.

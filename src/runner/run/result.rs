@@ -77,7 +77,7 @@ pub struct CollectedVolume {
     /// `file` or `directory`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// Base64 of the file, or base64 of a tar.gz of the directory; null when it was over the limit.
+    /// Base64 of the file, or base64 of a tar.gz of the directory; null when it was over the limit or could not be read back.
     pub content: Option<String>,
     /// Why `content` is null.
     #[serde(skip_serializing_if = "Option::is_none")]

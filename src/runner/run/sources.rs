@@ -9,8 +9,8 @@ use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::run::container_config::STAGE_REFERENCE;
 use crate::runner::run::create::Created;
+use crate::runner::staging::existing_volume::open_volume;
 use crate::runner::staging::helper::STAGE;
-use crate::runner::staging::volume_reader::open_volume;
 use std::fmt;
 use std::io::{ErrorKind, Read};
 

@@ -4,11 +4,11 @@
 //! | file | what it does |
 //! |---|---|
 //! | `helper` | creates a helper container with its mounts |
-//! | `volume_reader` | opens an existing volume for reading |
+//! | `existing_volume` | mounts volumes that must exist |
 //! | `upload` | packs files and archives, and streams them into a helper's volume |
 //! | `pipe` | the bounded pipe between packing and sending |
 
+pub(crate) mod existing_volume;
 pub(crate) mod helper;
 mod pipe;
 pub(crate) mod upload;
-pub(crate) mod volume_reader;

@@ -9,16 +9,16 @@ use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::{self, Fill};
 use crate::runner::cleanup::labels::{FILLS, HOST_PATHS, INSTANCE, KEPT, OBJECT_SLACK};
-use crate::runner::cleanup::removal::Object;
+use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
 use crate::runner::policy::{Policy, VolumeOwners};
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::{Access, VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
+use crate::runner::staging::existing_volume::{is_made_for, must_exist, open_volume};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
-use crate::runner::staging::volume_reader::{existing_volume, is_made_for, open_volume};
 use crate::runner::volumes::existing::{require_as_asked, require_created_by};
 use crate::runner::volumes::host_paths::{Claimant, claim_of, device_claim};
 use crate::runner::volumes::write_locks::WriteLocks;
@@ -110,8 +110,8 @@ impl Volumes {
                 Ok(format!("volume {} created and filled", spec.name))
             }
             Err(error) => {
-                // Before the answer, because the caller may try again at once.
-                let _ = guard.remove_now(&self.engine.client);
+                // Before the answer, because the caller, or this service, may try again at once.
+                guard.remove_by(Instant::now() + SETTLE_TIMEOUT);
                 Err(error)
             }
         }
@@ -146,6 +146,7 @@ impl Volumes {
         require_created_by(&fill.id, &volume)?;
         self.claim(&helper, &fill.id, claim.as_slice())?;
         self.put_content(&helper, spec)?;
+        remove_in_time(self.engine.removal.own(Object::Container(helper)))?;
         Ok(fill.complete(&self.engine.client)?)
     }
 
@@ -157,23 +158,26 @@ impl Volumes {
         let active = self.active.enter();
         let id = active.id().to_owned();
         let mut labels = self.engine.identity.labels(&id, OBJECT_SLACK);
-        let mount = existing_volume(&spec.name, labels.clone());
+        let name = fill::helper_name(&id);
+        let mount = Mount {
+            volume_options: Some(must_exist(&name, labels.clone())),
+            ..filled_mount(spec)
+        };
         let claim = claim_of(volume, Access::ReadWrite);
         labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
-        let name = fill::helper_name(&id);
         let mut helper = HelperSpec::with_mount(&name, labels, mount)
             .create(&self.engine)
             .map_err(driver_error)?;
-        if is_made_for(&self.engine.client, &spec.name, active.id())? {
+        if is_made_for(&self.engine.client, &spec.name, &name)? {
             helper.then(self.engine.removal.own(Object::Volume(spec.name.clone())));
-            helper.remove_now(&self.engine.client)?;
+            remove_in_time(helper)?;
             let name = &spec.name;
             return Err(Error::Vanished(format!("volume {name} was removed")));
         }
         helper.keep_active(active);
         self.claim(helper.id(), &id, claim.as_slice())?;
         self.put_content(helper.id(), spec)?;
-        helper.remove_now(&self.engine.client)?;
+        remove_in_time(helper)?;
         Ok(format!(
             "volume {} exists, its content written over",
             spec.name
@@ -223,7 +227,7 @@ impl Volumes {
         let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
         drop(tar);
         // Before the answer, because the caller may delete the volume next.
-        helper.remove_now(&self.engine.client)?;
+        remove_in_time(helper)?;
         match collected {
             Ok(collected) => Ok(collected.content),
             Err(archive::Error::TooLarge(detail)) => Err(Error::TooLarge(detail)),
@@ -320,10 +324,20 @@ pub(crate) fn require_mountable(
     }
 }
 
+/// Removes a helper. A prune may be removing it already, which is waited for.
+fn remove_in_time(helper: RemovalGuard) -> Result<(), Error> {
+    match helper.remove_by(Instant::now() + SETTLE_TIMEOUT) {
+        true => Ok(()),
+        false => Err(Error::Engine(
+            "the engine does not remove a helper of this service in time".into(),
+        )),
+    }
+}
+
 /// Repeats an operation while it fails because another client of the engine, such as a prune, removes the objects that it makes
 /// for itself; a bounded number of times.
 fn again_if_vanished<T>(operation: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
-    const MOST: u32 = 20;
+    const MOST: u32 = 50;
     for _ in 1..MOST {
         match operation() {
             Err(Error::Vanished(what)) => log::info!("done again: {what}"),

@@ -1,4 +1,4 @@
-//! A proxy between a server and the real engine that withholds one answer or delays one request.
+//! A proxy between a server and the real engine that withholds one answer, delays one request, or fails requests.
 
 use super::Directory;
 use std::io::{Read, Write};
@@ -25,6 +25,8 @@ pub enum Fate {
     Unanswered,
     /// As [`Fate::Unanswered`], for every such request and not only for the first.
     NeverAnswered,
+    /// The request is not passed on; the answer is a 500. Unlike the other faults, it befalls every request that it is chosen for.
+    Fails,
 }
 
 /// Decides the fate of a request by its head. The request waits while this runs.
@@ -91,15 +93,23 @@ impl Drop for FaultProxy {
     }
 }
 
+const FAILURE: &[u8] = b"HTTP/1.1 500 X\r\nContent-Type: application/json\r\nContent-Length: 26\r\nConnection: close\r\n\r\n\
+    {\"message\":\"disk on fire\"}";
+
 fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     let engine = UnixStream::connect("/var/run/docker.sock").unwrap();
     let cut = Arc::new(AtomicBool::new(false));
     let (is_cut, done) = (cut.clone(), done.clone());
     let (from, to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+    let answers = client.try_clone().unwrap();
     // Relies on the client's way of writing: the head of a request in one piece.
     std::thread::spawn(move || {
         pass(from, to, |piece| {
             let fate = judge(&String::from_utf8_lossy(piece));
+            if fate == Fate::Fails {
+                let _ = (&answers).write_all(FAILURE);
+                return false;
+            }
             let is_first = fate != Fate::Pass && !done.swap(true, Ordering::SeqCst);
             if fate == Fate::NeverAnswered || is_first {
                 cut.store(fate != Fate::Delayed, Ordering::SeqCst);
