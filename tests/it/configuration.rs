@@ -4,7 +4,7 @@ use super::support::{Directory, Request, ask};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// The server with these variables and this `.env`, and nothing else but a free port.
 fn server(directory: &Directory, settings: &[(&str, &[u8])], file: Option<&str>) -> Command {
@@ -46,6 +46,16 @@ fn refusal(settings: &[(&str, &[u8])], file: Option<&str>) -> String {
     assert_eq!(banner, "", "it started with {settings:?} {file:?}");
     assert!(!output.status.success());
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A process that is killed at the end of a test, however it ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -111,12 +121,10 @@ fn values_of_the_file_are_literal_and_an_empty_variable_does_not_hide_them() {
         ("export AUTH_TOKEN='a b # c' # comment", "a b # c"),
     ] {
         let directory = Directory::new("literal");
-        let mut child = server(&directory, &[("AUTH_TOKEN", b"")], Some(line))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut started = server(&directory, &[("AUTH_TOKEN", b"")], Some(line));
+        let mut child = Killed(started.stdout(Stdio::piped()).spawn().unwrap());
         let mut banner = String::new();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut stdout = BufReader::new(child.0.stdout.take().unwrap());
         stdout.read_line(&mut banner).unwrap();
         let address = banner.trim().rsplit_once("http://").unwrap().1;
         let status = |authorization: &str| {
@@ -131,7 +139,5 @@ fn values_of_the_file_are_literal_and_an_empty_variable_does_not_hide_them() {
         };
         assert_eq!(status("Bearer "), 401, "{line}");
         assert_eq!(status(&format!("Bearer {token}")), 404, "{line}");
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
 }
