@@ -17,9 +17,9 @@ impl Client {
         };
         self.send(call.timeouts(Timeouts::Total(timeout)))?.json()
     }
-    /// `GET /info`
-    pub fn info(&self) -> Result<SystemInfo, Error> {
-        self.send(Call::new("info", Method::GET, "/info".into()))?
-            .json()
+    /// `GET /info`. Blocks for at most `timeout`.
+    pub fn info(&self, timeout: Duration) -> Result<SystemInfo, Error> {
+        let call = Call::new("info", Method::GET, "/info".into());
+        self.send(call.timeouts(Timeouts::Total(timeout)))?.json()
     }
 }

@@ -17,6 +17,9 @@ use crate::runner::run::watchdog::Watchdog;
 use jiff::Timestamp;
 use std::time::Duration;
 
+/// How long to wait for the engine's clock; ours is taken if it does not come.
+const CLOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What became of a followed container.
 pub(crate) struct Followed {
     pub(crate) ending: Ending,
@@ -39,11 +42,8 @@ pub(crate) fn follow(
     let found = client.container_inspect(container)?;
     let started = Moment::parse(&found.state.started_at).unwrap_or_else(Moment::now);
     context.hooks.container_started(started);
-    let before_start = context
-        .accepted
-        .elapsed()
-        .saturating_sub(Moment::now().since(started));
-
+    let age = Moment::now().since(started);
+    let before_start = context.accepted.elapsed().saturating_sub(age);
     let now = engine_now(client, &found);
     let mut reading = LogReading::new(OutputStreams::new(spec, context.sink), now);
     let watchdog = Watchdog {
@@ -58,8 +58,8 @@ pub(crate) fn follow(
         reading.read_to_end(client, &found)
     })?;
     let warnings = reading.end(spec);
-    let finished = client.container_inspect(container)?.state.finished_at;
-    let finished = Moment::parse(&finished).unwrap_or_else(Moment::now);
+    let ended = client.container_inspect(container)?.state;
+    let finished = Moment::parse(&ended.finished_at).unwrap_or_else(Moment::now);
     let times = ContainerTimes { started, finished };
     context.hooks.container_ended(&times);
     let output = reading.streams.finish(spec.output_encoding);
@@ -91,7 +91,7 @@ fn ending(ending: Ending, times: &ContainerTimes, limit: Duration) -> Ending {
 fn engine_now(client: &Client, found: &ContainerInspect) -> Moment {
     let now = match found.state.running {
         true => client
-            .info()
+            .info(CLOCK_TIMEOUT)
             .ok()
             .and_then(|info| Moment::parse(&info.system_time)),
         false => Moment::parse(&found.state.finished_at),

@@ -10,7 +10,7 @@ use crate::runner::run::ending::Ending;
 use crate::runner::run::result::Event;
 use crate::runner::run::start_error::start_error;
 use crate::runner::run::streams::OutputStreams;
-use crate::runner::run::watchdog::Watchdog;
+use crate::runner::run::watchdog::{Watchdog, WatchedEnd};
 use std::io::Write;
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
@@ -72,38 +72,41 @@ pub(crate) fn supervise(
         sink: context.sink,
     };
     let hooks = context.hooks;
+    let input = prepared.stdin.zip(stdin).map(|(stream, bytes)| Feed {
+        stream,
+        bytes,
+        hooks,
+    });
     let mut watched = watchdog.watch_while(|scope| {
         context.sink.event(Event::Started);
-        let _interrupt = match (prepared.stdin, stdin) {
-            (Some(stream), Some(bytes)) => Some(feed(
-                scope,
-                Feed {
-                    stream,
-                    bytes,
-                    hooks,
-                },
-            )?),
-            _ => None,
-        };
+        let _interrupt = input.map(|input| feed(scope, input)).transpose()?;
         streams.read_attached(prepared.output)?;
         Ok(prepared.end.finish()?)
     })?;
     let run = started.elapsed();
-    let mut warnings = Vec::new();
-    let end = &mut watched.end;
-    if end.exit_code != 0 && watched.killed.is_none() && !end.oom_killed {
-        // The event may have come too late. Only here, since asking waits until the network is down.
-        match client.container_oom_killed(&container) {
-            Ok(oom_killed) => end.oom_killed = oom_killed,
-            Err(error) => warnings.push(format!("whether memory ran out is not known: {error}")),
-        }
-    }
+    let warnings = ask_whether_oom(client, &container, &mut watched);
     Ok(Ending {
         start,
         run,
         warnings,
         ..Ending::new(&watched, streams.finish(spec.output_encoding))
     })
+}
+
+/// Asks the engine about an out-of-memory kill where one may be behind the exit code: its event may have come too late. Only
+/// there, since asking waits until the network is down.
+fn ask_whether_oom(client: &Client, container: &str, watched: &mut WatchedEnd) -> Vec<String> {
+    let end = &mut watched.end;
+    if end.exit_code == 0 || watched.killed.is_some() || end.oom_killed {
+        return Vec::new();
+    }
+    match client.container_oom_killed(container) {
+        Ok(oom_killed) => {
+            end.oom_killed = oom_killed;
+            Vec::new()
+        }
+        Err(error) => vec![format!("whether memory ran out is not known: {error}")],
+    }
 }
 
 fn prepare(client: &Client, container: &str, feeds_stdin: bool) -> Result<Prepared, Error> {
