@@ -1,6 +1,7 @@
 //! Messages to the client. Each transport implements [`MessageSender`]; calls do not know which transport they have.
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crate::cancel::Cancel;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use serde_json::Value;
 
 /// Sends messages to one client.
@@ -36,17 +37,26 @@ impl Outgoing {
 }
 
 /// A sender into a bounded channel. While the channel is full, notifications are dropped and responses wait. Both are
-/// discarded once the receiver is dropped. The thread that empties the channel must never send a response into it.
+/// discarded once the receiver is dropped, or the server has closed. The thread that empties the channel must never send a response into it.
 #[derive(Clone, Debug)]
 pub(super) struct ChannelSender {
     channel: Sender<Outgoing>,
+    closed: Cancel,
 }
 
 impl ChannelSender {
     /// A sender and its receiver. The receiver disconnects when the last clone of the sender is dropped.
     pub(super) fn new(capacity: usize) -> (Self, Receiver<Outgoing>) {
         let (channel, receiver) = bounded(capacity);
-        (Self { channel }, receiver)
+        let closed = Cancel::new();
+        (Self { channel, closed }, receiver)
+    }
+
+    /// The same sender, whose responses wait no longer once `closed` has fired.
+    #[must_use]
+    pub(super) fn until(mut self, closed: Cancel) -> Self {
+        self.closed = closed;
+        self
     }
 }
 
@@ -59,7 +69,13 @@ impl MessageSender for ChannelSender {
     }
 
     fn respond(&self, response: Value) {
-        // Fails when the receiver is dropped; then the client has left.
-        let _ = self.channel.send(Outgoing::Response(response));
+        let message = Outgoing::Response(response);
+        if let Err(TrySendError::Full(message)) = self.channel.try_send(message) {
+            // Both end when nobody reads any more: the client has left, or the server has closed.
+            select! {
+                send(self.channel, message) -> _ => {}
+                recv(self.closed.done()) -> _ => {}
+            }
+        }
     }
 }

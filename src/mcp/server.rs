@@ -12,6 +12,7 @@ use super::protocol::Era;
 use super::session::{Registry, Session};
 use super::sse_session::SseSession;
 use super::tools::{Backend, Toolset};
+use crate::cancel::Cancel;
 use crate::runner::Runner;
 use serde_json::Value;
 use std::io;
@@ -97,6 +98,7 @@ struct Shared {
     call_limit: Arc<CallLimit>,
     sse_sessions: Arc<Registry<SseSession>>,
     http_sessions: Registry<Session>,
+    closed: Cancel,
 }
 
 /// What is open and running.
@@ -124,6 +126,7 @@ impl Mcp {
             call_limit: Arc::new(CallLimit::new(settings.max_calls)),
             sse_sessions: Arc::new(Registry::new(settings.max_sessions)),
             http_sessions: Registry::new(settings.max_sessions),
+            closed: Cancel::new(),
             settings,
         };
         Ok(Self {
@@ -142,6 +145,7 @@ impl Mcp {
 
     /// Ends every session, cancels every call and waits for the calls to end, at most 15 s.
     pub fn close(&self) {
+        self.shared.closed.fire();
         for session in self.shared.sse_sessions.end_all() {
             session.end();
         }
@@ -153,6 +157,11 @@ impl Mcp {
     /// The settings that the server was made with.
     pub(super) fn settings(&self) -> &Settings {
         &self.shared.settings
+    }
+
+    /// Fires when the server closes: no response waits for a slow client any more.
+    pub(super) fn closed(&self) -> &Cancel {
+        &self.shared.closed
     }
 
     /// The open sessions of the HTTP+SSE transport.

@@ -34,6 +34,7 @@ pub fn serve(
             drop(writing);
         })?;
     let client = mcp.new_client();
+    let sender = sender.until(mcp.closed().clone());
     let context = CallContext::new(&client, Arc::new(sender));
     let ended = read(mcp, &mut input, &context);
     client.calls.close();

@@ -1,6 +1,7 @@
 //! The stdio transport, on a reader and a writer.
 
 use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The output, shared with the writer's thread.
 #[derive(Clone, Default)]
@@ -91,4 +92,70 @@ fn corrupt_lines_never_end_the_connection() {
     assert!(answers.iter().any(|answer| answer["id"] == "the last"));
     assert_eq!(mcp.counts(), Counts::default());
     mcp.close();
+}
+
+/// An input that counts the bytes that were read.
+struct Counted {
+    input: Cursor<Vec<u8>>,
+    read: Arc<AtomicUsize>,
+}
+
+impl io::Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.input.read(into)?;
+        self.read.fetch_add(count, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+impl io::BufRead for Counted {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.input.fill_buf()
+    }
+    fn consume(&mut self, count: usize) {
+        self.input.consume(count);
+        self.read.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// An output that nobody reads.
+struct Stalled(Cancel);
+
+impl io::Write for Stalled {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        let _ = self.0.done().recv();
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn closing_waits_neither_for_a_client_that_does_not_read_nor_for_its_calls() {
+    let mcp = server();
+    // Without progress, so that nothing but responses waits.
+    let first = run("forever", None).replace("progressToken", "other") + "\n";
+    let line = format!("{LIST}\n");
+    let read = Arc::new(AtomicUsize::new(0));
+    let input = Counted {
+        input: Cursor::new((first.clone() + &line.repeat(400)).into_bytes()),
+        read: Arc::clone(&read),
+    };
+    let (released, serving) = (Cancel::new(), mcp.clone());
+    let output = Stalled(released.clone());
+    let thread = std::thread::spawn(move || crate::mcp::stdio::serve(&serving, input, output));
+    // One response is being written and 256 wait: no other has room, that of the call neither.
+    until(|| read.load(Ordering::Relaxed) >= first.len() + 258 * line.len());
+    assert_eq!(mcp.counts().calls, 1);
+    let begun = std::time::Instant::now();
+    mcp.close();
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(mcp.counts(), Counts::default());
+    released.fire();
+    thread.join().unwrap().unwrap();
 }
