@@ -1,4 +1,5 @@
-//! Counts entries and bytes of an incoming archive while it is read, and refuses it at its limits.
+//! Counts entries and bytes of the incoming archives of one request while they are read, and refuses the archive that goes
+//! beyond the request's limits.
 
 use super::error::Error;
 use super::name;
@@ -7,13 +8,35 @@ use super::reader::{Entry, EntryKind};
 /// Most entries of a collected directory. An incoming archive with this limit accepts every collected directory again.
 pub const MAX_ENTRIES: u64 = 1_000_000;
 
-/// Limits of an incoming archive; it is refused beyond either.
+/// Limits of all incoming archives of one request together; an archive beyond either is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Sum of file sizes, in bytes.
     pub unpacked_bytes: u64,
     /// Number of entries, including directories that have no entry of their own.
     pub entries: u64,
+}
+
+/// The limits of one request, and what its archives have used of them so far.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    pub(super) limits: Limits,
+    pub(super) entries: u64,
+    pub(super) unpacked_bytes: u64,
+    /// Bytes of long names, extended headers and padding, which are read but not unpacked.
+    pub(super) metadata_bytes: u64,
+}
+
+impl Allowance {
+    /// An allowance of which nothing is used.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: 0,
+            unpacked_bytes: 0,
+            metadata_bytes: 0,
+        }
+    }
 }
 
 /// What a checked archive contains.
@@ -28,10 +51,11 @@ pub struct Summary {
 }
 
 /// Counter for one archive.
-pub(super) struct LimitCounter {
-    limits: Limits,
-    entries: u64,
-    unpacked_bytes: u64,
+pub(super) struct LimitCounter<'a> {
+    allowance: &'a mut Allowance,
+    summary: Summary,
+    /// Names that this archive has created so far.
+    names: u64,
     top: Top,
 }
 
@@ -45,12 +69,13 @@ enum Top {
     None,
 }
 
-impl LimitCounter {
-    pub(super) fn new(limits: Limits) -> Self {
+impl<'a> LimitCounter<'a> {
+    /// A counter that goes on from what earlier archives used of the allowance.
+    pub(super) fn new(allowance: &'a mut Allowance) -> Self {
         Self {
-            limits,
-            entries: 0,
-            unpacked_bytes: 0,
+            allowance,
+            summary: Summary::default(),
+            names: 0,
             top: Top::Unknown,
         }
     }
@@ -58,25 +83,31 @@ impl LimitCounter {
     /// Counts an entry; to be called before its content is read. `name` is the entry's normalised name. Error:
     /// [`Error::TooLarge`] at a limit.
     pub(super) fn count(&mut self, entry: &Entry, name: &[u8]) -> Result<(), Error> {
-        self.entries += 1;
-        self.unpacked_bytes = self.unpacked_bytes.saturating_add(entry.size);
+        self.summary.entries += 1;
+        self.summary.unpacked_bytes = self.summary.unpacked_bytes.saturating_add(entry.size);
+        self.allowance.unpacked_bytes = self.allowance.unpacked_bytes.saturating_add(entry.size);
         self.update_top(entry, name);
-        if self.unpacked_bytes > self.limits.unpacked_bytes {
-            let limit = self.limits.unpacked_bytes;
-            return Err(Error::TooLarge(format!(
-                "the archive unpacks to more than {limit} bytes"
-            )));
+        let limit = self.allowance.limits.unpacked_bytes;
+        if self.allowance.unpacked_bytes > limit {
+            return Err(Error::TooLarge(match self.summary.unpacked_bytes > limit {
+                true => format!("the archive unpacks to more than {limit} bytes"),
+                false => format!("the archives unpack to more than {limit} bytes together"),
+            }));
         }
-        self.check_name_count(self.entries)
+        self.check_name_count(self.summary.entries)
     }
 
-    /// Checks the number of names that an archive creates, including directories that have no entry of their own.
-    pub(super) fn check_name_count(&self, names: u64) -> Result<(), Error> {
-        if names > self.limits.entries {
-            let limit = self.limits.entries;
-            return Err(Error::TooLarge(format!(
-                "the archive has more than {limit} entries"
-            )));
+    /// Counts and checks the number of names that an archive creates, including directories that have no entry of their own.
+    pub(super) fn check_name_count(&mut self, names: u64) -> Result<(), Error> {
+        let new = names.saturating_sub(self.names);
+        self.names += new;
+        self.allowance.entries += new;
+        let limit = self.allowance.limits.entries;
+        if self.allowance.entries > limit {
+            return Err(Error::TooLarge(match names > limit {
+                true => format!("the archive has more than {limit} entries"),
+                false => format!("the archives have more than {limit} entries together"),
+            }));
         }
         Ok(())
     }
@@ -87,9 +118,8 @@ impl LimitCounter {
             Top::Unknown | Top::None => None,
         };
         Summary {
-            entries: self.entries,
-            unpacked_bytes: self.unpacked_bytes,
             shared_top,
+            ..self.summary
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::error::Error;
 use super::gunzip::Gunzip;
-use super::limit_counter::{LimitCounter, Limits, Summary};
+use super::limit_counter::{Allowance, LimitCounter, Limits, Summary};
 use super::name;
 use super::reader::{BUFFER, Entry, EntryKind, TarReader};
 use super::seen_names::{Node, SeenNames};
@@ -21,23 +21,57 @@ const MAX_TARGET: usize = 4096;
 
 type Source<'a> = TarReader<BufReader<Gunzip<'a>>>;
 
-/// Reads a base64 tar.gz once, as a stream, and applies every check of [`Packer::targz`].
+/// Reads a base64 tar.gz once, as a stream, and applies every check of [`Packer::targz`], with an allowance of its own.
 pub fn check_targz(base64: &str, limits: Limits) -> Result<Summary, Error> {
-    check_targz_stripped(base64, 0, limits)
+    TargzCheck::new(limits, &|| false).check(base64, 0)
 }
 
-/// As [`check_targz`], for an archive to be packed with `strip_components`. Two entries whose names become equal are
-/// refused.
-pub fn check_targz_stripped(
-    base64: &str,
-    strip_components: usize,
-    limits: Limits,
-) -> Result<Summary, Error> {
-    let destination = Destination {
-        directory: Vec::new(),
-        strip_components,
-    };
-    Packer::new(io::sink(), UidGid::default()).copy_targz(&destination, base64, limits)
+/// Refuses at once, without unpacking it, a text that does not begin as a base64 tar.gz does.
+pub fn check_targz_start(base64: &str) -> Result<(), Error> {
+    Gunzip::open(base64).map(drop)
+}
+
+/// Checks the archives of one request, which share its limits.
+pub struct TargzCheck<'a> {
+    allowance: Allowance,
+    is_stopped: &'a dyn Fn() -> bool,
+}
+
+impl<'a> TargzCheck<'a> {
+    /// `is_stopped` is called for every 128 KiB that are unpacked; once it returns true the check fails with [`Error::Io`].
+    pub fn new(limits: Limits, is_stopped: &'a dyn Fn() -> bool) -> Self {
+        Self {
+            allowance: Allowance::new(limits),
+            is_stopped,
+        }
+    }
+
+    /// Checks one archive, to be packed with `strip_components`. Two entries whose names become equal are refused.
+    pub fn check(&mut self, base64: &str, strip_components: usize) -> Result<Summary, Error> {
+        let destination = Destination {
+            directory: Vec::new(),
+            strip_components,
+        };
+        let sink = StoppableSink(self.is_stopped);
+        let mut packer = Packer::new(sink, UidGid::default());
+        packer.copy_targz(&destination, base64, &mut self.allowance)
+    }
+}
+
+/// Drops what is written to it, and fails once it is stopped.
+struct StoppableSink<'a>(&'a dyn Fn() -> bool);
+
+impl Write for StoppableSink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match (self.0)() {
+            true => Err(io::Error::other("the check was stopped")),
+            false => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Builds a plain tar for the engine out of directories, files and incoming archives, all with one owner. A name can be
@@ -116,19 +150,19 @@ impl<W: Write> Packer<W> {
 
     /// Writes every entry of a base64 tar.gz below the directory `name`, with the first `strip_components` of each name
     /// dropped and modes without setuid and setgid. Streams: decodes, decompresses, checks and writes entry by entry.
-    /// Writes neither `name` itself, which the caller does, nor the archive's root.
+    /// Writes neither `name` itself, which the caller does, nor the archive's root. Takes what it unpacks from `allowance`.
     pub fn targz(
         &mut self,
         name: &str,
         base64: &str,
         strip_components: usize,
-        limits: Limits,
+        allowance: &mut Allowance,
     ) -> Result<(), Error> {
         let destination = Destination {
             directory: normalised(name)?,
             strip_components,
         };
-        self.copy_targz(&destination, base64, limits).map(drop)
+        self.copy_targz(&destination, base64, allowance).map(drop)
     }
 
     /// Ends the tar and flushes it to the writer, which is returned.
@@ -143,17 +177,29 @@ impl<W: Write> Packer<W> {
         &mut self,
         destination: &Destination,
         base64: &str,
-        limits: Limits,
+        allowance: &mut Allowance,
     ) -> Result<Summary, Error> {
         let stream = BufReader::with_capacity(BUFFER, Gunzip::open(base64)?);
-        let mut source = TarReader::new(stream, limits.unpacked_bytes);
+        let limit_bytes = allowance.limits.unpacked_bytes;
+        let mut source = TarReader::continuing(stream, limit_bytes, allowance.metadata_bytes);
+        let copied = self.copy_entries(&mut source, destination, &mut *allowance);
+        allowance.metadata_bytes = source.metadata();
+        copied
+    }
+
+    fn copy_entries(
+        &mut self,
+        source: &mut Source<'_>,
+        destination: &Destination,
+        allowance: &mut Allowance,
+    ) -> Result<Summary, Error> {
         self.add_name(
             &destination.directory,
             Node::Directory,
             &destination.directory,
         )?;
         let names_before = self.seen.len();
-        let mut counter = LimitCounter::new(limits);
+        let mut counter = LimitCounter::new(allowance);
         while let Some(entry) = source.next_entry()? {
             let normalised =
                 name::normalise(&entry.name).map_err(|rule| Error::entry(&entry.name, rule))?;
@@ -163,7 +209,7 @@ impl<W: Write> Packer<W> {
                 let target = self.target(&entry, destination)?;
                 self.add_name(&name, node, &entry.name)?;
                 counter.check_name_count(self.seen.len() - names_before)?;
-                self.copy_entry(&mut source, &entry, &EntryPaths { name, target })?;
+                self.copy_entry(source, &entry, &EntryPaths { name, target })?;
             }
         }
         Ok(counter.summary())

@@ -16,8 +16,7 @@ pub(super) const BUFFER: usize = 128 * 1024;
 const BLOCK: usize = 512;
 /// Longest long name or extended header (the limit of Go's archive/tar).
 const MAX_METADATA: u64 = 1 << 20;
-/// All long names and extended headers of an archive together may take as many bytes as its content, but at least this
-/// many.
+/// All long names, extended headers and padding together may take as many bytes as content, but at least this many.
 const MIN_METADATA_LIMIT: u64 = 16 << 20;
 /// Most zeros after the end-of-archive marker; GNU tar pads to 10 KiB.
 const MAX_PADDING: u64 = 16 << 20;
@@ -63,7 +62,7 @@ pub(super) struct TarReader<R> {
     content: u64,
     /// Bytes of padding after that content.
     padding: u64,
-    /// Bytes of long names and extended headers so far.
+    /// Bytes of long names, extended headers and padding so far.
     metadata: u64,
     metadata_limit: u64,
     /// The current entry's name, for messages.
@@ -99,6 +98,19 @@ impl<R: BufRead> TarReader<R> {
             current: Vec::new(),
             has_header: false,
         }
+    }
+
+    /// As [`TarReader::new`], for one archive of several that share a limit. `metadata` is what the earlier ones used.
+    pub(super) fn continuing(stream: R, content_limit: u64, metadata: u64) -> Self {
+        Self {
+            metadata,
+            ..Self::new(stream, content_limit)
+        }
+    }
+
+    /// Bytes of long names, extended headers and padding so far.
+    pub(super) fn metadata(&self) -> u64 {
+        self.metadata
     }
 
     /// The next entry. Skips unread content of the previous one. `None` once the stream has been read to its end.
@@ -231,7 +243,8 @@ impl<R: BufRead> TarReader<R> {
             }
             let length = rest.len();
             zeros += length as u64;
-            if zeros > MAX_PADDING {
+            self.metadata = self.metadata.saturating_add(length as u64);
+            if zeros > MAX_PADDING || self.metadata > self.metadata_limit + MAX_PADDING {
                 return Err(Error::TooLarge(
                     "more than 16 MiB of zeros after the archive's end".to_owned(),
                 ));

@@ -46,6 +46,13 @@ pub struct PathStat {
     pub link_target: String,
 }
 
+impl PathStat {
+    /// Whether the path itself is a symbolic link.
+    pub fn is_symlink(&self) -> bool {
+        self.mode & (1 << 27) != 0
+    }
+}
+
 impl Client {
     /// `POST /containers/create`. Never repeated. If the connection breaks, the container may exist all the same; the
     /// caller finds it by its labels.

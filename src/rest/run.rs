@@ -20,7 +20,10 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
     };
     if is_dry {
         return match runner.check(value, API_PROFILE) {
-            Ok(spec) => Reply::json(200, &runner.plan(&spec)),
+            Ok(spec) => match runner.plan(&spec, &request.cancel) {
+                Ok(plan) => Reply::json(200, &plan),
+                Err(error) => problems::reply(&error),
+            },
             Err(error) => problems::reply(&error),
         };
     }

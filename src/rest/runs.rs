@@ -151,7 +151,12 @@ pub(super) fn submit(
     body: Value,
     preferences: &Preferences,
 ) -> Reply {
-    let submitted = runner.submit(body, API_PROFILE, preferences.key.as_deref());
+    let submitted = runner.submit(
+        body,
+        API_PROFILE,
+        preferences.key.as_deref(),
+        &request.cancel,
+    );
     let state = match submitted {
         Ok(state) => state,
         Err(error) => return problems::reply(&error),

@@ -33,7 +33,7 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
         Ok(value) => value,
         Err(reply) => return *reply,
     };
-    match runner.volume_create(value, API_PROFILE) {
+    match runner.volume_create(value, API_PROFILE, &request.cancel) {
         Ok(detail) => Reply::json(
             200,
             &VolumeCreated {

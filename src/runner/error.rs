@@ -70,6 +70,11 @@ impl Error {
             msg: msg.into(),
         }])
     }
+
+    /// The caller left, or the server stops, before anything was done. Hardly anybody reads this.
+    pub(crate) fn left() -> Self {
+        Self::Overloaded("the request was cancelled before anything was done".into())
+    }
 }
 
 impl fmt::Display for Error {

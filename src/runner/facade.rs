@@ -20,6 +20,7 @@ use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::Admission;
+use crate::runner::run::archive_checks::{ArchiveChecks, refusal};
 use crate::runner::run::lifecycle::Executor;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
@@ -61,6 +62,9 @@ struct Parts {
     policy: Arc<Policy>,
     executor: Executor,
     jobs: Jobs,
+    archive_checks: ArchiveChecks,
+    /// Slots for calls that fill named volumes.
+    fills: Admission,
     volumes: Volumes,
     reaper: Reaper,
     patrol: Mutex<Option<Patrol>>,
@@ -112,6 +116,8 @@ pub struct Image {
 /// How long the engine may take to answer a health check.
 const HEALTH_TIMEOUT: Duration = Duration::from_millis(1800);
 const REMOVAL_THREADS: usize = 4;
+/// Most calls that wait to fill a named volume.
+const FILL_QUEUE_LENGTH: usize = 256;
 
 impl Runner {
     /// A runner that is ready for requests. It does nothing about what a dead predecessor left until [`Runner::patrol`] is called.
@@ -135,7 +141,9 @@ impl Runner {
             images: Images::new(client, settings.pull_timeout),
             users: UserCache::default(),
         };
+        let archive_checks = ArchiveChecks::new(cores());
         let job_settings = JobSettings {
+            archive_checks: archive_checks.clone(),
             retention: settings.retention,
             persistence: settings.persistence,
             policy: policy.clone(),
@@ -145,6 +153,8 @@ impl Runner {
             queue_length,
             jobs: Jobs::start(job_settings, &executor)?,
             executor,
+            archive_checks,
+            fills: Admission::new(slots, FILL_QUEUE_LENGTH),
             volumes: Volumes::new(engine.clone(), active.clone(), policy.clone()),
             policy,
             reaper: Reaper::new(engine, active),
@@ -178,7 +188,7 @@ impl Runner {
     }
 
     /// Checks a run request (an object with [`RunRequest`](crate::runner::RunRequest)'s fields) against its types and the
-    /// policy.
+    /// policy, all but the content of its archives, which [`Runner::run`], [`Runner::submit`] and [`Runner::plan`] check.
     pub fn check(&self, request: Value, profile: ApiProfile) -> Result<RunSpec, Error> {
         RunSpec::from_json(request, profile, &self.parts.policy)
     }
@@ -190,9 +200,12 @@ impl Runner {
         self.parts.executor.execute(spec, cancel, sink)
     }
 
-    /// What [`Runner::run`] would do. Does nothing, and does not call the engine.
-    pub fn plan(&self, spec: &RunSpec) -> RunPlan {
-        dry_run::plan(spec, &self.parts.executor.engine.identity)
+    /// What [`Runner::run`] would do. Checks the archives, does nothing, and does not call the engine. Errors: a fault of an
+    /// archive, too many checks at once, or `cancel` fired first.
+    pub fn plan(&self, spec: &RunSpec, cancel: &Cancel) -> Result<RunPlan, Error> {
+        self.parts.archive_checks.check(spec, cancel)?;
+        let identity = &self.parts.executor.engine.identity;
+        Ok(dry_run::plan(spec, identity))
     }
 
     /// What requests are checked against.
@@ -207,8 +220,9 @@ impl Runner {
         request: Value,
         profile: ApiProfile,
         key: Option<&str>,
+        cancel: &Cancel,
     ) -> Result<RunState, Error> {
-        self.parts.jobs.submit(request, profile, key)
+        self.parts.jobs.submit(request, profile, key, cancel)
     }
 
     /// State and result of one asynchronous run.
@@ -256,9 +270,16 @@ impl Runner {
 
     /// Creates a named volume and fills it (an object with [`VolumeRequest`](crate::runner::VolumeRequest)'s fields), or
     /// writes over one of ours. Returns a sentence that says what was done. If it fails, a volume that this call created is
-    /// removed again.
-    pub fn volume_create(&self, request: Value, profile: ApiProfile) -> Result<String, Error> {
-        self.parts.volumes.create(request, profile)
+    /// removed again. As many calls are executed at once as runs; others wait, until `cancel` fires.
+    pub fn volume_create(
+        &self,
+        request: Value,
+        profile: ApiProfile,
+        cancel: &Cancel,
+    ) -> Result<String, Error> {
+        let slot = self.parts.fills.enter(cancel, &mut |_| {});
+        let _slot = slot.map_err(refusal)?;
+        self.parts.volumes.create(request, profile, cancel)
     }
 
     /// Content of a named volume of ours, as base64 tar.gz.
@@ -325,6 +346,10 @@ impl Runner {
             reaped: parts.reaper.removed(),
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// An untagged image is listed under this name by some engines (20.10).

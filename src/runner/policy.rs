@@ -24,7 +24,7 @@ pub struct Policy {
     pub default_output_bytes: u64,
     /// Most bytes of each stream that a run may request to keep.
     pub max_output_bytes: u64,
-    /// Most bytes that one archive in a request may unpack to.
+    /// Most bytes that all archives in one request together may unpack to.
     pub max_unpacked_bytes: u64,
     /// Most bytes read back in one run, from all its volumes together; also in one read of a named volume.
     pub max_collect_bytes: u64,

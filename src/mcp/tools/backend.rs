@@ -84,7 +84,7 @@ impl Backend for Runner {
         match call {
             ToolCall::Run(request) => run(self, request, cancel, sink),
             ToolCall::Submit(request) => self
-                .submit(request, PROFILE, None)
+                .submit(request, PROFILE, None, cancel)
                 .map(ToolOutcome::Submitted),
             ToolCall::RunStatus { id, wait } => self
                 .run_wait(&id, Some(wait), cancel)
@@ -103,7 +103,7 @@ impl Backend for Runner {
                 Ok(ToolOutcome::Runs(self.run_list(state, limit)))
             }
             ToolCall::CreateVolume(request) => self
-                .volume_create(request, PROFILE)
+                .volume_create(request, PROFILE, cancel)
                 .map(|detail| ToolOutcome::VolumeCreated { detail }),
             ToolCall::ReadVolume { name } => self
                 .volume_read(&name)

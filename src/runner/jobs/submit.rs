@@ -17,6 +17,7 @@ use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::Admission;
+use crate::runner::run::archive_checks::ArchiveChecks;
 use crate::runner::run::lifecycle::Executor;
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,6 +28,7 @@ use std::time::Instant;
 /// The asynchronous runs of one server.
 pub(crate) struct Jobs {
     policy: Arc<Policy>,
+    archive_checks: ArchiveChecks,
     active: Active,
     admission: Admission,
     registry: Arc<Registry>,
@@ -43,6 +45,7 @@ pub(crate) struct JobSettings {
     pub(crate) retention: Retention,
     pub(crate) persistence: Persistence,
     pub(crate) policy: Arc<Policy>,
+    pub(crate) archive_checks: ArchiveChecks,
 }
 
 impl Jobs {
@@ -70,6 +73,7 @@ impl Jobs {
         };
         Ok(Self {
             policy,
+            archive_checks: settings.archive_checks,
             active: executor.active.clone(),
             admission: executor.admission.clone(),
             registry,
@@ -91,13 +95,14 @@ impl Jobs {
         Ok(())
     }
 
-    /// Accepts a run. The same `key` with the same request gives the same run. Errors: an invalid or forbidden request, too many
+    /// Accepts a run. The same `key` with the same request gives the same run. `cancel` ends the check of its archives. Errors: an invalid or forbidden request, too many
     /// runs, or a key that was used with another request.
     pub(crate) fn submit(
         &self,
         request: Value,
         profile: ApiProfile,
         key: Option<&str>,
+        cancel: &Cancel,
     ) -> Result<RunState, Error> {
         let mut stripped = strip_credentials(request.clone());
         let key = key.map(|name| IdempotencyKey {
@@ -114,8 +119,10 @@ impl Jobs {
         let facts = RunFacts::new(&spec, key.as_ref());
         let held = self.active.hold(spec.id());
         let entry = Arc::new(Entry::new(held, facts, log_bytes(&spec)));
-        self.keeper
-            .save_request(&entry, spec, stripped)
+        // Before it is accepted, so that the caller hears of a fault at once.
+        self.archive_checks
+            .check(&spec, cancel)
+            .and_then(|()| self.keeper.save_request(&entry, spec, stripped))
             .inspect_err(|_| self.registry.reject(key.as_ref()))?;
         {
             // One at a time, so that the registry and the queue have the same order.
@@ -291,6 +298,7 @@ mod tests {
             },
             persistence: Persistence::Process,
             policy: Arc::default(),
+            archive_checks: ArchiveChecks::new(1),
         };
         Jobs::start(settings, executor).unwrap()
     }
@@ -308,7 +316,10 @@ mod tests {
         let _other_run = executor.admission.enter_anyway();
         let auth = json!({"username": "me", "password": "secret"});
         let request = json!({"image": "x", "stdin": "much", "auth_config": auth});
-        let id = jobs.submit(request, PROFILE, None).unwrap().id;
+        let id = jobs
+            .submit(request, PROFILE, None, &Cancel::new())
+            .unwrap()
+            .id;
         let entry = jobs.entry(&id).unwrap();
         let auth = entry.stored().spec.as_mut().unwrap().auth.take();
         // If the engine stores the request, this alone is in memory.

@@ -15,7 +15,7 @@ pub struct ApiProfile {
     pub pull_policy: PullPolicy,
 }
 
-/// The limits of an archive in a request.
+/// The limits of all archives in one request together.
 pub(crate) fn archive_limits(unpacked_bytes: u64) -> archive::Limits {
     archive::Limits {
         unpacked_bytes,

@@ -1,7 +1,7 @@
 //! Checks the `volumes` of a run request: paths, types, contents and the policy.
 
 use crate::archive;
-use crate::runner::request::check::{Check, archive_limits};
+use crate::runner::request::check::Check;
 use crate::runner::request::types::{VolumeKind, VolumeMount};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) struct MountSpec {
     /// The caller's key without `:ro` or `:rw`, which is also the key in the answer.
     pub(crate) key: String,
+    /// The caller's key as it was sent, for the location of a fault.
+    pub(crate) sent_key: String,
     /// Absolute, normalized path in the container.
     pub(crate) target: String,
     pub(crate) access: Access,
@@ -39,7 +41,9 @@ pub(crate) enum MountSource {
     },
     /// Nothing is mounted; a file that the run may write is collected.
     CollectedFile,
-    /// Base64 of a tar.gz, checked.
+    /// Base64 of a tar.gz. Only its beginning is checked; see [`RunSpec::check_archives`].
+    ///
+    /// [`RunSpec::check_archives`]: crate::runner::request::spec::RunSpec::check_archives
     Archive(String),
     /// Relative path to text; may be empty, which is an empty directory.
     Files(BTreeMap<String, String>),
@@ -86,6 +90,7 @@ pub(crate) fn check(
                 if let Some(source) = source(check, &key, volume) {
                     mounts.push(MountSpec {
                         key: path.to_owned(),
+                        sent_key: key.clone(),
                         target,
                         access,
                         source,
@@ -214,12 +219,10 @@ fn directory(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<Mo
         (Some(_), Some(_)) => {
             volume_fault(check, key, Some("files"), "give either content or files")
         }
-        (Some(content), None) => {
-            match archive::check_targz(&content, archive_limits(check.policy.max_unpacked_bytes)) {
-                Ok(_) => return Some(MountSource::Archive(content)),
-                Err(error) => volume_fault(check, key, Some("content"), &error.to_string()),
-            }
-        }
+        (Some(content), None) => match archive::check_targz_start(&content) {
+            Ok(()) => return Some(MountSource::Archive(content)),
+            Err(error) => volume_fault(check, key, Some("content"), &error.to_string()),
+        },
         (None, files) => {
             let files = files.unwrap_or_default();
             check.reader.within("volumes", |r| {

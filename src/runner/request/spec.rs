@@ -58,14 +58,17 @@ pub struct RunSpec {
     pub(crate) output_encoding: Encoding,
     /// Most bytes read back from all mounts together.
     pub(crate) max_collect_bytes: u64,
-    /// Most bytes that each archive may unpack to.
+    /// Most bytes that all archives together may unpack to.
     pub(crate) max_unpacked_bytes: u64,
+    /// First element of every fault's `loc`.
+    pub(crate) loc_root: &'static str,
     /// Dropped together with the content of mounts and stdin; see [`RunSpec::keep_with_content`].
     pub(crate) content_guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl RunSpec {
-    /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
+    /// Reads and checks a request, all but the content of its archives: unpacking them takes seconds of CPU, so that it waits
+    /// for a slot (see [`RunSpec::check_archives`]). Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
     pub fn from_json(request: Value, profile: ApiProfile, policy: &Policy) -> Result<Self, Error> {
         let mut check = Check::new(profile, policy);
         let spec =
@@ -98,7 +101,7 @@ impl RunSpec {
         self.output_encoding
     }
 
-    /// The limits of every archive in this request.
+    /// The limits of all archives in this request together.
     pub(crate) fn archive_limits(&self) -> archive::Limits {
         archive_limits(self.max_unpacked_bytes)
     }
@@ -141,6 +144,7 @@ impl Check<'_> {
             output_encoding: request.output_encoding.unwrap_or(Encoding::Utf8),
             max_collect_bytes: self.policy.max_collect_bytes,
             max_unpacked_bytes: self.policy.max_unpacked_bytes,
+            loc_root: profile.root,
             content_guard: None,
         }
     }

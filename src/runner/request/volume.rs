@@ -1,6 +1,7 @@
 //! From a typed request to a checked volume: every rule of the contract and of the policy, before any engine call.
 
 use crate::archive;
+use crate::cancel::Cancel;
 use crate::docker::Labels;
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
@@ -18,35 +19,74 @@ pub(crate) struct VolumeSpec {
     pub(crate) driver: String,
     pub(crate) driver_opts: BTreeMap<String, String>,
     pub(crate) labels: Labels,
+    /// Most bytes that the archive may unpack to.
+    max_unpacked_bytes: u64,
+    /// First element of every fault's `loc`.
+    loc_root: &'static str,
 }
+
+/// Most path components that are stripped; no name has more.
+const MAX_STRIP: u64 = 4096;
 
 pub(crate) enum Content {
     Nothing,
-    /// A checked tar.gz.
+    /// A tar.gz. Only its beginning is checked; see [`VolumeSpec::check_archive`].
     Archive {
         base64: String,
-        strip_components: usize,
+        /// Number of leading path components to strip. `None`: one if a single top-level directory holds all entries.
+        strip_components: Option<u64>,
     },
     /// Relative path to text.
     Files(BTreeMap<String, String>),
 }
 
 impl VolumeSpec {
-    /// Reads and checks a request. Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
+    /// Reads and checks a request, all but the content of its archive. Errors: [`Error::Invalid`] with every fault, else
+    /// [`Error::Forbidden`].
     pub(crate) fn from_json(
         request: Value,
         profile: ApiProfile,
         policy: &Policy,
     ) -> Result<Self, Error> {
         let mut check = Check::new(profile, policy);
-        let spec =
-            VolumeRequest::take(request, &mut check.reader).map(|request| check.volume(request));
+        let spec = VolumeRequest::take(request, &mut check.reader)
+            .map(|request| check.volume(request, profile.root));
         check.finish(spec)
+    }
+
+    /// The limits of the archive.
+    pub(crate) fn archive_limits(&self) -> archive::Limits {
+        archive_limits(self.max_unpacked_bytes)
+    }
+
+    /// Unpacks and checks the archive, and decides how many leading path components are stripped. The caller holds a slot
+    /// meanwhile. Errors: [`Error::Invalid`], or `cancel` fired first.
+    pub(crate) fn check_archive(&mut self, cancel: &Cancel) -> Result<(), Error> {
+        let limits = self.archive_limits();
+        let Content::Archive {
+            base64,
+            strip_components,
+        } = &mut self.content
+        else {
+            return Ok(());
+        };
+        let strip = strip_components.unwrap_or(0).min(MAX_STRIP);
+        let is_stopped = || cancel.is_fired();
+        let checked = archive::TargzCheck::new(limits, &is_stopped).check(base64, strip as usize);
+        if cancel.is_fired() {
+            return Err(Error::left());
+        }
+        let summary = checked
+            .map_err(|error| Error::invalid(&[self.loc_root, "content"], error.to_string()))?;
+        // Stripping the directory that all names share makes no two of them equal: there is nothing to check again.
+        let automatic = u64::from(summary.shared_top.is_some());
+        *strip_components = Some(strip_components.map_or(automatic, |_| strip));
+        Ok(())
     }
 }
 
 impl Check<'_> {
-    fn volume(&mut self, request: VolumeRequest) -> VolumeSpec {
+    fn volume(&mut self, request: VolumeRequest, loc_root: &'static str) -> VolumeSpec {
         let name = self.volume_name(request.name);
         // The engine treats an empty name as `local`, so the rules for `local` apply to it.
         let driver = request
@@ -61,6 +101,8 @@ impl Check<'_> {
             driver,
             driver_opts,
             labels: self.labels(request.labels.unwrap_or_default()),
+            max_unpacked_bytes: self.policy.max_unpacked_bytes,
+            loc_root,
         }
     }
 
@@ -109,8 +151,8 @@ impl Check<'_> {
                 return Content::Files(files);
             }
             (None, None) => {}
-            (Some(base64), None) => match self.archive(&base64, strip_components) {
-                Ok(strip_components) => {
+            (Some(base64), None) => match archive::check_targz_start(&base64) {
+                Ok(()) => {
                     return Content::Archive {
                         base64,
                         strip_components,
@@ -120,24 +162,6 @@ impl Check<'_> {
             },
         }
         Content::Nothing
-    }
-
-    /// Checks an archive. Returns the number of leading path components to strip: the requested number, else one if a single
-    /// top-level directory holds all entries.
-    fn archive(
-        &self,
-        base64: &str,
-        strip_components: Option<u64>,
-    ) -> Result<usize, archive::Error> {
-        let limits = archive_limits(self.policy.max_unpacked_bytes);
-        let automatic = match strip_components {
-            Some(_) => 0,
-            None => u64::from(archive::check_targz(base64, limits)?.shared_top.is_some()),
-        };
-        let strip = strip_components.unwrap_or(automatic).min(4096) as usize;
-        // Checked again after stripping, which can make two names equal.
-        archive::check_targz_stripped(base64, strip, limits)?;
-        Ok(strip)
     }
 
     /// Forbids driver options that give access to the engine's host. `local` passes its options to mount(2): file systems

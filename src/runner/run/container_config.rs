@@ -140,40 +140,29 @@ pub(crate) fn numeric_owner(user: &str) -> Option<UidGid> {
 }
 
 /// Resolves a user of the form `name`, `name:group`, `uid:group` or `name:gid` with the contents of the image's
-/// `/etc/passwd` and `/etc/group`. Unknown names resolve to root: the engine refuses to start such a run anyway.
-pub(crate) fn named_owner(user: &str, passwd: &str, group: &str) -> UidGid {
+/// `/etc/passwd` and `/etc/group`. `None`: they do not have the name or the group.
+pub(crate) fn named_owner(user: &str, passwd: &str, group: &str) -> Option<UidGid> {
     let (name, wanted_group) = match user.split_once(':') {
         Some((name, group)) => (name, Some(group)),
         None => (user, None),
     };
-    let account = passwd
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>())
-        .find(|fields| fields[0] == name);
-    let field = |index: usize| {
-        account
-            .as_ref()
-            .and_then(|fields| fields.get(index)?.parse().ok())
-    };
-    let uid = name.parse().ok().or_else(|| field(2)).unwrap_or(0);
+    let account = line_of(passwd, name);
+    let field = |index: usize| account.as_ref()?.get(index)?.parse::<u64>().ok();
+    let uid = name.parse().ok().or_else(|| field(2))?;
     let gid = match wanted_group {
-        None => field(3),
-        Some(wanted) => wanted.parse().ok().or_else(|| {
-            let fields = group
-                .lines()
-                .map(|line| line.split(':').collect::<Vec<_>>());
-            fields
-                .into_iter()
-                .find(|fields| fields[0] == wanted)?
-                .get(2)?
-                .parse()
-                .ok()
-        }),
+        None => field(3).unwrap_or(0),
+        Some(wanted) => match wanted.parse() {
+            Ok(gid) => gid,
+            Err(_) => line_of(group, wanted)?.get(2)?.parse().ok()?,
+        },
     };
-    UidGid {
-        uid,
-        gid: gid.unwrap_or(0),
-    }
+    Some(UidGid { uid, gid })
+}
+
+/// The fields of the first line whose first field is `name`.
+fn line_of<'t>(text: &'t str, name: &str) -> Option<Vec<&'t str>> {
+    let fields = |line: &'t str| line.split(':').map(str::trim).collect::<Vec<_>>();
+    text.lines().map(fields).find(|fields| fields[0] == name)
 }
 
 /// The digest that the result names: the registry's digest for this reference, else the image's id.
@@ -203,20 +192,19 @@ mod tests {
 
     #[test]
     fn staged_content_belongs_to_the_user_of_the_run() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/:/bin/sh\n";
+        let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/:/bin/sh\nbroken:x:one:1\n";
         let group = "root:x:0:\nstaff:x:50:\n";
         for (user, uid, gid) in [
             ("app", 1000, 1001),
             ("app:staff", 1000, 50),
             ("7:staff", 7, 50),
-            ("ghost", 0, 0),
         ] {
             assert_eq!(numeric_owner(user), None, "{user}");
-            assert_eq!(
-                named_owner(user, passwd, group),
-                UidGid { uid, gid },
-                "{user}"
-            );
+            let owner = named_owner(user, passwd, group);
+            assert_eq!(owner, Some(UidGid { uid, gid }), "{user}");
+        }
+        for unknown in ["ghost", "app:ghosts", "broken", ""] {
+            assert_eq!(named_owner(unknown, passwd, group), None, "{unknown}");
         }
         assert_eq!(numeric_owner(""), Some(UidGid::default()));
         assert_eq!(numeric_owner("5"), Some(UidGid { uid: 5, gid: 0 }));

@@ -9,6 +9,7 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
+use crate::runner::request::archives::Checked;
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::{Admission, Refused};
@@ -124,6 +125,9 @@ impl<'a> Run<'a> {
     }
 
     fn execute(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
+        if self.check_archives(&spec)? == Checked::Cancelled {
+            return Ok(self.cancelled());
+        }
         let Some(image) = self.pull(&spec)? else {
             return Ok(self.cancelled());
         };
@@ -153,6 +157,14 @@ impl<'a> Run<'a> {
             warnings: Vec::new(),
         };
         self.answer(spec, created, ending)
+    }
+
+    /// An asynchronous run's were checked before it was accepted.
+    fn check_archives(&self, spec: &RunSpec) -> Result<Checked, Error> {
+        match spec.is_detached {
+            true => Ok(Checked::Sound),
+            false => spec.check_archives(self.context.cancel),
+        }
     }
 
     /// `None`: cancelled while pulling.

@@ -6,6 +6,7 @@
 //! | `lifecycle` | the steps of a run, in order |
 //! | `context` | what a run is given beside its spec: cancel token, sink, hooks |
 //! | `admission` | the queue in front of a fixed number of slots |
+//! | `archive_checks` | checks archives of requests that hold no slot |
 //! | `pull` | gets the image; equal pulls are shared |
 //! | `user` | uid and gid of staged content |
 //! | `stage` | puts the content of mounts on one volume |
@@ -22,6 +23,7 @@
 
 pub(crate) mod admission;
 mod answer;
+pub(crate) mod archive_checks;
 mod collect;
 pub(crate) mod container_config;
 pub(crate) mod context;

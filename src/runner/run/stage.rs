@@ -80,13 +80,14 @@ fn is_staged(source: &MountSource) -> bool {
 }
 
 fn pack<W: Write>(packer: &mut Packer<W>, spec: &RunSpec) -> Result<(), archive::Error> {
+    let mut allowance = archive::Allowance::new(spec.archive_limits());
     for (index, mount) in spec.mounts.iter().enumerate() {
         let name = staged_name(&index.to_string());
         match &mount.source {
             MountSource::File { mode, content } => packer.file(&name, *mode, content)?,
             MountSource::Archive(content) => {
                 packer.directory(&name, 0o777)?;
-                packer.targz(&name, content, 0, spec.archive_limits())?;
+                packer.targz(&name, content, 0, &mut allowance)?;
             }
             MountSource::Files(files) => {
                 packer.directory(&name, 0o777)?;

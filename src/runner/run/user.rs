@@ -1,4 +1,5 @@
-//! The owner of staged content: the uid and gid that the run will have.
+//! The owner of staged content: the uid and gid that the run will have. A failure to look a name up is an error; it never
+//! makes root the owner.
 
 use crate::archive::{self, Collected, UidGid};
 use crate::docker::{Client, ContainerCreate, ImageInspect};
@@ -24,7 +25,8 @@ struct UserOfImage {
 
 impl UserCache {
     /// The owner of what is staged for a run of this image. A user given by name is looked up in the image, which takes an
-    /// engine container; a run without mounts needs no owner, so that nothing is looked up for it.
+    /// engine container; a run without mounts needs no owner, so that nothing is looked up for it. A name that the image
+    /// does not have is not cached and gives root: the engine refuses to start such a run, in its own words.
     pub(crate) fn owner(
         &self,
         engine: &Engine,
@@ -43,7 +45,9 @@ impl UserCache {
                 if let Some(owner) = self.get(&key) {
                     return Ok(owner);
                 }
-                let owner = look_up(engine, spec, &key)?;
+                let Some(owner) = look_up(engine, spec, &key)? else {
+                    return Ok(UidGid::default());
+                };
                 self.insert(key, owner);
                 Ok(owner)
             }
@@ -69,8 +73,9 @@ impl UserCache {
     }
 }
 
-/// Reads the image's own `/etc/passwd` and `/etc/group` through a container that is never started.
-fn look_up(engine: &Engine, spec: &RunSpec, key: &UserOfImage) -> Result<UidGid, Error> {
+/// Reads the image's own `/etc/passwd` and `/etc/group` through a container that is never started. `None`: they do not have
+/// the user or its group. Errors: the engine's, or a file that is too large.
+fn look_up(engine: &Engine, spec: &RunSpec, key: &UserOfImage) -> Result<Option<UidGid>, Error> {
     let name = format!("oneoff-{}-user", spec.id);
     let mut container = engine.removal.own(Object::Container(name.clone()));
     let config = ContainerCreate {
@@ -85,17 +90,52 @@ fn look_up(engine: &Engine, spec: &RunSpec, key: &UserOfImage) -> Result<UidGid,
         .container_create(Some(&name), spec.platform.as_deref(), &config)
         .map_err(create_error)?;
     container.become_object(Object::Container(created.id));
-    let passwd = small_text(&engine.client, container.id(), "/etc/passwd");
-    let group = small_text(&engine.client, container.id(), "/etc/group");
+    let passwd = text_file(&engine.client, container.id(), "/etc/passwd")?;
+    let group = text_file(&engine.client, container.id(), "/etc/group")?;
     Ok(named_owner(&key.user, &passwd, &group))
 }
 
-/// The text of a file in a container; empty if it cannot be read or is larger than 1 MiB.
-fn small_text(client: &Client, container: &str, path: &str) -> String {
-    const LIMIT_BYTES: u64 = 1 << 20;
-    let tar = client.archive_get(container, path);
-    match tar.map(|mut tar| archive::collect_file(&mut *tar, LIMIT_BYTES)) {
-        Ok(Ok(Collected::File(bytes))) => String::from_utf8_lossy(&bytes).into_owned(),
-        _ => String::new(),
+/// The text of a file in a container. Symbolic links are followed within the container. Empty if there is no such file.
+fn text_file(client: &Client, container: &str, path: &str) -> Result<String, Error> {
+    const LIMIT_BYTES: u64 = 16 << 20;
+    let Some(file) = follow_links(client, container, path)? else {
+        return Ok(String::new());
+    };
+    let mut tar = client.archive_get(container, &file)?;
+    match archive::collect_file(&mut *tar, LIMIT_BYTES) {
+        Ok(Collected::File(bytes)) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        // A directory, for example: the engine finds no names there either.
+        Ok(Collected::Other(_)) => Ok(String::new()),
+        Err(archive::Error::TooLarge(detail)) => Err(Error::StartFailed(format!(
+            "the user cannot be looked up in the image's {path}: {detail}"
+        ))),
+        Err(error) => Err(Error::Engine(format!(
+            "the engine's archive of the image's {path} cannot be read: {error}"
+        ))),
+    }
+}
+
+/// The path at which the file itself is, after any symbolic links. `None`: there is nothing. The engine resolves links
+/// within the container's own root, whether absolute or relative.
+fn follow_links(client: &Client, container: &str, path: &str) -> Result<Option<String>, Error> {
+    const MOST_LINKS: usize = 8;
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match client.archive_stat(container, &path)? {
+            None => return Ok(None),
+            Some(stat) if stat.is_symlink() => path = link_target(&path, &stat.link_target),
+            Some(_) => return Ok(Some(path)),
+        }
+    }
+    Err(Error::StartFailed(format!(
+        "the user cannot be looked up: the image's {path} is behind more than {MOST_LINKS} symbolic links"
+    )))
+}
+
+/// Where a link at `path` leads. Docker returns an absolute path, other engines may return the link's own text.
+fn link_target(path: &str, target: &str) -> String {
+    match path.rsplit_once('/') {
+        Some((directory, _)) if !target.starts_with('/') => format!("{directory}/{target}"),
+        _ => target.to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 //! Named volumes: create, fill, read and delete on request. They belong to the caller and stay until deleted.
 
 use crate::archive::{self, UidGid};
+use crate::cancel::Cancel;
 use crate::docker::{
     self, Client, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions,
 };
@@ -11,7 +12,7 @@ use crate::runner::cleanup::labels::{FILLS, KEPT, OBJECT_SLACK};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
-use crate::runner::request::check::{ApiProfile, archive_limits};
+use crate::runner::request::check::ApiProfile;
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
 use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
@@ -44,8 +45,15 @@ impl Volumes {
 
     /// Creates and fills a volume, or writes the content over that of an existing volume of this service. If it fails, a
     /// volume that it created is removed. Returns a sentence that says what was done.
-    pub(crate) fn create(&self, request: Value, profile: ApiProfile) -> Result<String, Error> {
-        let spec = VolumeSpec::from_json(request, profile, &self.policy)?;
+    /// The caller bounds the number of calls at once: an archive is unpacked twice.
+    pub(crate) fn create(
+        &self,
+        request: Value,
+        profile: ApiProfile,
+        cancel: &Cancel,
+    ) -> Result<String, Error> {
+        let mut spec = VolumeSpec::from_json(request, profile, &self.policy)?;
+        spec.check_archive(cancel)?;
         let _lock = self
             .write_locks
             .try_lock(&spec.name)
@@ -146,10 +154,13 @@ impl Volumes {
     }
 
     fn put_content(&self, helper: &str, spec: &VolumeSpec) -> Result<(), Error> {
-        let limits = archive_limits(self.policy.max_unpacked_bytes);
+        let mut allowance = archive::Allowance::new(spec.archive_limits());
         let client = &self.engine.client;
-        upload(client, helper, UidGid::default(), |packer| {
-            match &spec.content {
+        upload(
+            client,
+            helper,
+            UidGid::default(),
+            move |packer| match &spec.content {
                 Content::Nothing => Ok(()),
                 Content::Archive {
                     base64,
@@ -157,12 +168,12 @@ impl Volumes {
                 } => packer.targz(
                     STAGE.trim_start_matches('/'),
                     base64,
-                    *strip_components,
-                    limits,
+                    strip_components.unwrap_or(0) as usize,
+                    &mut allowance,
                 ),
                 Content::Files(files) => pack_files(packer, &staged_name(""), files),
-            }
-        })
+            },
+        )
     }
 
     /// Reads a volume of this service: base64 of a tar.gz. Errors: [`Error::NotFound`], [`Error::Forbidden`],

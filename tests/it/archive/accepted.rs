@@ -1,12 +1,10 @@
 //! Archives that are accepted, and what the packer makes of them.
 
 use super::{
-    LIMITS, OWNER, Raw, check, directory, entries, file, gzip, hardlink, long, pack, pax, symlink,
-    tar, targz,
+    LIMITS, OWNER, Raw, allowance, check, check_stripped, directory, entries, file, gzip, hardlink,
+    long, pack, pax, symlink, tar, targz,
 };
-use oneoff_docker_runner::archive::{
-    Error, Packer, check_targz, check_targz_stripped, encode_base64, file_name_fault,
-};
+use oneoff_docker_runner::archive::{Error, Packer, check_targz, encode_base64, file_name_fault};
 
 #[test]
 fn an_ordinary_archive_is_packed_below_a_name_with_a_new_owner() {
@@ -242,14 +240,16 @@ fn leading_components_are_stripped_from_names_and_hard_link_targets() {
         symlink("d/l", "d/a"),
     ];
     let mut packer = Packer::new(Vec::new(), OWNER);
-    packer.targz("", &targz(&archive), 1, LIMITS).unwrap();
+    packer
+        .targz("", &targz(&archive), 1, &mut allowance())
+        .unwrap();
     let seen = entries(&packer.finish().unwrap());
     let names: Vec<_> = seen
         .iter()
         .map(|seen| (seen.0.as_str(), seen.2.as_str()))
         .collect();
     assert_eq!(names, [("a", ""), ("e/", ""), ("e/b", "a"), ("l", "d/a")]);
-    let summary = check_targz_stripped(&targz(&archive), 9, LIMITS).unwrap();
+    let summary = check_stripped(&targz(&archive), 9).unwrap();
     assert_eq!(
         summary.entries, 5,
         "an archive of which nothing is left is an empty one"
@@ -263,7 +263,7 @@ fn implied_directories_belong_to_the_owner() {
     packer.directory("app", 0o777).unwrap();
     packer.file("app/a/b.txt", 0o644, b"b").unwrap();
     packer
-        .targz("app/c", &targz(&[file("d/e", "")]), 0, LIMITS)
+        .targz("app/c", &targz(&[file("d/e", "")]), 0, &mut allowance())
         .unwrap();
     let names: Vec<_> = entries(&packer.finish().unwrap())
         .into_iter()
@@ -288,7 +288,7 @@ fn a_packer_takes_each_name_once_and_only_good_ones() {
     let mut packer = Packer::new(Vec::new(), OWNER);
     packer.directory(".", 0o755).unwrap();
     packer
-        .targz("in", &targz(&[symlink("out", "/etc")]), 0, LIMITS)
+        .targz("in", &targz(&[symlink("out", "/etc")]), 0, &mut allowance())
         .unwrap();
     for (name, rule) in [
         ("in/out/passwd", "symbolic link"),

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use oneoff_docker_runner::archive::{
-    Error, Limits, Packer, Summary, UidGid, check_targz, encode_base64,
+    Allowance, Error, Limits, Packer, Summary, TargzCheck, UidGid, check_targz, encode_base64,
 };
 
 const LIMITS: Limits = Limits {
@@ -110,9 +110,18 @@ fn check(entries: &[Raw]) -> Result<Summary, Error> {
     check_targz(&targz(entries), LIMITS)
 }
 
+/// Checks an archive that is to be packed with `strip` leading components of each name dropped.
+fn check_stripped(base64: &str, strip: usize) -> Result<Summary, Error> {
+    TargzCheck::new(LIMITS, &|| false).check(base64, strip)
+}
+
+fn allowance() -> Allowance {
+    Allowance::new(LIMITS)
+}
+
 fn pack(base64: &str, limits: Limits) -> Result<Vec<u8>, Error> {
     let mut packer = Packer::new(Vec::new(), OWNER);
-    packer.targz("top", base64, 0, limits)?;
+    packer.targz("top", base64, 0, &mut Allowance::new(limits))?;
     packer.finish()
 }
 

@@ -1,9 +1,10 @@
 //! Archives that are refused, each with the error that names its fault.
 
 use super::{
-    LIMITS, Raw, check, directory, file, gzip, hardlink, long, pack, pax, symlink, tar, targz,
+    LIMITS, Raw, check, check_stripped, directory, file, gzip, hardlink, long, pack, pax, symlink,
+    tar, targz,
 };
-use oneoff_docker_runner::archive::{Error, check_targz, check_targz_stripped, encode_base64};
+use oneoff_docker_runner::archive::{Error, check_targz, encode_base64};
 
 #[test]
 fn hostile_entries_are_refused_by_name_and_rule() {
@@ -216,7 +217,7 @@ fn stripping_is_checked_with_the_names_that_remain() {
         ),
     ];
     for (archive, expected) in cases {
-        let error = check_targz_stripped(&targz(&archive), 1, LIMITS).unwrap_err();
+        let error = check_stripped(&targz(&archive), 1).unwrap_err();
         assert!(
             matches!(&error, Error::Entry { rule, .. } if rule.contains(expected)),
             "{error}"

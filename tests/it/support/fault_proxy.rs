@@ -23,6 +23,8 @@ pub enum Fate {
     Delayed,
     /// The request is passed on, and its answer is not.
     Unanswered,
+    /// As [`Fate::Unanswered`], for every such request and not only for the first.
+    NeverAnswered,
 }
 
 /// Decides the fate of a request by its head. The request waits while this runs.
@@ -49,7 +51,7 @@ impl FaultProxy {
         })
     }
 
-    /// Decides with `judge`; only the first answer that it withholds is withheld.
+    /// Decides with `judge`; of requests that are [`Fate::Unanswered`], only the first is.
     pub fn judging(judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> Self {
         let judge: Arc<Judge> = Arc::new(judge);
         let directory = Directory::new("cutting");
@@ -98,8 +100,9 @@ fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     std::thread::spawn(move || {
         pass(from, to, |piece| {
             let fate = judge(&String::from_utf8_lossy(piece));
-            if fate != Fate::Pass && !done.swap(true, Ordering::SeqCst) {
-                cut.store(fate == Fate::Unanswered, Ordering::SeqCst);
+            let is_first = fate != Fate::Pass && !done.swap(true, Ordering::SeqCst);
+            if fate == Fate::NeverAnswered || is_first {
+                cut.store(fate != Fate::Delayed, Ordering::SeqCst);
             }
             true
         });
