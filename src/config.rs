@@ -138,7 +138,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RUNNER_MAX_UNPACKED_BYTES",
         "2g",
-        "most bytes that one archive in a request may unpack to",
+        "most bytes that all archives in a request together may unpack to",
     ),
     setting(
         "RUNNER_MAX_COLLECT_BYTES",

@@ -234,9 +234,13 @@ pub struct VolumeCreate {
 #[allow(missing_docs)] // the Engine API's own names
 pub struct Volume {
     pub name: String,
+    pub driver: String,
     pub mountpoint: String,
     #[serde(deserialize_with = "null_as_default")]
     pub labels: Labels,
+    /// Options of the driver.
+    #[serde(deserialize_with = "null_as_default")]
+    pub options: Labels,
 }
 
 /// Response of `GET /version`.

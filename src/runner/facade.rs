@@ -126,14 +126,7 @@ impl Runner {
         let (slots, queue_length) = (settings.max_concurrent_runs, settings.queue_length);
         let policy = Arc::new(settings.policy);
         let active = Active::default();
-        let engine = Engine {
-            removal: Removal::start(&client, REMOVAL_THREADS)?,
-            identity: Identity {
-                instance: settings.instance,
-                owner: ProcessIdentity::current(),
-            },
-            client: client.clone(),
-        };
+        let engine = engine(settings.instance, &client)?;
         let executor = Executor {
             engine: engine.clone(),
             admission: Admission::new(slots, queue_length),
@@ -346,6 +339,17 @@ impl Runner {
             reaped: parts.reaper.removed(),
         }
     }
+}
+
+fn engine(instance: String, client: &Client) -> std::io::Result<Engine> {
+    Ok(Engine {
+        removal: Removal::start(client, REMOVAL_THREADS)?,
+        identity: Identity {
+            instance,
+            owner: ProcessIdentity::current(),
+        },
+        client: client.clone(),
+    })
 }
 
 fn cores() -> usize {

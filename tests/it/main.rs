@@ -27,6 +27,7 @@ mod docs;
 mod edge;
 mod engine_client;
 mod engine_faults;
+mod host_paths;
 mod image;
 mod kill_anywhere;
 mod lifecycle;

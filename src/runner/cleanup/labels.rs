@@ -20,6 +20,9 @@ pub(crate) const FILLS: &str = "oneoff.fills";
 /// means nothing, since it may come from the image.
 pub(crate) const KEPT: &str = "oneoff.volume";
 
+/// On every run's container, and on helpers of volumes: the host paths that it mounts, one a line. Always set, so that an image's label of this name does not count.
+pub(crate) const HOST_PATHS: &str = "oneoff.host-paths";
+
 /// How much longer than its run's time limit an object may exist before it is past its deadline.
 pub(crate) const OBJECT_SLACK: Duration = Duration::from_secs(900);
 /// How long objects of an asynchronous run may exist while no server answers for them.

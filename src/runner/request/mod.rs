@@ -7,12 +7,14 @@
 //! | `wire` | reads JSON into these types, and collects faults |
 //! | `check` | a check under way: faults, policy |
 //! | `mounts`, `limits` | the checks of `volumes`, and of values with defaults and maxima |
+//! | `host_paths` | host paths that must not be mounted at the same time |
 //! | `spec` | all other checks of a run, and the checked run |
 //! | `archives` | the checks of a run's archives, made once the run has a slot |
 //! | `volume` | the checks of `POST /volume`, and the checked volume |
 
 pub(crate) mod archives;
 pub(crate) mod check;
+pub(crate) mod host_paths;
 pub(crate) mod limits;
 pub(crate) mod mounts;
 pub(crate) mod spec;

@@ -60,6 +60,8 @@ pub struct RunSpec {
     pub(crate) max_collect_bytes: u64,
     /// Most bytes that all archives together may unpack to.
     pub(crate) max_unpacked_bytes: u64,
+    /// The host paths that the server allows, for the check of every component below them.
+    pub(crate) allowed_host_paths: Vec<String>,
     /// First element of every fault's `loc`.
     pub(crate) loc_root: &'static str,
     /// Dropped together with the content of mounts and stdin; see [`RunSpec::keep_with_content`].
@@ -109,7 +111,6 @@ impl RunSpec {
 
 impl Check<'_> {
     fn run(&mut self, request: RunRequest, profile: ApiProfile) -> RunSpec {
-        let stdin = self.stdin(request.stdin, request.stdin_encoding);
         let mounts = mounts::check(self, request.volumes.unwrap_or_default());
         let is_mounted = |path: &str| mounts.iter().any(|mount| mount.is_mounted_at(path));
         RunSpec {
@@ -121,7 +122,7 @@ impl Check<'_> {
             env: self.env(request.env_vars.unwrap_or_default()),
             pull_policy: request.pull_policy.unwrap_or(profile.pull_policy),
             auth: request.auth_config.map(|auth| self.auth(auth)),
-            stdin,
+            stdin: self.stdin(request.stdin, request.stdin_encoding),
             timeout: self.timeout(request.timeout_secs),
             working_dir: self.working_dir(request.working_dir),
             user: self.plain_text("user", request.user),
@@ -144,6 +145,7 @@ impl Check<'_> {
             output_encoding: request.output_encoding.unwrap_or(Encoding::Utf8),
             max_collect_bytes: self.policy.max_collect_bytes,
             max_unpacked_bytes: self.policy.max_unpacked_bytes,
+            allowed_host_paths: self.policy.allowed_host_paths.clone(),
             loc_root: profile.root,
             content_guard: None,
         }

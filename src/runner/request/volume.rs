@@ -6,6 +6,7 @@ use crate::docker::Labels;
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
 use crate::runner::request::check::{ApiProfile, Check, archive_limits};
+use crate::runner::request::host_paths::below_outermost;
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
 use crate::runner::request::types::VolumeRequest;
 use crate::runner::request::wire::Wire;
@@ -166,7 +167,7 @@ impl Check<'_> {
 
     /// Forbids driver options that give access to the engine's host. `local` passes its options to mount(2): file systems
     /// in memory or on the network are allowed, a bind mount needs an allowed host path. For any other driver, every value
-    /// with a slash must be an allowed host path.
+    /// with a slash must be an allowed host path itself, not one below it.
     fn driver(&mut self, driver: &str, options: &BTreeMap<String, String>) {
         const ALLOWED_TYPES: [&str; 5] = ["tmpfs", "nfs", "nfs4", "cifs", "smb3"];
         let value = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
@@ -188,7 +189,7 @@ impl Check<'_> {
         }
         if options
             .values()
-            .any(|value| value.contains('/') && !self.is_allowed_path(value))
+            .any(|value| value.contains('/') && !self.is_allowed_base(value))
         {
             self.forbid_host_options();
         }
@@ -198,6 +199,13 @@ impl Check<'_> {
         path.starts_with('/')
             && !path.split('/').any(|part| part == "..")
             && self.policy.allows_host_path(path)
+    }
+
+    /// Whether nothing above the path can be changed by a run: what a driver finds there cannot be checked.
+    fn is_allowed_base(&self, path: &str) -> bool {
+        self.is_allowed_path(path)
+            && below_outermost(&self.policy.allowed_host_paths, path)
+                .is_some_and(|below| below.components.is_empty())
     }
 
     fn forbid_host_options(&mut self) {

@@ -3,15 +3,17 @@
 use crate::archive::{self, Packer, UidGid};
 use crate::docker::{self, Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::Role;
+use crate::runner::cleanup::labels::{HOST_PATHS, Role};
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
+use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::collect::missing_parents;
 use crate::runner::run::container_config::{container, image_digest, object_labels};
 use crate::runner::run::stage::Staged;
 use crate::runner::run::start_error::create_error;
+use crate::runner::volumes::host_paths::{Claimant, claim_of};
 
 /// What a run has in the engine from its create call on. Dropping it removes the container, then the stage.
 pub(crate) struct Created {
@@ -30,7 +32,9 @@ pub(crate) fn create(
     staged: Option<Staged>,
 ) -> Result<Created, Error> {
     let name = format!("oneoff-{}", spec.id);
-    let labels = object_labels(spec, &engine.identity, Role::Run);
+    let mut labels = object_labels(spec, &engine.identity, Role::Run);
+    let claims = host_claims(&engine.client, spec)?;
+    labels.insert(HOST_PATHS.into(), to_label(&claims));
     // Owned by name first: a create call may fail on our side and succeed on the engine's.
     let mut guard = engine.removal.own(Object::Container(name.clone()));
     let config = ContainerCreate {
@@ -44,6 +48,14 @@ pub(crate) fn create(
         .container_create(Some(&name), platform, &config)
         .map_err(create_error)?;
     guard.become_object(Object::Container(created.id));
+    let claimant = Claimant {
+        engine,
+        container: guard.id(),
+        run: &spec.id,
+        allowed: &spec.allowed_host_paths,
+    };
+    // Before anything is read from the container or written to it, which uses its mounts.
+    claimant.claim(&claims)?;
     let mut created = Created {
         container: guard,
         staged,
@@ -52,6 +64,22 @@ pub(crate) fn create(
     };
     make_parents(&engine.client, spec, &mut created)?;
     Ok(created)
+}
+
+/// The host paths that the run mounts, also through named volumes.
+fn host_claims(client: &Client, spec: &RunSpec) -> Result<Vec<HostClaim>, Error> {
+    let mut claims = Vec::new();
+    for mount in &spec.mounts {
+        match &mount.source {
+            MountSource::Host(path) => claims.push(HostClaim::new(path, mount.access)),
+            MountSource::Named(name) => {
+                let volume = client.volume_inspect(name)?;
+                claims.extend(claim_of(&volume, mount.access));
+            }
+            _ => {}
+        }
+    }
+    Ok(claims)
 }
 
 /// Makes the directories above each file that is to be collected, writable for every user. A directory that the engine refuses

@@ -4,7 +4,7 @@
 use crate::archive::{self, Collected, UidGid};
 use crate::docker::{Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::OBJECT_SLACK;
+use crate::runner::cleanup::labels::{HOST_PATHS, OBJECT_SLACK};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
@@ -78,10 +78,12 @@ impl UserCache {
 fn look_up(engine: &Engine, spec: &RunSpec, key: &UserOfImage) -> Result<Option<UidGid>, Error> {
     let name = format!("oneoff-{}-user", spec.id);
     let mut container = engine.removal.own(Object::Container(name.clone()));
+    let mut labels = engine.identity.labels(&spec.id, OBJECT_SLACK);
+    labels.insert(HOST_PATHS.into(), String::new());
     let config = ContainerCreate {
         image: key.image_id.clone(),
         cmd: Some(vec!["never-started".into()]),
-        labels: engine.identity.labels(&spec.id, OBJECT_SLACK),
+        labels,
         network_disabled: true,
         ..ContainerCreate::default()
     };

@@ -96,6 +96,17 @@ pub(crate) fn reading_mount(volume: &str) -> Mount {
     }
 }
 
+/// A directory of the engine's host at [`STAGE`], to be read only.
+pub(crate) fn reading_bind(path: &str) -> Mount {
+    Mount {
+        kind: "bind".into(),
+        source: path.to_owned(),
+        target: STAGE.into(),
+        read_only: true,
+        ..Mount::default()
+    }
+}
+
 /// An empty tar archive, which is 1,024 zero bytes, makes an empty image.
 fn import_empty_image(client: &Client) -> Result<(), docker::Error> {
     let mut empty_tar = io::repeat(0).take(1024);

@@ -8,15 +8,17 @@ use crate::docker::{
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::{self, Fill};
-use crate::runner::cleanup::labels::{FILLS, KEPT, OBJECT_SLACK};
+use crate::runner::cleanup::labels::{FILLS, HOST_PATHS, KEPT, OBJECT_SLACK};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
-use crate::runner::request::mounts::{VOLUME_NAME_RULE, is_volume_name};
+use crate::runner::request::host_paths::{HostClaim, to_label};
+use crate::runner::request::mounts::{Access, VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
 use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
+use crate::runner::volumes::host_paths::{Claimant, claim_of, device_claim};
 use crate::runner::volumes::write_locks::WriteLocks;
 use serde_json::Value;
 use std::sync::Arc;
@@ -62,7 +64,7 @@ impl Volumes {
             Ok(volume) if fill::is_unfinished(&self.engine.client, &volume)? => {
                 Err(busy(&spec.name))
             }
-            Ok(volume) if is_ours(&volume) => self.overwrite(&spec),
+            Ok(volume) if is_ours(&volume) => self.overwrite(&spec, &volume),
             Ok(_) => Err(Error::Conflict {
                 code: "volume_not_ours",
                 detail: format!(
@@ -114,6 +116,7 @@ impl Volumes {
     fn create_filled(&self, fill: &Fill, spec: &VolumeSpec, labels: Labels) -> Result<(), Error> {
         let mut helper_labels = self.engine.identity.labels(&fill.id, OBJECT_SLACK);
         helper_labels.insert(FILLS.into(), fill.volume.clone());
+        let claim = device_claim(&spec.driver, &spec.driver_opts, Access::ReadWrite);
         fill.create_marker(&self.engine.client, &helper_labels)?;
         let mount = Mount {
             volume_options: Some(VolumeOptions {
@@ -126,25 +129,31 @@ impl Volumes {
             }),
             ..filled_mount(spec)
         };
+        helper_labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
         let helper =
             HelperSpec::with_mount(&fill.helper(), helper_labels, mount).create(&self.engine);
         // From here on the guard of the whole fill covers the helper too.
         let helper = helper.map_err(driver_error)?.release();
+        self.claim(&helper, &fill.id, claim.as_slice())?;
         self.put_content(&helper, spec)?;
         Ok(fill.complete(&self.engine.client)?)
     }
 
-    fn overwrite(&self, spec: &VolumeSpec) -> Result<String, Error> {
+    fn overwrite(&self, spec: &VolumeSpec, volume: &Volume) -> Result<String, Error> {
         if matches!(spec.content, Content::Nothing) {
             return Ok(format!("volume {} exists, nothing to write", spec.name));
         }
         let active = self.active.enter();
-        let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
-        let name = fill::helper_name(active.id());
+        let id = active.id().to_owned();
+        let mut labels = self.engine.identity.labels(&id, OBJECT_SLACK);
+        let claim = claim_of(volume, Access::ReadWrite);
+        labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
+        let name = fill::helper_name(&id);
         let mut helper = HelperSpec::with_mount(&name, labels, filled_mount(spec))
             .create(&self.engine)
             .map_err(driver_error)?;
         helper.keep_active(active);
+        self.claim(helper.id(), &id, claim.as_slice())?;
         self.put_content(helper.id(), spec)?;
         helper.remove_now(&self.engine.client)?;
         Ok(format!(
@@ -179,12 +188,15 @@ impl Volumes {
     /// Reads a volume of this service: base64 of a tar.gz. Errors: [`Error::NotFound`], [`Error::Forbidden`],
     /// [`Error::TooLarge`] over the collect limit.
     pub(crate) fn read(&self, name: &str) -> Result<String, Error> {
-        self.require_our_volume(name)?;
+        let volume = self.require_our_volume(name)?;
         let active = self.active.enter();
         let helper_name = format!("oneoff-{}-read", active.id());
-        let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
+        let mut labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
+        let claim = claim_of(&volume, Access::ReadOnly);
+        labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
         let helper = HelperSpec::with_mount(&helper_name, labels, reading_mount(name))
             .create(&self.engine)?;
+        self.claim(helper.id(), active.id(), claim.as_slice())?;
         let mut tar = self.engine.client.archive_get(helper.id(), STAGE)?;
         let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
         drop(tar);
@@ -226,7 +238,17 @@ impl Volumes {
         })
     }
 
-    fn require_our_volume(&self, name: &str) -> Result<(), Error> {
+    fn claim(&self, helper: &str, id: &str, claims: &[HostClaim]) -> Result<(), Error> {
+        let claimant = Claimant {
+            engine: &self.engine,
+            container: helper,
+            run: id,
+            allowed: &self.policy.allowed_host_paths,
+        };
+        claimant.claim(claims)
+    }
+
+    fn require_our_volume(&self, name: &str) -> Result<Volume, Error> {
         if !is_volume_name(name) {
             return Err(Error::invalid(&["path", "name"], VOLUME_NAME_RULE));
         }
@@ -237,8 +259,9 @@ impl Volumes {
                 detail,
             });
         }
-        match is_ours(&require_volume(&self.engine.client, name)?) {
-            true => Ok(()),
+        let volume = require_volume(&self.engine.client, name)?;
+        match is_ours(&volume) {
+            true => Ok(volume),
             false => Err(Error::Forbidden {
                 code: "volume_not_ours",
                 detail: format!("volume {name} was not made by this service"),
