@@ -118,11 +118,11 @@ fn nothing_is_mounted_below_a_directory_while_a_run_may_write_to_it() {
 #[test]
 fn a_run_that_may_write_above_waits_for_the_mounts_below() {
     let host = Host::start();
-    let request = host.request("cat /m/file; sleep 2", "/m", "/sub");
+    let request = host.request("cat /m/file; sleep 2; touch /m/done", "/m", "/sub");
     let mut below = host.server.begin_run(&request);
     host.server.await_running();
     let link = format!(
-        "rm -r /h/sub && ln -s {} /h/sub",
+        "ls /h/sub/done && rm -r /h/sub && ln -s {} /h/sub",
         host.secret.path().display()
     );
     let above = host.server.run(host.request(&link, "/h", ""));

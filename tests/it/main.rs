@@ -36,6 +36,7 @@ mod map;
 mod mcp;
 mod metrics;
 mod mounts;
+mod mutated_inputs;
 mod named_users;
 mod openapi;
 mod policy;

@@ -1,27 +1,12 @@
 //! A small fuzz test: thousands of valid archives with a few bytes or blocks changed, the same ones in every run.
 
 use super::{OWNER, Raw, directory, entries, file, gzip, hardlink, long, pack, pax, symlink, tar};
+use crate::support::{Random, rounds};
 use flate2::read::GzDecoder;
 use oneoff_docker_runner::archive::{
     Limits, check_targz, collect_directory, collect_file, decode_base64, encode_base64,
 };
 use std::io::Read;
-
-/// SplitMix64 with a fixed seed, so that every test run tries the same mutations.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-}
 
 /// Valid archives that together use every feature.
 fn seeds() -> Vec<Vec<u8>> {
@@ -176,7 +161,7 @@ fn mutated_archives_never_panic_and_never_get_past_the_rules() {
     for (number, seed) in seeds().into_iter().enumerate() {
         assert_safe(&pack(&encode_base64(&gzip(&seed)), limits).unwrap(), limits);
         let mut random = Random(number as u64);
-        for _ in 0..1500 {
+        for _ in 0..rounds(1500) {
             let mut bytes = seed.clone();
             mutate(&mut random, &mut bytes);
             let mut bytes = gzip(&bytes);
@@ -221,7 +206,7 @@ fn mutated_engine_tars_never_panic_and_never_exceed_the_limit() {
     let mut collected = 0;
     for (number, archive) in seeds().into_iter().enumerate() {
         let mut random = Random(1000 + number as u64);
-        for _ in 0..700 {
+        for _ in 0..rounds(700) {
             let mut bytes = [directory("./").bytes(), archive.clone()].concat();
             mutate(&mut random, &mut bytes);
             let _ = collect_file(&mut &bytes[..], 1200);
