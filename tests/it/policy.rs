@@ -138,8 +138,10 @@ fn a_dry_run_returns_the_plan_without_secrets_and_creates_nothing() {
         (&json!(64 << 20), &json!(64 << 20))
     );
     assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
-    assert_eq!(host["Mounts"][0]["Source"], "<stage>/0");
+    assert_eq!(host["Mounts"][0]["Source"], "<stage>");
     assert_eq!(host["Mounts"][0]["ReadOnly"], true);
+    assert_eq!(host["Mounts"][1]["Source"], "<stage>/0");
+    assert_eq!(host["Mounts"][1]["ReadOnly"], true);
     assert_eq!(container["Labels"]["oneoff.instance"], server.instance);
     // The engine was not called, and no run was counted.
     assert_eq!(server.leftovers(), Vec::<String>::new());

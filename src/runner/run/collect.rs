@@ -26,11 +26,8 @@ pub(crate) fn collect(sources: &Sources<'_>, mounts: &[MountSpec], limit_bytes: 
         collection: Collection::default(),
         engine_is_away: None,
     };
-    let mut wanted: Vec<_> = mounts.iter().enumerate().collect();
-    wanted.retain(|(_, mount)| mount.response);
-    // First what only the run's container has.
-    wanted.sort_by_key(|(_, mount)| !matches!(mount.source, MountSource::CollectedFile));
-    for (index, mount) in wanted {
+    let mounts = mounts.iter().enumerate();
+    for (index, mount) in mounts.filter(|(_, mount)| mount.response) {
         collector.add(index, mount);
     }
     collector.collection
