@@ -100,12 +100,21 @@ fn the_api_version_can_be_pinned() {
         )
         .unwrap()
     };
-    let pinned = Client::new(host(), Some("1.30".into())).unwrap();
+    let pinned = Client::new(host(), Some("1.40".into())).unwrap();
     pinned.image_list().unwrap();
     let too_new = Client::new(host(), Some("9.99".into())).unwrap();
-    let (status, message) = status_of(too_new.image_list());
-    assert!(status == 400 && message.contains("too new"), "{message}");
-    assert!(Client::new(host(), Some("../1.41".into())).is_err());
+    let refused = too_new.image_list().unwrap_err();
+    assert!(
+        matches!(refused, Error::Misconfigured { .. }),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("too new"), "{refused}");
+    for unusable in ["1.30", "../1.41", "new"] {
+        assert!(
+            Client::new(host(), Some(unusable.into())).is_err(),
+            "{unusable}"
+        );
+    }
 }
 
 #[test]
