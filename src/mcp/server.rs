@@ -14,10 +14,7 @@ use super::tools::{Backend, Toolset};
 use crate::runner::Runner;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long [`Mcp::close`] waits for cancelled calls to end.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
+use std::time::{Duration, Instant};
 
 /// Limits and intervals of the MCP server.
 #[derive(Clone, Debug)]
@@ -116,13 +113,19 @@ impl Mcp {
         }
     }
 
-    /// Ends every session, cancels every call and waits for the calls to end, at most 15 s.
-    pub fn close(&self) {
+    /// Ends every session, cancels every call and refuses new ones. Does not wait for the calls to end.
+    pub fn cancel(&self) {
         for session in self.shared.sse_sessions.end_all() {
             session.end();
         }
         self.shared.http_sessions.end_all();
-        self.shared.call_limit.close(CLOSE_TIMEOUT);
+        self.shared.call_limit.cancel_all();
+    }
+
+    /// As [`Mcp::cancel`], and waits for the calls to end, at most until `deadline`.
+    pub fn shut_down(&self, deadline: Instant) {
+        self.cancel();
+        self.shared.call_limit.wait_until_ended(deadline);
         self.shared.dispatcher.close();
     }
 

@@ -53,6 +53,8 @@ pub enum Error {
     },
     /// The requested content is larger than the server's limit.
     TooLarge(String),
+    /// The run may be one of an earlier server that is not adopted yet. It will be known soon.
+    NotKnownYet(String),
     /// This process has reached a limit of its own, such as its number of threads.
     Overloaded(String),
     /// The engine failed, or sent an answer that makes no sense.
@@ -100,6 +102,7 @@ impl fmt::Display for Error {
             | Self::RegistryUnreachable(detail)
             | Self::StartFailed(detail)
             | Self::TooLarge(detail)
+            | Self::NotKnownYet(detail)
             | Self::Overloaded(detail)
             | Self::Engine(detail)
             | Self::EngineUnreachable(detail) => f.write_str(detail),

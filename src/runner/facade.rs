@@ -155,12 +155,9 @@ impl Runner {
         })
     }
 
-    /// Adopts the asynchronous runs of a dead predecessor, and starts sweeping leftovers, now and every 30 s. Errors: no thread.
+    /// Starts a thread that adopts the asynchronous runs of a dead predecessor, and then sweeps leftovers, now and every 30 s.
+    /// Does not wait for the engine. Errors: no thread.
     pub fn patrol(&self) -> std::io::Result<()> {
-        // If the engine cannot be reached now, every sweep tries again.
-        if let Err(error) = self.parts.jobs.adopt_once() {
-            log::warn!("the runs of before are not known yet: {error}");
-        }
         let runner = self.clone();
         let reaper = self.parts.reaper.clone();
         let patrol = reaper.patrol(move || runner.parts.jobs.adopt_once())?;
@@ -295,6 +292,11 @@ impl Runner {
         Ok(images.into_iter().map(image).collect())
     }
 
+    /// Cancels all asynchronous runs that no later server resumes. Does not wait for their end.
+    pub fn cancel_all(&self) {
+        self.parts.jobs.cancel_all();
+    }
+
     /// Stops the runner. Blocks until everything that runs left is removed, at most until `deadline`. Returns the number of objects
     /// left, and of runs that did not end.
     pub fn close(&self, deadline: Instant) -> usize {
@@ -304,10 +306,11 @@ impl Runner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(patrol) = patrol {
-            patrol.stop();
-        }
+        // First, because the patrol may be waiting for what this stops.
         self.parts.jobs.close(deadline);
+        if let Some(patrol) = patrol {
+            patrol.stop(deadline);
+        }
         let executor = &self.parts.executor;
         executor.engine.removal.finish(deadline) + executor.active.count_unheld()
     }

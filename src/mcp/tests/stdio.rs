@@ -2,6 +2,8 @@
 
 use super::*;
 
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The output, shared with the writer's thread.
 #[derive(Clone, Default)]
 struct Out(Arc<std::sync::Mutex<Vec<u8>>>);
@@ -19,7 +21,7 @@ impl io::Write for Out {
 /// Serves this input to its end and returns the lines of the output.
 fn serve(mcp: &Mcp, input: Vec<u8>) -> Vec<Value> {
     let out = Out::default();
-    crate::mcp::stdio::serve(mcp, Cursor::new(input), out.clone()).unwrap();
+    crate::mcp::stdio::serve(mcp, Cursor::new(input), out.clone(), FLUSH_TIMEOUT).unwrap();
     let written = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
     let lines = written.lines();
     lines

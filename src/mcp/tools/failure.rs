@@ -39,6 +39,7 @@ fn advice(subject: &str, error: &Error) -> String {
 fn hint(error: &Error) -> &'static str {
     match error {
         Error::QueueFull { .. } => "",
+        Error::NotKnownYet(_) => "\nTry again in a few seconds.",
         Error::ImageNotFound(_) => {
             "\nCheck the image's name and tag; list_images shows what runs without a pull."
         }

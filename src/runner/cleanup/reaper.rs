@@ -7,10 +7,9 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::Fill;
 use crate::runner::cleanup::labels::{INSTANCE, KEPT};
 use crate::runner::cleanup::removal::{Object, remove_once};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Finds and removes leftovers. Clones share their count.
 #[derive(Clone)]
@@ -23,12 +22,15 @@ pub(crate) struct Reaper {
 /// The reaper's thread. Dropping this does not stop it; [`Patrol::stop`] does.
 pub(crate) struct Patrol {
     stop: Cancel,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    ended: Cancel,
 }
 
 const PERIOD: Duration = Duration::from_secs(30);
 /// The period while the engine cannot be reached.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
+
+/// How long stopping waits for the thread.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Reaper {
     /// A reaper that leaves alone whatever belongs to an active run.
@@ -51,9 +53,13 @@ impl Reaper {
         self,
         first: impl Fn() -> Result<(), docker::Error> + Send + 'static,
     ) -> std::io::Result<Patrol> {
-        let stop = Cancel::new();
-        let stopped = stop.clone();
+        let (stop, ended) = (Cancel::new(), Cancel::new());
+        let patrol = Patrol {
+            stop: stop.clone(),
+            ended: ended.clone(),
+        };
         let rounds = move || {
+            let _ended = FireOnDrop(ended);
             loop {
                 let pause = match first().and_then(|()| self.sweep()) {
                     Ok(_) => PERIOD,
@@ -62,19 +68,16 @@ impl Reaper {
                         RETRY_PERIOD
                     }
                 };
-                if stopped.wait(pause) {
+                if stop.wait(pause) {
                     return;
                 }
             }
         };
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("reaper".into())
-            .stack_size(256 * 1024)
+            .stack_size(1024 * 1024)
             .spawn(rounds)?;
-        Ok(Patrol {
-            stop,
-            thread: Mutex::new(Some(thread)),
-        })
+        Ok(patrol)
     }
 
     /// Sweeps once. Returns the number of objects removed. What cannot be removed now is left to the next sweep.
@@ -142,16 +145,19 @@ impl Reaper {
 }
 
 impl Patrol {
-    /// Stops the thread, and blocks until it has ended.
-    pub(crate) fn stop(&self) {
+    /// Stops the thread, and blocks until it has ended, for a moment at most: it may be waiting for an engine that hangs, and
+    /// nothing depends on its end.
+    pub(crate) fn stop(&self, deadline: Instant) {
         self.stop.fire();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.ended.wait(left.min(STOP_TIMEOUT));
+    }
+}
+
+struct FireOnDrop(Cancel);
+
+impl Drop for FireOnDrop {
+    fn drop(&mut self) {
+        self.0.fire();
     }
 }

@@ -16,7 +16,9 @@ use crate::runner::jobs::predecessor::{PredecessorObjects, created};
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
 use crate::runner::jobs::record_keeper::RecordKeeper;
 use crate::runner::jobs::registry::Registry;
+use crate::runner::jobs::request_copies::RequestCopy;
 use crate::runner::jobs::scheduler::{Scheduler, Turn};
+use crate::runner::jobs::unadopted::UnadoptedRuns;
 use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::lifecycle::StartedRun;
@@ -36,23 +38,32 @@ pub(crate) struct Adopter {
     pub(crate) registry: Arc<Registry>,
     pub(crate) keeper: Arc<RecordKeeper>,
     pub(crate) scheduler: Arc<Scheduler>,
+    pub(crate) unadopted: Arc<UnadoptedRuns>,
     /// Most output of a run that the policy allows, in bytes.
     pub(crate) max_output_bytes: u64,
     pub(crate) stop: Cancel,
 }
 
 /// A run of the predecessor that has an outcome.
-struct FinishedRun {
-    id: String,
-    record: OutcomeRecord,
-    objects: PredecessorObjects,
+pub(crate) struct FinishedRun {
+    pub(crate) id: String,
+    pub(crate) record: OutcomeRecord,
+    pub(crate) objects: PredecessorObjects,
 }
 
 /// A run of the predecessor that has none.
 struct UnfinishedRun {
     id: String,
     facts: RunFacts,
+    request_copy: Option<RequestCopy>,
     objects: PredecessorObjects,
+}
+
+/// Runs of the predecessor.
+#[derive(Default)]
+struct Found {
+    finished: Vec<FinishedRun>,
+    unfinished: Vec<UnfinishedRun>,
 }
 
 /// The last calls of the dead server may still be under way in the engine; after this time they are done.
@@ -62,10 +73,39 @@ impl Adopter {
     /// Adopts everything that a dead predecessor left. Errors: the engine cannot be asked; runs that were adopted until then stay
     /// adopted, and a second call continues.
     pub(crate) fn adopt(&self) -> Result<(), docker::Error> {
-        if PredecessorObjects::find(&self.engine)?.is_empty() || self.stop.wait(LAST_CALLS) {
+        let objects = PredecessorObjects::find(&self.engine)?;
+        let is_new = |id: &&String| self.registry.get(id).is_none();
+        self.unadopted.set(objects.keys().filter(is_new).cloned());
+        if objects.is_empty() {
             return Ok(());
         }
-        let (mut finished, mut unfinished) = (Vec::new(), Vec::new());
+        self.adopt_results(objects)?;
+        if self.stop.wait(LAST_CALLS) {
+            return Ok(());
+        }
+        let Found {
+            mut finished,
+            mut unfinished,
+        } = self.load_records()?;
+        let counts = (finished.len(), unfinished.len());
+        finished.sort_by_key(|run| run.record.finished);
+        finished.into_iter().for_each(|run| self.add_finished(run));
+        unfinished.sort_by_key(|run| run.facts.order);
+        for run in unfinished {
+            let id = run.id.clone();
+            self.resume_unfinished(run);
+            self.unadopted.remove(&id);
+        }
+        if counts != (0, 0) {
+            log::info!("took over {} results and {} runs", counts.0, counts.1);
+        }
+        self.unadopted.set([]);
+        Ok(())
+    }
+
+    /// Loads the records of every run that is not adopted yet. Removes what is left of runs that have none.
+    fn load_records(&self) -> Result<Found, docker::Error> {
+        let mut found = Found::default();
         let store = self.keeper.store();
         for (id, objects) in PredecessorObjects::find(&self.engine)? {
             if self.registry.get(&id).is_some() {
@@ -74,34 +114,30 @@ impl Adopter {
             if let Some(result) = &objects.result
                 && let Some(record) = store.load(&result.id)?
             {
-                finished.push(FinishedRun {
+                found.finished.push(FinishedRun {
                     id,
                     record,
                     objects,
                 });
             } else if let Some(request) = &objects.request
-                && let Some(RequestRecord { facts, .. }) = store.load(&request.id)?
+                && let Some(record) = store.load::<RequestRecord>(&request.id)?
             {
-                unfinished.push(UnfinishedRun { id, facts, objects });
+                found.unfinished.push(UnfinishedRun {
+                    id,
+                    request_copy: self.keeper.copy_of(&record),
+                    facts: record.facts,
+                    objects,
+                });
             } else {
                 // Its caller never got an answer.
                 objects.remove_all_but(&self.engine, &[]);
             }
         }
-        let counts = (finished.len(), unfinished.len());
-        finished.sort_by_key(|run| run.record.finished);
-        finished.into_iter().for_each(|run| self.add_finished(run));
-        unfinished.sort_by_key(|run| run.facts.order);
-        for run in unfinished {
-            self.resume_unfinished(run);
-        }
-        if counts != (0, 0) {
-            log::info!("took over {} results and {} runs", counts.0, counts.1);
-        }
-        Ok(())
+        Ok(found)
     }
 
-    fn add_finished(&self, run: FinishedRun) {
+    /// Adds a run that has an outcome to the registry.
+    pub(crate) fn add_finished(&self, run: FinishedRun) {
         let FinishedRun {
             id,
             record,
@@ -126,7 +162,12 @@ impl Adopter {
     }
 
     fn resume_unfinished(&self, run: UnfinishedRun) {
-        let UnfinishedRun { id, facts, objects } = run;
+        let UnfinishedRun {
+            id,
+            facts,
+            request_copy,
+            objects,
+        } = run;
         let key = facts.key();
         let log_bytes = 2 * self.max_output_bytes + (1 << 20);
         let entry = Arc::new(Entry::new(self.active.hold(&id), facts, log_bytes));
@@ -134,7 +175,12 @@ impl Adopter {
         {
             let mut stored = entry.stored();
             stored.request = objects.request.as_ref().map(|request| request.id.clone());
+            stored.request_copy = request_copy;
             stored.may_have_started = may_have_started;
+            stored.is_cancelled = objects.is_cancelled(&id);
+            if stored.is_cancelled {
+                entry.cancel.fire();
+            }
             stored.has_leftovers = true;
         }
         if let Some(started) = objects.started() {

@@ -13,16 +13,24 @@
 //! | `event_log` | its events, for any number of readers |
 //! | `logs` | reads events one by one, or output in pages |
 //! | `adopt` | takes over the runs of a dead predecessor |
+//! | `adopt_results` | loads the results of a dead predecessor |
 //! | `predecessor` | finds what the predecessor left in the engine |
+//! | `unadopted` | ids of runs that are not adopted yet |
+//! | `request_copies` | requests in memory, because a prune removes the engine's |
+//! | `heal` | stores records again that the engine has lost |
 
 mod adopt;
+mod adopt_results;
 pub(crate) mod entry;
 pub(crate) mod event_log;
+mod heal;
 pub(crate) mod logs;
 mod predecessor;
 mod record;
 pub(crate) mod record_keeper;
 pub(crate) mod registry;
+mod request_copies;
 mod scheduler;
 mod store;
 pub(crate) mod submit;
+mod unadopted;

@@ -5,7 +5,7 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{INSTANCE, RUN, Role};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::clock::Moment;
-use crate::runner::jobs::store::started_name;
+use crate::runner::jobs::store::{RequestState, request_name};
 use std::collections::HashMap;
 
 /// The containers of one run.
@@ -45,7 +45,17 @@ impl PredecessorObjects {
 
     /// Whether the run may have been started, as its request's name says.
     pub(crate) fn may_have_started(&self, run: &str) -> bool {
-        let name = format!("/{}", started_name(run));
+        self.is_named(run, RequestState::Started)
+            || self.is_cancelled(run) && self.started().is_some()
+    }
+
+    /// Whether the run is cancelled, as its request's name says.
+    pub(crate) fn is_cancelled(&self, run: &str) -> bool {
+        self.is_named(run, RequestState::Cancelled)
+    }
+
+    fn is_named(&self, run: &str, state: RequestState) -> bool {
+        let name = format!("/{}", request_name(run, state));
         self.request
             .as_ref()
             .is_some_and(|request| request.names.contains(&name))

@@ -47,13 +47,10 @@ struct Runs {
     finished_bytes: u64,
     /// How many wait or run, those included that are not accepted yet.
     unfinished: usize,
-    next_number: u64,
 }
 
 struct Listed {
     entry: Arc<Entry>,
-    /// Grows with every accepted run.
-    number: u64,
     key: Option<String>,
 }
 
@@ -67,6 +64,7 @@ struct KeyUse {
 struct Finished {
     id: String,
     bytes: u64,
+    at: Moment,
 }
 
 impl Registry {
@@ -76,6 +74,10 @@ impl Registry {
             runs: Mutex::default(),
             changed: Condvar::new(),
         }
+    }
+
+    pub(crate) fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     /// Takes a place for one more run. Blocks while another request with the same key is being accepted. Errors: there are too
@@ -120,8 +122,6 @@ impl Registry {
     /// Lists the run that a place was taken for.
     pub(crate) fn accept(&self, entry: Arc<Entry>, key: Option<IdempotencyKey>) {
         let mut runs = self.lock();
-        let number = runs.next_number;
-        runs.next_number += 1;
         let id = entry.id.clone();
         let key = key.map(|key| {
             let used = KeyUse {
@@ -131,7 +131,7 @@ impl Registry {
             runs.keys.insert(key.name.clone(), used);
             key.name
         });
-        let listed = Listed { entry, number, key };
+        let listed = Listed { entry, key };
         runs.by_id.insert(id, listed);
         self.changed.notify_all();
     }
@@ -168,11 +168,11 @@ impl Registry {
         runs.unfinished
     }
 
-    /// All runs, newest first.
+    /// All runs, newest first. Those of earlier servers are adopted in any order.
     pub(crate) fn list(&self) -> Vec<Arc<Entry>> {
         let runs = self.lock();
         let mut listed: Vec<&Listed> = runs.by_id.values().collect();
-        listed.sort_by_key(|listed| std::cmp::Reverse(listed.number));
+        listed.sort_by_key(|listed| std::cmp::Reverse(listed.entry.facts.order));
         listed.iter().map(|listed| listed.entry.clone()).collect()
     }
 
@@ -183,12 +183,14 @@ impl Registry {
             return Vec::new();
         }
         let bytes = entry.log.bytes() + outcome.as_ref().map_or(0, size) + RESULT_BYTES;
-        entry.set_finished(at);
+        let at = entry.set_finished(at);
         entry.log.finish(Arc::new(outcome));
         runs.unfinished -= 1;
         self.changed.notify_all();
         let id = entry.id.clone();
-        runs.finished.push_back(Finished { id, bytes });
+        // Results of earlier servers are adopted in any order, while new runs finish.
+        let place = runs.finished.partition_point(|other| other.at <= at);
+        runs.finished.insert(place, Finished { id, bytes, at });
         runs.finished_bytes += bytes;
         let mut forgotten = Vec::new();
         while runs.finished.len() > 1
@@ -244,7 +246,7 @@ fn size(result: &RunResult) -> u64 {
 impl Runs {
     /// Forgets the finished run at this index.
     fn forget_at(&mut self, index: usize) -> Option<Arc<Entry>> {
-        let Finished { id, bytes } = self.finished.remove(index)?;
+        let Finished { id, bytes, .. } = self.finished.remove(index)?;
         self.finished_bytes -= bytes;
         let listed = self.by_id.remove(&id)?;
         if let Some(key) = listed.key {

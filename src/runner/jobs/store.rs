@@ -3,7 +3,7 @@
 //! may have started; at the end there is the outcome in its place.
 
 use crate::archive::{self, Collected, UidGid};
-use crate::docker;
+use crate::docker::{self, Labels};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::removal::Object;
@@ -13,6 +13,8 @@ use crate::runner::staging::upload::{staged_name, upload};
 use serde::{Deserialize, Serialize};
 
 const VARIABLE: &str = "ONEOFF_RECORD=";
+/// How often a record is stored anew if its container is removed while it is stored, as a prune may do.
+const SAVE_ATTEMPTS: u32 = 4;
 /// Longer records go into a volume: the engine keeps configurations in memory.
 const INLINE_BYTES: usize = 32 * 1024;
 
@@ -21,14 +23,25 @@ pub(crate) struct Store {
     engine: Engine,
 }
 
-/// Name of the container with a run's request, while it is certain that the run has not started.
-fn waiting_name(run: &str) -> String {
-    format!("oneoff-{run}-request")
+/// What the name of the container with a run's request says of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestState {
+    /// It has not started, for certain.
+    Waiting,
+    /// It may have started: set just before the start.
+    Started,
+    /// It is cancelled, and must not start.
+    Cancelled,
 }
 
-/// Its name from just before the start on.
-pub(crate) fn started_name(run: &str) -> String {
-    format!("oneoff-{run}-started")
+/// Name of the container with a run's request.
+pub(crate) fn request_name(run: &str, state: RequestState) -> String {
+    let word = match state {
+        RequestState::Waiting => "request",
+        RequestState::Started => "started",
+        RequestState::Cancelled => "cancelled",
+    };
+    format!("oneoff-{run}-{word}")
 }
 
 /// Name of the container with a run's outcome.
@@ -41,45 +54,86 @@ impl Store {
         Self { engine }
     }
 
-    /// Stores a record, and returns its container's id.
-    pub(crate) fn save<T: Serialize>(
+    /// Stores a request's record, and returns its container's id.
+    pub(crate) fn save_request(
         &self,
         run: &str,
-        role: Role,
-        record: &T,
+        state: RequestState,
+        json: &[u8],
     ) -> Result<String, Error> {
-        let json = serde_json::to_vec(record).map_err(|error| Error::Engine(error.to_string()))?;
-        let labels = self.engine.identity.async_labels(run, role);
-        let name = match role {
-            Role::Result => result_name(run),
-            _ => waiting_name(run),
-        };
-        if json.len() <= INLINE_BYTES {
-            let helper = HelperSpec {
-                name: &name,
-                labels,
-                mounts: Vec::new(),
-                env: vec![format!("{VARIABLE}{}", String::from_utf8_lossy(&json))],
-            };
-            return Ok(helper.create(&self.engine)?.release());
-        }
-        let volume = anonymous_volume(labels.clone());
-        let helper = HelperSpec::with_mount(&name, labels, volume).create(&self.engine)?;
-        let client = &self.engine.client;
-        upload(client, helper.id(), UidGid::default(), move |packer| {
-            packer.file(&staged_name("record"), 0o600, &json)
-        })?;
-        Ok(helper.release())
+        let labels = self.engine.identity.async_labels(run, Role::Request);
+        self.save(&request_name(run, state), &labels, json)
     }
 
-    /// Loads a record from its container's name or id. `None`: the record is not complete.
+    /// Stores the record of an outcome, and returns its container's id.
+    pub(crate) fn save_outcome<T: Serialize>(
+        &self,
+        run: &str,
+        record: &T,
+    ) -> Result<String, Error> {
+        let labels = self.engine.identity.async_labels(run, Role::Result);
+        self.save(&result_name(run), &labels, &to_json(record)?)
+    }
+
+    fn save(&self, name: &str, labels: &Labels, json: &[u8]) -> Result<String, Error> {
+        for _ in 0..SAVE_ATTEMPTS {
+            if let Some(container) = self.attempt(name, labels, json)? {
+                return Ok(container);
+            }
+        }
+        let pruned = "the engine removes what is to be stored while it is stored";
+        Err(Error::Engine(pruned.into()))
+    }
+
+    /// `None`: a prune removed the helpers' image just before the container was created, or the container before it was filled.
+    fn attempt(&self, name: &str, labels: &Labels, json: &[u8]) -> Result<Option<String>, Error> {
+        let is_inline = json.len() <= INLINE_BYTES;
+        let helper = HelperSpec {
+            name,
+            labels: labels.clone(),
+            mounts: match is_inline {
+                true => Vec::new(),
+                false => vec![anonymous_volume(labels.clone())],
+            },
+            env: match is_inline {
+                true => vec![format!("{VARIABLE}{}", String::from_utf8_lossy(json))],
+                false => Vec::new(),
+            },
+        };
+        let helper = match helper.create(&self.engine) {
+            Err(docker::Error::Status { status: 404, .. }) => return Ok(None),
+            other => other?,
+        };
+        if is_inline {
+            return Ok(Some(helper.release()));
+        }
+        let client = &self.engine.client;
+        let uploaded = upload(client, helper.id(), UidGid::default(), move |packer| {
+            packer.file(&staged_name("record"), 0o600, json)
+        });
+        match uploaded {
+            Ok(()) => Ok(Some(helper.release())),
+            Err(_) if self.is_gone(helper.id()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_gone(&self, container: &str) -> bool {
+        let found = self.engine.client.container_inspect(container);
+        matches!(found, Err(docker::Error::Status { status: 404, .. }))
+    }
+
+    /// Loads a record from its container's name or id. `None`: there is none, or it is not complete.
     pub(crate) fn load<T: for<'de> Deserialize<'de>>(
         &self,
         container: &str,
     ) -> Result<Option<T>, docker::Error> {
         const LIMIT_BYTES: u64 = 4 << 30;
         let client = &self.engine.client;
-        let inspected = client.container_inspect(container)?;
+        let inspected = match client.container_inspect(container) {
+            Err(docker::Error::Status { status: 404, .. }) => return Ok(None),
+            other => other?,
+        };
         let inline = inspected
             .config
             .env
@@ -96,17 +150,33 @@ impl Store {
         }
     }
 
-    /// Renames the container with the request, so that no server starts this run again. To be called before the run is started.
-    pub(crate) fn mark_started(&self, run: &str, container: &str) -> Result<(), docker::Error> {
-        let name = started_name(run);
+    /// Renames the container with the request, so that every later server knows the run's state. False: there is no such
+    /// container any more.
+    pub(crate) fn mark(
+        &self,
+        run: &str,
+        container: &str,
+        state: RequestState,
+    ) -> Result<bool, docker::Error> {
+        let name = request_name(run, state);
         let client = &self.engine.client;
-        client.container_rename(container, &name).or_else(|error| {
-            // The answer to an earlier attempt may have been lost; what counts is the name.
-            match client.container_inspect(container) {
-                Ok(found) if found.name == format!("/{name}") => Ok(()),
-                _ => Err(error),
-            }
-        })
+        let Err(error) = client.container_rename(container, &name) else {
+            return Ok(true);
+        };
+        // The answer to an earlier attempt may have been lost; what counts is the name.
+        match client.container_inspect(container) {
+            Ok(found) if found.name == format!("/{name}") => Ok(true),
+            Err(docker::Error::Status { status: 404, .. }) => Ok(false),
+            _ => Err(error),
+        }
+    }
+
+    /// Removes a container of a run now. A removal that is under way already counts too.
+    pub(crate) fn remove_now(&self, container: &str) -> Result<(), docker::Error> {
+        match self.engine.client.container_remove(container) {
+            Err(docker::Error::Status { status: 409, .. }) => Ok(()),
+            other => other,
+        }
     }
 
     /// Removes a container of a run. Returns at once; the removal threads do the work.
@@ -114,4 +184,9 @@ impl Store {
         let object = Object::Container(container.to_owned());
         self.engine.removal.remove(object);
     }
+}
+
+/// The JSON of a record.
+pub(crate) fn to_json<T: Serialize>(record: &T) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(record).map_err(|error| Error::Engine(error.to_string()))
 }
