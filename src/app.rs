@@ -11,8 +11,6 @@ use crate::runner::{Persistence, Runner, Settings};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// How long removing the objects of cancelled runs may take at shutdown.
-const REMOVAL_TIMEOUT: Duration = Duration::from_secs(15);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -124,11 +122,46 @@ impl App {
         self.server.local_addr()
     }
 
-    /// Stops accepting, lets requests finish for the grace period, cancels the others, and removes what they left in the
-    /// engine. Blocks until then.
-    pub fn stop(self) {
-        self.server.shutdown(self.shutdown_grace);
-        self.services.close();
+    /// Stops accepting, lets requests finish for a part of the grace period, cancels the others, and removes what they left in
+    /// the engine. Blocks until then, never longer than the grace period.
+    pub fn stop(mut self) {
+        let shutdown = Shutdown::new(Instant::now(), self.shutdown_grace);
+        self.server.drain(shutdown.cancel);
+        self.server.cancel();
+        self.services.cancel();
+        self.server.close(shutdown.disconnect);
+        self.services.close(shutdown.end);
+    }
+}
+
+/// When the steps of a shutdown begin. All of them together take no longer than one grace period: whoever sent SIGTERM, such as
+/// `docker stop`, sends SIGKILL after that.
+#[derive(Clone, Copy, Debug)]
+struct Shutdown {
+    /// When requests are cancelled that have not finished.
+    cancel: Instant,
+    /// When connections are shut down whose requests have not ended although they were cancelled.
+    disconnect: Instant,
+    /// When waiting for removals ends. The rest of the grace period is for the end of the process.
+    end: Instant,
+}
+
+/// Time for cancelled runs to end and to be removed, if the grace period has that much.
+const CANCEL_TIME: Duration = Duration::from_secs(2);
+
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+impl Shutdown {
+    fn new(begin: Instant, grace: Duration) -> Self {
+        // A longer one cannot be added to the present.
+        let grace = grace.min(LONGEST_GRACE);
+        let cancel_time = grace.mul_f64(0.4).max(CANCEL_TIME).min(grace);
+        let after = |time: Duration| begin + time;
+        Self {
+            cancel: after(grace - cancel_time),
+            disconnect: after(grace.mul_f64(0.85)),
+            end: after(grace.mul_f64(0.95)),
+        }
     }
 }
 
@@ -153,10 +186,17 @@ impl Services {
         })
     }
 
-    /// Cancels all runs and removes what they left in the engine. Blocks until then.
-    fn close(&self) {
-        self.mcp.close();
-        match self.runner.close(Instant::now() + REMOVAL_TIMEOUT) {
+    /// Cancels all runs, except the asynchronous ones that the next server resumes. Does not wait for them.
+    fn cancel(&self) {
+        self.mcp.cancel();
+        self.runner.cancel_all();
+    }
+
+    /// Cancels all runs and removes what they left in the engine. Blocks until then, at most until `deadline`.
+    fn close(&self, deadline: Instant) {
+        self.cancel();
+        self.mcp.shut_down(deadline);
+        match self.runner.close(deadline) {
             0 => log::info!("stopped; nothing is left in the engine"),
             left => log::error!(
                 "stopped; {left} runs or objects are left in the engine, for the next start to remove"
@@ -172,19 +212,26 @@ pub fn stdio(config: &Config, stop: &Cancel) -> Result<(), String> {
     let instance = format!("{name}:stdio:{}", std::process::id());
     let services = Services::start(config, client(config)?, instance, Persistence::Process)?;
     let mcp = services.mcp.clone();
+    let grace = config.shutdown_grace.min(LONGEST_GRACE);
+    let flush_timeout = grace.mul_f64(0.5);
     let (ended, input_ended) = crossbeam_channel::bounded(1);
     std::thread::Builder::new()
         .name("mcp-stdin".into())
         .spawn(move || {
-            let outcome = mcp::stdio::serve(&mcp, std::io::stdin().lock(), std::io::stdout());
+            let outcome = mcp::stdio::serve(
+                &mcp,
+                std::io::stdin().lock(),
+                std::io::stdout(),
+                flush_timeout,
+            );
             let _ = ended.send(outcome);
         })
         .map_err(|error| format!("no thread for stdin: {error}"))?;
-    let outcome = crossbeam_channel::select! {
-        recv(input_ended) -> outcome => outcome.unwrap_or(Ok(())),
-        recv(stop.done()) -> _ => Ok(()),
+    let (outcome, time_left) = crossbeam_channel::select! {
+        recv(input_ended) -> outcome => (outcome.unwrap_or(Ok(())), grace - flush_timeout),
+        recv(stop.done()) -> _ => (Ok(()), grace),
     };
-    services.close();
+    services.close(Instant::now() + time_left.mul_f64(0.95));
     outcome.map_err(|error| format!("stdin: {error}"))
 }
 
@@ -263,11 +310,13 @@ fn server_config(config: &Config) -> ServerConfig {
     }
 }
 
-/// Answers 503 until the services are ready, because the port is bound before they are made.
+/// Answers 503 until the services are ready, because the port is bound before they are made. That is a matter of milliseconds:
+/// nothing at the start waits for the engine.
 fn handler(ready: Arc<OnceLock<Services>>) -> Handler {
     Arc::new(move |request| match ready.get() {
         Some(services) => route(services, request),
-        None => Reply::problem(&Problem::new(503, "starting", "the server is starting")),
+        None => Reply::problem(&Problem::new(503, "starting", "the server is starting"))
+            .with_header("Retry-After", "1".to_owned()),
     })
 }
 
@@ -348,4 +397,27 @@ fn not_found() -> Reply {
         "not_found",
         "there is nothing at this path",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shutdown_ends_within_its_grace_period_and_leaves_time_after_cancelling() {
+        let begin = Instant::now();
+        for (grace_ms, cancel_ms) in [
+            (10_000, 6_000),
+            (60_000, 36_000),
+            (3_000, 1_000),
+            (500, 0),
+            (0, 0),
+        ] {
+            let grace = Duration::from_millis(grace_ms);
+            let shutdown = Shutdown::new(begin, grace);
+            assert_eq!(shutdown.cancel, begin + Duration::from_millis(cancel_ms));
+            assert!(shutdown.cancel <= shutdown.disconnect);
+            assert!(shutdown.disconnect <= shutdown.end && shutdown.end <= begin + grace);
+        }
+    }
 }

@@ -152,12 +152,12 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RUNNER_MAX_RESULT_BYTES",
         "256m",
-        "most bytes of results kept; beyond it the oldest go",
+        "most bytes of results kept, beyond it the oldest go; and of the requests of asynchronous runs that have not ended, beyond it: 503",
     ),
     setting(
         "RUNNER_SHUTDOWN_GRACE_SECS",
         "10",
-        "how long running requests may finish after SIGTERM",
+        "most time from SIGTERM to the end of the process; about 60 % of it is for running requests to finish, the rest to cancel and remove what has not",
     ),
     setting(
         "RUNNER_ALLOWED_IMAGES",

@@ -4,7 +4,7 @@ use oneoff_docker_runner::app::{App, ENDPOINTS, Endpoint, reap, stdio};
 use oneoff_docker_runner::cancel::Cancel;
 use oneoff_docker_runner::config::Config;
 use oneoff_docker_runner::healthcheck;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::process::ExitCode;
@@ -64,37 +64,53 @@ fn configured(subcommand: impl Fn(&Config) -> Result<(), String>) -> Result<(), 
 }
 
 fn serve(config: &Config) -> Result<(), String> {
-    // Registered first, so that a signal during the start is not lost.
-    let mut signals =
-        Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("signals: {error}"))?;
+    let stop = stop_on_signals()?;
     let app = App::start(config)?;
     print(&banner(&app))?;
     if config.auth_token.is_none() && !app.local_addr().ip().is_loopback() {
         log::warn!("AUTH_TOKEN is empty: whoever reaches this port can run containers");
     }
-    signals.forever().next();
+    let _ = stop.done().recv();
     log::info!("stopping");
-    // A second signal ends the process at once; the next start removes what is left in the engine.
-    std::thread::spawn(move || {
-        signals.forever().next();
-        std::process::exit(130);
-    });
     app.stop();
     Ok(())
 }
 
 fn serve_stdio(config: &Config) -> Result<(), String> {
-    let mut signals =
-        Signals::new([SIGTERM, SIGINT]).map_err(|error| format!("signals: {error}"))?;
+    stdio(config, &stop_on_signals()?)
+}
+
+/// Returns a token that fires at the first SIGTERM, SIGINT or SIGHUP. A second signal ends the process at once; the next start
+/// removes what is left in the engine. To be called before anything is started, so that a signal during the start counts too.
+fn stop_on_signals() -> Result<Cancel, String> {
+    let mut wanted = vec![SIGTERM, SIGINT];
+    if !is_ignored(SIGHUP) {
+        wanted.push(SIGHUP);
+    }
+    let mut signals = Signals::new(wanted).map_err(|error| format!("signals: {error}"))?;
     let stop = Cancel::new();
     let fired = stop.clone();
-    std::thread::spawn(move || {
-        signals.forever().next();
-        fired.fire();
-        signals.forever().next();
-        std::process::exit(130);
-    });
-    stdio(config, &stop)
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            let mut received = signals.forever();
+            received.next();
+            fired.fire();
+            received.next();
+            std::process::exit(130);
+        })
+        .map_err(|error| format!("no thread for signals: {error}"))?;
+    Ok(stop)
+}
+
+/// Whether this process was started with the signal ignored, as `nohup` does with SIGHUP. It must then stay ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
 /// The address and the endpoints.

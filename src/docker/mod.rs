@@ -3,7 +3,7 @@
 //!
 //! | layer, from the endpoints down | what it does |
 //! |---|---|
-//! | [`container`], [`image`], [`volume`], [`system`], [`events`] | the endpoints, as methods of [`Client`] |
+//! | [`container`], [`image`], [`volume`], [`system`], [`events`], [`removals`] | the endpoints, as methods of [`Client`] |
 //! | `stdin`, [`stdcopy`], `messages`, [`registry_auth`] | formats of streams and headers |
 //! | `client` | sends a `call`, negotiates the version (`api_version`), turns every failure into an [`Error`] |
 //! | `call`, `response` | one request before it is sent; one response after its head has arrived |
@@ -23,6 +23,7 @@ pub mod image;
 mod messages;
 pub mod reference;
 pub mod registry_auth;
+pub mod removals;
 mod response;
 mod socket;
 pub mod stdcopy;

@@ -6,7 +6,7 @@ use crate::cancel::Cancel;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The soft limit of descriptors is raised to this at most.
 const MAX_DESCRIPTORS: u64 = 65_536;
@@ -115,9 +115,8 @@ impl Connections {
         }
     }
 
-    /// Blocks until no connection is open or the timeout passes. Returns the number of open connections.
-    pub(super) fn wait_until_empty(&self, timeout: Duration) -> usize {
-        let deadline = Instant::now() + timeout;
+    /// Blocks until no connection is open or the deadline passes. Returns the number of open connections.
+    pub(super) fn wait_until_empty(&self, deadline: Instant) -> usize {
         let mut table = self.lock();
         while !table.open.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());

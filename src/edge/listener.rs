@@ -16,7 +16,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 /// Handlers run on these threads. Only address space: pages that are never touched use no memory.
 const REQUEST_STACK_BYTES: usize = 1024 * 1024;
@@ -27,12 +27,8 @@ const OUT_OF_DESCRIPTORS_PAUSE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 20_000_000,
 };
-/// How long cancelled requests may take to end before their connections are shut down.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long requests may take to end after that.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A listening server. Dropping it stops it without a grace period.
+/// A listening server. Dropping it stops it at once.
 pub(crate) struct Edge {
     address: SocketAddr,
     connections: Arc<Connections>,
@@ -81,26 +77,27 @@ impl Edge {
         self.address
     }
 
-    /// Stops listening, then blocks: lets requests finish for `grace`, cancels the rest, and at last shuts their
-    /// connections down. A second call does nothing.
-    pub(crate) fn stop(&mut self, grace: Duration) {
+    /// Stops listening, then blocks until all requests have finished, at most until `deadline`.
+    pub(crate) fn drain(&mut self, deadline: Instant) {
         self.stop.take();
-        let Some(acceptor) = self.acceptor.take() else {
-            return;
-        };
-        let _ = acceptor.join();
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
         self.draining.fire();
         self.connections.shut_down_idle();
-        if self.connections.wait_until_empty(grace) == 0 {
-            return;
-        }
+        self.connections.wait_until_empty(deadline);
+    }
+
+    /// Cancels every request. Does not wait for their end.
+    pub(crate) fn cancel(&self) {
         self.connections.cancel_all();
-        if self.connections.wait_until_empty(CANCEL_TIMEOUT) == 0 {
-            return;
-        }
-        self.connections.shut_down_all();
-        let stuck = self.connections.wait_until_empty(SHUTDOWN_TIMEOUT);
+    }
+
+    /// Blocks until all requests have ended, at most until `deadline`. Then shuts the connections of the others down.
+    pub(crate) fn close(&self, deadline: Instant) {
+        let stuck = self.connections.wait_until_empty(deadline);
         if stuck > 0 {
+            self.connections.shut_down_all();
             log::error!("{stuck} requests did not end though they were cancelled");
         }
     }
@@ -116,7 +113,9 @@ fn unbracketed(host: &str) -> &str {
 
 impl Drop for Edge {
     fn drop(&mut self) {
-        self.stop(Duration::ZERO);
+        self.drain(Instant::now());
+        self.cancel();
+        self.connections.shut_down_all();
     }
 }
 

@@ -5,7 +5,7 @@ use super::inner::InnerServer;
 use crate::edge::{Edge, ServerConfig};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 /// A running server.
 pub struct Server {
@@ -30,10 +30,21 @@ impl Server {
         self.edge.address()
     }
 
-    /// Stops accepting, fires every request's `draining`, lets requests finish for `grace`, then fires their `cancel` and
-    /// waits for them a few seconds longer. Blocks until then.
-    pub fn shutdown(mut self, grace: Duration) {
-        self.edge.stop(grace);
+    /// First step of a shutdown: stops accepting, fires every request's `draining`, and blocks until all requests have
+    /// finished, at most until `deadline`.
+    pub fn drain(&mut self, deadline: Instant) {
+        self.edge.drain(deadline);
+    }
+
+    /// Second step: fires the `cancel` of every request that has not finished. Does not wait.
+    pub fn cancel(&self) {
+        self.edge.cancel();
+    }
+
+    /// Third step: blocks until the cancelled requests have ended, at most until `deadline`, and then shuts the connections of
+    /// the others down.
+    pub fn close(self, deadline: Instant) {
+        self.edge.close(deadline);
         self.inner.close();
     }
 }

@@ -9,14 +9,14 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
 /// The running calls of the whole server, and their maximum number.
 #[derive(Debug)]
 pub(super) struct CallLimit {
     limit: usize,
     state: Mutex<LimitState>,
-    /// Disconnects when the last call's thread has ended after [`CallLimit::close`].
+    /// Disconnects when the last call's thread has ended after [`CallLimit::cancel_all`].
     all_ended: Receiver<Never>,
 }
 
@@ -88,15 +88,19 @@ impl CallLimit {
         self.lock().running.len()
     }
 
-    /// Cancels every call, refuses new ones, and waits for the threads to end, at most `timeout`.
-    pub(super) fn close(&self, timeout: Duration) {
+    /// Cancels every call and refuses new ones.
+    pub(super) fn cancel_all(&self) {
         let running: Vec<Cancel> = {
             let mut state = self.lock();
             state.open = None;
             state.running.values().cloned().collect()
         };
         running.iter().for_each(Cancel::fire);
-        let waited = self.all_ended.recv_timeout(timeout);
+    }
+
+    /// After [`CallLimit::cancel_all`]: waits for the threads to end, at most until `deadline`.
+    pub(super) fn wait_until_ended(&self, deadline: Instant) {
+        let waited = self.all_ended.recv_deadline(deadline);
         if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = waited {
             log::warn!("{} calls did not end in time", self.len());
         }
@@ -290,7 +294,8 @@ mod tests {
         assert!(refusals[0].contains("still running"), "{refusals:?}");
         assert!(refusals[1].contains("2 tool calls"), "{refusals:?}");
         assert!(refusals[2].contains("3 tool calls"), "{refusals:?}");
-        server.close(Duration::from_secs(10));
+        server.cancel_all();
+        server.wait_until_ended(Instant::now() + std::time::Duration::from_secs(10));
         assert_eq!(server.len(), 0);
         assert_eq!(responses.len(), 3, "cancelled by us: each gets a response");
         let refused = start(&first, 9).unwrap_err();

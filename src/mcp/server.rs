@@ -17,10 +17,7 @@ use crate::runner::Runner;
 use serde_json::Value;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long [`Mcp::close`] waits for cancelled calls to end.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
+use std::time::{Duration, Instant};
 
 /// Limits and intervals of the MCP server.
 #[derive(Clone, Debug)]
@@ -143,14 +140,20 @@ impl Mcp {
         }
     }
 
-    /// Ends every session, cancels every call and waits for the calls to end, at most 15 s.
-    pub fn close(&self) {
+    /// Ends every session, cancels every call and refuses new ones. Does not wait for the calls to end.
+    pub fn cancel(&self) {
         self.shared.closed.fire();
         for session in self.shared.sse_sessions.end_all() {
             session.end();
         }
         self.shared.http_sessions.end_all();
-        self.shared.call_limit.close(CLOSE_TIMEOUT);
+        self.shared.call_limit.cancel_all();
+    }
+
+    /// As [`Mcp::cancel`], and waits for the calls to end, at most until `deadline`.
+    pub fn shut_down(&self, deadline: Instant) {
+        self.cancel();
+        self.shared.call_limit.wait_until_ended(deadline);
         self.shared.dispatcher.close();
     }
 

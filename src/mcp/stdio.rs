@@ -13,17 +13,16 @@ use std::time::Duration;
 
 /// Messages that may wait for a slow reader.
 const CAPACITY: usize = 256;
-/// How long writing the last responses may take after the input has ended.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest line, in bytes.
 const LONGEST_LINE: u64 = 512 << 20;
 
 /// Serves one client. Blocks until the input ends; then cancels the running calls and waits until their responses are
-/// written. Errors: the input cannot be read, or the writer's thread cannot be spawned.
+/// written, at most `flush_timeout`. Errors: the input cannot be read, or the writer's thread cannot be spawned.
 pub fn serve(
     mcp: &Mcp,
     mut input: impl BufRead,
     output: impl Write + Send + 'static,
+    flush_timeout: Duration,
 ) -> io::Result<()> {
     let (sender, messages) = ChannelSender::new(CAPACITY);
     let (writing, written) = bounded::<Never>(0);
@@ -40,7 +39,7 @@ pub fn serve(
     client.calls.close();
     // The calls hold the other clones of the sender: the writer ends after the last of them.
     drop(context);
-    if let Err(RecvTimeoutError::Timeout) = written.recv_timeout(FLUSH_TIMEOUT) {
+    if let Err(RecvTimeoutError::Timeout) = written.recv_timeout(flush_timeout) {
         log::warn!("the last answers were not read");
     }
     ended

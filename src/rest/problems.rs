@@ -11,7 +11,9 @@ pub(super) fn reply(error: &Error) -> Reply {
         Error::QueueFull {
             retry_after_secs, ..
         } => reply.with_header("Retry-After", retry_after_secs.to_string()),
-        Error::Overloaded(_) => reply.with_header("Retry-After", "1".to_owned()),
+        Error::Overloaded(_) | Error::NotKnownYet(_) => {
+            reply.with_header("Retry-After", "1".to_owned())
+        }
         _ => reply,
     }
 }
@@ -39,6 +41,7 @@ pub fn problem(error: &Error) -> Problem {
         Error::TooLarge(_) => (413, "too_large"),
         Error::Overloaded(_) => (503, "overloaded"),
         Error::Vanished(_) => (502, "object_removed"),
+        Error::NotKnownYet(_) => (503, "not_known_yet"),
         Error::Engine(_) => (502, "engine_error"),
         Error::EngineUnreachable(_) => (503, "engine_unreachable"),
     };

@@ -57,6 +57,8 @@ pub enum Error {
     },
     /// The requested content is larger than the server's limit.
     TooLarge(String),
+    /// The run may be one of an earlier server that is not adopted yet. It will be known soon.
+    NotKnownYet(String),
     /// This process has reached a limit of its own, such as its number of threads.
     Overloaded(String),
     /// Another client of the engine removed an object that the operation needs, such as a helper container or the image.
@@ -121,6 +123,7 @@ impl fmt::Display for Error {
             | Self::StartFailed(detail)
             | Self::StdinLost(detail)
             | Self::TooLarge(detail)
+            | Self::NotKnownYet(detail)
             | Self::Overloaded(detail)
             | Self::Vanished(detail)
             | Self::Engine(detail)

@@ -173,13 +173,9 @@ impl Runner {
         })
     }
 
-    /// Adopts the asynchronous runs of dead predecessors, and starts looking for more of these and for leftovers, now and every
-    /// 30 s. From here on this process answers when others ask whether it lives. Errors: no thread.
+    /// Starts a thread that adopts the asynchronous runs of dead predecessors and sweeps leftovers, now and every 30 s. Does not
+    /// wait for the engine. From here on this process answers when others ask whether it lives. Errors: no thread.
     pub fn patrol(&self) -> std::io::Result<()> {
-        // If the engine cannot be reached now, every sweep tries again.
-        if let Err(error) = self.parts.jobs.adopt(&Unheard::default()) {
-            log::warn!("the runs of before are not known yet: {error}");
-        }
         let parts = self.parts.clone();
         let round = move |stop: &Cancel| match parts.take_over(stop) {
             Ok(Found::NobodyElse) => PATROL_PERIOD,
@@ -337,23 +333,26 @@ impl Runner {
         Ok(images.into_iter().map(image).collect())
     }
 
+    /// Cancels all asynchronous runs that no later server resumes. Does not wait for their end.
+    pub fn cancel_all(&self) {
+        self.parts.jobs.cancel_all();
+    }
+
     /// Stops the runner. Blocks until everything that runs left is removed, at most until `deadline`. Returns the number of objects
     /// left, and of runs that did not end.
     pub fn close(&self, deadline: Instant) -> usize {
-        let mut rounds = self
-            .parts
-            .lock_patrol()
-            .drain(..)
-            .collect::<Vec<_>>()
-            .into_iter();
-        if let Some(patrol) = rounds.next() {
-            patrol.stop();
-        }
+        let rounds = std::mem::take(&mut *self.parts.lock_patrol());
+        let mut rounds = rounds.into_iter();
+        // First, because the patrol may be waiting for what this stops.
         self.parts.jobs.close(deadline);
+        if let Some(patrol) = rounds.next() {
+            patrol.stop(deadline);
+        }
+        self.parts.jobs.give_up_lead();
         let executor = &self.parts.executor;
         let left = executor.engine.removal.finish(deadline) + executor.active.count_unheld();
         // Until here this process lives, and others leave its objects alone.
-        rounds.for_each(|life_signs| life_signs.stop());
+        rounds.for_each(|life_signs| life_signs.stop(deadline));
         left
     }
 

@@ -1,15 +1,17 @@
 //! A thread that does the same work again and again until it is stopped.
 
 use crate::cancel::Cancel;
-use std::sync::{Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::thread::Builder;
+use std::time::{Duration, Instant};
 
 /// The thread. Dropping this does not stop it; [`Rounds::stop`] does.
 pub(crate) struct Rounds {
     stop: Cancel,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    ended: Cancel,
 }
+
+/// How long stopping waits for the thread.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Rounds {
     /// Calls `round` at once, and again each time the pause that it returned has passed. `round` gets a token that fires when it
@@ -18,33 +20,38 @@ impl Rounds {
         name: &str,
         mut round: impl FnMut(&Cancel) -> Duration + Send + 'static,
     ) -> std::io::Result<Self> {
-        let stop = Cancel::new();
-        let stopped = stop.clone();
+        let (stop, ended) = (Cancel::new(), Cancel::new());
+        let started = Self {
+            stop: stop.clone(),
+            ended: ended.clone(),
+        };
         let rounds = move || {
+            let _ended = FireOnDrop(ended);
             loop {
-                let pause = round(&stopped);
-                if stopped.wait(pause) {
+                let pause = round(&stop);
+                if stop.wait(pause) {
                     return;
                 }
             }
         };
-        let thread = Builder::new().name(name.into()).stack_size(256 * 1024);
-        Ok(Self {
-            stop,
-            thread: Mutex::new(Some(thread.spawn(rounds)?)),
-        })
+        let thread = Builder::new().name(name.into()).stack_size(1024 * 1024);
+        thread.spawn(rounds)?;
+        Ok(started)
     }
 
-    /// Stops the thread, and blocks until it has ended.
-    pub(crate) fn stop(&self) {
+    /// Stops the thread, and blocks until it has ended, for a moment at most: it may be waiting for an engine that hangs, and
+    /// nothing depends on its end.
+    pub(crate) fn stop(&self, deadline: Instant) {
         self.stop.fire();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.ended.wait(left.min(STOP_TIMEOUT));
+    }
+}
+
+struct FireOnDrop(Cancel);
+
+impl Drop for FireOnDrop {
+    fn drop(&mut self) {
+        self.0.fire();
     }
 }

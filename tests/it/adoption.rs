@@ -1,6 +1,6 @@
 //! A restart loses no asynchronous run and starts none twice.
 
-use super::async_runs::{finished, forget_all, submit};
+use super::async_runs::{finished, forget_all, known, submit};
 use super::run::shell;
 use super::support::{EventStream, Fate, FaultProxy, Request, Server, docker, leftovers};
 use super::takeover::await_fed;
@@ -47,6 +47,7 @@ impl Drop for Ledger {
 }
 
 fn events(server: &Server, path: &str) -> EventStream {
+    known(server, path);
     EventStream::new(server.begin(&Request::new("GET", &format!("{path}/events"))))
 }
 
@@ -70,7 +71,7 @@ fn a_running_container_is_adopted_with_its_whole_output_files_and_exit_code() {
     let container = server.await_running();
     await_fed(&path);
     let heir = Server::named(&server.kill(), &[]);
-    assert_eq!(heir.get(&path).json()["state"], "running");
+    assert_eq!(known(&heir, &path)["state"], "running");
     docker(&["exec", &container, "touch", "/d/go"]);
     let state = finished(&heir, &path);
     let result = &state["result"];
@@ -99,7 +100,7 @@ fn a_run_that_ended_without_a_server_is_collected_by_the_next_and_its_result_sur
     let instance = server.kill();
     docker(&["wait", &container]);
     let heir = Server::named(&instance, &[]);
-    let found = heir.get(&done).json();
+    let found = known(&heir, &done);
     assert_eq!(found, state, "a result is what it was");
     let state = finished(&heir, &path);
     assert_eq!(
@@ -107,7 +108,7 @@ fn a_run_that_ended_without_a_server_is_collected_by_the_next_and_its_result_sur
         (&json!("alone\n"), &json!(3))
     );
     let second = Server::named(&heir.kill(), &[]);
-    assert_eq!(second.get(&path).json()["result"], state["result"]);
+    assert_eq!(known(&second, &path)["result"], state["result"]);
     let replay: Vec<String> = events(&second, &done)
         .events()
         .into_iter()
@@ -165,6 +166,8 @@ fn queued_runs_are_queued_again_in_order_with_their_idempotency_keys() {
         .collect();
     server.kill();
     let heir = Server::named(&instance, &[ONE]);
+    // The last one in the queue is adopted last.
+    known(&heir, paths.last().unwrap());
     let queued = heir.get("/runs?state=queued").json();
     let queued: Vec<String> = queued["runs"]
         .as_array()

@@ -3,6 +3,7 @@
 use super::run::shell;
 use super::support::{Answer, EventStream, IMAGE, Request, Server, commands, shell_output};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 const ASYNC: (&str, &str) = ("Prefer", "respond-async");
 const WAIT: (&str, &str) = ("Prefer", "wait=60");
@@ -25,10 +26,26 @@ fn follow(server: &Server, path: &str, fields: &[(&str, &str)]) -> EventStream {
 
 /// Waits for the end of a run and returns its state.
 pub fn finished(server: &Server, path: &str) -> Value {
+    known(server, path);
     follow(server, path, &[]).events();
     let state = server.get(path).json();
     assert_eq!(state["state"], "finished", "{state}");
     state
+}
+
+/// Waits until a server that has just started knows a run of the server before it. Returns the run's state.
+pub fn known(server: &Server, path: &str) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = server.get(path);
+        if answer.status != 503 {
+            assert_eq!(answer.status, 200, "{}", answer.json());
+            return answer.json();
+        }
+        assert_eq!(answer.json()["code"], "not_known_yet");
+        assert_eq!(answer.header("Retry-After").as_deref(), Some("1"));
+        assert!(Instant::now() < deadline, "{path} is not adopted");
+    }
 }
 
 /// Deletes every run (an unfinished one twice: the first DELETE cancels it) and waits until the engine holds nothing.

@@ -72,7 +72,7 @@ fn sigterm_lets_runs_finish_within_the_grace_and_refuses_new_ones() {
 
 #[test]
 fn sigterm_cancels_runs_after_the_grace_period_and_nothing_is_left_behind() {
-    let server = Server::with(&[("RUNNER_SHUTDOWN_GRACE_SECS", "1")]);
+    let server = Server::with(&[("RUNNER_SHUTDOWN_GRACE_SECS", "12")]);
     let volume = json!({"/d": {"type": "directory", "files": {"a": "x"}}});
     let mut stream = server.begin_run(&shell(
         "echo begun; sleep 600",

@@ -188,7 +188,7 @@ fn a_server_stops_in_bounded_time_although_its_engine_hangs() {
     let log = engine.directory().join("log");
     let settings = [
         ("DOCKER_HOST", host.as_str()),
-        ("RUNNER_SHUTDOWN_GRACE_SECS", "1"),
+        ("RUNNER_SHUTDOWN_GRACE_SECS", "4"),
         ("RUST_LOG", "info"),
     ];
     let server = Server::with_log(&settings, &log);
@@ -201,8 +201,8 @@ fn a_server_stops_in_bounded_time_although_its_engine_hangs() {
     let told = Instant::now();
     server.stop();
     assert!(
-        told.elapsed() < Duration::from_secs(25),
-        "{:?}",
+        told.elapsed() < Duration::from_secs(4),
+        "the grace period is all it takes: {:?}",
         told.elapsed()
     );
     drop(run);

@@ -25,6 +25,13 @@ use std::io::{self, Cursor};
 use std::sync::Arc;
 use std::time::Duration;
 
+impl Mcp {
+    /// Shuts the server down; its calls end at once when they are cancelled.
+    pub(super) fn close(&self) {
+        self.shut_down(std::time::Instant::now() + Duration::from_secs(15));
+    }
+}
+
 /// The result of a run that exited.
 pub(super) fn sample_run(stdout: &str, stderr: &str, exit_code: i64) -> RunResult {
     RunResult {

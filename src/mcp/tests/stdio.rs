@@ -3,6 +3,8 @@
 use super::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The output, shared with the writer's thread.
 #[derive(Clone, Default)]
 struct Out(Arc<std::sync::Mutex<Vec<u8>>>);
@@ -20,7 +22,7 @@ impl io::Write for Out {
 /// Serves this input to its end and returns the lines of the output.
 fn serve(mcp: &Mcp, input: Vec<u8>) -> Vec<Value> {
     let out = Out::default();
-    crate::mcp::stdio::serve(mcp, Cursor::new(input), out.clone()).unwrap();
+    crate::mcp::stdio::serve(mcp, Cursor::new(input), out.clone(), FLUSH_TIMEOUT).unwrap();
     let written = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
     let lines = written.lines();
     lines
@@ -144,7 +146,9 @@ fn closing_waits_neither_for_a_client_that_does_not_read_nor_for_its_calls() {
     };
     let (released, serving) = (Cancel::new(), mcp.clone());
     let output = Stalled(released.clone());
-    let thread = std::thread::spawn(move || crate::mcp::stdio::serve(&serving, input, output));
+    let thread = std::thread::spawn(move || {
+        crate::mcp::stdio::serve(&serving, input, output, FLUSH_TIMEOUT)
+    });
     // One response is being written and 256 wait: no other has room, that of the call neither.
     until(|| read.load(Ordering::Relaxed) >= first.len() + 258 * line.len());
     assert_eq!(mcp.counts().calls, 1);

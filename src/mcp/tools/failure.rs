@@ -52,6 +52,7 @@ fn location(fault: &Fault) -> String {
 fn hint(error: &Error) -> &'static str {
     match error {
         Error::QueueFull { .. } => "",
+        Error::NotKnownYet(_) => "\nTry again in a few seconds.",
         Error::ImageNotFound(_) => {
             "\nCheck the image's name and tag; list_images shows what runs without a pull."
         }

@@ -18,9 +18,10 @@ use crate::runner::jobs::predecessor::{PredecessorObjects, UnknownRuns};
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
 use crate::runner::jobs::record_keeper::RecordKeeper;
 use crate::runner::jobs::registry::Registry;
+use crate::runner::jobs::request_copies::RequestCopy;
 use crate::runner::jobs::scheduler::{Scheduler, Turn};
-use crate::runner::jobs::store::{LoadError, Mark};
-use crate::runner::jobs::unadopted::Unadopted;
+use crate::runner::jobs::store::LoadError;
+use crate::runner::jobs::unadopted::{Sighting, Unadopted};
 use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::lifecycle::StartedRun;
@@ -49,16 +50,17 @@ pub(crate) struct Adopter {
 }
 
 /// A run of the predecessor that has an outcome.
-struct FinishedRun {
-    id: String,
-    record: OutcomeRecord,
-    objects: PredecessorObjects,
+pub(crate) struct FinishedRun {
+    pub(crate) id: String,
+    pub(crate) record: OutcomeRecord,
+    pub(crate) objects: PredecessorObjects,
 }
 
 /// A run of the predecessor that has none.
 struct UnfinishedRun {
     id: String,
     facts: RunFacts,
+    request_copy: Option<RequestCopy>,
     objects: PredecessorObjects,
 }
 
@@ -74,7 +76,16 @@ pub(crate) struct OtherServers {
 /// What a record says of its run.
 enum Loaded {
     Finished(Box<OutcomeRecord>),
-    Unfinished(RunFacts),
+    Unfinished(RunFacts, Option<RequestCopy>),
+}
+
+/// Runs that are orphaned.
+#[derive(Default)]
+struct Found {
+    finished: Vec<FinishedRun>,
+    unfinished: Vec<UnfinishedRun>,
+    /// Why the record of each cannot be read.
+    unreadable: HashMap<String, String>,
 }
 
 struct Survey {
@@ -91,12 +102,16 @@ impl Adopter {
     /// skipped and stays in the engine. Errors: the engine cannot be asked; runs that were adopted until then stay adopted, and
     /// the next call continues.
     pub(crate) fn adopt(&self, unheard: &Unheard) -> Result<OtherServers, docker::Error> {
-        let survey = self.survey(unheard)?;
+        let Survey { unknown, lead } = self.survey(unheard)?;
         let others = OtherServers {
-            suspects: survey.unknown.suspects,
-            have_runs: !survey.unknown.elsewhere.is_empty(),
+            suspects: unknown.suspects,
+            have_runs: !unknown.elsewhere.is_empty(),
         };
-        if survey.lead.is_none() || self.stop.wait(LAST_CALLS) {
+        let Some(lead) = lead else {
+            return Ok(others);
+        };
+        self.adopt_results(unknown.orphaned, &lead)?;
+        if self.stop.wait(LAST_CALLS) {
             return Ok(others);
         }
         // Once more: what was found before may have changed until then.
@@ -112,25 +127,11 @@ impl Adopter {
         orphaned: HashMap<String, PredecessorObjects>,
         lead: &Arc<Lead>,
     ) -> Result<(), docker::Error> {
-        let (mut finished, mut unfinished) = (Vec::new(), Vec::new());
-        let mut unreadable = HashMap::new();
-        for (id, objects) in orphaned {
-            match self.load(&objects) {
-                Ok(Some(Loaded::Finished(record))) => finished.push(FinishedRun {
-                    id,
-                    record: *record,
-                    objects,
-                }),
-                Ok(Some(Loaded::Unfinished(facts))) => {
-                    unfinished.push(UnfinishedRun { id, facts, objects });
-                }
-                // Its caller never got an answer.
-                Ok(None) | Err(LoadError::Absent) => objects.remove_all_but(&self.engine, &[]),
-                Err(LoadError::Unreadable(why)) => drop(unreadable.insert(id, why)),
-                Err(LoadError::Engine(error)) => return Err(error),
-            }
-        }
-        self.unadopted.set_unreadable(unreadable);
+        let Found {
+            mut finished,
+            mut unfinished,
+            unreadable,
+        } = self.load_records(orphaned)?;
         let counts = (finished.len(), unfinished.len());
         finished.sort_by_key(|run| run.record.kept());
         for run in finished {
@@ -138,12 +139,46 @@ impl Adopter {
         }
         unfinished.sort_by_key(|run| run.facts.order);
         for run in unfinished {
+            if self.stop.is_fired() {
+                return Ok(());
+            }
             self.resume_unfinished(run, lead);
         }
         if counts != (0, 0) {
             log::info!("took over {} results and {} runs", counts.0, counts.1);
         }
+        self.unadopted.finish(unreadable);
         Ok(())
+    }
+
+    /// Loads the records of these runs. Removes what is left of runs that have none.
+    fn load_records(
+        &self,
+        orphaned: HashMap<String, PredecessorObjects>,
+    ) -> Result<Found, docker::Error> {
+        let mut found = Found::default();
+        for (id, objects) in orphaned {
+            match self.load(&objects) {
+                Ok(Some(Loaded::Finished(record))) => found.finished.push(FinishedRun {
+                    id,
+                    record: *record,
+                    objects,
+                }),
+                Ok(Some(Loaded::Unfinished(facts, request_copy))) => {
+                    found.unfinished.push(UnfinishedRun {
+                        id,
+                        facts,
+                        request_copy,
+                        objects,
+                    });
+                }
+                // Its caller never got an answer.
+                Ok(None) | Err(LoadError::Absent) => objects.remove_all_but(&self.engine, &[]),
+                Err(LoadError::Unreadable(why)) => drop(found.unreadable.insert(id, why)),
+                Err(LoadError::Engine(error)) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     /// Finds the runs that this server does not know, and takes the lead if there are any to adopt.
@@ -151,15 +186,25 @@ impl Adopter {
         let containers = self.engine.client.container_list(&[INSTANCE.to_owned()])?;
         let owners = Owners::new(&self.engine.identity, unheard, &containers);
         let unknown = UnknownRuns::among(containers.clone(), &self.engine, &self.active, &owners);
-        self.unadopted.set_elsewhere(&unknown.elsewhere);
-        if unknown.orphaned.is_empty() {
-            self.unadopted.set_unreadable(HashMap::new());
-            return Ok(Survey {
-                unknown,
-                lead: None,
-            });
+        let lead = match unknown.orphaned.is_empty() {
+            true => None,
+            false => self.succession.lead(&containers, &owners)?,
+        };
+        let orphaned = unknown.orphaned.keys().cloned();
+        let mut sighting = Sighting {
+            pending: HashSet::new(),
+            elsewhere: unknown.elsewhere.clone(),
+            has_suspects: !unknown.suspects.is_empty(),
+        };
+        match &lead {
+            Some(_) => sighting.pending.extend(orphaned),
+            // The server that leads adopts them.
+            None => sighting.elsewhere.extend(orphaned),
         }
-        let lead = self.succession.lead(&containers, &owners)?;
+        self.unadopted.set(sighting);
+        if unknown.orphaned.is_empty() {
+            self.unadopted.finish(HashMap::new());
+        }
         Ok(Survey { unknown, lead })
     }
 
@@ -177,14 +222,18 @@ impl Adopter {
         let Some(request) = &objects.request else {
             return Ok(None);
         };
-        match store.load(&request.id) {
-            Ok(RequestRecord { facts, .. }) => Ok(Some(Loaded::Unfinished(facts))),
+        match store.load::<RequestRecord>(&request.id) {
+            Ok(record) => {
+                let copy = self.keeper.copy_of(&record);
+                Ok(Some(Loaded::Unfinished(record.facts, copy)))
+            }
             Err(LoadError::Absent) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn add_finished(&self, run: FinishedRun, lead: &Arc<Lead>) {
+    /// Adds a run that has an outcome to the registry.
+    pub(crate) fn add_finished(&self, run: FinishedRun, lead: &Arc<Lead>) {
         let FinishedRun {
             id,
             record,
@@ -209,21 +258,33 @@ impl Adopter {
         self.registry.accept(entry.clone(), entry.facts.key());
         let forgotten = self.registry.finish(&entry, outcome, kept);
         self.keeper.remove_records(forgotten);
+        self.unadopted.remove(&id);
         objects.remove_all_but(&self.engine, &[Role::Result]);
     }
 
     fn resume_unfinished(&self, run: UnfinishedRun, lead: &Arc<Lead>) {
-        let UnfinishedRun { id, facts, objects } = run;
+        let UnfinishedRun {
+            id,
+            facts,
+            request_copy,
+            objects,
+        } = run;
         let key = facts.key();
         let log_bytes = 2 * self.max_output_bytes + (1 << 20);
         let entry = Arc::new(Entry::new(self.active.hold(&id), facts, log_bytes));
         entry.keep_lead(lead.clone());
-        let may_have_started = objects.mark(&id).is_some();
+        let may_have_started = objects.may_have_started(&id);
         entry.facts.precede_new_runs();
         {
             let mut stored = entry.stored();
             stored.request = objects.request.as_ref().map(|request| request.id.clone());
+            stored.request_copy = request_copy;
             stored.may_have_started = may_have_started;
+            stored.is_fed = objects.is_fed(&id);
+            stored.is_cancelled = objects.is_cancelled(&id);
+            if stored.is_cancelled {
+                entry.cancel.fire();
+            }
             stored.has_leftovers = true;
         }
         if objects.is_started() {
@@ -231,6 +292,7 @@ impl Adopter {
         }
         self.registry.enter_anyway();
         self.registry.accept(entry.clone(), key);
+        self.unadopted.remove(&id);
         if !may_have_started {
             objects.remove_all_but(&self.engine, &[Role::Request]);
             return self.scheduler.enqueue(entry);
@@ -296,7 +358,9 @@ impl Adopter {
             .stdin
             .as_ref()
             .is_some_and(|bytes| !bytes.is_empty());
-        if has_stdin && objects.mark(&entry.id) != Some(Mark::Fed) {
+        let is_delivered = objects.is_fed(&entry.id);
+        // A cancelled run ends as cancelled, whatever it read.
+        if has_stdin && !is_delivered && !entry.cancel.is_fired() {
             // What the container got of it cannot be found out, and the engine has closed its stdin. Dropping `started` kills it.
             let lost = "the service was restarted before it had delivered all of the run's stdin; the run was ended, send it again";
             return Err(Error::StdinLost(lost.into()));

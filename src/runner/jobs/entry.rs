@@ -6,6 +6,7 @@ use crate::runner::cleanup::active::HeldId;
 use crate::runner::clock::Moment;
 use crate::runner::jobs::event_log::{EventLog, Outcome};
 use crate::runner::jobs::record::RunFacts;
+use crate::runner::jobs::request_copies::RequestCopy;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::Encoding;
 use crate::runner::request::wire::wire_enum;
@@ -71,10 +72,18 @@ pub(crate) struct Stored {
     pub(crate) request: Option<String>,
     /// Whether that container's name says that the run may have started.
     pub(crate) may_have_started: bool,
+    /// Whether all of the run's stdin was delivered.
+    pub(crate) is_fed: bool,
+    /// Whether that container's name says that the run is cancelled.
+    pub(crate) is_cancelled: bool,
+    /// What that container says, for when the engine loses it.
+    pub(crate) request_copy: Option<RequestCopy>,
     /// Whether an earlier attempt, perhaps by another process, may have left containers under this run's names.
     pub(crate) has_leftovers: bool,
     /// Id or name of the container with the outcome.
     pub(crate) outcome: Option<String>,
+    /// Whether the run was deleted, so that nothing of it may be stored any more.
+    pub(crate) is_deleted: bool,
     /// The credentials, which are kept in memory only.
     pub(crate) auth: Option<AuthConfig>,
     /// The run itself, if nothing is stored in the engine.
@@ -86,6 +95,7 @@ impl Stored {
     pub(crate) fn forget_request(&mut self) {
         self.spec = None;
         self.auth = None;
+        self.request_copy = None;
     }
 }
 

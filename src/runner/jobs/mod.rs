@@ -14,18 +14,24 @@
 //! | `event_log` | its events, for any number of readers |
 //! | `logs` | reads events one by one, or output in pages |
 //! | `adopt` | takes over the runs of dead predecessors |
+//! | `adopt_results` | loads the results of dead predecessors |
 //! | `predecessor` | finds what dead predecessors left in the engine |
 //! | `unadopted` | runs in the engine that this server cannot answer for |
+//! | `request_copies` | requests in memory, because a prune removes the engine's |
+//! | `heal` | stores records again that the engine has lost |
 
 mod adopt;
+mod adopt_results;
 mod digest;
 pub(crate) mod entry;
 pub(crate) mod event_log;
+mod heal;
 pub(crate) mod logs;
 mod predecessor;
 mod record;
 pub(crate) mod record_keeper;
 pub(crate) mod registry;
+mod request_copies;
 mod scheduler;
 mod store;
 pub(crate) mod submit;

@@ -7,7 +7,7 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{INSTANCE, RUN, Role, has_our_name, is_named, owner};
 use crate::runner::cleanup::owners::Owners;
 use crate::runner::cleanup::removal::Object;
-use crate::runner::jobs::store::Mark;
+use crate::runner::jobs::store::{RequestState, request_name};
 use std::collections::{HashMap, HashSet};
 
 /// The containers of one run.
@@ -77,7 +77,9 @@ impl PredecessorObjects {
     fn add(&mut self, container: ContainerSummary) {
         let is = |part| is_named(&container, part);
         let place = match Role::of(&container.labels) {
-            Some(Role::Request) if is("request") || is("started") || is("fed") => &mut self.request,
+            Some(Role::Request) if RequestState::ALL.iter().any(|state| is(state.word())) => {
+                &mut self.request
+            }
             Some(Role::Run) if is("") => &mut self.run,
             Some(Role::Stage) if is("stage") => &mut self.stage,
             Some(Role::Result) if is("result") => &mut self.result,
@@ -86,13 +88,28 @@ impl PredecessorObjects {
         *place = Some(container);
     }
 
-    /// How far the run had come, as its request's name says. `None`: it was not started.
-    pub(crate) fn mark(&self, run: &str) -> Option<Mark> {
-        let request = self.request.as_ref()?;
-        let marks = [Mark::Started, Mark::Fed].into_iter();
-        let mut found =
-            marks.filter(|mark| request.names.contains(&format!("/{}", mark.name(run))));
-        found.next()
+    /// Whether the run may have been started, as its request's name says.
+    pub(crate) fn may_have_started(&self, run: &str) -> bool {
+        self.is_named(run, RequestState::Started)
+            || self.is_fed(run)
+            || self.is_cancelled(run) && self.is_started()
+    }
+
+    /// Whether the run's stdin was delivered, as its request's name says.
+    pub(crate) fn is_fed(&self, run: &str) -> bool {
+        self.is_named(run, RequestState::Fed)
+    }
+
+    /// Whether the run is cancelled, as its request's name says.
+    pub(crate) fn is_cancelled(&self, run: &str) -> bool {
+        self.is_named(run, RequestState::Cancelled)
+    }
+
+    fn is_named(&self, run: &str, state: RequestState) -> bool {
+        let name = format!("/{}", request_name(run, state));
+        self.request
+            .as_ref()
+            .is_some_and(|request| request.names.contains(&name))
     }
 
     /// Whether the run's container was started.

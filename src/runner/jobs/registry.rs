@@ -64,6 +64,7 @@ struct KeyUse {
 struct Finished {
     id: String,
     bytes: u64,
+    at: Moment,
 }
 
 impl Registry {
@@ -73,6 +74,10 @@ impl Registry {
             runs: Mutex::default(),
             changed: Condvar::new(),
         }
+    }
+
+    pub(crate) fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     /// Takes a place for one more run. Blocks while another request with the same key is being accepted. Errors: there are too
@@ -183,12 +188,14 @@ impl Registry {
         }
         let bytes = entry.log.bytes() + outcome.as_ref().map_or(0, size) + RESULT_BYTES;
         entry.set_finished(at);
-        entry.set_kept(at);
+        let at = entry.set_kept(at);
         entry.log.finish(Arc::new(outcome));
         runs.unfinished -= 1;
         self.changed.notify_all();
         let id = entry.id.clone();
-        runs.finished.push_back(Finished { id, bytes });
+        // Results of earlier servers are adopted in any order, while new runs finish.
+        let place = runs.finished.partition_point(|other| other.at <= at);
+        runs.finished.insert(place, Finished { id, bytes, at });
         runs.finished_bytes += bytes;
         let mut forgotten = Vec::new();
         while runs.finished.len() > 1
@@ -244,7 +251,7 @@ fn size(result: &RunResult) -> u64 {
 impl Runs {
     /// Forgets the finished run at this index.
     fn forget_at(&mut self, index: usize) -> Option<Arc<Entry>> {
-        let Finished { id, bytes } = self.finished.remove(index)?;
+        let Finished { id, bytes, .. } = self.finished.remove(index)?;
         self.finished_bytes -= bytes;
         let listed = self.by_id.remove(&id)?;
         if let Some(key) = listed.key {

@@ -1,9 +1,9 @@
 //! The engine as database: a record of an asynchronous run is a container that is never started and carries JSON, in a variable
 //! of its own configuration if it is short, else in a volume. First there is the request, under a name that says whether the run
-//! may have started and whether its stdin was delivered; at the end there is the outcome in its place.
+//! may have started, whether its stdin was delivered and whether it is cancelled; at the end there is the outcome in its place.
 
 use crate::archive::{self, Collected, UidGid};
-use crate::docker;
+use crate::docker::{self, Labels};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::removal::Object;
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 const VARIABLE: &str = "ONEOFF_RECORD=";
+/// How often a record is stored anew if its container is removed while it is stored, as a prune may do.
+const SAVE_ATTEMPTS: u32 = 4;
 /// Longer records go into a volume: the engine keeps configurations in memory.
 const INLINE_BYTES: usize = 32 * 1024;
 
@@ -35,29 +37,37 @@ pub(crate) enum LoadError {
     Engine(docker::Error),
 }
 
-/// Name of the container with a run's request, while it is certain that the run has not started.
-fn waiting_name(run: &str) -> String {
-    format!("oneoff-{run}-request")
-}
-
-/// How far a run has come, as the name of the container with its request says.
+/// What the name of the container with a run's request says of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// Set just before the start.
+pub(crate) enum RequestState {
+    /// It has not started, for certain.
+    Waiting,
+    /// It may have started: set just before the start. No server starts it again.
     Started,
-    /// Set once all of stdin is on its way to the container.
+    /// It has started, and all of its stdin is on its way to the container.
     Fed,
+    /// It is cancelled, and must not start.
+    Cancelled,
 }
 
-impl Mark {
-    /// Name of the container with the request of a run that has come this far.
-    pub(crate) fn name(self, run: &str) -> String {
-        let word = match self {
+impl RequestState {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Waiting, Self::Started, Self::Fed, Self::Cancelled];
+
+    /// The part of the container's name that says it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "request",
             Self::Started => "started",
             Self::Fed => "fed",
-        };
-        format!("oneoff-{run}-{word}")
+            Self::Cancelled => "cancelled",
+        }
     }
+}
+
+/// Name of the container with a run's request.
+pub(crate) fn request_name(run: &str, state: RequestState) -> String {
+    format!("oneoff-{run}-{}", state.word())
 }
 
 /// Name of the container with a run's outcome.
@@ -74,40 +84,84 @@ impl Store {
         }
     }
 
-    /// Stores a record, and returns its container's id. Errors: the engine failed, or [`Error::TooLarge`].
-    pub(crate) fn save<T: Serialize>(
-        &self,
-        run: &str,
-        role: Role,
-        record: &T,
-    ) -> Result<String, Error> {
+    /// The JSON of a record. Error: [`Error::TooLarge`].
+    pub(crate) fn to_json<T: Serialize>(&self, record: &T) -> Result<Vec<u8>, Error> {
         let json = serde_json::to_vec(record).map_err(|error| Error::Engine(error.to_string()))?;
         if json.len() as u64 > self.limit_bytes {
             let limit = self.limit_bytes;
             let detail = format!("a run or a result of more than {limit} bytes cannot be kept");
             return Err(Error::TooLarge(detail));
         }
-        let labels = self.engine.identity.async_labels(run, role);
-        let name = match role {
-            Role::Result => result_name(run),
-            _ => waiting_name(run),
-        };
-        if json.len() <= INLINE_BYTES {
-            let helper = HelperSpec {
-                name: &name,
-                labels,
-                mounts: Vec::new(),
-                env: vec![format!("{VARIABLE}{}", String::from_utf8_lossy(&json))],
-            };
-            return Ok(helper.create(&self.engine)?.release());
+        Ok(json)
+    }
+
+    /// Stores a request's record, and returns its container's id.
+    pub(crate) fn save_request(
+        &self,
+        run: &str,
+        state: RequestState,
+        json: &[u8],
+    ) -> Result<String, Error> {
+        let labels = self.engine.identity.async_labels(run, Role::Request);
+        self.save(&request_name(run, state), &labels, json)
+    }
+
+    /// Stores the record of an outcome, and returns its container's id. Errors: the engine failed, or [`Error::TooLarge`].
+    pub(crate) fn save_outcome<T: Serialize>(
+        &self,
+        run: &str,
+        record: &T,
+    ) -> Result<String, Error> {
+        let labels = self.engine.identity.async_labels(run, Role::Result);
+        self.save(&result_name(run), &labels, &self.to_json(record)?)
+    }
+
+    fn save(&self, name: &str, labels: &Labels, json: &[u8]) -> Result<String, Error> {
+        for _ in 0..SAVE_ATTEMPTS {
+            if let Some(container) = self.attempt(name, labels, json)? {
+                return Ok(container);
+            }
         }
-        let volume = anonymous_volume(labels.clone());
-        let helper = HelperSpec::with_mount(&name, labels, volume).create(&self.engine)?;
+        let pruned = "the engine removes what is to be stored while it is stored";
+        Err(Error::Engine(pruned.into()))
+    }
+
+    /// `None`: a prune removed the helpers' image just before the container was created, or the container before it was filled.
+    fn attempt(&self, name: &str, labels: &Labels, json: &[u8]) -> Result<Option<String>, Error> {
+        let is_inline = json.len() <= INLINE_BYTES;
+        let helper = HelperSpec {
+            name,
+            labels: labels.clone(),
+            mounts: match is_inline {
+                true => Vec::new(),
+                false => vec![anonymous_volume(labels.clone())],
+            },
+            env: match is_inline {
+                true => vec![format!("{VARIABLE}{}", String::from_utf8_lossy(json))],
+                false => Vec::new(),
+            },
+        };
+        let helper = match helper.create(&self.engine) {
+            Err(error) if error.is_object_gone() => return Ok(None),
+            other => other?,
+        };
+        if is_inline {
+            return Ok(Some(helper.release()));
+        }
         let client = &self.engine.client;
-        upload(client, helper.id(), UidGid::default(), move |packer| {
-            packer.file(&staged_name("record"), 0o600, &json)
-        })?;
-        Ok(helper.release())
+        let uploaded = upload(client, helper.id(), UidGid::default(), move |packer| {
+            packer.file(&staged_name("record"), 0o600, json)
+        });
+        match uploaded {
+            Ok(()) => Ok(Some(helper.release())),
+            Err(_) if self.is_gone(helper.id()) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn is_gone(&self, container: &str) -> bool {
+        let found = self.engine.client.container_inspect(container);
+        matches!(found, Err(docker::Error::Status { status: 404, .. }))
     }
 
     /// Loads a record from its container's name or id.
@@ -152,17 +206,33 @@ impl Store {
         }
     }
 
-    /// Renames the container with the request to say how far the run has come. No server starts a run with a mark again.
-    pub(crate) fn mark(&self, run: &str, container: &str, mark: Mark) -> Result<(), docker::Error> {
-        let name = mark.name(run);
+    /// Renames the container with the request, so that every later server knows the run's state. False: there is no such
+    /// container any more.
+    pub(crate) fn mark(
+        &self,
+        run: &str,
+        container: &str,
+        state: RequestState,
+    ) -> Result<bool, docker::Error> {
+        let name = request_name(run, state);
         let client = &self.engine.client;
-        client.container_rename(container, &name).or_else(|error| {
-            // The answer to an earlier attempt may have been lost; what counts is the name.
-            match client.container_inspect(container) {
-                Ok(found) if found.name == format!("/{name}") => Ok(()),
-                _ => Err(error),
-            }
-        })
+        let Err(error) = client.container_rename(container, &name) else {
+            return Ok(true);
+        };
+        // The answer to an earlier attempt may have been lost; what counts is the name.
+        match client.container_inspect(container) {
+            Ok(found) if found.name == format!("/{name}") => Ok(true),
+            Err(docker::Error::Status { status: 404, .. }) => Ok(false),
+            _ => Err(error),
+        }
+    }
+
+    /// Removes a container of a run now. A removal that is under way already counts too.
+    pub(crate) fn remove_now(&self, container: &str) -> Result<(), docker::Error> {
+        match self.engine.client.container_remove(container) {
+            Err(docker::Error::Status { status: 409, .. }) => Ok(()),
+            other => other,
+        }
     }
 
     /// Removes a container of a run. Returns at once; the removal threads do the work.

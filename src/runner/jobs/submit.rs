@@ -9,12 +9,14 @@ use crate::runner::error::Error;
 use crate::runner::jobs::adopt::{Adopter, OtherServers};
 use crate::runner::jobs::digest::digest;
 use crate::runner::jobs::entry::{Entry, Phase, RunState};
+use crate::runner::jobs::heal::Healer;
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
 use crate::runner::jobs::record::{IdempotencyKey, RunFacts};
 use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper, StrippedRequest};
 use crate::runner::jobs::registry::{Place, Registry, Retention};
 use crate::runner::jobs::scheduler::Scheduler;
 use crate::runner::jobs::store::Store;
+use crate::runner::jobs::unadopted::Unadopted;
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
@@ -23,9 +25,8 @@ use crate::runner::run::archive_checks::ArchiveChecks;
 use crate::runner::run::lifecycle::Executor;
 use crate::runner::takeover::lead::Succession;
 use serde_json::Value;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The asynchronous runs of one server.
 pub(crate) struct Jobs {
@@ -37,7 +38,6 @@ pub(crate) struct Jobs {
     keeper: Arc<RecordKeeper>,
     scheduler: Arc<Scheduler>,
     adopter: Adopter,
-    is_adopted: AtomicBool,
     accepting: Mutex<()>,
     stop: Cancel,
 }
@@ -52,6 +52,9 @@ pub(crate) struct JobSettings {
     pub(crate) archive_checks: ArchiveChecks,
 }
 
+/// How long a caller waits for a run of an earlier server to be adopted. With an engine that answers, it takes milliseconds.
+const ADOPTION_PATIENCE: Duration = Duration::from_secs(2);
+
 impl Jobs {
     /// Starts the scheduler. Errors: no thread.
     pub(crate) fn start(settings: JobSettings, executor: &Executor) -> std::io::Result<Self> {
@@ -65,7 +68,13 @@ impl Jobs {
             policy.clone(),
         ));
         let scheduler = Scheduler::start(executor.clone(), keeper.clone(), stop.clone())?;
+        Healer::start(&executor.engine, &keeper, &stop)?;
+        let unadopted = Arc::new(match settings.persistence {
+            Persistence::Engine => Unadopted::not_asked_yet(ADOPTION_PATIENCE),
+            Persistence::Process => Unadopted::none(),
+        });
         let adopter = Adopter {
+            unadopted,
             engine: executor.engine.clone(),
             active: executor.active.clone(),
             admission: executor.admission.clone(),
@@ -75,7 +84,6 @@ impl Jobs {
             max_output_bytes: policy.max_output_bytes,
             stop: stop.clone(),
             succession: Succession::new(executor.engine.clone(), executor.active.clone()),
-            unadopted: Arc::default(),
         };
         Ok(Self {
             policy,
@@ -86,7 +94,6 @@ impl Jobs {
             keeper,
             scheduler,
             adopter,
-            is_adopted: AtomicBool::new(false),
             accepting: Mutex::default(),
             stop,
         })
@@ -94,20 +101,20 @@ impl Jobs {
 
     /// Adopts the runs of dead predecessors that no earlier call has adopted. Processes in `unheard` count as dead.
     pub(crate) fn adopt(&self, unheard: &Unheard) -> Result<OtherServers, docker::Error> {
-        let others = self.adopter.adopt(unheard)?;
-        if others.suspects.is_empty() {
-            self.set_adopted();
+        match self.keeper.persistence() {
+            Persistence::Engine => self.adopter.adopt(unheard),
+            Persistence::Process => Ok(OtherServers::default()),
         }
-        Ok(others)
     }
 
     /// Says that everything is adopted that can be adopted now: who has not, was asked, and lives.
     pub(crate) fn set_adopted(&self) {
-        self.is_adopted.store(true, Ordering::Release);
+        self.adopter.unadopted.settle();
     }
 
-    /// Accepts a run. The same `key` with the same request gives the same run. `cancel` ends the check of its archives. Errors: an invalid or forbidden request, too many
-    /// runs, or a key that was used with another request.
+    /// Accepts a run. The same `key` with the same request gives the same run. `cancel` ends the check of its archives. Errors:
+    /// an invalid or forbidden request, too many runs, a key that was used with another request, or one that a run may have that
+    /// is not known yet.
     pub(crate) fn submit(
         &self,
         request: Value,
@@ -124,12 +131,14 @@ impl Jobs {
         if let Some(members) = stripped.request.as_object_mut() {
             members.insert("pull_policy".into(), spec.pull_policy.word().into());
         }
-        if key.is_some() && !self.is_adopted.load(Ordering::Acquire) {
-            // A run of before may have this key.
-            return Err(not_adopted());
-        }
+        // Asked before the registry: an adopted run is there before it is no longer unadopted.
+        let may_be_unadopted = key.is_some() && self.adopter.unadopted.may_be_some();
         if let Place::Known(entry) = self.registry.enter(key.as_ref())? {
             return Ok(entry.state());
+        }
+        if may_be_unadopted {
+            self.registry.reject(key.as_ref());
+            return Err(not_known_yet());
         }
         let facts = RunFacts::new(&spec, key.as_ref());
         let held = self.active.hold(spec.id());
@@ -139,16 +148,18 @@ impl Jobs {
             .check(&spec, cancel)
             .and_then(|()| self.keeper.save_request(&entry, spec, stripped))
             .inspect_err(|_| self.registry.reject(key.as_ref()))?;
-        {
-            // One at a time, so that the registry and the queue have the same order.
-            let _one = self
-                .accepting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            self.registry.accept(entry.clone(), key);
-            self.scheduler.enqueue(entry.clone());
-        }
+        self.accept(&entry, key);
         Ok(entry.state())
+    }
+
+    /// Lists and queues a run, one at a time, so that the registry and the queue have the same order.
+    fn accept(&self, entry: &Arc<Entry>, key: Option<IdempotencyKey>) {
+        let _one = self
+            .accepting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.registry.accept(entry.clone(), key);
+        self.scheduler.enqueue(entry.clone());
     }
 
     /// State and result of one run.
@@ -168,20 +179,29 @@ impl Jobs {
         Ok(entry.state())
     }
 
-    /// Cancels a run that waits or runs. Does not wait for its end. A finished run stays as it is.
+    /// Cancels a run that waits or runs. Does not wait for its end. A finished run stays as it is. Error: the run goes on,
+    /// because the engine cannot store that it is cancelled, so that a later server would let it go on.
     pub(crate) fn cancel(&self, id: &str) -> Result<RunState, Error> {
         let entry = self.entry(id)?;
+        if entry.log.outcome().is_none() {
+            let marked = self.keeper.mark_cancelled(&entry);
+            marked.map_err(|error| because("the run is not cancelled", error))?;
+        }
         self.scheduler.cancel(&entry);
         Ok(entry.state())
     }
 
-    /// Forgets a finished run, and returns its last state. `None`: it has not finished.
+    /// Forgets a finished run, and returns its last state. `None`: it has not finished. Error: the run is still known, because
+    /// the engine cannot remove what it stores of it.
     pub(crate) fn forget(&self, id: &str) -> Result<Option<RunState>, Error> {
-        let state = self.state(id)?;
+        let entry = self.entry(id)?;
+        let state = entry.state();
         if state.outcome.is_none() {
             return Ok(None);
         }
-        self.keeper.remove_records(self.registry.forget(id));
+        let deleted = self.keeper.delete_records(&entry);
+        deleted.map_err(|error| because("the run is not deleted", error))?;
+        self.registry.forget(id);
         Ok(Some(state))
     }
 
@@ -206,48 +226,63 @@ impl Jobs {
         Ok(RunLogs::read(self.entry(id)?, query))
     }
 
+    /// Cancels all runs that nothing outlives. Does not wait for their end.
+    pub(crate) fn cancel_all(&self) {
+        if self.keeper.persistence() == Persistence::Process {
+            for entry in self.registry.list() {
+                self.scheduler.cancel(&entry);
+            }
+        }
+    }
+
     /// Stops the scheduler. Runs that nothing outlives are cancelled first, and waited for until `deadline`.
     pub(crate) fn close(&self, deadline: Instant) {
         if self.keeper.persistence() == Persistence::Process {
-            self.cancel_all(deadline);
+            self.cancel_all();
+            match self.registry.settle(deadline) {
+                0 => {}
+                left => log::warn!("{left} detached runs did not end in time"),
+            }
         }
         // Before the dispatcher stops: a slot that is offered to a closed queue would be offered to the next run, and so on.
         self.admission.close();
         self.stop.fire();
+    }
+
+    /// Lets another server adopt what this one has adopted. To be called when nothing adopts any more.
+    pub(crate) fn give_up_lead(&self) {
         self.adopter.succession.give_up();
     }
 
-    fn cancel_all(&self, deadline: Instant) {
-        for entry in self.registry.list() {
-            self.scheduler.cancel(&entry);
-        }
-        match self.registry.settle(deadline) {
-            0 => {}
-            left => log::warn!("{left} detached runs did not end in time"),
-        }
-    }
-
     fn entry(&self, id: &str) -> Result<Arc<Entry>, Error> {
+        // Asked before the registry: an adopted run is there before it is no longer unadopted.
+        let may_be_unadopted = self.adopter.unadopted.may_contain(id);
         if let Some(entry) = self.registry.get(id) {
             return Ok(entry);
         }
-        if !self.is_adopted.load(Ordering::Acquire) {
-            return Err(not_adopted());
+        if may_be_unadopted {
+            return Err(not_known_yet());
         }
-        Err(self
-            .adopter
-            .unadopted
-            .why(id)
-            .unwrap_or_else(|| Error::NotFound {
-                code: "run_not_found",
-                detail: "there is no such run, or its result is not kept any more".into(),
-            }))
+        let why = self.adopter.unadopted.why(id);
+        Err(why.unwrap_or_else(|| Error::NotFound {
+            code: "run_not_found",
+            detail: "there is no such run, or its result is not kept any more".into(),
+        }))
     }
 }
 
-fn not_adopted() -> Error {
-    let detail = "the runs of before are known some seconds after the engine can be reached";
-    Error::EngineUnreachable(detail.into())
+fn not_known_yet() -> Error {
+    Error::NotKnownYet("the runs of the server before this one are not all known yet".into())
+}
+
+/// The same error, with what follows from it.
+fn because(consequence: &str, error: Error) -> Error {
+    match error {
+        Error::EngineUnreachable(detail) => {
+            Error::EngineUnreachable(format!("{consequence}, because {detail}"))
+        }
+        other => Error::Engine(format!("{consequence}, because {other}")),
+    }
 }
 
 fn strip_credentials(mut request: Value) -> StrippedRequest {
@@ -275,7 +310,6 @@ mod tests {
     use crate::runner::run::pull::Images;
     use crate::runner::run::user::UserCache;
     use serde_json::json;
-    use std::time::Duration;
 
     const PROFILE: ApiProfile = ApiProfile {
         root: "body",

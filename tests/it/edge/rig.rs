@@ -87,7 +87,7 @@ impl Rig {
 impl Drop for Rig {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
-            server.shutdown(Duration::ZERO);
+            drop(server);
         }
     }
 }

@@ -14,7 +14,9 @@ fn shutdown_refuses_new_clients_lets_requests_finish_and_ends_streams() {
     rig.expect(Event::Entered);
     let mut idle = connect(rig.addr);
     let started = Instant::now();
-    rig.server.take().unwrap().shutdown(PATIENCE);
+    let mut server = rig.server.take().unwrap();
+    server.drain(Instant::now() + PATIENCE);
+    server.close(Instant::now());
     assert!(started.elapsed() < PATIENCE, "nobody had to be waited for");
     rig.expect(Event::Draining);
     assert_eq!(read(&mut working).unwrap().text(), "finished");
@@ -33,10 +35,10 @@ fn shutdown_cancels_what_does_not_finish_within_the_grace_period() {
     let mut rig = Rig::start();
     let mut waiting = send(rig.addr, b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n");
     rig.expect(Event::Entered);
-    rig.server
-        .take()
-        .unwrap()
-        .shutdown(Duration::from_millis(50));
+    let mut server = rig.server.take().unwrap();
+    server.drain(Instant::now() + Duration::from_millis(50));
+    server.cancel();
+    server.close(Instant::now() + PATIENCE);
     rig.expect(Event::Cancelled);
     assert_eq!(
         read(&mut waiting).unwrap().status,

@@ -2,6 +2,7 @@
 
 use super::messages::{ask, call, detached, gone_within_two_seconds};
 use super::stream::{Stream, post};
+use crate::async_runs::known;
 use crate::support::{Server, docker};
 use serde_json::{Value, json};
 
@@ -69,6 +70,7 @@ fn a_detached_run_outlives_its_session_and_its_log_is_read_in_pages() {
 
     // The next server knows the run; a cursor of this server reads from the start there.
     let heir = Server::named(&server.kill(), &[]);
+    known(&heir, &path);
     let again =
         ask(&heir, "run_logs", json!({"id": id, "cursor": seen.2}))["structuredContent"].clone();
     assert_eq!(again["stdout"], "one\nfed\ntwo\n");

@@ -7,7 +7,7 @@ mod conformance;
 mod detached;
 mod headers;
 mod installed;
-mod messages;
+pub mod messages;
 mod schema;
 mod sessions;
 mod stdio;
