@@ -5,7 +5,7 @@ use super::calls::{Call, CallLimit, RunningCalls};
 use super::client::ClientState;
 use super::context::CallContext;
 use super::dispatch::{self, Dispatcher};
-use super::jsonrpc::{self, Error, Message, Payload, Rejection, Request};
+use super::jsonrpc::{self, Code, Error, Message, Payload, Rejection, Request};
 use super::progress::ProgressTicker;
 use super::protocol::Era;
 use super::session::{Registry, Session};
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// How long [`Mcp::close`] waits for cancelled calls to end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Most memory of the answer to a tool call: its value, which repeats the structured content as text, and its bytes.
+const ANSWER_BYTES: u64 = 4 << 20;
 
 /// Limits and intervals of the MCP server.
 #[derive(Clone, Debug)]
@@ -197,6 +199,13 @@ impl Mcp {
             let id = request.id.clone();
             let result = self.shared.dispatcher.answer(&request, context);
             return sender.respond(jsonrpc::response(&id, result));
+        }
+        if let Some(answer) = &context.answer
+            && !answer.grow(ANSWER_BYTES)
+        {
+            let what = "there is no memory for the answer just now; try again later (RUNNER_MAX_BODY_MEMORY)";
+            let error = Error::new(Code::Internal, what);
+            return sender.respond(jsonrpc::response(&request.id, Err(error)));
         }
         let calls = Arc::clone(&context.client.calls);
         let (id, cancel) = (request.id.clone(), context.cancel.clone());

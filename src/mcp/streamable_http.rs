@@ -232,7 +232,8 @@ impl Post<'_> {
             false => Era::Stateless,
         };
         let context = CallContext::new(client.state(), Arc::new(sender))
-            .with_body(self.http.body_reservation.clone());
+            .with_body(self.http.body_memory.clone())
+            .with_answer(self.http.answer_memory.clone());
         for Versioned { request, era } in requests {
             self.mcp.serve(request, era, &context);
         }

@@ -5,6 +5,7 @@ mod api_profile;
 mod body;
 pub mod docs;
 pub mod health;
+mod large_event;
 pub mod metrics;
 pub mod openapi;
 pub mod policy;

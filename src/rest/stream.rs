@@ -1,6 +1,7 @@
 //! Run events as a stream: server-sent events or lines of JSON (NDJSON), as the `Accept` field prefers. A streamed run
 //! is a plain run whose events go into a channel; a slow reader slows down its own container and nothing else.
 
+use super::large_event::LargeEvent;
 use super::problems;
 use crate::http::{
     Accept, EVENT_STREAM, KEEP_ALIVE, Reply, Request, ServerSentEvent, StreamWriter,
@@ -132,12 +133,25 @@ impl WireEvent {
         Self::new("skipped", &json!({"events": events}))
     }
 
-    /// The last event: the body that a plain reply would have had.
-    pub(super) fn outcome(outcome: Result<&RunResult, &Error>) -> Self {
-        match outcome {
-            Ok(result) => Self::new("result", result),
-            Err(error) => Self::new("error", &problems::problem(error)),
+    /// The last event of a run without a result.
+    fn error(error: &Error) -> Self {
+        Self::new("error", &problems::problem(error))
+    }
+}
+
+/// Sends the last event: the body that a plain reply would have had.
+pub(super) fn send_outcome(
+    outcome: Result<&RunResult, &Error>,
+    id: Option<&str>,
+    delivery: Delivery,
+    writer: &mut StreamWriter<'_>,
+) -> io::Result<()> {
+    match outcome {
+        Ok(object) => {
+            let name = "result";
+            LargeEvent { name, object, id }.write(delivery, writer)
         }
+        Err(error) => writer.send(&delivery.frame(&WireEvent::error(error), id)),
     }
 }
 
@@ -215,8 +229,7 @@ impl StreamedRun {
             let event = match &next {
                 Ok(Message::Event(event)) => WireEvent::event(event, &self.id, self.encoding),
                 Ok(Message::Ended(outcome)) => {
-                    let last = WireEvent::outcome(outcome.as_ref().as_ref());
-                    return writer.send(&self.delivery.frame(&last, None));
+                    return send_outcome(outcome.as_ref().as_ref(), None, self.delivery, writer);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     writer.send(self.delivery.keep_alive())?;

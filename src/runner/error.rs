@@ -53,6 +53,8 @@ pub enum Error {
     },
     /// The requested content is larger than the server's limit.
     TooLarge(String),
+    /// The memory budget is used up. Nothing was started.
+    OutOfMemory,
     /// This process has reached a limit of its own, such as its number of threads.
     Overloaded(String),
     /// The engine failed, or sent an answer that makes no sense.
@@ -94,6 +96,9 @@ impl fmt::Display for Error {
             Self::PullTimeout { timeout_secs } => {
                 write!(f, "the image was not pulled within {timeout_secs} s")
             }
+            Self::OutOfMemory => f.write_str(
+                "there is no memory for the answer just now: other requests and answers use it (RUNNER_MAX_BODY_MEMORY)",
+            ),
             Self::InvalidReference(detail)
             | Self::ImageNotFound(detail)
             | Self::RegistryDenied(detail)

@@ -3,6 +3,7 @@
 
 use crate::cancel::Cancel;
 use crate::docker::{Client, ImageSummary};
+use crate::memory::MemoryBudget;
 use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
@@ -24,7 +25,7 @@ use crate::runner::run::lifecycle::Executor;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
-use crate::runner::volumes::named::Volumes;
+use crate::runner::volumes::named::{VolumeContent, Volumes};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +54,8 @@ pub struct Settings {
     pub persistence: Persistence,
     /// What callers may ask for.
     pub policy: Policy,
+    /// The memory budget, from which results and contents of volumes are taken.
+    pub memory: MemoryBudget,
 }
 
 struct Parts {
@@ -134,6 +137,7 @@ impl Runner {
             active: active.clone(),
             images: Images::new(client, settings.pull_timeout),
             users: UserCache::default(),
+            memory: settings.memory.clone(),
         };
         let job_settings = JobSettings {
             retention: settings.retention,
@@ -145,7 +149,12 @@ impl Runner {
             queue_length,
             jobs: Jobs::start(job_settings, &executor)?,
             executor,
-            volumes: Volumes::new(engine.clone(), active.clone(), policy.clone()),
+            volumes: Volumes::new(
+                engine.clone(),
+                active.clone(),
+                policy.clone(),
+                settings.memory,
+            ),
             policy,
             reaper: Reaper::new(engine, active),
             patrol: Mutex::new(None),
@@ -261,8 +270,8 @@ impl Runner {
         self.parts.volumes.create(request, profile)
     }
 
-    /// Content of a named volume of ours, as base64 tar.gz.
-    pub fn volume_read(&self, name: &str) -> Result<String, Error> {
+    /// Content of a named volume of ours.
+    pub fn volume_read(&self, name: &str) -> Result<VolumeContent, Error> {
         self.parts.volumes.read(name)
     }
 

@@ -43,3 +43,4 @@ pub use request::spec::{LABEL_PREFIX, RunSpec};
 pub use request::types::*;
 pub use request::values::*;
 pub use run::result::*;
+pub use volumes::named::VolumeContent;

@@ -32,6 +32,7 @@ mod lifecycle;
 mod load;
 mod map;
 mod mcp;
+mod memory;
 mod metrics;
 mod mounts;
 mod openapi;

@@ -21,14 +21,29 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 const ALLOWED: &[(&str, &[&str])] = &[
     ("archive", &[]),
     ("metrics", &[]),
+    ("memory", &["cancel"]),
     ("docker", &["cancel", "metrics"]),
     (
         "edge",
-        &["cancel", "glob", "metrics", "problem", "random_id"],
+        &[
+            "cancel",
+            "glob",
+            "memory",
+            "metrics",
+            "problem",
+            "random_id",
+        ],
     ),
     (
         "http",
-        &["cancel", "edge", "process_identity", "problem", "random_id"],
+        &[
+            "cancel",
+            "edge",
+            "memory",
+            "process_identity",
+            "problem",
+            "random_id",
+        ],
     ),
     (
         "runner",
@@ -37,19 +52,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cancel",
             "docker",
             "glob",
+            "memory",
             "metrics",
             "process_identity",
             "problem",
             "random_id",
         ],
     ),
-    ("rest", &["cancel", "http", "metrics", "problem", "runner"]),
+    (
+        "rest",
+        &[
+            "cancel", "http", "json", "memory", "metrics", "problem", "runner",
+        ],
+    ),
     (
         "mcp",
         &[
             "archive",
             "cancel",
             "http",
+            "json",
+            "memory",
             "metrics",
             "problem",
             "random_id",
@@ -98,7 +121,14 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     ("staging", &["cleanup", "error"]),
     (
         "volumes",
-        &["cleanup", "error", "policy", "request", "staging"],
+        &[
+            "cleanup",
+            "error",
+            "policy",
+            "request",
+            "semaphore",
+            "staging",
+        ],
     ),
     (
         "run",

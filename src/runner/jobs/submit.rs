@@ -247,6 +247,7 @@ fn digest(request: &Value) -> u128 {
 mod tests {
     use super::*;
     use crate::docker::{Client, Host};
+    use crate::memory::MemoryBudget;
     use crate::process_identity::ProcessIdentity;
     use crate::runner::cleanup::engine::Engine;
     use crate::runner::cleanup::labels::Identity;
@@ -279,6 +280,7 @@ mod tests {
             active: Active::default(),
             images: Images::new(client, Duration::ZERO),
             users: UserCache::default(),
+            memory: MemoryBudget::new(1 << 20),
         }
     }
 

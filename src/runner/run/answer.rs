@@ -62,6 +62,7 @@ impl Answer {
             oom_killed: ending.oom_killed,
             warnings,
             timings,
+            memory: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::OBJECT_SLACK;
 use crate::runner::error::Error;
 use crate::runner::request::mounts::{MountSource, MountSpec};
+use crate::runner::run::answer_memory::CollectRoom;
 use crate::runner::run::result::CollectedVolume;
 use crate::runner::run::stage::Staged;
 use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
@@ -30,6 +31,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) run: &'a str,
     /// Most bytes to read back from all mounts together.
     pub(crate) limit_bytes: u64,
+    /// Grants the memory for what is read.
+    pub(crate) room: CollectRoom<'a>,
 }
 
 impl Sources<'_> {
@@ -93,8 +96,9 @@ impl Sources<'_> {
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        match archive::collect_file(&mut *tar, self.limit_bytes) {
-            Ok(Collected::File(bytes)) => Ok(Some(volume("file", archive::encode_base64(&bytes)))),
+        let room = &mut |bytes| self.room.take(bytes);
+        match archive::collect_file_text(&mut *tar, self.limit_bytes, room) {
+            Ok(Collected::File(content)) => Ok(Some(volume("file", content))),
             Ok(Collected::Other(kind)) => {
                 warnings.push(format!("{path}: is a {kind} after the run, not a file"));
                 Ok(None)
@@ -114,7 +118,8 @@ impl Sources<'_> {
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        match archive::collect_directory(&mut *tar, self.limit_bytes) {
+        let room = &mut |bytes| self.room.take(bytes);
+        match archive::collect_directory(&mut *tar, self.limit_bytes, room) {
             Ok(collected) => {
                 warnings.extend(
                     collected
@@ -158,17 +163,23 @@ fn volume(kind: &'static str, content: String) -> CollectedVolume {
     }
 }
 
-/// The volume without content if it is over the limit; any other error fails the run.
+/// The volume without content if it is over the limit or there is no memory for it; any other error fails the run.
 fn without_content(
     kind: &'static str,
     error: archive::Error,
 ) -> Result<Option<CollectedVolume>, Error> {
-    match error {
-        archive::Error::TooLarge(detail) => Ok(Some(CollectedVolume {
+    let absent = |detail| {
+        Ok(Some(CollectedVolume {
             kind,
             content: None,
             detail: Some(detail),
-        })),
+        }))
+    };
+    match error {
+        archive::Error::TooLarge(detail) => absent(detail),
+        archive::Error::NoRoom => absent(
+            "the server had no memory for it: other requests and answers use it (RUNNER_MAX_BODY_MEMORY)".into(),
+        ),
         other => Err(Error::Engine(format!(
             "the engine's archive cannot be read: {other}"
         ))),

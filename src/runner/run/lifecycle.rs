@@ -3,6 +3,7 @@
 
 use crate::cancel::Cancel;
 use crate::docker::ImageInspect;
+use crate::memory::{MemoryBudget, Reservation};
 use crate::metrics::{self, Label};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
@@ -13,6 +14,7 @@ use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::{Admission, Refused};
 use crate::runner::run::answer::Answer;
+use crate::runner::run::answer_memory::{CollectRoom, MemoryTerms};
 use crate::runner::run::collect::{Collection, Sources};
 use crate::runner::run::container_config::image_digest;
 use crate::runner::run::context::{NoHooks, RunContext};
@@ -34,6 +36,7 @@ pub(crate) struct Executor {
     pub(crate) active: Active,
     pub(crate) images: Images,
     pub(crate) users: UserCache,
+    pub(crate) memory: MemoryBudget,
 }
 
 /// What an earlier process left of a run that it had started.
@@ -62,6 +65,7 @@ impl Executor {
                     cancel,
                     sink,
                     hooks: &NoHooks,
+                    memory: MemoryTerms::SYNCHRONOUS,
                 };
                 let outcome = self.execute_admitted(spec, context);
                 drop(slot);
@@ -85,8 +89,14 @@ impl Executor {
     ) -> Result<RunResult, Error> {
         let _active = self.active.enter_as(spec.id.clone());
         let mut run = Run::new(self, &spec, context);
+        // Before anything is started: a run that was executed must not be refused.
+        let memory = context.memory.take(&run.memory, &spec, context.cancel);
         run.timings.queue_ms = observe("queue", context.accepted.elapsed());
-        let outcome = run.execute(spec);
+        let outcome = match memory {
+            Ok(()) => run.execute(spec),
+            Err(_) if context.cancel.is_fired() => Ok(run.cancelled()),
+            Err(error) => Err(error),
+        };
         count(&outcome);
         outcome
     }
@@ -99,7 +109,9 @@ impl Executor {
         context: RunContext<'_>,
     ) -> Result<RunResult, Error> {
         let _active = self.active.enter_as(spec.id.clone());
-        let outcome = Run::new(self, spec, context).resume(spec, started);
+        let run = Run::new(self, spec, context);
+        context.memory.take_anyway(&run.memory, spec);
+        let outcome = run.resume(spec, started);
         count(&outcome);
         outcome
     }
@@ -111,6 +123,8 @@ struct Run<'a> {
     id: String,
     context: RunContext<'a>,
     timings: Timings,
+    /// The memory of its answer.
+    memory: Reservation,
 }
 
 impl<'a> Run<'a> {
@@ -120,6 +134,10 @@ impl<'a> Run<'a> {
             id: spec.id.clone(),
             context,
             timings: Timings::default(),
+            memory: match &spec.content_memory {
+                Some(content) => content.another(),
+                None => executor.memory.reservation(),
+            },
         }
     }
 
@@ -198,6 +216,8 @@ impl<'a> Run<'a> {
     fn supervise(&mut self, spec: &mut RunSpec, created: &Created) -> Result<Ending, Error> {
         let client = &self.executor.engine.client;
         let ending = supervise(client, created.container.id(), spec, &self.context)?;
+        // Stdin was its last part.
+        spec.content_memory = None;
         self.timings.start_ms = observe("start", ending.start);
         self.timings.run_ms = observe("run", ending.run);
         Ok(ending)
@@ -240,6 +260,7 @@ impl<'a> Run<'a> {
             container: created.container.id(),
             run: &self.id,
             limit_bytes: spec.max_collect_bytes,
+            room: CollectRoom::new(&self.memory, self.context.cancel),
         }
         .collect(&spec.mounts)
     }
@@ -249,7 +270,9 @@ impl<'a> Run<'a> {
     }
 
     fn result(self, answer: Answer) -> RunResult {
-        answer.into_result(self.id, self.context.accepted, self.timings)
+        let mut result = answer.into_result(self.id, self.context.accepted, self.timings);
+        self.context.memory.settle(self.memory, &mut result);
+        result
     }
 }
 
@@ -262,6 +285,7 @@ pub(crate) fn cancelled_before_start(id: String, accepted: Instant) -> RunResult
 fn count(outcome: &Result<RunResult, Error>) {
     let reason = match outcome {
         Ok(result) => result.reason.word(),
+        Err(Error::OutOfMemory) => "refused",
         Err(_) => "failed",
     };
     metrics::RUNS.add([Label::Word(reason)]);

@@ -17,11 +17,13 @@
 //! | `streams`, `log_lines`, `utf8_chunks`, `output` | read the output, restore it from a log, cut it between characters, keep a bounded part |
 //! | `ending` | exit code and reason |
 //! | `collect` | reads volumes back |
+//! | `answer_memory` | takes the memory of the answer from the budget |
 //! | `answer` | builds the result |
 //! | `result` | the types of results and events |
 
 pub(crate) mod admission;
 mod answer;
+pub(crate) mod answer_memory;
 mod collect;
 pub(crate) mod container_config;
 pub(crate) mod context;

@@ -4,6 +4,7 @@ use crate::archive::{self, UidGid};
 use crate::docker::{
     self, Client, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions,
 };
+use crate::memory::{MemoryBudget, Reservation};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::{self, Fill};
@@ -14,6 +15,7 @@ use crate::runner::policy::Policy;
 use crate::runner::request::check::{ApiProfile, archive_limits};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
+use crate::runner::semaphore::Semaphore;
 use crate::runner::staging::helper::{HelperSpec, STAGE, reading_mount};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
 use crate::runner::volumes::write_locks::WriteLocks;
@@ -23,21 +25,45 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for removals in progress before a volume counts as in use.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many volumes are read from the engine at once.
+const READS_AT_ONCE: usize = 8;
+/// How long a read waits for its turn.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
+/// Memory of a read beside its content, for buffers and compression.
+const READ_BYTES: u64 = 512 * 1024;
 
 /// Creates, fills, reads back and removes named volumes.
 pub(crate) struct Volumes {
     engine: Engine,
     active: Active,
     policy: Arc<Policy>,
+    memory: MemoryBudget,
+    reading: Semaphore,
     write_locks: WriteLocks,
 }
 
+/// The content of a volume.
+#[derive(Debug)]
+pub struct VolumeContent {
+    /// Base64 of a tar.gz.
+    pub content: String,
+    /// The memory of the content, to be held as long as the content is.
+    pub memory: Reservation,
+}
+
 impl Volumes {
-    pub(crate) fn new(engine: Engine, active: Active, policy: Arc<Policy>) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        active: Active,
+        policy: Arc<Policy>,
+        memory: MemoryBudget,
+    ) -> Self {
         Self {
             engine,
             active,
             policy,
+            memory,
+            reading: Semaphore::new(READS_AT_ONCE),
             write_locks: WriteLocks::default(),
         }
     }
@@ -165,23 +191,40 @@ impl Volumes {
         })
     }
 
-    /// Reads a volume of this service: base64 of a tar.gz. Errors: [`Error::NotFound`], [`Error::Forbidden`],
-    /// [`Error::TooLarge`] over the collect limit.
-    pub(crate) fn read(&self, name: &str) -> Result<String, Error> {
+    /// Reads a volume of this service. Errors: [`Error::NotFound`], [`Error::Forbidden`], [`Error::TooLarge`] over the collect
+    /// limit, [`Error::OutOfMemory`], [`Error::Overloaded`].
+    pub(crate) fn read(&self, name: &str) -> Result<VolumeContent, Error> {
         self.require_our_volume(name)?;
+        let memory = self.memory.reservation();
+        if !memory.grow(READ_BYTES) {
+            return Err(Error::OutOfMemory);
+        }
+        let _permit = self.reading.acquire(READ_PATIENCE).ok_or_else(|| {
+            Error::Overloaded("too many volumes are being read; try again later".into())
+        })?;
+        let content = self.read_content(name, &memory)?;
+        memory.set(content.len() as u64);
+        Ok(VolumeContent { content, memory })
+    }
+
+    fn read_content(&self, name: &str, memory: &Reservation) -> Result<String, Error> {
         let active = self.active.enter();
         let helper_name = format!("oneoff-{}-read", active.id());
         let labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
         let helper = HelperSpec::with_mount(&helper_name, labels, reading_mount(name))
             .create(&self.engine)?;
         let mut tar = self.engine.client.archive_get(helper.id(), STAGE)?;
-        let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
+        let (limit, room) = (self.policy.max_collect_bytes, &mut |bytes| {
+            memory.grow(bytes)
+        });
+        let collected = archive::collect_directory(&mut *tar, limit, room);
         drop(tar);
         // Before the answer, because the caller may delete the volume next.
         helper.remove_now(&self.engine.client)?;
         match collected {
             Ok(collected) => Ok(collected.content),
             Err(archive::Error::TooLarge(detail)) => Err(Error::TooLarge(detail)),
+            Err(archive::Error::NoRoom) => Err(Error::OutOfMemory),
             Err(error) => {
                 let detail = format!("the engine's archive cannot be read: {error}");
                 Err(Error::Engine(detail))
