@@ -1,6 +1,5 @@
 //! Writes an event whose JSON may be very large while it is serialized, so that it is never held as text.
 
-use super::stream::Delivery;
 use crate::http::StreamWriter;
 use serde::Serialize;
 use std::io::{self, BufWriter, Write};
@@ -17,45 +16,43 @@ pub(super) struct LargeEvent<'a, T> {
 }
 
 impl<T: Serialize> LargeEvent<'_, T> {
-    /// Writes the event as `delivery` frames it. Errors: the client has left, or reads too slowly.
-    pub(super) fn write(
-        &self,
-        delivery: Delivery,
-        writer: &mut StreamWriter<'_>,
-    ) -> io::Result<()> {
-        let mut pieces = BufWriter::with_capacity(PIECE_BYTES, Pieces(writer));
-        match delivery {
-            Delivery::Sse => self.write_sse(&mut pieces)?,
-            Delivery::Json | Delivery::Ndjson => self.write_line(&mut pieces)?,
-        }
-        pieces.flush()
-    }
-
-    fn write_sse(&self, pieces: &mut impl Write) -> io::Result<()> {
+    /// Writes a server-sent event. Errors: the client has left, or reads too slowly.
+    pub(super) fn write_sse(&self, writer: &mut StreamWriter<'_>) -> io::Result<()> {
+        let mut pieces = Pieces::buffered(writer);
         if let Some(id) = self.id {
             writeln!(pieces, "id: {id}")?;
         }
         write!(pieces, "event: {}\ndata: ", self.name)?;
-        serde_json::to_writer(&mut *pieces, self.object)?;
-        pieces.write_all(b"\n\n")
+        serde_json::to_writer(&mut pieces, self.object)?;
+        pieces.write_all(b"\n\n")?;
+        pieces.flush()
     }
 
-    fn write_line(&self, pieces: &mut impl Write) -> io::Result<()> {
+    /// Writes a line of NDJSON. Errors: likewise.
+    pub(super) fn write_line(&self, writer: &mut StreamWriter<'_>) -> io::Result<()> {
+        let mut pieces = Pieces::buffered(writer);
         write!(pieces, "{{\"event\":\"{}\",", self.name)?;
         if let Some(id) = self.id {
             write!(pieces, "\"event_id\":\"{id}\",")?;
         }
         let members = WithoutFirstByte {
-            inner: &mut *pieces,
+            inner: &mut pieces,
             is_first: true,
         };
         serde_json::to_writer(members, self.object)?;
-        pieces.write_all(b"\n")
+        pieces.write_all(b"\n")?;
+        pieces.flush()
     }
 }
 
 /// Sends each write as one piece.
 struct Pieces<'a, 'w>(&'a mut StreamWriter<'w>);
+
+impl<'a, 'w> Pieces<'a, 'w> {
+    fn buffered(writer: &'a mut StreamWriter<'w>) -> BufWriter<Self> {
+        BufWriter::with_capacity(PIECE_BYTES, Self(writer))
+    }
+}
 
 impl Write for Pieces<'_, '_> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
@@ -97,29 +94,17 @@ mod tests {
     #[test]
     fn a_large_event_has_the_same_bytes_as_a_small_one() {
         let object = json!({"a": "x".repeat(200_000), "b": [1]});
-        for (delivery, id, expected) in [
+        let members = &object.to_string()[1..];
+        for (id, sse, line) in [
             (
-                Delivery::Sse,
                 None,
                 format!("event: result\ndata: {object}\n\n"),
+                format!("{{\"event\":\"result\",{members}\n"),
             ),
             (
-                Delivery::Sse,
                 Some("7"),
                 format!("id: 7\nevent: result\ndata: {object}\n\n"),
-            ),
-            (
-                Delivery::Ndjson,
-                None,
-                format!("{{\"event\":\"result\",{}\n", &object.to_string()[1..]),
-            ),
-            (
-                Delivery::Ndjson,
-                Some("7"),
-                format!(
-                    "{{\"event\":\"result\",\"event_id\":\"7\",{}\n",
-                    &object.to_string()[1..]
-                ),
+                format!("{{\"event\":\"result\",\"event_id\":\"7\",{members}\n"),
             ),
         ] {
             let event = LargeEvent {
@@ -127,11 +112,14 @@ mod tests {
                 object: &object,
                 id,
             };
-            let mut written = Vec::new();
+            let (mut as_sse, mut as_line) = (Vec::new(), Vec::new());
             event
-                .write(delivery, &mut StreamWriter::new(&mut written))
+                .write_sse(&mut StreamWriter::new(&mut as_sse))
                 .unwrap();
-            assert_eq!(String::from_utf8(written).unwrap(), expected);
+            event
+                .write_line(&mut StreamWriter::new(&mut as_line))
+                .unwrap();
+            assert!(as_sse == sse.as_bytes() && as_line == line.as_bytes());
         }
     }
 }

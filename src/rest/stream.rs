@@ -149,7 +149,11 @@ pub(super) fn send_outcome(
     match outcome {
         Ok(object) => {
             let name = "result";
-            LargeEvent { name, object, id }.write(delivery, writer)
+            let event = LargeEvent { name, object, id };
+            match delivery {
+                Delivery::Sse => event.write_sse(writer),
+                Delivery::Json | Delivery::Ndjson => event.write_line(writer),
+            }
         }
         Err(error) => writer.send(&delivery.frame(&WireEvent::error(error), id)),
     }

@@ -21,7 +21,6 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 const ALLOWED: &[(&str, &[&str])] = &[
     ("archive", &[]),
     ("metrics", &[]),
-    ("memory", &["cancel"]),
     ("docker", &["cancel", "metrics"]),
     (
         "edge",

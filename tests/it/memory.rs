@@ -222,3 +222,39 @@ fn the_last_event_of_a_stream_has_the_whole_result_and_a_slow_reader_of_it_count
     server.await_nothing_left();
     server.stop();
 }
+
+#[test]
+fn an_idle_server_gives_the_memory_of_earlier_requests_back() {
+    let server = Server::with(&[("RUNNER_MAX_CONCURRENT_RUNS", "4")]);
+    let anonymous = || server.status_number("RssAnon") << 10;
+    let before = anonymous();
+    let content = tar_gz(&[("f", vec![7; 2_000_000].as_slice())], "f");
+    let back = json!({"/d": {"type": "directory", "content": content, "response": true}});
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    server.run(printing(3_000_000, 4 * MB));
+                    server.run(shell(
+                        "head -c 3000000 /dev/urandom > /d/g",
+                        json!({"volumes": back}),
+                    ));
+                }
+            });
+        }
+    });
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    // Without an allocator that gives memory back it stays above 60 MB.
+    while anonymous() > before + 8 * MB {
+        let left = anonymous();
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{} -> {} MB",
+            before / MB,
+            left / MB
+        );
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    server.await_nothing_left();
+    server.stop();
+}
