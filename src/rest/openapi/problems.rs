@@ -70,7 +70,7 @@ const PROBLEMS: &[ProblemExample] = &[
     },
     ProblemExample {
         status: 429,
-        when: "Every slot is busy and the queue is full.",
+        when: "Every slot is busy and the queue is full, or the memory budget is used up.",
         code: "queue_full",
         detail: "every slot is busy and the queue is full; try again in 1 s",
     },
