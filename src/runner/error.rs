@@ -57,6 +57,8 @@ pub enum Error {
     },
     /// The requested content is larger than the server's limit.
     TooLarge(String),
+    /// The memory budget is used up. Nothing was started.
+    OutOfMemory,
     /// This process has reached a limit of its own, such as its number of threads.
     Overloaded(String),
     /// Another client of the engine removed an object that the operation needs, such as a helper container or the image.
@@ -114,6 +116,9 @@ impl fmt::Display for Error {
             Self::PullTimeout { timeout_secs } => {
                 write!(f, "the image was not pulled within {timeout_secs} s")
             }
+            Self::OutOfMemory => f.write_str(
+                "there is no memory for the answer just now: other requests and answers use it (RUNNER_MAX_BODY_MEMORY)",
+            ),
             Self::InvalidReference(detail)
             | Self::ImageNotFound(detail)
             | Self::RegistryDenied(detail)

@@ -37,6 +37,7 @@ mod lifecycle;
 mod load;
 mod map;
 mod mcp;
+mod memory;
 mod metrics;
 mod mounts;
 mod mutated_inputs;
