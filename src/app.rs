@@ -278,6 +278,7 @@ fn runner(
             + (1 << 20),
         persistence,
         policy: config.policy.clone(),
+        memory: config.memory.clone(),
     };
     Runner::new(settings, client).map_err(|error| format!("no threads for the runner: {error}"))
 }
@@ -301,7 +302,7 @@ fn server_config(config: &Config) -> ServerConfig {
         allowed_hosts: config.allowed_hosts.clone(),
         allowed_origins: config.allowed_origins.clone(),
         body_limit_bytes: config.body_limit_bytes,
-        body_memory_bytes: config.body_memory_bytes,
+        memory: config.memory.clone(),
         head_timeout: HEAD_TIMEOUT,
         body_stall_timeout: BODY_STALL_TIMEOUT,
         write_stall_timeout: WRITE_STALL_TIMEOUT,

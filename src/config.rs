@@ -5,6 +5,7 @@ mod env_file;
 mod values;
 
 use crate::docker::Host;
+use crate::memory::MemoryBudget;
 use crate::runner::{Policy, Retention};
 use env_file::EnvFile;
 use std::path::Path;
@@ -127,7 +128,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RUNNER_MAX_BODY_MEMORY",
         "1g",
-        "most bytes of request bodies held at once; beyond it: 429",
+        "memory that request bodies, results, contents of volumes and answers may use together; beyond it: 429",
     ),
     setting(
         "RUNNER_MAX_UNPACKED_BYTES",
@@ -222,7 +223,8 @@ pub struct Config {
     pub queue_length: usize,
     pub pull_timeout: Duration,
     pub body_limit_bytes: u64,
-    pub body_memory_bytes: u64,
+    /// One budget for all parts: clones share it.
+    pub memory: MemoryBudget,
     pub retention: Retention,
     pub shutdown_grace: Duration,
     pub policy: Policy,
@@ -272,7 +274,7 @@ impl Config {
             queue_length: values.number("RUNNER_QUEUE_LENGTH")?,
             pull_timeout: values.limit_seconds("RUNNER_PULL_TIMEOUT_SECS")?,
             body_limit_bytes: values.limit_bytes("RUNNER_MAX_BODY_BYTES")?,
-            body_memory_bytes: values.limit_bytes("RUNNER_MAX_BODY_MEMORY")?,
+            memory: MemoryBudget::new(values.limit_bytes("RUNNER_MAX_BODY_MEMORY")?),
             retention: Retention {
                 result_ttl: values.seconds("RUNNER_RESULT_TTL_SECS")?,
                 max_result_bytes: values.bytes("RUNNER_MAX_RESULT_BYTES")?,

@@ -15,6 +15,8 @@
 //! | [`docker`] | the Engine API over one small blocking client |
 //! | [`archive`] | base64 tar.gz outside, plain tar inside; bytes only |
 //! | [`metrics`] | what the service counts, one registry for all rooms |
+//! | [`json`] | the strict JSON parser of REST and MCP |
+//! | [`memory`] | the memory budget that all requests share |
 //! | [`cancel`], [`problem`], [`healthcheck`], `process_identity`, `glob`, `random_id` | one small thing each, used by several rooms |
 //!
 //! # Invariants
@@ -36,7 +38,9 @@ pub mod edge;
 mod glob;
 pub mod healthcheck;
 pub mod http;
+pub mod json;
 pub mod mcp;
+pub mod memory;
 pub mod metrics;
 pub mod problem;
 mod process_identity;

@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout)]
 
+mod after_load;
 mod arguments;
 mod backlog;
 mod bulk;
@@ -71,6 +72,7 @@ fn measure() -> Outcome<()> {
     }
     if arguments.includes(Part::Process) {
         process::measure(&binary, &mut table)?;
+        after_load::measure(&binary, &mut table)?;
     }
     if !table.is_empty() {
         println!("{table}");

@@ -6,8 +6,6 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{BufReader, Read};
 
-use ::base64::engine::general_purpose::{GeneralPurpose, STANDARD};
-use ::base64::write::EncoderStringWriter;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -15,6 +13,7 @@ use super::error::Error;
 use super::limit_counter::MAX_ENTRIES;
 use super::name;
 use super::reader::{BUFFER, Entry, EntryKind, TarReader};
+use super::text_sink::{Room, TextSink};
 use super::writer::{EntryHeader, TarWriter, UidGid};
 
 /// Most entries named in [`CollectedDirectory::skipped`].
@@ -38,18 +37,49 @@ pub struct CollectedDirectory {
 
 /// The content of an engine tar of a single path.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Collected {
-    /// A regular file's bytes.
-    File(Vec<u8>),
+pub enum Collected<T> {
+    /// A regular file's content.
+    File(T),
     /// Not a regular file, but this: `directory`, `symbolic link`, `fifo`, …
     Other(&'static str),
 }
 
 /// Reads the single file of an engine tar. If the path is not a file, reads no content. Error: [`Error::TooLarge`] beyond
 /// `limit_bytes`.
-pub fn collect_file(engine_tar: &mut dyn Read, limit_bytes: u64) -> Result<Collected, Error> {
+pub fn collect_file(
+    engine_tar: &mut dyn Read,
+    limit_bytes: u64,
+) -> Result<Collected<Vec<u8>>, Error> {
     let mut source = reader(engine_tar, limit_bytes);
-    let entry = first_entry(&mut source)?;
+    let size = match file_size(&mut source, limit_bytes)? {
+        Collected::File(size) => size,
+        Collected::Other(kind) => return Ok(Collected::Other(kind)),
+    };
+    let mut content = Vec::with_capacity(usize::try_from(size.min(MAX_RESERVE)).unwrap_or(0));
+    source.copy_content(&mut content)?;
+    require_end(&mut source)?;
+    Ok(Collected::File(content))
+}
+
+/// As [`collect_file`], but as base64, in memory that `room` grants. Error: also [`Error::NoRoom`].
+pub fn collect_file_text<'a>(
+    engine_tar: &mut dyn Read,
+    limit_bytes: u64,
+    room: &'a mut Room<'a>,
+) -> Result<Collected<String>, Error> {
+    let mut source = reader(engine_tar, limit_bytes);
+    if let Collected::Other(kind) = file_size(&mut source, limit_bytes)? {
+        return Ok(Collected::Other(kind));
+    }
+    let mut text = TextSink::new(room);
+    source.copy_content(&mut text)?;
+    require_end(&mut source)?;
+    Ok(Collected::File(text.finish()?))
+}
+
+/// The size of the first entry, if that is a file.
+fn file_size(source: &mut Source<'_>, limit_bytes: u64) -> Result<Collected<u64>, Error> {
+    let entry = first_entry(source)?;
     if entry.kind != EntryKind::File {
         return Ok(Collected::Other(kind_name(entry.kind)));
     }
@@ -58,10 +88,12 @@ pub fn collect_file(engine_tar: &mut dyn Read, limit_bytes: u64) -> Result<Colle
             "the file has more than {limit_bytes} bytes"
         )));
     }
-    let mut content = Vec::with_capacity(usize::try_from(entry.size.min(MAX_RESERVE)).unwrap_or(0));
-    source.copy_content(&mut content)?;
+    Ok(Collected::File(entry.size))
+}
+
+fn require_end(source: &mut Source<'_>) -> Result<(), Error> {
     match source.next_entry()? {
-        None => Ok(Collected::File(content)),
+        None => Ok(()),
         Some(_) => Err(Error::Tar(
             "more than one entry where a file was asked for".to_owned(),
         )),
@@ -70,10 +102,12 @@ pub fn collect_file(engine_tar: &mut dyn Read, limit_bytes: u64) -> Result<Colle
 
 /// Converts the engine's tar of a directory (`GET archive`, entries `base/…`) into a base64 tar.gz with entries `./…`,
 /// which can be posted again. Errors: [`Error::TooLarge`] if file sizes add up to more than `limit_bytes` or there are
-/// more than [`MAX_ENTRIES`] entries; [`Error::Entry`] if the path is not a directory.
-pub fn collect_directory(
+/// more than [`MAX_ENTRIES`] entries; [`Error::NoRoom`] if `room` grants no more memory; [`Error::Entry`] if the path is not
+/// a directory.
+pub fn collect_directory<'a>(
     engine_tar: &mut dyn Read,
     limit_bytes: u64,
+    room: &'a mut Room<'a>,
 ) -> Result<CollectedDirectory, Error> {
     let mut source = reader(engine_tar, limit_bytes);
     let first = first_entry(&mut source)?;
@@ -85,7 +119,7 @@ pub fn collect_directory(
     }
     let base = name::normalise(without_root(&first.name))
         .map_err(|rule| Error::entry(&first.name, rule))?;
-    let mut collector = Collector::new(base, limit_bytes);
+    let mut collector = Collector::new(base, limit_bytes, room);
     let mut next = Some(first);
     while let Some(entry) = next {
         collector.add(&mut source, &entry)?;
@@ -95,7 +129,6 @@ pub fn collect_directory(
 }
 
 type Source<'a> = TarReader<BufReader<&'a mut dyn Read>>;
-type Sink = GzEncoder<EncoderStringWriter<'static, GeneralPurpose, String>>;
 
 fn reader(engine_tar: &mut dyn Read, limit_bytes: u64) -> Source<'_> {
     let stream = BufReader::with_capacity(BUFFER, engine_tar);
@@ -129,8 +162,8 @@ fn without_root(name: &[u8]) -> &[u8] {
 }
 
 /// Builds a [`CollectedDirectory`].
-struct Collector {
-    tar: TarWriter<Sink>,
+struct Collector<'a> {
+    tar: TarWriter<GzEncoder<TextSink<'a>>>,
     /// Normalised name of the directory in the engine's tar.
     base: Vec<u8>,
     limit_bytes: u64,
@@ -148,9 +181,9 @@ struct EntryPaths {
     target: Vec<u8>,
 }
 
-impl Collector {
-    fn new(base: Vec<u8>, limit_bytes: u64) -> Self {
-        let text = EncoderStringWriter::new(&STANDARD);
+impl<'a> Collector<'a> {
+    fn new(base: Vec<u8>, limit_bytes: u64, room: &'a mut Room<'a>) -> Self {
+        let text = TextSink::new(room);
         Self {
             tar: TarWriter::new(GzEncoder::new(text, Compression::fast())),
             base,
@@ -275,7 +308,7 @@ impl Collector {
 
     fn finish(mut self) -> Result<CollectedDirectory, Error> {
         let gzip = self.tar.finish()?;
-        self.collected.content = gzip.finish()?.into_inner();
+        self.collected.content = gzip.finish()?.finish()?;
         let unnamed = self.skipped - self.collected.skipped.len() as u64;
         if unnamed > 0 {
             self.collected.skipped.push(format!("and {unnamed} more"));

@@ -25,6 +25,8 @@ pub enum Error {
     },
     /// Larger than a limit.
     TooLarge(String),
+    /// The caller granted no more memory.
+    NoRoom,
     /// The stream that is read from or written to failed.
     Io(io::Error),
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Error {
             Self::Tar(why) => write!(f, "not a sound tar archive: {why}"),
             Self::Entry { name, rule } => write!(f, "archive entry `{name}` {rule}"),
             Self::TooLarge(why) => write!(f, "too large: {why}"),
+            Self::NoRoom => f.write_str("there is no memory for it just now"),
             Self::Io(error) => write!(f, "cannot read or write the archive: {error}"),
         }
     }

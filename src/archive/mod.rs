@@ -4,7 +4,7 @@
 //! | direction | path of the bytes |
 //! |---|---|
 //! | into the engine | `base64` → `gunzip` → `reader` → `pack` → `writer` |
-//! | out of the engine | `reader` → `collect` → `writer` |
+//! | out of the engine | `reader` → `collect` → `writer` → `text_sink` |
 //!
 //! `pack` checks each entry of an incoming archive: its name with `name`, names used before with `seen_names`, sizes with
 //! `limit_counter`. `pax` parses the extended headers for `reader`.
@@ -19,12 +19,16 @@ mod pack;
 mod pax;
 mod reader;
 mod seen_names;
+mod text_sink;
 mod writer;
 
 pub use base64::{decode_base64, encode_base64};
-pub use collect::{Collected, CollectedDirectory, collect_directory, collect_file};
+pub use collect::{
+    Collected, CollectedDirectory, collect_directory, collect_file, collect_file_text,
+};
 pub use error::Error;
 pub use limit_counter::{Allowance, Limits, MAX_ENTRIES, Summary};
 pub use name::file_name_fault;
 pub use pack::{Packer, TargzCheck, check_targz, check_targz_start};
+pub use text_sink::Room;
 pub use writer::UidGid;

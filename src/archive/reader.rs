@@ -157,7 +157,7 @@ impl<R: BufRead> TarReader<R> {
         while self.content > 0 {
             let chunk = self.next_chunk(self.content)?;
             let length = chunk.len();
-            sink.write_all(chunk).map_err(Error::Io)?;
+            sink.write_all(chunk)?;
             self.stream.consume(length);
             self.content -= length as u64;
         }

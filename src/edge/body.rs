@@ -1,11 +1,11 @@
 //! Reads the request body from the client: decoded, limited in size, with a stall deadline and a minimum rate.
 
-use super::body_budget::BodyReservation;
 use super::body_error::BodyError;
 use super::chunked::Chunked;
 use super::client::Client;
 use super::head::Framing;
 use super::minimum_rate::MinimumRate;
+use crate::memory::Reservation;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub(crate) struct Body {
     source: BufReader<Chain<Cursor<Vec<u8>>, SocketReader>>,
     decoder: Decoder,
     client: Arc<Client>,
-    reservation: BodyReservation,
+    reservation: Reservation,
     /// Whether to send `100 Continue` before the first read.
     expects_continue: bool,
 }
@@ -35,7 +35,7 @@ pub(super) struct BodyOptions {
     pub(super) start: Vec<u8>,
     pub(super) limit_bytes: u64,
     pub(super) stall_timeout: Duration,
-    pub(super) reservation: BodyReservation,
+    pub(super) reservation: Reservation,
     pub(super) expects_continue: bool,
 }
 

@@ -16,7 +16,7 @@ pub enum BodyError {
     },
     /// No byte within the stall deadline, or too slow in all: 408.
     TimedOut,
-    /// Other bodies hold the memory for request bodies: 429.
+    /// The memory budget is used up: 429.
     OutOfMemory,
     /// The client left, or the framing is malformed: 400.
     Broken(io::Error),
@@ -47,9 +47,7 @@ impl fmt::Display for BodyError {
         match self {
             Self::TooLarge { .. } => f.write_str("the request body is larger than the limit"),
             Self::TimedOut => f.write_str("the request body did not arrive in time"),
-            Self::OutOfMemory => f.write_str(
-                "there is no memory for the request body just now (RUNNER_MAX_BODY_MEMORY)",
-            ),
+            Self::OutOfMemory => f.write_str("there is no memory for this request just now: other requests and answers use it (RUNNER_MAX_BODY_MEMORY)"),
             Self::Broken(error) => error.fmt(f),
         }
     }

@@ -1,5 +1,6 @@
 //! The server's configuration. `app` makes one [`ServerConfig`]; the edge keeps it and every connection reads it.
 
+use crate::memory::MemoryBudget;
 use std::time::Duration;
 
 /// Where the server listens, who may call, and the limits and deadlines of each connection.
@@ -17,8 +18,8 @@ pub struct ServerConfig {
     pub allowed_origins: Vec<String>,
     /// Largest request body, in bytes.
     pub body_limit_bytes: u64,
-    /// Memory for all request bodies together, in bytes.
-    pub body_memory_bytes: u64,
+    /// The memory budget, from which request bodies are taken.
+    pub memory: MemoryBudget,
     /// Deadline for a whole request head.
     pub head_timeout: Duration,
     /// Longest pause within a request body.

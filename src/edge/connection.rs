@@ -1,7 +1,6 @@
 //! One connection: the steps from its first byte to its close, in order.
 
 use super::body::{Body, BodyOptions};
-use super::body_budget::{BodyBudget, BodyReservation};
 use super::body_error::BodyError;
 use super::config::ServerConfig;
 use super::connections::{ConnectionPermit, PermitKind};
@@ -12,6 +11,7 @@ use super::linger::{self, LingerTimeouts};
 use super::refusal::Refusal;
 use super::responder::Responder;
 use crate::cancel::Cancel;
+use crate::memory::Reservation;
 use crate::metrics::Label::{Number, Word};
 use crate::metrics::{self, Label};
 use crate::problem::Problem;
@@ -30,7 +30,6 @@ pub(crate) type Service = Arc<dyn Fn(AdmittedRequest) + Send + Sync>;
 /// What all connections of a server share.
 pub(super) struct ConnectionContext {
     pub(super) config: ServerConfig,
-    pub(super) body_budget: Arc<BodyBudget>,
     pub(super) service: Service,
     /// Fires when the server starts to stop.
     pub(super) draining: Cancel,
@@ -41,7 +40,8 @@ pub(crate) struct AdmittedRequest {
     pub(crate) id: String,
     pub(crate) head: Head,
     pub(crate) body: Body,
-    pub(crate) body_reservation: BodyReservation,
+    /// The memory of the body.
+    pub(crate) body_memory: Reservation,
     /// Fires when the client leaves or the server's grace period is over.
     pub(crate) cancel: Cancel,
     /// Fires when the server starts to stop.
@@ -95,11 +95,11 @@ fn serve_request(
         return;
     };
     let expected_bytes = head.content_length().unwrap_or(0);
-    let Some(body_reservation) = context.body_budget.reserve(expected_bytes) else {
+    let Some(body_memory) = config.memory.open(expected_bytes) else {
         let responder = responder.with_field("Retry-After", "1");
         return responder.send_problem(&BodyError::OutOfMemory.to_problem());
     };
-    let options = body_options(config, &head, body_start, body_reservation.clone());
+    let options = body_options(config, &head, body_start, body_memory.clone());
     let Ok(body) = Body::new(Arc::clone(&permit.client), options) else {
         return;
     };
@@ -107,7 +107,7 @@ fn serve_request(
         id: record.request_id.clone(),
         head,
         body,
-        body_reservation,
+        body_memory,
         cancel: permit.begin_request(),
         draining: context.draining.clone(),
         responder,
@@ -126,7 +126,7 @@ fn body_options(
     config: &ServerConfig,
     head: &Head,
     start: Vec<u8>,
-    reservation: BodyReservation,
+    reservation: Reservation,
 ) -> BodyOptions {
     BodyOptions {
         framing: head.framing,

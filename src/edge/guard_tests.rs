@@ -15,7 +15,7 @@ fn config() -> ServerConfig {
             "http://*.trusted.example".into(),
         ],
         body_limit_bytes: 100,
-        body_memory_bytes: 0,
+        memory: crate::memory::MemoryBudget::new(0),
         head_timeout: Duration::ZERO,
         body_stall_timeout: Duration::ZERO,
         write_stall_timeout: Duration::ZERO,

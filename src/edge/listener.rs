@@ -1,6 +1,5 @@
 //! The listening socket: accepts clients, serves each on a thread of its own, and keeps accepting until it is stopped.
 
-use super::body_budget::BodyBudget;
 use super::client::Client;
 use super::config::ServerConfig;
 use super::connection::{self, ConnectionContext, Service};
@@ -54,7 +53,6 @@ impl Edge {
             connections: Arc::clone(&connections),
             is_failing: false,
             context: Arc::new(ConnectionContext {
-                body_budget: BodyBudget::new(config.body_memory_bytes),
                 config,
                 service,
                 draining: draining.clone(),

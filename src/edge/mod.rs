@@ -5,7 +5,6 @@
 //! check's path, paths without a token, CORS, templates for metrics) comes in with the [`ServerConfig`].
 
 mod body;
-mod body_budget;
 mod body_error;
 mod chunked;
 mod client;
@@ -24,7 +23,6 @@ mod responder;
 mod response_head;
 mod target;
 
-pub use body_budget::BodyReservation;
 pub use body_error::BodyError;
 pub use config::{CorsPolicy, RouteTable, ServerConfig};
 pub(crate) use connection::AdmittedRequest;

@@ -2,9 +2,10 @@
 //! becomes a 500 for its request and does not affect others.
 
 use super::inner::{ForwardedRequest, InnerServer, visible_fields};
-use super::reply::{Reply, ResponseContext, write_reply};
+use super::reply::{Body, Reply, ResponseContext, write_reply};
 use super::request::Request;
-use crate::edge::AdmittedRequest;
+use crate::edge::{AdmittedRequest, BodyError};
+use crate::memory::Reservation;
 use crate::problem::Problem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -37,9 +38,14 @@ pub(super) fn serve(inner: &InnerServer, handler: &Handler, admitted: AdmittedRe
     };
     let request = typed_request(&parsed, admitted);
     let id = request.id.clone();
+    let answer = AnswerMemory {
+        memory: request.answer_memory.clone(),
+        is_repeatable: matches!(request.method.as_str(), "GET" | "HEAD"),
+    };
     let reply =
         catch_unwind(AssertUnwindSafe(|| handler(request))).unwrap_or_else(|_| internal_error(&id));
     let mut writer = parsed.into_writer();
+    let reply = answer.charge(reply);
     let written = catch_unwind(AssertUnwindSafe(|| {
         write_reply(&mut *writer, reply, &context)
     }));
@@ -51,6 +57,36 @@ pub(super) fn serve(inner: &InnerServer, handler: &Handler, admitted: AdmittedRe
     // Closes the inner connection: the relay takes that for the end of the response.
     drop(writer);
     let _ = relay.join();
+    drop(answer);
+}
+
+/// Bytes of an answer that every request may have, so that `/health` and refusals are always answered.
+const FREE_BYTES: u64 = 64 * 1024;
+
+/// The memory that an answer takes until it is sent.
+struct AnswerMemory {
+    memory: Option<Reservation>,
+    /// Whether the client can ask for the same again.
+    is_repeatable: bool,
+}
+
+impl AnswerMemory {
+    /// Takes a reply's bytes from the budget. Where that is used up, a repeatable reply is refused; any other is the outcome of
+    /// work that was done, and is sent all the same.
+    fn charge(&self, reply: Reply) -> Reply {
+        let (Body::Bytes(bytes), Some(memory)) = (&reply.body, &self.memory) else {
+            return reply;
+        };
+        let length = bytes.len() as u64;
+        match self.is_repeatable && length > FREE_BYTES {
+            true if !memory.grow(length) => Reply::from(BodyError::OutOfMemory),
+            true => reply,
+            false => {
+                memory.grow_anyway(length);
+                reply
+            }
+        }
+    }
 }
 
 fn typed_request(parsed: &tiny_http::Request, admitted: AdmittedRequest) -> Request {
@@ -62,7 +98,8 @@ fn typed_request(parsed: &tiny_http::Request, admitted: AdmittedRequest) -> Requ
         query: admitted.head.query,
         headers: visible_fields(parsed),
         body: Box::new(admitted.body),
-        body_reservation: Some(admitted.body_reservation),
+        answer_memory: Some(admitted.body_memory.another()),
+        body_memory: Some(admitted.body_memory),
         cancel: admitted.cancel,
         draining: admitted.draining,
     }

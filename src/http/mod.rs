@@ -12,7 +12,7 @@ mod request;
 mod server;
 mod socket_directory;
 
-pub use crate::edge::{BodyError, BodyReservation, CorsPolicy, RouteTable, ServerConfig};
+pub use crate::edge::{BodyError, CorsPolicy, RouteTable, ServerConfig};
 pub use accept::{Accept, Preference};
 pub use dispatch::Handler;
 pub use event_stream::{EVENT_STREAM, KEEP_ALIVE, ServerSentEvent};

@@ -1,7 +1,8 @@
 //! A request as handlers see it. Knows no socket: its body is a reader that the edge limits.
 
 use crate::cancel::Cancel;
-use crate::edge::{BodyError, BodyReservation};
+use crate::edge::BodyError;
+use crate::memory::Reservation;
 use std::io::{self, Read};
 
 /// Most memory to allocate for a declared length before the bytes have arrived.
@@ -26,8 +27,11 @@ pub struct Request {
     /// minimum rate.
     pub body: Box<dyn Read + Send>,
     /// The memory that the body uses. To be kept as long as any content of the body is; see
-    /// [`Request::take_body_reservation`].
-    pub body_reservation: Option<BodyReservation>,
+    /// [`Request::take_body_memory`].
+    pub body_memory: Option<Reservation>,
+    /// The memory that the answer uses, beside what the values in the reply hold themselves. It is held until the last byte
+    /// of the answer is sent.
+    pub answer_memory: Option<Reservation>,
     /// Fires when the client leaves or the server's grace period is over.
     pub cancel: Cancel,
     /// Fires when the server starts to stop: idle streams should end.
@@ -61,9 +65,9 @@ impl Request {
 
     /// Drops the body, which must have been read, and returns the reservation of its memory. Whoever keeps content of the
     /// body must keep the reservation as long.
-    pub fn take_body_reservation(&mut self) -> Option<BodyReservation> {
+    pub fn take_body_memory(&mut self) -> Option<Reservation> {
         self.body = Box::new(io::empty());
-        self.body_reservation.take()
+        self.body_memory.take()
     }
 
     /// Reads the whole body, into a buffer of exactly its size if a length was declared. Blocks until the client has sent
@@ -106,7 +110,8 @@ mod tests {
             headers: field.into_iter().collect(),
             content_length: None,
             body: Box::new(io::empty()),
-            body_reservation: None,
+            body_memory: None,
+            answer_memory: None,
             cancel: Cancel::new(),
             draining: Cancel::new(),
         }

@@ -6,7 +6,7 @@ use super::outgoing::MessageSender;
 use super::progress::Progress;
 use super::protocol::Era;
 use crate::cancel::Cancel;
-use crate::http::BodyReservation;
+use crate::memory::Reservation;
 use std::sync::Arc;
 
 /// What a request is answered with. A transport makes one per connection or POST with [`CallContext::new`]; each
@@ -17,8 +17,10 @@ pub(super) struct CallContext {
     pub client: Arc<ClientState>,
     /// Where notifications and the response go.
     pub sender: Arc<dyn MessageSender>,
-    /// Memory reserved for the HTTP body that carried the request; released when the last copy is dropped.
-    pub body: Option<BodyReservation>,
+    /// Memory of the HTTP body that carried the request; given back when the last copy is dropped.
+    pub body: Option<Reservation>,
+    /// Memory of the answers of an HTTP request; given back when they are sent. `None`: the transport bounds them itself.
+    pub answer: Option<Reservation>,
     /// The era the request is written in.
     pub era: Era,
     /// Fires when the response is no longer wanted.
@@ -37,6 +39,7 @@ impl CallContext {
             log: ClientLog::new(Arc::clone(&sender), None),
             sender,
             body: None,
+            answer: None,
             era: Era::Handshake,
             cancel: Cancel::new(),
             progress: None,
@@ -45,8 +48,15 @@ impl CallContext {
 
     /// The same context, which also holds the memory of an HTTP body.
     #[must_use]
-    pub(super) fn with_body(mut self, body: Option<BodyReservation>) -> Self {
+    pub(super) fn with_body(mut self, body: Option<Reservation>) -> Self {
         self.body = body;
+        self
+    }
+
+    /// The same context, whose answers are taken from this memory.
+    #[must_use]
+    pub(super) fn with_answer(mut self, answer: Option<Reservation>) -> Self {
+        self.answer = answer;
         self
     }
 

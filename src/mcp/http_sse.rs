@@ -37,19 +37,20 @@ fn register(mcp: &Mcp, request: &Request) -> io::Result<EventStream> {
     let chosen = session_id(request)
         .filter(|id| mcp.settings().client_session_ids && session::may_be_chosen(id));
     if let Some(id) = chosen
-        && let Ok(stream) = try_register(mcp, id.to_owned())
+        && let Ok(stream) = try_register(mcp, id.to_owned(), request)
     {
         return Ok(stream);
     }
-    try_register(mcp, crate::random_id::unguessable()?)
+    try_register(mcp, crate::random_id::unguessable()?, request)
 }
 
-fn try_register(mcp: &Mcp, id: String) -> io::Result<EventStream> {
+fn try_register(mcp: &Mcp, id: String, request: &Request) -> io::Result<EventStream> {
     let settings = mcp.settings();
     let session = Session::new(id, mcp.new_client());
     let limits = QueueLimits {
         messages: settings.queue_messages,
         bytes: settings.queue_bytes,
+        memory: request.answer_memory.clone(),
     };
     EventStream::open(mcp.sse_sessions(), session, limits, settings.keep_alive)
 }
@@ -73,8 +74,7 @@ pub fn post(mcp: &Mcp, mut request: Request) -> Reply {
         Err(reply) => return reply,
     };
     let sender: Arc<dyn MessageSender> = session.clone();
-    let context =
-        CallContext::new(session.client(), sender).with_body(request.take_body_reservation());
+    let context = CallContext::new(session.client(), sender).with_body(request.take_body_memory());
     match mcp.receive(payload, &context) {
         Ok(()) => Reply::bytes(202, "text/plain; charset=utf-8", b"Accepted".to_vec()),
         Err(rejected) => post::refused(&rejected),

@@ -1,6 +1,8 @@
 //! JSON-RPC 2.0 messages with MCP's restrictions: ids are strings or integers, `params` is an object. Also batches and
 //! the cancellation notification. Does no I/O. <https://modelcontextprotocol.io/specification/2025-11-25/basic#messages>
 
+use crate::json;
+use crate::memory::Reservation;
 use serde_json::{Map, Number, Value, json};
 
 /// Longest accepted id, in bytes: it is echoed in the response.
@@ -66,6 +68,15 @@ pub(super) struct Rejection {
     pub id: Option<Id>,
     /// What is wrong.
     pub error: Error,
+}
+
+/// Why a line or body has no payload.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It is not a valid message.
+    Message(Rejection),
+    /// The memory budget is used up.
+    OutOfMemory,
 }
 
 /// The error member of a response.
@@ -170,11 +181,15 @@ impl Id {
     }
 }
 
-/// Parses one line or body. Errors: it is not JSON.
-pub(super) fn parse(bytes: &[u8]) -> Result<Payload, Rejection> {
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| Rejection {
-        id: None,
-        error: Error::new(Code::Parse, format!("Parse error: {error}")),
+/// Parses one line or body, whose values are added to `memory`. Errors: it is not JSON, or not accepted by `json`.
+pub(super) fn parse(bytes: &[u8], memory: Option<&Reservation>) -> Result<Payload, Refusal> {
+    let value = json::parse(bytes, memory).map_err(|error| match error {
+        json::Error::Syntax(why) => {
+            let error = Error::new(Code::Parse, format!("Parse error: {why}"));
+            Refusal::Message(Rejection { id: None, error })
+        }
+        json::Error::Refused(why) => Refusal::Message(reject(None, &why)),
+        json::Error::OutOfMemory => Refusal::OutOfMemory,
     })?;
     Ok(match value {
         Value::Array(items) if items.is_empty() => {
@@ -275,7 +290,7 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Result<Message, Rejection> {
-        match parse(text.as_bytes()).unwrap() {
+        match parse(text.as_bytes(), None).unwrap() {
             Payload::One(message) => message,
             Payload::Batch(_) => panic!("{text} is no batch"),
         }
@@ -321,7 +336,7 @@ mod tests {
     #[test]
     fn a_batch_has_a_largest_size() {
         let batch = |count: usize| format!("[{}]", vec!["3"; count].join(","));
-        let whole = parse(batch(LARGEST_BATCH).as_bytes()).unwrap();
+        let whole = parse(batch(LARGEST_BATCH).as_bytes(), None).unwrap();
         assert!(matches!(whole, Payload::Batch(items) if items.len() == LARGEST_BATCH));
         let error = one(&batch(LARGEST_BATCH + 1)).unwrap_err().error;
         assert_eq!(error.code, Code::InvalidRequest);
@@ -382,10 +397,28 @@ mod tests {
     fn invalid_json_is_a_parse_error() {
         let deep = "[".repeat(100_000);
         for text in ["", "{", "{\"a\":\u{1}}", "\u{feff}{}", "nul", &deep] {
-            let error = parse(text.as_bytes()).unwrap_err().error;
-            assert_eq!(error.code, Code::Parse, "{text:.20}");
+            let Err(Refusal::Message(rejected)) = parse(text.as_bytes(), None) else {
+                panic!("{text:.20}");
+            };
+            assert_eq!(rejected.error.code, Code::Parse, "{text:.20}");
         }
-        assert!(parse(b"\xff\xfe").is_err());
+        assert!(parse(b"\xff\xfe", None).is_err());
+    }
+
+    #[test]
+    fn a_member_twice_and_too_many_values_are_invalid_requests_with_the_reason() {
+        let zeros = format!("[{}0]", "0,".repeat(2_000_000));
+        let twice = r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#;
+        for (text, why) in [
+            (twice, "\"id\" is there twice"),
+            (&zeros, "too many values"),
+        ] {
+            let Err(Refusal::Message(rejected)) = parse(text.as_bytes(), None) else {
+                panic!("{text:.20}");
+            };
+            assert_eq!(rejected.error.code, Code::InvalidRequest);
+            assert!(rejected.error.message.contains(why), "{rejected:?}");
+        }
     }
 
     #[test]
@@ -405,7 +438,7 @@ mod tests {
     #[test]
     fn a_batch_keeps_its_order_and_its_invalid_messages() {
         let text = r#"[{"jsonrpc":"2.0","id":1,"method":"ping"},3]"#;
-        let Payload::Batch(items) = parse(text.as_bytes()).unwrap() else {
+        let Payload::Batch(items) = parse(text.as_bytes(), None).unwrap() else {
             panic!("a batch");
         };
         assert!(items[0].is_ok() && items[1].is_err());

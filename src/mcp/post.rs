@@ -1,7 +1,7 @@
 //! What the two HTTP transports share: reading a posted message, refusing it, and writing a message as an event.
 
-use super::jsonrpc::{self, Code, Error, Payload, Rejection};
-use crate::http::{Reply, Request, ServerSentEvent};
+use super::jsonrpc::{self, Code, Error, Payload, Refusal, Rejection};
+use crate::http::{BodyError, Reply, Request, ServerSentEvent};
 use crate::problem::Problem;
 use serde_json::Value;
 
@@ -16,7 +16,16 @@ pub(super) fn payload(request: &mut Request) -> Result<Payload, Reply> {
         return Err(problem(415, "unsupported_media_type", detail));
     }
     let body = request.read_body().map_err(Reply::from)?;
-    jsonrpc::parse(&body).map_err(|rejected| refused(&rejected))
+    let memory = request.body_memory.as_ref();
+    let payload = jsonrpc::parse(&body, memory).map_err(|refusal| match refusal {
+        Refusal::Message(rejected) => refused(&rejected),
+        Refusal::OutOfMemory => Reply::from(BodyError::OutOfMemory),
+    })?;
+    // The values are counted now, and the text is dropped.
+    if let Some(memory) = memory {
+        memory.shrink(body.len() as u64);
+    }
+    Ok(payload)
 }
 
 /// The reply to an invalid message: 400 with a JSON-RPC error.

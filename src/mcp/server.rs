@@ -6,7 +6,7 @@ use super::calls::{Call, CallLimit, RunningCalls};
 use super::client::ClientState;
 use super::context::CallContext;
 use super::dispatch::{self, Dispatcher};
-use super::jsonrpc::{self, Error, Message, Payload, Rejection, Request};
+use super::jsonrpc::{self, Code, Error, Message, Payload, Rejection, Request};
 use super::progress::ProgressTicker;
 use super::protocol::Era;
 use super::session::{Registry, Session};
@@ -18,6 +18,9 @@ use serde_json::Value;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Most memory of the answer to a tool call: its value, which repeats the structured content as text, and its bytes.
+const ANSWER_BYTES: u64 = 4 << 20;
 
 /// Limits and intervals of the MCP server.
 #[derive(Clone, Debug)]
@@ -263,8 +266,14 @@ impl Mcp {
         Served::Answered(jsonrpc::response(&id, outcome))
     }
 
-    /// Starts a tool call on a thread of its own. Errors: a limit is reached, or the id is in use.
+    /// Starts a tool call on a thread of its own. Errors: a limit is reached, there is no memory for the answer, or the id is in use.
     fn start(&self, request: Request, context: CallContext) -> Result<(), Error> {
+        if let Some(answer) = &context.answer
+            && !answer.grow(ANSWER_BYTES)
+        {
+            let what = "there is no memory for the answer just now; try again later (RUNNER_MAX_BODY_MEMORY)";
+            return Err(Error::new(Code::Internal, what));
+        }
         let calls = Arc::clone(&context.client.calls);
         let shared = Arc::clone(&self.shared);
         calls.start(Call {

@@ -6,6 +6,7 @@ use super::post;
 use super::session::{HasSession, Registry, Session};
 use crate::cancel::Cancel;
 use crate::http::{KEEP_ALIVE, ServerSentEvent, StreamWriter};
+use crate::memory::Reservation;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde_json::Value;
 use std::io;
@@ -23,16 +24,20 @@ pub(super) struct SseSession {
     queue: Sender<Vec<u8>>,
     queued_bytes: AtomicUsize,
     limit_bytes: usize,
+    /// The memory of the queued events.
+    memory: Option<Reservation>,
     ended: Cancel,
 }
 
 /// Limits of an [`SseSession`]'s queue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct QueueLimits {
     /// Maximum number of queued events.
     pub messages: usize,
     /// Maximum size of all queued events.
     pub bytes: usize,
+    /// The memory that queued events are taken from.
+    pub memory: Option<Reservation>,
 }
 
 /// The other end of an [`SseSession`]: its events, to be written to the client. Dropping it ends the session and
@@ -91,12 +96,18 @@ impl SseSession {
         self.session.client.calls.close();
     }
 
-    /// Queues one or more events. If the queue is full, the session ends: no run waits for a slow reader.
+    /// Queues one or more events. If the queue is full, or the memory budget used up, the session ends: no run waits for a slow
+    /// reader.
     fn push(&self, event: Vec<u8>) {
         let size = event.len();
         let before = self.queued_bytes.fetch_add(size, Ordering::Relaxed);
-        if before + size > self.limit_bytes || self.queue.try_send(event).is_err() {
+        let memory = self.memory.as_ref();
+        let has_memory = memory.is_none_or(|memory| memory.grow(size as u64));
+        if !has_memory || before + size > self.limit_bytes || self.queue.try_send(event).is_err() {
             self.queued_bytes.fetch_sub(size, Ordering::Relaxed);
+            if let Some(memory) = memory.filter(|_| has_memory) {
+                memory.shrink(size as u64);
+            }
             if !self.ended.is_fired() {
                 log::warn!(
                     "MCP session {} does not keep up and is ended",
@@ -130,6 +141,7 @@ impl EventStream {
             queue,
             queued_bytes: AtomicUsize::new(0),
             limit_bytes: limits.bytes,
+            memory: limits.memory,
             ended: Cancel::new(),
         });
         registry
@@ -186,6 +198,9 @@ impl EventStream {
         self.session
             .queued_bytes
             .fetch_sub(event.len(), Ordering::Relaxed);
+        if let Some(memory) = &self.session.memory {
+            memory.shrink(event.len() as u64);
+        }
         sent
     }
 }

@@ -2,7 +2,7 @@
 //! <https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#stdio>
 
 use super::context::CallContext;
-use super::jsonrpc;
+use super::jsonrpc::{self, Refusal};
 use super::outgoing::{ChannelSender, Outgoing};
 use super::server::Mcp;
 use crate::cancel::Never;
@@ -71,10 +71,16 @@ fn read(mcp: &Mcp, input: &mut impl BufRead, context: &CallContext) -> io::Resul
         if line.last() != Some(&b'\n') && line.len() as u64 == LONGEST_LINE {
             return Err(io::Error::other("a line is longer than 512 MiB"));
         }
-        if !line.iter().all(u8::is_ascii_whitespace)
-            && let Err(rejected) =
-                jsonrpc::parse(&line).and_then(|payload| mcp.receive(payload, context))
-        {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let handled = match jsonrpc::parse(&line, None) {
+            Ok(payload) => mcp.receive(payload, context),
+            Err(Refusal::Message(rejected)) => Err(rejected),
+            // Only a reservation has a budget that can be used up.
+            Err(Refusal::OutOfMemory) => Ok(()),
+        };
+        if let Err(rejected) = handled {
             context.sender.respond(jsonrpc::rejection(&rejected));
         }
     }

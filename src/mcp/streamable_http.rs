@@ -221,7 +221,8 @@ impl Post<'_> {
             },
         };
         let context = CallContext::new(client.state(), Arc::new(sender))
-            .with_body(self.http.body_reservation.clone());
+            .with_body(self.http.body_memory.clone())
+            .with_answer(self.http.answer_memory.clone());
         for served in serve(&context) {
             match served {
                 Served::Answered(response) => pending.ready.push(response),

@@ -6,6 +6,7 @@ mod body;
 mod channel_sink;
 pub mod docs;
 pub mod health;
+mod large_event;
 pub mod metrics;
 pub mod openapi;
 pub mod policy;

@@ -11,7 +11,7 @@ pub(super) fn reply(error: &Error) -> Reply {
         Error::QueueFull {
             retry_after_secs, ..
         } => reply.with_header("Retry-After", retry_after_secs.to_string()),
-        Error::Overloaded(_) | Error::NotKnownYet(_) => {
+        Error::Overloaded(_) | Error::NotKnownYet(_) | Error::OutOfMemory => {
             reply.with_header("Retry-After", "1".to_owned())
         }
         _ => reply,
@@ -30,6 +30,7 @@ pub fn problem(error: &Error) -> Problem {
         }
         Error::Forbidden { code, .. } => (403, *code),
         Error::QueueFull { .. } => (429, "queue_full"),
+        Error::OutOfMemory => (429, "memory_full"),
         Error::ImageNotFound(_) => (404, "image_not_found"),
         Error::RegistryDenied(_) => (403, "registry_denied"),
         Error::RegistryUnreachable(_) => (502, "registry_unreachable"),

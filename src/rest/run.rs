@@ -42,7 +42,9 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
         Ok(spec) => spec,
         Err(error) => return problems::reply(&error),
     };
-    spec.keep_with_content(Box::new(request.take_body_reservation()));
+    if let Some(memory) = request.take_body_memory() {
+        spec.charge_to(memory);
+    }
     match Delivery::wanted(request.header("accept")) {
         Delivery::Json => match runner.run(spec, &request.cancel, &Silent) {
             Ok(result) => Reply::large_json(200, result),

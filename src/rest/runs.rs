@@ -4,9 +4,10 @@
 use super::api_profile::API_PROFILE;
 use super::prefer::Prefer;
 use super::problems::{self, problem};
-use super::stream::{Delivery, KEEP_ALIVE_INTERVAL, WireEvent};
+use super::stream::{Delivery, KEEP_ALIVE_INTERVAL, WireEvent, send_outcome};
 use crate::cancel::Cancel;
-use crate::http::{Reply, Request, StreamWriter};
+use crate::http::{BodyError, Reply, Request, StreamWriter};
+use crate::memory::Reservation;
 use crate::problem::Problem;
 use crate::runner::request::wire::Wire;
 use crate::runner::{Error, Next, Outcome, Phase, RunEvents, RunResult, RunState, Runner};
@@ -152,6 +153,13 @@ pub(super) fn submit(
     body: Value,
     preferences: &Preferences,
 ) -> Reply {
+    // Storing the request takes a copy of it.
+    let copy = request.body_memory.as_ref().map(|memory| memory.another());
+    let has_room =
+        |copy: &Reservation| copy.grow(request.body_memory.as_ref().map_or(0, Reservation::bytes));
+    if !copy.as_ref().is_none_or(has_room) {
+        return Reply::from(BodyError::OutOfMemory);
+    }
     let submitted = runner.submit(
         body,
         API_PROFILE,
@@ -163,7 +171,7 @@ pub(super) fn submit(
         Err(error) => return problems::reply(&error),
     };
     // The engine has stored the request, so the body's memory can be given back.
-    drop(request.take_body_reservation());
+    drop((copy, request.take_body_memory()));
     let delivery = Delivery::wanted(request.header("accept"));
     if preferences.wait_limit().is_none() && delivery != Delivery::Json {
         return events(runner, &state.id, &request);
@@ -279,7 +287,9 @@ impl EventStream {
                     (told, Some(cursor))
                 }
                 Next::Outcome { cursor, outcome } => {
-                    (WireEvent::outcome((*outcome).as_ref()), Some(cursor))
+                    let outcome = (*outcome).as_ref();
+                    send_outcome(outcome, Some(&cursor), self.delivery, writer)?;
+                    continue;
                 }
                 Next::Skipped(count) => (WireEvent::skipped(count), None),
                 Next::Nothing if self.draining.is_fired() => {

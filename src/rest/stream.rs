@@ -2,6 +2,7 @@
 //! is a plain run whose events go into a channel; a slow reader slows down its own container and nothing else.
 
 use super::channel_sink::{ChannelSink, Message};
+use super::large_event::LargeEvent;
 use super::problems;
 use crate::http::{
     Accept, EVENT_STREAM, KEEP_ALIVE, Reply, Request, ServerSentEvent, StreamWriter,
@@ -134,17 +135,32 @@ impl WireEvent {
         Self::new("skipped", &json!({"events": events}))
     }
 
-    /// The last event: the body that a plain reply would have had.
-    pub(super) fn outcome(outcome: Result<&RunResult, &Error>) -> Self {
-        match outcome {
-            Ok(result) => Self::new("result", result),
-            Err(error) => Self::problem(&problems::problem(error)),
-        }
-    }
-
     /// The last event of a stream that ends without an outcome.
     pub(super) fn problem(problem: &Problem) -> Self {
         Self::new("error", problem)
+    }
+}
+
+/// Sends the last event: the body that a plain reply would have had.
+pub(super) fn send_outcome(
+    outcome: Result<&RunResult, &Error>,
+    id: Option<&str>,
+    delivery: Delivery,
+    writer: &mut StreamWriter<'_>,
+) -> io::Result<()> {
+    match outcome {
+        Ok(object) => {
+            let name = "result";
+            let event = LargeEvent { name, object, id };
+            match delivery {
+                Delivery::Sse => event.write_sse(writer),
+                Delivery::Json | Delivery::Ndjson => event.write_line(writer),
+            }
+        }
+        Err(error) => {
+            let last = WireEvent::problem(&problems::problem(error));
+            writer.send(&delivery.frame(&last, id))
+        }
     }
 }
 
@@ -211,8 +227,7 @@ impl StreamedRun {
                         let notice = WireEvent::skipped(*skipped);
                         writer.send(&self.delivery.frame(&notice, None))?;
                     }
-                    let last = WireEvent::outcome(outcome.as_ref().as_ref());
-                    return writer.send(&self.delivery.frame(&last, None));
+                    return send_outcome(outcome.as_ref().as_ref(), None, self.delivery, writer);
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     writer.send(self.delivery.keep_alive())?;

@@ -3,6 +3,7 @@
 use super::api_profile::API_PROFILE;
 use super::{body, problems};
 use crate::http::{Reply, Request};
+use crate::memory::Reservation;
 use crate::runner::Runner;
 use serde::Serialize;
 
@@ -25,6 +26,10 @@ pub struct VolumeContent {
     pub kind: String,
     /// Base64 of a tar.gz, postable again.
     pub content: String,
+    /// The memory of the content.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub memory: Option<Reservation>,
 }
 
 /// Creates and fills a named volume, or overwrites one that this service created.
@@ -48,12 +53,13 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
 /// The content of a volume that this service created.
 pub fn get(runner: &Runner, name: &str) -> Reply {
     match runner.volume_read(name) {
-        Ok(content) => Reply::large_json(
+        Ok(read) => Reply::large_json(
             200,
             VolumeContent {
                 name: name.into(),
                 kind: "directory".into(),
-                content,
+                content: read.content,
+                memory: Some(read.memory),
             },
         ),
         Err(error) => problems::reply(&error),

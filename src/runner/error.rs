@@ -59,6 +59,8 @@ pub enum Error {
     TooLarge(String),
     /// The run may be one of an earlier server that is not adopted yet. It will be known soon.
     NotKnownYet(String),
+    /// The memory budget is used up. Nothing was started.
+    OutOfMemory,
     /// This process has reached a limit of its own, such as its number of threads.
     Overloaded(String),
     /// Another client of the engine removed an object that the operation needs, such as a helper container or the image.
@@ -116,6 +118,9 @@ impl fmt::Display for Error {
             Self::PullTimeout { timeout_secs } => {
                 write!(f, "the image was not pulled within {timeout_secs} s")
             }
+            Self::OutOfMemory => f.write_str(
+                "there is no memory for the answer just now: other requests and answers use it (RUNNER_MAX_BODY_MEMORY)",
+            ),
             Self::InvalidReference(detail)
             | Self::ImageNotFound(detail)
             | Self::RegistryDenied(detail)

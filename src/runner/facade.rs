@@ -3,6 +3,7 @@
 
 use crate::cancel::Cancel;
 use crate::docker::{self, Client, ImageSummary};
+use crate::memory::MemoryBudget;
 use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
@@ -28,7 +29,7 @@ use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
 use crate::runner::takeover::life_signs::{Asker, answer_questions};
-use crate::runner::volumes::named::Volumes;
+use crate::runner::volumes::named::{VolumeContent, Volumes};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,6 +60,8 @@ pub struct Settings {
     pub max_record_bytes: u64,
     /// What callers may ask for.
     pub policy: Policy,
+    /// The memory budget, from which results and contents of volumes are taken.
+    pub memory: MemoryBudget,
 }
 
 struct Parts {
@@ -146,6 +149,7 @@ impl Runner {
             active: active.clone(),
             images: Images::new(client, settings.pull_timeout),
             users: UserCache::default(),
+            memory: settings.memory.clone(),
         };
         let archive_checks = ArchiveChecks::new(cores());
         let job_settings = JobSettings {
@@ -162,7 +166,12 @@ impl Runner {
             executor,
             archive_checks,
             fills: Admission::new(slots, FILL_QUEUE_LENGTH),
-            volumes: Volumes::new(engine.clone(), active.clone(), policy.clone()),
+            volumes: Volumes::new(
+                engine.clone(),
+                active.clone(),
+                policy.clone(),
+                settings.memory,
+            ),
             policy,
             reaper: Reaper::new(engine.clone(), active.clone()),
             asker: Asker { engine, active },
@@ -299,8 +308,8 @@ impl Runner {
         self.parts.volumes.create(request, profile, cancel)
     }
 
-    /// Content of a named volume of ours, as base64 tar.gz.
-    pub fn volume_read(&self, name: &str) -> Result<String, Error> {
+    /// Content of a named volume of ours.
+    pub fn volume_read(&self, name: &str) -> Result<VolumeContent, Error> {
         self.parts.volumes.read(name)
     }
 

@@ -49,3 +49,4 @@ pub use request::types::*;
 pub use request::values::*;
 pub use request::volume::NETWORK_TYPES;
 pub use run::result::*;
+pub use volumes::named::VolumeContent;

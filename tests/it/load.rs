@@ -65,7 +65,10 @@ fn the_bodies_of_waiting_runs_count_against_a_limit_and_those_of_started_runs_do
     let text = "x".repeat(700_000);
     let with_content = |script: &str| {
         let volumes = json!({"/f": {"type": "file", "text": text}});
-        shell(script, json!({"volumes": volumes}))
+        shell(
+            script,
+            json!({"volumes": volumes, "max_output_bytes": 1000}),
+        )
     };
     let first = server.begin_run(&with_content(
         "while [ ! -e /go ]; do sleep 0.1; done; wc -c < /f",
@@ -88,7 +91,7 @@ fn the_bodies_of_waiting_runs_count_against_a_limit_and_those_of_started_runs_do
         (429, &json!("too_many_bodies"))
     );
     assert_eq!(third.header("Retry-After").as_deref(), Some("1"));
-    let small = server.begin_run(&shell("echo small", json!({})));
+    let small = server.begin_run(&shell("echo small", json!({"max_output_bytes": 1000})));
     docker(&["exec", &container, "touch", "/go"]);
     for (mut stream, stdout) in [
         (first, "700000\n"),

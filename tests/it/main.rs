@@ -39,6 +39,7 @@ mod lifecycle;
 mod load;
 mod map;
 mod mcp;
+mod memory;
 mod metrics;
 mod mounts;
 mod mutated_inputs;

@@ -24,11 +24,25 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("docker", &["cancel", "metrics"]),
     (
         "edge",
-        &["cancel", "glob", "metrics", "problem", "random_id"],
+        &[
+            "cancel",
+            "glob",
+            "memory",
+            "metrics",
+            "problem",
+            "random_id",
+        ],
     ),
     (
         "http",
-        &["cancel", "edge", "process_identity", "problem", "random_id"],
+        &[
+            "cancel",
+            "edge",
+            "memory",
+            "process_identity",
+            "problem",
+            "random_id",
+        ],
     ),
     (
         "runner",
@@ -37,19 +51,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cancel",
             "docker",
             "glob",
+            "memory",
             "metrics",
             "process_identity",
             "problem",
             "random_id",
         ],
     ),
-    ("rest", &["cancel", "http", "metrics", "problem", "runner"]),
+    (
+        "rest",
+        &[
+            "cancel", "http", "json", "memory", "metrics", "problem", "runner",
+        ],
+    ),
     (
         "mcp",
         &[
             "archive",
             "cancel",
             "http",
+            "json",
+            "memory",
             "metrics",
             "problem",
             "random_id",
@@ -101,7 +123,14 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     ("takeover", &["cleanup", "rounds", "staging"]),
     (
         "volumes",
-        &["cleanup", "error", "policy", "request", "staging"],
+        &[
+            "cleanup",
+            "error",
+            "policy",
+            "request",
+            "semaphore",
+            "staging",
+        ],
     ),
     (
         "run",

@@ -52,6 +52,7 @@ pub(super) fn sample_run(stdout: &str, stderr: &str, exit_code: i64) -> RunResul
         oom_killed: false,
         warnings: Vec::new(),
         timings: Timings::default(),
+        memory: None,
     }
 }
 
@@ -250,7 +251,7 @@ fn with_settings(settings: Settings) -> Mcp {
 fn converse(mcp: &Mcp, client: &Arc<ClientState>, message: &Value) -> Vec<Value> {
     let (sender, messages) = ChannelSender::new(99);
     let context = CallContext::new(client, Arc::new(sender));
-    let payload = jsonrpc::parse(message.to_string().as_bytes()).unwrap();
+    let payload = jsonrpc::parse(message.to_string().as_bytes(), None).unwrap();
     mcp.receive(payload, &context).unwrap();
     drop(context);
     messages.iter().map(Outgoing::into_value).collect()
@@ -307,7 +308,8 @@ fn http(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpR
         headers: all,
         content_length: Some(body.len() as u64),
         body: Box::new(Cursor::new(body.to_owned().into_bytes())),
-        body_reservation: None,
+        body_memory: None,
+        answer_memory: None,
         cancel: Cancel::new(),
         draining: Cancel::new(),
     }

@@ -5,6 +5,7 @@ use super::tool_call::ToolCall;
 use crate::cancel::Cancel;
 use crate::runner::{
     Encoding, Error, Health, Image, LogQuery, RunLogs, RunResult, RunState, Runner, Sink,
+    VolumeContent,
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -61,8 +62,8 @@ pub(crate) enum ToolOutcome {
     Volume {
         /// The volume's name.
         name: String,
-        /// Base64 of a tar.gz.
-        content: String,
+        /// What it contains.
+        content: VolumeContent,
     },
     /// The engine's images.
     Images(Vec<Image>),

@@ -23,7 +23,7 @@ pub(super) fn outcome(outcome: &ToolOutcome) -> Value {
         ),
         ToolOutcome::Runs(states) => runs(states),
         ToolOutcome::VolumeCreated { detail } => volume_created(detail),
-        ToolOutcome::Volume { name, content } => volume(name, content),
+        ToolOutcome::Volume { name, content } => volume(name, &content.content),
         ToolOutcome::Images(found) => images(found),
         ToolOutcome::Health(found) => health(found),
     }

@@ -179,7 +179,7 @@ fn volumes(schemas: &mut Schemas) -> [Operation; 3] {
                 "Its content, as a directory that can be posted again.",
                 Content::json(schemas.response::<VolumeContent>(), examples::volume_content()),
             )
-            .problems(&[404, 409, 413, 422, 502]),
+            .problems(&[404, 409, 413, 422, 429, 502]),
         Operation::new("DELETE", "/volume/{name}", "removeVolume", "Remove a named volume")
             .tag("volumes")
             .parameter(volume_name())

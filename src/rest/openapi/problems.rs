@@ -70,7 +70,7 @@ const PROBLEMS: &[ProblemExample] = &[
     },
     ProblemExample {
         status: 429,
-        when: "Every slot is busy and the queue is full, or another limit is reached; the detail names it.",
+        when: "Every slot is busy and the queue is full, the memory budget is used up, or another limit is reached; the detail names it.",
         code: "queue_full",
         detail: "every slot is busy and the queue is full (RUNNER_MAX_CONCURRENT_RUNS, RUNNER_QUEUE_LENGTH); try again in 1 s",
     },

@@ -297,6 +297,13 @@ impl RecordKeeper {
             finished: entry.set_finished(now),
             kept: entry.set_kept(now),
         };
+        // The record is a copy, as a value and as text.
+        let result_memory = outcome.ok().and_then(|result| result.memory.as_ref());
+        let _record_memory = result_memory.map(|result| {
+            let record = result.another();
+            record.grow_anyway(2 * result.bytes());
+            record
+        });
         let record = OutcomeRecord::new(entry.facts.clone(), &times, outcome);
         self.store.save_outcome(&entry.id, &record)
     }

@@ -7,6 +7,7 @@ use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::record_keeper::{KeptRun, LoadedRun, Persistence, RecordKeeper};
 use crate::runner::run::admission::Slot;
+use crate::runner::run::answer_memory::MemoryTerms;
 use crate::runner::run::context::RunContext;
 use crate::runner::run::lifecycle::{Executor, StartedRun, cancelled_before_start};
 use crate::runner::run::result::Event;
@@ -152,6 +153,7 @@ fn context<'a>(entry: &'a Entry, hooks: &'a KeptRun<'a>) -> RunContext<'a> {
         cancel: &entry.cancel,
         sink: entry,
         hooks,
+        memory: MemoryTerms::ASYNCHRONOUS,
     }
 }
 

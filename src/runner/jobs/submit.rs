@@ -302,6 +302,7 @@ fn log_bytes(spec: &RunSpec) -> u64 {
 mod tests {
     use super::*;
     use crate::docker::{Client, Host};
+    use crate::memory::MemoryBudget;
     use crate::process_identity::ProcessIdentity;
     use crate::runner::cleanup::engine::Engine;
     use crate::runner::cleanup::labels::Identity;
@@ -333,6 +334,7 @@ mod tests {
             active: Active::default(),
             images: Images::new(client, Duration::ZERO),
             users: UserCache::default(),
+            memory: MemoryBudget::new(1 << 20),
         }
     }
 

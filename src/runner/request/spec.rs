@@ -3,6 +3,7 @@
 use crate::archive;
 use crate::docker::reference::{ImageReference, with_explicit_tag};
 use crate::docker::{AuthConfig, Labels};
+use crate::memory::Reservation;
 use crate::random_id;
 use crate::runner::error::Error;
 use crate::runner::policy::{Policy, VolumeOwners};
@@ -14,7 +15,6 @@ use crate::runner::request::types::{AuthRequest, Encoding, PullPolicy, RunReques
 use crate::runner::request::values::{EnvValue, StringOrList};
 use crate::runner::request::wire::Wire;
 use serde_json::Value;
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -71,8 +71,8 @@ pub struct RunSpec {
     pub(crate) max_unpacked_bytes: u64,
     /// The host paths that the server allows, for the check of every component below them.
     pub(crate) allowed_host_paths: Vec<String>,
-    /// Dropped together with the content of mounts and stdin; see [`RunSpec::keep_with_content`].
-    pub(crate) content_guard: Option<Box<dyn Any + Send + Sync>>,
+    /// Memory of the content of mounts and stdin, and dropped with it; see [`RunSpec::charge_to`].
+    pub(crate) content_memory: Option<Reservation>,
 }
 
 impl RunSpec {
@@ -93,18 +93,19 @@ impl RunSpec {
         &self.id
     }
 
-    /// Keeps a value, such as a memory reservation, as long as this holds the content of files, directories and stdin.
-    pub fn keep_with_content(&mut self, guard: Box<dyn Any + Send + Sync>) {
-        self.content_guard = Some(guard);
+    /// The memory of the request, held as long as this holds the content of files, directories and stdin. What the run's
+    /// answer takes counts as the same request's.
+    pub fn charge_to(&mut self, memory: Reservation) {
+        self.content_memory = Some(memory);
     }
 
-    /// Drops the mounts' content, once the engine has it. Drops the guard too, unless stdin is still to be sent.
+    /// Drops the mounts' content, once the engine has it. Gives their memory back too, unless stdin is still to be sent.
     pub(crate) fn forget_content(&mut self) {
         self.mounts
             .iter_mut()
             .for_each(|mount| mount.source.drop_content());
         if self.stdin.is_none() {
-            self.content_guard = None;
+            self.content_memory = None;
         }
     }
 
@@ -158,7 +159,7 @@ impl Check<'_> {
             max_collect_bytes: self.policy.max_collect_bytes,
             max_unpacked_bytes: self.policy.max_unpacked_bytes,
             allowed_host_paths: self.policy.allowed_host_paths.clone(),
-            content_guard: None,
+            content_memory: None,
         }
     }
 

@@ -64,6 +64,7 @@ impl Answer {
             oom_killed: ending.oom_killed,
             warnings,
             timings,
+            memory: None,
         }
     }
 }

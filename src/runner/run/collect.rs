@@ -4,9 +4,13 @@
 use crate::archive::{self, Collected};
 use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::request::mounts::{MountSource, MountSpec};
+use crate::runner::run::answer_memory::CollectRoom;
 use crate::runner::run::result::CollectedVolume;
 use crate::runner::run::sources::{Fault, Opened, Sources};
 use std::collections::BTreeMap;
+
+const NO_MEMORY: &str =
+    "the server had no memory for it: other requests and answers use it (RUNNER_MAX_BODY_MEMORY)";
 
 /// The outcome of a collection. `volumes` is keyed by path; `None`: the run left nothing there.
 #[derive(Default)]
@@ -18,11 +22,17 @@ pub(crate) struct Collection {
 }
 
 /// Collects every mount that asks for a response, `limit_bytes` of all together at most. A mount that is over the limit, or that
-/// cannot be read, is answered with a reason instead of content.
-pub(crate) fn collect(sources: &Sources<'_>, mounts: &[MountSpec], limit_bytes: u64) -> Collection {
+/// cannot be read, or for which `room` has no memory, is answered with a reason instead of content.
+pub(crate) fn collect(
+    sources: &Sources<'_>,
+    mounts: &[MountSpec],
+    limit_bytes: u64,
+    room: CollectRoom<'_>,
+) -> Collection {
     let mut collector = Collector {
         sources,
         limit_bytes,
+        room,
         collection: Collection::default(),
         engine_is_away: None,
     };
@@ -37,6 +47,8 @@ struct Collector<'a> {
     sources: &'a Sources<'a>,
     /// What is left of the limit.
     limit_bytes: u64,
+    /// Grants the memory for what is read.
+    room: CollectRoom<'a>,
     collection: Collection,
     /// The fault of the first mount for which the engine could not be asked.
     engine_is_away: Option<String>,
@@ -86,10 +98,11 @@ impl Collector<'_> {
     ) -> Result<Option<CollectedVolume>, Fault> {
         let mut tar = opened.tar;
         self.collection.helpers.extend(opened.helper);
+        let room = &mut |bytes| self.room.take(bytes);
         let read = match kind(mount) {
-            "file" => archive::collect_file(&mut *tar, self.limit_bytes)
+            "file" => archive::collect_file_text(&mut *tar, self.limit_bytes, room)
                 .map(|collected| self.file(collected, mount)),
-            _ => archive::collect_directory(&mut *tar, self.limit_bytes).map(|collected| {
+            _ => archive::collect_directory(&mut *tar, self.limit_bytes, room).map(|collected| {
                 let skipped = collected.skipped.iter();
                 let warnings = skipped.map(|entry| format!("{}: left out {entry}", mount.key));
                 self.collection.warnings.extend(warnings);
@@ -98,14 +111,15 @@ impl Collector<'_> {
         };
         match read {
             Err(archive::Error::TooLarge(detail)) => Ok(Some(without_content(mount, detail))),
+            Err(archive::Error::NoRoom) => Ok(Some(without_content(mount, NO_MEMORY.into()))),
             Err(error) => Err(Fault::Archive(error)),
             Ok(volume) => Ok(volume),
         }
     }
 
-    fn file(&mut self, collected: Collected, mount: &MountSpec) -> Option<CollectedVolume> {
+    fn file(&mut self, collected: Collected<String>, mount: &MountSpec) -> Option<CollectedVolume> {
         match collected {
-            Collected::File(bytes) => Some(with_content(mount, archive::encode_base64(&bytes))),
+            Collected::File(content) => Some(with_content(mount, content)),
             Collected::Other(kind) => {
                 let warning = format!("{}: is a {kind} after the run, not a file", mount.target);
                 self.collection.warnings.push(warning);

@@ -3,6 +3,7 @@
 use crate::cancel::Cancel;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
+use crate::runner::run::answer_memory::MemoryTerms;
 use crate::runner::run::result::{RunResult, Sink};
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ pub(crate) struct RunContext<'a> {
     pub(crate) cancel: &'a Cancel,
     pub(crate) sink: &'a dyn Sink,
     pub(crate) hooks: &'a dyn RunHooks,
+    pub(crate) memory: MemoryTerms,
 }
 
 /// What a run that outlives its server does at some points of its life. A run whose caller waits has [`NoHooks`].

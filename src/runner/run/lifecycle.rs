@@ -3,6 +3,7 @@
 
 use crate::cancel::Cancel;
 use crate::docker::ImageInspect;
+use crate::memory::{MemoryBudget, Reservation};
 use crate::metrics::{self, Label};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
@@ -14,6 +15,7 @@ use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::{Admission, Refused};
 use crate::runner::run::answer::Answer;
+use crate::runner::run::answer_memory::{CollectRoom, MemoryTerms};
 use crate::runner::run::collect::{Collection, collect};
 use crate::runner::run::container_config::image_digest;
 use crate::runner::run::context::{NoHooks, RunContext};
@@ -38,6 +40,7 @@ pub(crate) struct Executor {
     pub(crate) active: Active,
     pub(crate) images: Images,
     pub(crate) users: UserCache,
+    pub(crate) memory: MemoryBudget,
 }
 
 /// What an earlier process left of a run that it had started.
@@ -73,6 +76,7 @@ impl Executor {
                     cancel,
                     sink,
                     hooks: &NoHooks,
+                    memory: MemoryTerms::SYNCHRONOUS,
                 };
                 let outcome = self.execute_admitted(spec, context);
                 drop(slot);
@@ -97,8 +101,14 @@ impl Executor {
     ) -> Result<RunResult, Error> {
         let _active = self.active.enter_as(spec.id.clone());
         let mut run = Run::new(self, &spec, context);
+        // Before anything is started: a run that was executed must not be refused.
+        let memory = context.memory.take(&run.memory, &spec, context.cancel);
         run.timings.queue_ms = observe("queue", context.accepted.elapsed());
-        let outcome = run.execute(spec);
+        let outcome = match memory {
+            Ok(()) => run.execute(spec),
+            Err(_) if context.cancel.is_fired() => Ok(run.cancelled()),
+            Err(error) => Err(error),
+        };
         count(&outcome);
         outcome
     }
@@ -111,7 +121,9 @@ impl Executor {
         context: RunContext<'_>,
     ) -> Result<RunResult, Error> {
         let _active = self.active.enter_as(spec.id.clone());
-        let outcome = Run::new(self, spec, context).resume(spec, started);
+        let run = Run::new(self, spec, context);
+        context.memory.take_anyway(&run.memory, spec);
+        let outcome = run.resume(spec, started);
         count(&outcome);
         outcome
     }
@@ -127,6 +139,8 @@ struct Run<'a> {
     owned: Owned,
     image: Option<ImageInspect>,
     pulls: u32,
+    /// The memory of its answer.
+    memory: Reservation,
 }
 
 /// A run whose container was started.
@@ -145,6 +159,10 @@ impl<'a> Run<'a> {
             owned: Owned::default(),
             image: None,
             pulls: 0,
+            memory: match &spec.content_memory {
+                Some(content) => content.another(),
+                None => executor.memory.reservation(),
+            },
         }
     }
 
@@ -173,6 +191,8 @@ impl<'a> Run<'a> {
         spec.forget_content();
         let client = &self.executor.engine.client;
         let ending = supervise(client, container, spec, &self.context)?;
+        // Stdin was its last part.
+        spec.content_memory = None;
         self.timings.start_ms = observe("start", ending.start);
         self.timings.run_ms = observe("run", ending.run);
         Ok(self.answer(spec, created, ending))
@@ -321,7 +341,8 @@ impl<'a> Run<'a> {
             run: &self.id,
             created,
         };
-        collect(&sources, &spec.mounts, spec.max_collect_bytes)
+        let room = CollectRoom::new(&self.memory, self.context.cancel);
+        collect(&sources, &spec.mounts, spec.max_collect_bytes, room)
     }
 
     /// Removes everything of this run from the engine, and waits for that. False: it takes too long, and continues behind.
@@ -333,8 +354,12 @@ impl<'a> Run<'a> {
         self.result(Answer::cancelled())
     }
 
+    /// Hands the memory of the answer to the result.
     fn result(&self, answer: Answer) -> RunResult {
-        answer.into_result(self.id.clone(), self.context.accepted, self.timings)
+        let mut result = answer.into_result(self.id.clone(), self.context.accepted, self.timings);
+        let memory = self.memory.clone();
+        self.context.memory.settle(memory, &mut result);
+        result
     }
 }
 
@@ -347,6 +372,7 @@ pub(crate) fn cancelled_before_start(id: String, accepted: Instant) -> RunResult
 fn count(outcome: &Result<RunResult, Error>) {
     let reason = match outcome {
         Ok(result) => result.reason.word(),
+        Err(Error::OutOfMemory) => "refused",
         Err(_) => "failed",
     };
     metrics::RUNS.add([Label::Word(reason)]);

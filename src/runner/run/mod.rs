@@ -21,11 +21,13 @@
 //! | `ending` | exit code and reason |
 //! | `sources` | finds where mounts can still be read after the end |
 //! | `collect` | reads volumes back |
+//! | `answer_memory` | takes the memory of the answer from the budget |
 //! | `answer` | builds the result |
 //! | `result` | the types of results and events |
 
 pub(crate) mod admission;
 mod answer;
+pub(crate) mod answer_memory;
 pub(crate) mod archive_checks;
 mod collect;
 pub(crate) mod container_config;

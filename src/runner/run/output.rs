@@ -39,10 +39,20 @@ impl Capture {
     pub(crate) fn push(&mut self, piece: &[u8]) {
         self.total += piece.len() as u64;
         let (first, rest) = piece.split_at(piece.len().min(self.head_bytes - self.head.len()));
+        if self.head.len() + first.len() > self.head.capacity() {
+            let wanted = (2 * self.head.capacity()).clamp(first.len(), self.head_bytes);
+            self.head
+                .reserve_exact(wanted.max(self.head.len() + first.len()) - self.head.len());
+        }
         self.head.extend_from_slice(first);
         let rest = &rest[rest.len().saturating_sub(self.tail_bytes)..];
         let surplus = (self.tail.len() + rest.len()).saturating_sub(self.tail_bytes);
         self.tail.drain(..surplus);
+        if self.tail.len() + rest.len() > self.tail.capacity() {
+            let wanted = (2 * self.tail.capacity()).clamp(rest.len(), self.tail_bytes);
+            self.tail
+                .reserve_exact(wanted.max(self.tail.len() + rest.len()) - self.tail.len());
+        }
         self.tail.extend(rest);
     }
 
@@ -59,6 +69,7 @@ impl Capture {
             let orphans = orphans.count();
             tail.drain(..orphans);
         }
+        kept.reserve_exact(tail.len());
         let (front, back) = tail.as_slices();
         kept.extend_from_slice(front);
         kept.extend_from_slice(back);

@@ -1,5 +1,6 @@
 //! The result of a run and the events during it: the types behind the answers of REST and MCP.
 
+use crate::memory::Reservation;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -40,6 +41,10 @@ pub struct RunResult {
     pub warnings: Vec<String>,
     /// Milliseconds spent in each step.
     pub timings: Timings,
+    /// The memory of this result, held as long as the result is.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub memory: Option<Reservation>,
 }
 
 /// Why a container ended.

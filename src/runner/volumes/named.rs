@@ -5,6 +5,7 @@ use crate::cancel::Cancel;
 use crate::docker::{
     self, Client, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions,
 };
+use crate::memory::{MemoryBudget, Reservation};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::{self, Fill};
@@ -16,6 +17,7 @@ use crate::runner::request::check::ApiProfile;
 use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::{Access, VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
+use crate::runner::semaphore::Semaphore;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist, open_volume};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
@@ -28,21 +30,45 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for removals in progress before a volume counts as in use.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many volumes are read from the engine at once.
+const READS_AT_ONCE: usize = 8;
+/// How long a read waits for its turn.
+const READ_PATIENCE: Duration = Duration::from_secs(30);
+/// Memory of a read beside its content, for buffers and compression.
+const READ_BYTES: u64 = 512 * 1024;
 
 /// Creates, fills, reads back and removes named volumes.
 pub(crate) struct Volumes {
     engine: Engine,
     active: Active,
     policy: Arc<Policy>,
+    memory: MemoryBudget,
+    reading: Semaphore,
     write_locks: WriteLocks,
 }
 
+/// The content of a volume.
+#[derive(Debug)]
+pub struct VolumeContent {
+    /// Base64 of a tar.gz.
+    pub content: String,
+    /// The memory of the content, to be held as long as the content is.
+    pub memory: Reservation,
+}
+
 impl Volumes {
-    pub(crate) fn new(engine: Engine, active: Active, policy: Arc<Policy>) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        active: Active,
+        policy: Arc<Policy>,
+        memory: MemoryBudget,
+    ) -> Self {
         Self {
             engine,
             active,
             policy,
+            memory,
+            reading: Semaphore::new(READS_AT_ONCE),
             write_locks: WriteLocks::default(),
         }
     }
@@ -207,30 +233,48 @@ impl Volumes {
         )
     }
 
-    /// Reads a volume of this service: base64 of a tar.gz. Errors: [`Error::NotFound`], [`Error::Forbidden`],
-    /// [`Error::TooLarge`] over the collect limit.
-    pub(crate) fn read(&self, name: &str) -> Result<String, Error> {
+    /// Reads a volume of this service. Errors: [`Error::NotFound`], [`Error::Forbidden`], [`Error::TooLarge`] over the collect
+    /// limit, [`Error::OutOfMemory`], [`Error::Overloaded`].
+    pub(crate) fn read(&self, name: &str) -> Result<VolumeContent, Error> {
         again_if_vanished(|| self.try_read(name))
     }
 
-    fn try_read(&self, name: &str) -> Result<String, Error> {
+    fn try_read(&self, name: &str) -> Result<VolumeContent, Error> {
         let volume = self.require_our_volume(name)?;
+        let memory = self.memory.reservation();
+        if !memory.grow(READ_BYTES) {
+            return Err(Error::OutOfMemory);
+        }
+        let _permit = self.reading.acquire(READ_PATIENCE).ok_or_else(|| {
+            Error::Overloaded("too many volumes are being read; try again later".into())
+        })?;
+        let content = self.read_content(&volume, &memory)?;
+        memory.set(content.len() as u64);
+        Ok(VolumeContent { content, memory })
+    }
+
+    fn read_content(&self, volume: &Volume, memory: &Reservation) -> Result<String, Error> {
+        let name = &volume.name;
         let active = self.active.enter();
         let helper_name = format!("oneoff-{}-read", active.id());
         let mut labels = self.engine.identity.labels(active.id(), OBJECT_SLACK);
-        let claim = claim_of(&volume, Access::ReadOnly);
+        let claim = claim_of(volume, Access::ReadOnly);
         labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
         let helper = open_volume(&self.engine, name, &helper_name, labels)?
             .ok_or_else(|| no_such_volume(name))?;
         self.claim(helper.id(), active.id(), claim.as_slice())?;
         let mut tar = self.engine.client.archive_get(helper.id(), STAGE)?;
-        let collected = archive::collect_directory(&mut *tar, self.policy.max_collect_bytes);
+        let (limit, room) = (self.policy.max_collect_bytes, &mut |bytes| {
+            memory.grow(bytes)
+        });
+        let collected = archive::collect_directory(&mut *tar, limit, room);
         drop(tar);
         // Before the answer, because the caller may delete the volume next.
         remove_in_time(helper)?;
         match collected {
             Ok(collected) => Ok(collected.content),
             Err(archive::Error::TooLarge(detail)) => Err(Error::TooLarge(detail)),
+            Err(archive::Error::NoRoom) => Err(Error::OutOfMemory),
             Err(error) => {
                 let detail = format!("the engine's archive cannot be read: {error}");
                 Err(Error::Engine(detail))

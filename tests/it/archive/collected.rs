@@ -26,7 +26,7 @@ fn a_collected_directory_can_be_sent_in_again() {
         odd,
         file("base/empty", ""),
     ]);
-    let collected = collect_directory(&mut &engine[..], 1 << 20).unwrap();
+    let collected = collect_directory(&mut &engine[..], 1 << 20, &mut |_| true).unwrap();
     assert_eq!((collected.entries, collected.unpacked_bytes), (8, 17));
     assert_eq!(collected.skipped, [""; 0]);
     let summary = check_targz(&collected.content, LIMITS).unwrap();
@@ -105,7 +105,7 @@ fn a_collected_directory_lists_the_entries_left_out() {
         hardlink("base/kept2", "base/kept"),
         hardlink("base/kept3", "base/kept2"),
     ]);
-    let collected = collect_directory(&mut &engine[..], 1 << 20).unwrap();
+    let collected = collect_directory(&mut &engine[..], 1 << 20, &mut |_| true).unwrap();
     assert_eq!(check_targz(&collected.content, LIMITS).unwrap().entries, 5);
     assert_eq!(collected.skipped[0], "`fifo` is a fifo");
     assert_eq!(collected.skipped[2], r"`null\n` is a character device");
@@ -113,7 +113,7 @@ fn a_collected_directory_lists_the_entries_left_out() {
 
     let mut many = vec![directory("base/")];
     many.extend((0..200).map(|n| Raw::new(b'6', &format!("base/{n}"), b"")));
-    let collected = collect_directory(&mut &tar(&many)[..], 0).unwrap();
+    let collected = collect_directory(&mut &tar(&many)[..], 0, &mut |_| true).unwrap();
     assert_eq!(collected.skipped.len(), 51);
     assert_eq!(collected.skipped[50], "and 150 more");
 }
@@ -125,7 +125,7 @@ fn collecting_stops_at_once_beyond_its_limit() {
     // the stream ends here: reading the file's content would fail with another error
     let engine = [directory("base/").bytes(), sparse.bytes()].concat();
     assert!(matches!(
-        collect_directory(&mut &engine[..], 1 << 30),
+        collect_directory(&mut &engine[..], 1 << 30, &mut |_| true),
         Err(Error::TooLarge(_))
     ));
     let engine = tar(&[
@@ -133,9 +133,9 @@ fn collecting_stops_at_once_beyond_its_limit() {
         file("base/x", "12345"),
         file("base/y", "12345"),
     ]);
-    assert!(collect_directory(&mut &engine[..], 10).is_ok());
+    assert!(collect_directory(&mut &engine[..], 10, &mut |_| true).is_ok());
     assert!(matches!(
-        collect_directory(&mut &engine[..], 9),
+        collect_directory(&mut &engine[..], 9, &mut |_| true),
         Err(Error::TooLarge(_))
     ));
     assert!(matches!(
@@ -153,7 +153,8 @@ fn collecting_another_kind_of_entry_names_the_kind() {
         (Raw::new(b'3', "x", b""), "character device"),
     ];
     for (raw, kind) in &kinds {
-        let error = collect_directory(&mut &tar(std::slice::from_ref(raw))[..], 100).unwrap_err();
+        let error = collect_directory(&mut &tar(std::slice::from_ref(raw))[..], 100, &mut |_| true)
+            .unwrap_err();
         assert!(
             matches!(&error, Error::Entry { rule, .. } if rule.contains(kind)),
             "{error}"
@@ -176,7 +177,7 @@ fn a_truncated_engine_stream_is_an_error() {
     let engine = tar(&[directory("base/"), file("base/x", "12345")]);
     for cut in [0, 100, 600, 1030, 1100] {
         assert!(
-            collect_directory(&mut &engine[..cut], 100).is_err(),
+            collect_directory(&mut &engine[..cut], 100, &mut |_| true).is_err(),
             "{cut}"
         );
     }
@@ -190,7 +191,9 @@ fn a_truncated_engine_stream_is_an_error() {
     assert!(matches!(collect_file(&mut Broken, 100), Err(Error::Io(_))));
     let outside = tar(&[directory("base/"), file("other/x", "")]);
     assert_eq!(
-        collect_directory(&mut &outside[..], 100).unwrap().skipped,
+        collect_directory(&mut &outside[..], 100, &mut |_| true)
+            .unwrap()
+            .skipped,
         ["`other/x` lies outside the directory"]
     );
 }

@@ -3,6 +3,7 @@
 use super::MIB;
 use super::client::{eventually, read, read_until, send};
 use super::rig::{Event, Rig};
+use oneoff_docker_runner::memory::MemoryBudget;
 use std::io::Write;
 use std::net::Shutdown;
 
@@ -102,7 +103,7 @@ fn bodies_over_the_limit_are_413_however_they_are_framed() {
 
 #[test]
 fn bodies_share_a_memory_budget_and_one_beyond_it_is_429_however_it_is_framed() {
-    let rig = Rig::with(|config| config.body_memory_bytes = 1000);
+    let rig = Rig::with(|config| config.memory = MemoryBudget::new(1000));
     let post = |path: &str, body: &str| {
         let length = body.len();
         format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")

@@ -4,6 +4,7 @@ use super::client::{PATIENCE, ask};
 use crate::support::Answer;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use oneoff_docker_runner::http::{BodyError, Reply, Request, RouteTable, Server, ServerConfig};
+use oneoff_docker_runner::memory::MemoryBudget;
 use oneoff_docker_runner::problem::Problem;
 use std::fs::File;
 use std::io::Read;
@@ -34,7 +35,7 @@ pub fn config() -> ServerConfig {
         allowed_hosts: vec![],
         allowed_origins: vec!["https://app.example.com".into()],
         body_limit_bytes: 512 * 1024 * 1024,
-        body_memory_bytes: 1024 * 1024 * 1024,
+        memory: MemoryBudget::new(1 << 30),
         head_timeout: Duration::from_secs(10),
         body_stall_timeout: Duration::from_secs(10),
         write_stall_timeout: Duration::from_secs(10),
