@@ -53,7 +53,7 @@ fn mutated_requests_never_panic_and_every_fault_has_its_place() {
         }
     }
     assert!(
-        accepted > 300 && refused > 300,
+        accepted > 200 && refused > 300,
         "{accepted} accepted, {refused} refused: no test of both"
     );
 }

@@ -38,8 +38,14 @@ fn server_at(is_it: IsIt, action: impl Fn(&str) + Send + Sync + 'static) -> (Ser
         action(&name);
         Fate::Delayed
     });
-    let server = Server::named(&instance, &[("DOCKER_HOST", &proxy.docker_host())]);
-    (server, proxy)
+    let settings = [
+        ("DOCKER_HOST", proxy.docker_host()),
+        ("RUNNER_ALLOWED_VOLUMES", "*".to_owned()),
+    ];
+    let settings = settings
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    (Server::named(&instance, &settings), proxy)
 }
 
 /// Done to the objects of an instance.
@@ -211,7 +217,10 @@ fn a_collection_that_the_engine_fails_leaves_the_runs_own_answer_as_it_is() {
         true => Fate::Fails,
         false => Fate::Pass,
     });
-    let server = Server::with(&[("DOCKER_HOST", &proxy.docker_host())]);
+    let server = Server::with(&[
+        ("DOCKER_HOST", &proxy.docker_host()),
+        ("RUNNER_ALLOWED_VOLUMES", "unread-*"),
+    ]);
     let name = format!("unread-{}", std::process::id());
     docker(&["volume", "create", &name]);
     let mut request = rich_run(json!({}));
@@ -376,10 +385,13 @@ fn the_staging_volume_is_out_of_sight_and_cannot_be_mounted_over() {
 #[test]
 fn what_a_run_mounted_is_free_as_soon_as_it_is_answered() {
     let directory = Directory::new("mounted");
-    let server = Server::with(&[(
-        "RUNNER_ALLOWED_HOST_PATHS",
-        directory.path().to_str().unwrap(),
-    )]);
+    let server = Server::with(&[
+        (
+            "RUNNER_ALLOWED_HOST_PATHS",
+            directory.path().to_str().unwrap(),
+        ),
+        ("RUNNER_ALLOWED_VOLUMES", "freed-*"),
+    ]);
     let endings: [(&str, Value); 5] = [
         ("success", json!({"command": ["true"]})),
         ("failure", json!({"command": ["sh", "-c", "exit 7"]})),
