@@ -149,7 +149,10 @@ fn a_restart_in_another_namespace_takes_over_and_the_next_server_leaves_what_was
 fn of_two_servers_that_find_the_same_dead_one_only_one_adopts_its_runs() {
     let ledger = format!("ledger-{}", fresh_instance());
     docker(&["volume", "create", &ledger]);
-    let one = [("RUNNER_MAX_CONCURRENT_RUNS", "1")];
+    let one = [
+        ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
+        ("RUNNER_ALLOWED_VOLUMES", "ledger-*"),
+    ];
     let first = Server::with(&one);
     let instance = first.instance.clone();
     let blocking = submit(&first, &story("blocking", "sleep 600"));
@@ -176,7 +179,8 @@ fn of_two_servers_that_find_the_same_dead_one_only_one_adopts_its_runs() {
         assert!(begun.elapsed() < PATIENCE);
     };
     assert_eq!(heir.request("DELETE", &blocking, "").status, 202);
-    assert_eq!(finished(heir, &waiting)["result"]["stdout"], "once\n");
+    let state = finished(heir, &waiting);
+    assert_eq!(state["result"]["stdout"], "once\n", "{state}");
     assert_eq!(heirs.iter().filter(has).count(), 1);
     forget_all(heir);
     for server in heirs {
