@@ -179,7 +179,8 @@ fn of_two_servers_that_find_the_same_dead_one_only_one_adopts_its_runs() {
         assert!(begun.elapsed() < PATIENCE);
     };
     assert_eq!(heir.request("DELETE", &blocking, "").status, 202);
-    assert_eq!(finished(heir, &waiting)["result"]["stdout"], "once\n");
+    let state = finished(heir, &waiting);
+    assert_eq!(state["result"]["stdout"], "once\n", "{state}");
     assert_eq!(heirs.iter().filter(has).count(), 1);
     forget_all(heir);
     for server in heirs {

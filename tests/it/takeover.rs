@@ -1,6 +1,6 @@
 //! What a takeover says of a run is what would have been said without the restart, or that it cannot be known.
 
-use super::async_runs::{finished, forget_all, submit};
+use super::async_runs::{finished, forget_all, known, submit};
 use super::run::shell;
 use super::support::{EventStream, IMAGE, Request, Server, docker};
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ fn container(path: &str) -> String {
 }
 
 fn events(server: &Server, path: &str) -> EventStream {
+    known(server, path);
     EventStream::new(server.begin(&Request::new("GET", &format!("{path}/events"))))
 }
 

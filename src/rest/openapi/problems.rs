@@ -82,8 +82,9 @@ const PROBLEMS: &[ProblemExample] = &[
     },
     ProblemExample {
         status: 503,
-        when: "The engine cannot be reached, or this service is short of something or stopping, or was restarted before it had \
-               delivered a run's stdin (`stdin_lost`).",
+        when: "The engine cannot be reached, or this service is short of something or stopping, or has just started and may \
+               still have to learn of this run (`not_known_yet`), or was restarted before it had delivered a run's stdin \
+               (`stdin_lost`).",
         code: "engine_unreachable",
         detail: "the engine does not answer at unix:///var/run/docker.sock",
     },

@@ -262,38 +262,10 @@ impl Adopter {
         objects.remove_all_but(&self.engine, &[Role::Result]);
     }
 
-    fn resume_unfinished(&self, run: UnfinishedRun, lead: &Arc<Lead>) {
-        let UnfinishedRun {
-            id,
-            facts,
-            request_copy,
-            objects,
-        } = run;
-        let key = facts.key();
-        let log_bytes = 2 * self.max_output_bytes + (1 << 20);
-        let entry = Arc::new(Entry::new(self.active.hold(&id), facts, log_bytes));
-        entry.keep_lead(lead.clone());
-        let may_have_started = objects.may_have_started(&id);
-        entry.facts.precede_new_runs();
-        {
-            let mut stored = entry.stored();
-            stored.request = objects.request.as_ref().map(|request| request.id.clone());
-            stored.request_copy = request_copy;
-            stored.may_have_started = may_have_started;
-            stored.is_fed = objects.is_fed(&id);
-            stored.is_cancelled = objects.is_cancelled(&id);
-            if stored.is_cancelled {
-                entry.cancel.fire();
-            }
-            stored.has_leftovers = true;
-        }
-        if objects.is_started() {
-            entry.set_running();
-        }
-        self.registry.enter_anyway();
-        self.registry.accept(entry.clone(), key);
-        self.unadopted.remove(&id);
-        if !may_have_started {
+    fn resume_unfinished(&self, mut run: UnfinishedRun, lead: &Arc<Lead>) {
+        let entry = self.list_unfinished(&mut run, lead);
+        let UnfinishedRun { id, objects, .. } = run;
+        if !entry.stored().may_have_started {
             objects.remove_all_but(&self.engine, &[Role::Request]);
             return self.scheduler.enqueue(entry);
         }
@@ -305,6 +277,39 @@ impl Adopter {
         if let Err(error) = spawned {
             log::error!("no thread to follow run {id}, which the next server has to do: {error}");
         }
+    }
+
+    /// Adds a run without an outcome to the registry.
+    fn list_unfinished(&self, run: &mut UnfinishedRun, lead: &Arc<Lead>) -> Arc<Entry> {
+        let UnfinishedRun { id, objects, .. } = run;
+        let key = run.facts.key();
+        let log_bytes = 2 * self.max_output_bytes + (1 << 20);
+        let entry = Arc::new(Entry::new(
+            self.active.hold(id),
+            run.facts.clone(),
+            log_bytes,
+        ));
+        entry.keep_lead(lead.clone());
+        entry.facts.precede_new_runs();
+        {
+            let mut stored = entry.stored();
+            stored.request = objects.request.as_ref().map(|request| request.id.clone());
+            stored.request_copy = run.request_copy.take();
+            stored.may_have_started = objects.may_have_started(id);
+            stored.is_fed = objects.is_fed(id);
+            stored.is_cancelled = objects.is_cancelled(id);
+            if stored.is_cancelled {
+                entry.cancel.fire();
+            }
+            stored.has_leftovers = true;
+        }
+        if objects.is_started() {
+            entry.set_running();
+        }
+        self.registry.enter_anyway();
+        self.registry.accept(entry.clone(), key);
+        self.unadopted.remove(id);
+        entry
     }
 
     /// Brings a run that may have been started to its outcome.
