@@ -7,6 +7,7 @@ use super::request::Request;
 use crate::edge::{AdmittedRequest, BodyError};
 use crate::memory::Reservation;
 use crate::problem::Problem;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -49,15 +50,19 @@ pub(super) fn serve(inner: &InnerServer, handler: &Handler, admitted: AdmittedRe
     let written = catch_unwind(AssertUnwindSafe(|| {
         write_reply(&mut *writer, reply, &context)
     }));
+    log_fault(&id, written);
+    // Closes the inner connection: the relay takes that for the end of the response.
+    drop(writer);
+    let _ = relay.join();
+    drop(answer);
+}
+
+fn log_fault(id: &str, written: std::thread::Result<io::Result<()>>) {
     match written {
         Ok(Ok(())) => {}
         Ok(Err(error)) => log::debug!("the answer to {id} was not taken whole: {error}"),
         Err(_) => log::error!("the answer to {id} is cut short: its stream panicked"),
     }
-    // Closes the inner connection: the relay takes that for the end of the response.
-    drop(writer);
-    let _ = relay.join();
-    drop(answer);
 }
 
 /// Bytes of an answer that every request may have, so that `/health` and refusals are always answered.

@@ -27,11 +27,9 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
             Some(_) => RunKind::Asynchronous,
             None => RunKind::Plain,
         };
-        return match runner.check(value, API_PROFILE) {
-            Ok(spec) => match runner.plan(spec, kind, &request.cancel) {
-                Ok(plan) => Reply::json(200, &plan),
-                Err(error) => problems::reply(&error),
-            },
+        let checked = runner.check(value, API_PROFILE);
+        return match checked.and_then(|spec| runner.plan(spec, kind, &request.cancel)) {
+            Ok(plan) => Reply::json(200, &plan),
             Err(error) => problems::reply(&error),
         };
     }

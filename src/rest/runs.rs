@@ -153,13 +153,10 @@ pub(super) fn submit(
     body: Value,
     preferences: &Preferences,
 ) -> Reply {
-    // Storing the request takes a copy of it.
-    let copy = request.body_memory.as_ref().map(|memory| memory.another());
-    let has_room =
-        |copy: &Reservation| copy.grow(request.body_memory.as_ref().map_or(0, Reservation::bytes));
-    if !copy.as_ref().is_none_or(has_room) {
-        return Reply::from(BodyError::OutOfMemory);
-    }
+    let copy = match request.body_memory.as_ref().map(memory_of_copy) {
+        Some(None) => return Reply::from(BodyError::OutOfMemory),
+        copy => copy.flatten(),
+    };
     let submitted = runner.submit(
         body,
         API_PROFILE,
@@ -191,6 +188,12 @@ pub(super) fn submit(
         Some(applied) => reply.with_header("Preference-Applied", applied),
         None => reply,
     }
+}
+
+/// The memory of a copy of a request, which storing it takes. `None`: the budget does not have it.
+fn memory_of_copy(request: &Reservation) -> Option<Reservation> {
+    let copy = request.another();
+    copy.grow(request.bytes()).then_some(copy)
 }
 
 /// Lists runs, newest first, filtered by `state` and at most `limit` of them.

@@ -159,6 +159,8 @@ impl Runner {
             max_record_bytes: settings.max_record_bytes,
             policy: policy.clone(),
         };
+        let memory = settings.memory;
+        let volumes = Volumes::new(engine.clone(), active.clone(), policy.clone(), memory);
         let parts = Parts {
             slots,
             queue_length,
@@ -166,12 +168,7 @@ impl Runner {
             executor,
             archive_checks,
             fills: Admission::new(slots, FILL_QUEUE_LENGTH),
-            volumes: Volumes::new(
-                engine.clone(),
-                active.clone(),
-                policy.clone(),
-                settings.memory,
-            ),
+            volumes,
             policy,
             reaper: Reaper::new(engine.clone(), active.clone()),
             asker: Asker { engine, active },

@@ -269,6 +269,9 @@ impl Volumes {
         });
         let collected = archive::collect_directory(&mut *tar, limit, room);
         drop(tar);
+        if collected.is_err() {
+            memory.set(0);
+        }
         // Before the answer, because the caller may delete the volume next.
         remove_in_time(helper)?;
         match collected {
