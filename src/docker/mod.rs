@@ -10,7 +10,7 @@
 //! | `transport` | runs ureq over our socket; the only user of `ureq::unversioned` |
 //! | `socket`, `tls`, [`host`] | byte streams with deadlines; TLS settings; `DOCKER_HOST` |
 //! | [`types`] | the JSON objects |
-//! | [`reference`] | the grammar of image references |
+//! | `reference` | the grammar of image references |
 
 mod api_version;
 mod call;

@@ -77,7 +77,7 @@ pub struct RunSpec {
 
 impl RunSpec {
     /// Reads and checks a request, all but the content of its archives: unpacking them takes seconds of CPU, so that it waits
-    /// for a slot (see [`RunSpec::check_archives`]). Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
+    /// for a slot (see `RunSpec::check_archives`). Errors: [`Error::Invalid`] with every fault, else [`Error::Forbidden`].
     pub fn from_json(request: Value, profile: ApiProfile, policy: &Policy) -> Result<Self, Error> {
         let mut check = Check::new(profile, policy);
         let spec =
