@@ -41,7 +41,7 @@ pub struct RouteTable {
     pub open_paths: &'static [&'static str],
     /// Request header fields of the API, in lower case, that must not come twice.
     pub single_fields: &'static [&'static str],
-    /// Maps a path to the template that stands for it in metrics, of which there must be a fixed number.
+    /// Maps a path to its template, which metrics use as label. The number of templates must be fixed.
     pub template_of: fn(&str) -> &'static str,
 }
 

@@ -14,7 +14,7 @@ use std::thread;
 
 const STACK_BYTES: usize = 128 * 1024;
 const BUFFER_BYTES: usize = 64 * 1024;
-/// After so many pieces without a pause the client's socket is polled again.
+/// After this number of pieces without a pause the client's socket is polled again.
 const MAX_PIECES_PER_POLL: usize = 64;
 /// A client that sends more than this after its request is not waiting for a response.
 const MAX_STRAY_BYTES: usize = 64 * 1024;

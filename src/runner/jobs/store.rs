@@ -190,7 +190,7 @@ impl Store {
         }
     }
 
-    /// Tells a fault of one record from a fault of the engine.
+    /// Separates a fault of one record from a fault of the engine.
     fn load_error(&self, error: docker::Error) -> LoadError {
         const PATIENCE: Duration = Duration::from_secs(2);
         match error {

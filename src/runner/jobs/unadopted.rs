@@ -1,6 +1,6 @@
 //! Asynchronous runs in the engine that this server cannot answer for: it does not know them yet, another server has them, or
-//! their records cannot be read. Until a run is adopted, nobody may be told that it does not exist, and nothing may be started
-//! that it may be.
+//! their records cannot be read. Until a run is adopted, no answer may say that it does not exist, and no run may
+//! be started under its idempotency key.
 
 use crate::runner::error::Error;
 use std::collections::{HashMap, HashSet};

@@ -1,7 +1,7 @@
 //! Paths of the engine's host that a container mounts, and which of them must not be mounted at the same time. Pure.
 //!
-//! The engine follows symbolic links in the source of a bind mount. Whoever may write to a directory can put a link there, so
-//! a path below a directory that another container may write to leads wherever that container wants.
+//! The engine follows symbolic links in the source of a bind mount. A container that may write to a directory can put a link
+//! there, so a path below a directory that another container may write to leads wherever that container wants.
 
 use crate::runner::request::mounts::Access;
 
