@@ -39,7 +39,7 @@ impl Ending {
 }
 
 /// The exit code of a container that was killed: 128 + SIGKILL.
-const KILLED: i64 = 137;
+pub(crate) const KILLED: i64 = 137;
 
 /// A container that ended by itself just before the kill did not end by it: its exit code differs.
 fn reason(killed: Option<Reason>, end: ContainerExit) -> Reason {

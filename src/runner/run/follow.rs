@@ -9,7 +9,7 @@ use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::least_cut_log_bytes;
 use crate::runner::run::context::{ContainerTimes, RunContext};
-use crate::runner::run::ending::Ending;
+use crate::runner::run::ending::{Ending, KILLED};
 use crate::runner::run::log_lines::split_time;
 use crate::runner::run::result::{Event, Reason};
 use crate::runner::run::streams::{LogEnd, OutputStreams};
@@ -63,7 +63,12 @@ pub(crate) fn follow(
     let times = ContainerTimes { started, finished };
     context.hooks.container_ended(&times);
     let output = reading.streams.finish(spec.output_encoding);
-    let ending = ending(Ending::new(&watched, output), &times, spec.timeout);
+    let mut ended = Ending::new(&watched, output);
+    if context.cancel.is_fired() && ended.exit_code == Some(KILLED) {
+        // The kill may have come from the server that died, which had stored that the run is cancelled.
+        ended.reason = Reason::Cancelled;
+    }
+    let ending = ending(ended, &times, spec.timeout);
     Ok(Followed {
         image: found.image,
         elapsed: before_start + ending.run,
