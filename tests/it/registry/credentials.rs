@@ -1,7 +1,7 @@
 //! Passwords: refused, never repeated, never kept, never lent to another caller.
 
 use super::version_of;
-use crate::async_runs::{finished, forget_all, submit};
+use crate::async_runs::{finished, forget_all, known, submit};
 use crate::run::shell;
 use crate::support::registry::{PASSWORD, Registry, USER};
 use crate::support::{Directory, EventStream, Request, Server, docker, read_answer};
@@ -121,7 +121,7 @@ fn a_restart_forgets_passwords_and_the_error_of_a_run_that_needs_one_says_so() {
 
     let heir = Server::named_with_log(&instance, &settings, &logs[1]);
     for path in [&short, &long, &there] {
-        assert_eq!(heir.get(path).json()["state"], "queued");
+        assert_eq!(known(&heir, path)["state"], "queued");
     }
     assert_eq!(heir.request("DELETE", &blocker, "").status, 202);
     for (path, name) in [(&short, "team/short:1"), (&long, "team/long:1")] {
