@@ -2,8 +2,8 @@
 
 use super::version_of;
 use crate::support::registry::{PASSWORD, Registry, USER};
-use crate::support::{Directory, Server, read_answer};
-use serde_json::json;
+use crate::support::{Directory, Server, docker, read_answer};
+use serde_json::{Value, json};
 
 #[test]
 fn wrong_and_missing_passwords_are_a_403_with_the_registrys_message() {
