@@ -1,8 +1,10 @@
 //! Passwords: refused, never repeated, never kept, never lent to another caller.
 
 use super::version_of;
+use crate::async_runs::{finished, forget_all, known, submit};
+use crate::run::shell;
 use crate::support::registry::{PASSWORD, Registry, USER};
-use crate::support::{Directory, Server, docker, read_answer};
+use crate::support::{Directory, EventStream, Request, Server, docker, read_answer};
 use serde_json::{Value, json};
 
 #[test]
@@ -75,6 +77,96 @@ fn a_password_appears_in_no_answer_and_no_log() {
     for password in [PASSWORD, wrong] {
         assert_not_told(password, &told);
     }
+}
+
+#[test]
+fn a_restart_forgets_passwords_and_the_error_of_a_run_that_needs_one_says_so() {
+    let registry = Registry::start();
+    for name in ["team/short:1", "team/long:1", "team/there:1"] {
+        registry.push(name, name);
+    }
+    let directory = Directory::new("log");
+    let logs = ["before", "after"].map(|name| directory.path().join(name));
+    let settings = [
+        ("RUNNER_MAX_CONCURRENT_RUNS", "1"),
+        ("RUST_LOG", "trace,ureq_proto=debug"),
+    ];
+    let server = Server::with_log(&settings, &logs[0]);
+    let with = |policy: &str, text: &str| {
+        json!({
+            "auth_config": registry.credentials(), "pull_policy": policy,
+            "volumes": {"/text": {"type": "file", "text": text}},
+        })
+    };
+    server.run(version_of(&registry, "team/there:1", with("always", "")));
+    let endless = shell("echo begun; sleep 600", json!({"timeout_secs": 1000}));
+    let blocker = submit(&server, &endless);
+    EventStream::new(server.begin(&Request::new("GET", &format!("{blocker}/events"))))
+        .until("stdout");
+    // A long request is kept in another place than a short one.
+    let long = "#".repeat(100_000);
+    let [short, long, there] = [
+        ("team/short:1", with("always", "")),
+        ("team/long:1", with("missing", &long)),
+        ("team/there:1", with("missing", "")),
+    ]
+    .map(|(name, more)| submit(&server, &version_of(&registry, name, more)));
+    let instance = server.kill();
+
+    let kept = kept_by_the_engine(&instance);
+    for name in ["team/short:1", "team/long:1", "team/there:1"] {
+        assert!(kept.contains(name), "the request for {name} is kept");
+    }
+    assert_not_told(PASSWORD, &kept);
+
+    let heir = Server::named_with_log(&instance, &settings, &logs[1]);
+    for path in [&short, &long, &there] {
+        assert_eq!(known(&heir, path)["state"], "queued");
+    }
+    assert_eq!(heir.request("DELETE", &blocker, "").status, 202);
+    for (path, name) in [(&short, "team/short:1"), (&long, "team/long:1")] {
+        let state = finished(&heir, path);
+        let error = &state["error"];
+        assert_eq!(
+            (&state["result"], &error["status"], &error["code"]),
+            (&Value::Null, &json!(403), &json!("registry_denied")),
+            "{name}: {state}"
+        );
+        let detail = error["detail"].as_str().unwrap();
+        for words in ["no basic auth credentials", "not kept over a restart"] {
+            assert!(detail.contains(words), "{name}: {detail}");
+        }
+        assert!(!registry.engine_has(name), "{name} was not pulled");
+    }
+    let state = finished(&heir, &there);
+    assert_eq!(state["result"]["stdout"], "team/there:1\n", "{state}");
+    // In the end only the four outcomes are left.
+    while heir.leftovers().len() > 4 {}
+    assert_not_told(PASSWORD, &kept_by_the_engine(&instance));
+    forget_all(&heir);
+    heir.stop();
+    for log in &logs {
+        let told = std::fs::read(log).unwrap();
+        assert!(!told.is_empty(), "the log is captured");
+        assert_not_told(PASSWORD, &String::from_utf8_lossy(&told));
+    }
+}
+
+/// Everything that the engine keeps for an instance: the inspection of its containers and the content of their volumes.
+fn kept_by_the_engine(instance: &str) -> String {
+    let filter = format!("label=oneoff.instance={instance}");
+    let containers = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
+    let mut kept = String::new();
+    for container in containers.lines() {
+        let told = docker(&["inspect", container]);
+        let inspected: Value = serde_json::from_str(&told).unwrap();
+        for mount in inspected[0]["Mounts"].as_array().unwrap() {
+            let place = mount["Destination"].as_str().unwrap();
+            kept += &docker(&["cp", &format!("{container}:{place}"), "-"]);
+        }
+        kept += &told;
+    }
+    kept
 }
 
 /// Fails if the text contains the secret as it is, in base64, or in a hex dump's text column.
