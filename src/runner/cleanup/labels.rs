@@ -39,32 +39,27 @@ pub(crate) const ASYNC_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What an object is to its asynchronous run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// The record of the request.
-    Request,
+    /// An empty volume whose name says that there is such a run, and how far it came.
+    Mark,
     /// The run's container.
     Run,
     /// The helper with its staged files.
     Stage,
-    /// The record of the outcome.
-    Result,
+    /// The volume with the requests and outcomes of all runs of one server, and the helper that writes into it.
+    Records,
 }
 
 impl Role {
     const ALL: [(Self, &str); 4] = [
-        (Self::Request, "request"),
+        (Self::Mark, "mark"),
         (Self::Run, "run"),
         (Self::Stage, "stage"),
-        (Self::Result, "result"),
+        (Self::Records, "records"),
     ];
 
     /// The role in these labels. `None`: the object does not belong to an asynchronous run.
     pub(crate) fn of(labels: &Labels) -> Option<Self> {
         labels.get(ASYNC).and_then(|word| Self::parse(word))
-    }
-
-    /// Whether the object is a record.
-    pub(crate) fn is_record(self) -> bool {
-        matches!(self, Self::Request | Self::Result)
     }
 
     fn parse(word: &str) -> Option<Self> {

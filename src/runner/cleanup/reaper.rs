@@ -9,7 +9,7 @@ use crate::runner::cleanup::fill::{FILL_PART, Fill};
 use crate::runner::cleanup::labels::{ASKS, INSTANCE, KEPT, has_our_name, is_named};
 use crate::runner::cleanup::owners::{Owners, Unheard};
 use crate::runner::cleanup::removal::{Object, is_unanswered, remove_once};
-use crate::runner::cleanup::verdict::{Judge, Verdict, recorded};
+use crate::runner::cleanup::verdict::{Judge, Verdict, marked};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,7 +63,7 @@ impl Reaper {
             us,
             active: &self.active,
             owners: Owners::new(us, unheard, &containers),
-            recorded: recorded(&containers, &volumes),
+            marked: marked(&volumes),
         };
         let mut swept = Swept::default();
         for container in containers.into_iter().take_while(|_| goes_on()) {

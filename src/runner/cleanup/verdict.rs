@@ -1,10 +1,10 @@
 //! Which objects in the engine are leftovers. Pure: makes no engine call.
 
-use crate::docker::{ContainerSummary, Labels, Volume};
+use crate::docker::{Labels, Volume};
 use crate::process_identity::{Life, ProcessIdentity};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::labels::{
-    ASYNC_LIFE, DEADLINE, FILLS, INSTANCE, Identity, RUN, Role, owner, unix_now,
+    ASYNC_LIFE, DEADLINE, FILLS, INSTANCE, Identity, KEPT, RUN, Role, owner, unix_now,
 };
 use crate::runner::cleanup::owners::Owners;
 use std::collections::HashSet;
@@ -27,8 +27,8 @@ pub(crate) struct Judge<'a> {
     pub(crate) us: &'a Identity,
     pub(crate) active: &'a Active,
     pub(crate) owners: Owners<'a>,
-    /// Asynchronous runs that have a record.
-    pub(crate) recorded: HashSet<String>,
+    /// Asynchronous runs that have a mark.
+    pub(crate) marked: HashSet<String>,
 }
 
 impl Judge<'_> {
@@ -83,9 +83,7 @@ impl Judge<'_> {
     fn if_dead(&self, labels: &Labels, is_known_here: bool) -> Verdict {
         let is_same_instance = labels.get(INSTANCE) == Some(&self.us.instance);
         let is_overdue = is_past_deadline(labels, 0);
-        let has_record = labels
-            .get(RUN)
-            .is_some_and(|run| self.recorded.contains(run));
+        let has_mark = labels.get(RUN).is_some_and(|run| self.marked.contains(run));
         match Role::of(labels) {
             None if is_same_instance || is_overdue => Verdict::Remove,
             // The next server of that name removes it first, and a caller may then fill the volume anew: two servers at once
@@ -93,8 +91,10 @@ impl Judge<'_> {
             None if labels.contains_key(FILLS) => Verdict::Keep,
             None if is_known_here => Verdict::Remove,
             None => Verdict::Keep,
-            // Nobody can adopt a run without a record.
-            Some(_) if !has_record && (is_known_here || is_overdue) => Verdict::Remove,
+            // The next server of that name reads them.
+            Some(Role::Records) if !is_overdue => Verdict::Keep,
+            // Nobody adopts a run without a mark.
+            Some(_) if !has_mark && (is_known_here || is_overdue) => Verdict::Remove,
             Some(Role::Run) if is_past_deadline(labels, ASYNC_LIFE.as_secs()) => Verdict::Remove,
             Some(Role::Run) if is_overdue => Verdict::Kill,
             Some(Role::Run) => Verdict::Keep,
@@ -109,13 +109,11 @@ impl Judge<'_> {
     }
 }
 
-/// The asynchronous runs that have a record among these objects.
-pub(crate) fn recorded(containers: &[ContainerSummary], volumes: &[Volume]) -> HashSet<String> {
-    let containers = containers.iter().map(|container| &container.labels);
-    let volumes = volumes.iter().map(|volume| &volume.labels);
-    containers
-        .chain(volumes)
-        .filter(|labels| Role::of(labels).is_some_and(Role::is_record))
+/// The asynchronous runs that have a mark among these volumes.
+pub(crate) fn marked(volumes: &[Volume]) -> HashSet<String> {
+    let labels = volumes.iter().map(|volume| &volume.labels);
+    labels
+        .filter(|labels| Role::of(labels) == Some(Role::Mark) && !labels.contains_key(KEPT))
         .filter_map(|labels| labels.get(RUN).cloned())
         .collect()
 }
@@ -130,6 +128,7 @@ fn is_past_deadline(labels: &Labels, grace: u64) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::docker::ContainerSummary;
     use crate::process_identity::start_time;
     use crate::runner::cleanup::labels::LEADS;
     use crate::runner::cleanup::owners::Unheard;
@@ -186,7 +185,7 @@ mod tests {
         active: Active,
         unheard: Unheard,
         containers: Vec<ContainerSummary>,
-        recorded: HashSet<String>,
+        marked: HashSet<String>,
     }
 
     impl World {
@@ -196,7 +195,7 @@ mod tests {
                 active: Active::default(),
                 unheard: Unheard::default(),
                 containers: Vec::new(),
-                recorded: ["r".to_owned()].into(),
+                marked: ["r".to_owned()].into(),
             }
         }
 
@@ -205,7 +204,7 @@ mod tests {
                 us: &self.us,
                 active: &self.active,
                 owners: Owners::new(&self.us, &self.unheard, &self.containers),
-                recorded: self.recorded.clone(),
+                marked: self.marked.clone(),
             }
             .verdict(labels)
         }
@@ -223,7 +222,7 @@ mod tests {
 
     #[test]
     fn nothing_of_a_live_process_is_touched_not_even_past_its_deadline() {
-        for role in [None, Some(Role::Run), Some(Role::Request)] {
+        for role in [None, Some(Role::Run), Some(Role::Mark)] {
             let labels = labels_of(alive_here(), role, -1_000_000_000);
             for instance in ["a", "b"] {
                 assert_eq!(
@@ -241,11 +240,11 @@ mod tests {
             let mut world = World::of(instance);
             let dead = |role| labels_of(here(1, 1), role, 60);
             assert_eq!(world.verdict(&dead(None)), Verdict::Remove);
-            for role in [Role::Request, Role::Run, Role::Stage, Role::Result] {
+            for role in [Role::Mark, Role::Run, Role::Stage, Role::Records] {
                 assert_eq!(world.verdict(&dead(Some(role))), Verdict::Keep, "{role:?}");
             }
             // Nobody can adopt that run.
-            world.recorded.clear();
+            world.marked.clear();
             assert_eq!(world.verdict(&dead(Some(Role::Run))), Verdict::Remove);
         }
     }
@@ -260,7 +259,7 @@ mod tests {
             ("b", None, overdue, &ask, Verdict::Remove),
             ("a", Some(Role::Run), fresh, &Verdict::Keep, Verdict::Keep),
             ("b", Some(Role::Run), overdue, &ask, Verdict::Kill),
-            ("b", Some(Role::Result), overdue, &ask, Verdict::Remove),
+            ("b", Some(Role::Records), overdue, &ask, Verdict::Remove),
         ] {
             let mut world = World::of(instance);
             let labels = labels_of(elsewhere(1), role, left);

@@ -7,20 +7,20 @@ use crate::docker::{self, ContainerSummary};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::{INSTANCE, Role};
+use crate::runner::cleanup::labels::INSTANCE;
 use crate::runner::cleanup::owners::{Owners, Unheard};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
+use crate::runner::jobs::adopt_records::Unfinished;
 use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
-use crate::runner::jobs::predecessor::{PredecessorObjects, UnknownRuns};
-use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
+use crate::runner::jobs::predecessor::{PredecessorObjects, Search, UnknownRuns};
+use crate::runner::jobs::record::{OutcomeRecord, RunFacts};
 use crate::runner::jobs::record_keeper::RecordKeeper;
 use crate::runner::jobs::registry::Registry;
 use crate::runner::jobs::request_copies::RequestCopy;
 use crate::runner::jobs::scheduler::{Scheduler, Turn};
-use crate::runner::jobs::store::LoadError;
 use crate::runner::jobs::unadopted::{Sighting, Unadopted};
 use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
@@ -57,11 +57,11 @@ pub(crate) struct FinishedRun {
 }
 
 /// A run of the predecessor that has none.
-struct UnfinishedRun {
-    id: String,
-    facts: RunFacts,
-    request_copy: Option<RequestCopy>,
-    objects: PredecessorObjects,
+pub(crate) struct UnfinishedRun {
+    pub(crate) id: String,
+    pub(crate) facts: RunFacts,
+    pub(crate) request: RequestCopy,
+    pub(crate) objects: PredecessorObjects,
 }
 
 /// What a call of [`Adopter::adopt`] found of servers that may live.
@@ -71,21 +71,6 @@ pub(crate) struct OtherServers {
     pub(crate) suspects: HashSet<ProcessIdentity>,
     /// Whether there are runs of this instance name that belong to another server, unless that is dead.
     pub(crate) have_runs: bool,
-}
-
-/// What a record says of its run.
-enum Loaded {
-    Finished(Box<OutcomeRecord>),
-    Unfinished(RunFacts, Option<RequestCopy>),
-}
-
-/// Runs that are orphaned.
-#[derive(Default)]
-struct Found {
-    finished: Vec<FinishedRun>,
-    unfinished: Vec<UnfinishedRun>,
-    /// Why the record of each cannot be read.
-    unreadable: HashMap<String, String>,
 }
 
 struct Survey {
@@ -104,89 +89,103 @@ impl Adopter {
     pub(crate) fn adopt(&self, unheard: &Unheard) -> Result<OtherServers, docker::Error> {
         let Survey { unknown, lead } = self.survey(unheard)?;
         let others = OtherServers {
-            suspects: unknown.suspects,
+            suspects: unknown.suspects.clone(),
             have_runs: !unknown.elsewhere.is_empty(),
         };
         let Some(lead) = lead else {
             return Ok(others);
         };
-        self.adopt_results(unknown.orphaned, &lead)?;
+        // At once, since an outcome that is stored is final.
+        self.adopt_finished(unknown, &lead)?;
         if self.stop.wait(LAST_CALLS) {
             return Ok(others);
         }
         // Once more: what was found before may have changed until then.
         let Survey { unknown, lead } = self.survey(unheard)?;
         if let Some(lead) = lead {
-            self.adopt_orphans(unknown.orphaned, &lead)?;
+            self.adopt_orphans(unknown, &lead)?;
         }
         Ok(others)
     }
 
-    fn adopt_orphans(
-        &self,
-        orphaned: HashMap<String, PredecessorObjects>,
-        lead: &Arc<Lead>,
-    ) -> Result<(), docker::Error> {
-        let Found {
-            mut finished,
-            mut unfinished,
+    fn adopt_orphans(&self, unknown: UnknownRuns, lead: &Arc<Lead>) -> Result<(), docker::Error> {
+        let journals = unknown.journals.clone();
+        let Unfinished {
+            mut runs,
             unreadable,
-        } = self.load_records(orphaned)?;
-        let counts = (finished.len(), unfinished.len());
-        finished.sort_by_key(|run| run.record.kept());
-        for run in finished {
-            self.add_finished(run, lead);
+            unrecorded,
+            finished,
+        } = self.adopt_finished(unknown, lead)?;
+        for (id, objects) in unrecorded {
+            self.end_unrecorded(id, objects, lead);
         }
-        unfinished.sort_by_key(|run| run.facts.order);
-        for run in unfinished {
+        runs.sort_by_key(|run| run.facts.order);
+        let count = runs.len();
+        for run in runs {
             if self.stop.is_fired() {
                 return Ok(());
             }
             self.resume_unfinished(run, lead);
         }
-        if counts != (0, 0) {
-            log::info!("took over {} results and {} runs", counts.0, counts.1);
+        if (finished, count) != (0, 0) {
+            log::info!("took over {finished} results and {count} runs");
+        }
+        let is_changed = !journals.is_empty() || !self.registry.list().is_empty();
+        if unreadable.is_empty() && is_changed {
+            self.take_over_journals(&journals);
         }
         self.unadopted.finish(unreadable);
         Ok(())
     }
 
-    /// Loads the records of these runs. Removes what is left of runs that have none.
-    fn load_records(
-        &self,
-        orphaned: HashMap<String, PredecessorObjects>,
-    ) -> Result<Found, docker::Error> {
-        let mut found = Found::default();
-        for (id, objects) in orphaned {
-            match self.load(&objects) {
-                Ok(Some(Loaded::Finished(record))) => found.finished.push(FinishedRun {
-                    id,
-                    record: *record,
-                    objects,
-                }),
-                Ok(Some(Loaded::Unfinished(facts, request_copy))) => {
-                    found.unfinished.push(UnfinishedRun {
-                        id,
-                        facts,
-                        request_copy,
-                        objects,
-                    });
-                }
-                // Its caller never got an answer.
-                Ok(None) | Err(LoadError::Absent) => objects.remove_all_but(&self.engine, &[]),
-                Err(LoadError::Unreadable(why)) => drop(found.unreadable.insert(id, why)),
-                Err(LoadError::Engine(error)) => return Err(error),
-            }
+    /// Writes the records of all adopted runs to the journal of this server, and removes those of the dead ones. A failure is
+    /// logged; the next call tries again.
+    fn take_over_journals(&self, journals: &[String]) {
+        for entry in self.registry.list() {
+            self.keeper.journal().add(&entry.id, 0);
         }
-        Ok(found)
+        if let Err(error) = self.keeper.rewrite() {
+            return log::warn!("records of an earlier server are not taken over yet: {error}");
+        }
+        for journal in journals {
+            let container = Object::Container(journal.clone());
+            let objects = vec![container, Object::Volume(journal.clone())];
+            self.engine.removal.remove(Object::InOrder(objects));
+        }
+    }
+
+    /// Ends a run whose record is lost. A run without a mark was never accepted: only its containers are left.
+    fn end_unrecorded(&self, id: String, objects: PredecessorObjects, lead: &Arc<Lead>) {
+        if objects.marks.current().is_none() {
+            return objects.remove_containers(&self.engine);
+        }
+        let lost =
+            "the engine lost what was kept of this run, as by a prune while no server was there";
+        let record = OutcomeRecord::lost(&Error::Vanished(lost.into()));
+        self.add_finished(
+            FinishedRun {
+                id,
+                record,
+                objects,
+            },
+            lead,
+        );
     }
 
     /// Finds the runs that this server does not know, and takes the lead if there are any to adopt.
     fn survey(&self, unheard: &Unheard) -> Result<Survey, docker::Error> {
-        let containers = self.engine.client.container_list(&[INSTANCE.to_owned()])?;
+        let ours = [INSTANCE.to_owned()];
+        let containers = self.engine.client.container_list(&ours)?;
+        let volumes = self.engine.client.volume_list(&ours)?;
         let owners = Owners::new(&self.engine.identity, unheard, &containers);
-        let unknown = UnknownRuns::among(containers.clone(), &self.engine, &self.active, &owners);
-        let lead = match unknown.orphaned.is_empty() {
+        let search = Search {
+            engine: &self.engine,
+            active: &self.active,
+            owners: &owners,
+        };
+        let unknown = search.sort(containers.clone(), volumes);
+        let has_none = unknown.orphaned.is_empty() && unknown.journals.is_empty();
+        let lead = match has_none {
             true => None,
             false => self.succession.lead(&containers, &owners)?,
         };
@@ -206,30 +205,6 @@ impl Adopter {
             self.unadopted.finish(HashMap::new());
         }
         Ok(Survey { unknown, lead })
-    }
-
-    /// `None`: the run has no record.
-    fn load(&self, objects: &PredecessorObjects) -> Result<Option<Loaded>, LoadError> {
-        let store = self.keeper.store();
-        if let Some(result) = &objects.result {
-            match store.load(&result.id) {
-                Ok(record) => return Ok(Some(Loaded::Finished(Box::new(record)))),
-                // Its writing was cut short, or the run was forgotten just now.
-                Err(LoadError::Absent) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let Some(request) = &objects.request else {
-            return Ok(None);
-        };
-        match store.load::<RequestRecord>(&request.id) {
-            Ok(record) => {
-                let copy = self.keeper.copy_of(&record);
-                Ok(Some(Loaded::Unfinished(record.facts, copy)))
-            }
-            Err(LoadError::Absent) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Adds a run that has an outcome to the registry.
@@ -253,20 +228,32 @@ impl Adopter {
         entry.set_started(started);
         entry.set_finished(finished);
         entry.facts.precede_new_runs();
-        entry.stored().outcome = objects.result.as_ref().map(|result| result.id.clone());
+        {
+            let mut stored = entry.stored();
+            stored.marks = objects.marks.clone();
+            stored.has_outcome = true;
+        }
         self.registry.enter_anyway();
         self.registry.accept(entry.clone(), entry.facts.key());
         let forgotten = self.registry.finish(&entry, outcome, kept);
         self.keeper.remove_records(forgotten);
         self.unadopted.remove(&id);
-        objects.remove_all_but(&self.engine, &[Role::Result]);
+        objects.remove_containers(&self.engine);
     }
 
-    fn resume_unfinished(&self, mut run: UnfinishedRun, lead: &Arc<Lead>) {
-        let entry = self.list_unfinished(&mut run, lead);
-        let UnfinishedRun { id, objects, .. } = run;
+    fn resume_unfinished(&self, run: UnfinishedRun, lead: &Arc<Lead>) {
+        let UnfinishedRun {
+            id,
+            facts,
+            request,
+            objects,
+        } = run;
+        let held = self.active.hold(&id);
+        let entry = Arc::new(Entry::new(held, facts, self.log_bytes()));
+        entry.stored().request = Some(request);
+        self.list_unfinished(&entry, &objects, lead);
         if !entry.stored().may_have_started {
-            objects.remove_all_but(&self.engine, &[Role::Request]);
+            objects.remove_containers(&self.engine);
             return self.scheduler.enqueue(entry);
         }
         let slot = self.admission.enter_anyway();
@@ -279,44 +266,36 @@ impl Adopter {
         }
     }
 
+    fn log_bytes(&self) -> u64 {
+        2 * self.max_output_bytes + (1 << 20)
+    }
+
     /// Adds a run without an outcome to the registry.
-    fn list_unfinished(&self, run: &mut UnfinishedRun, lead: &Arc<Lead>) -> Arc<Entry> {
-        let UnfinishedRun { id, objects, .. } = run;
-        let key = run.facts.key();
-        let log_bytes = 2 * self.max_output_bytes + (1 << 20);
-        let entry = Arc::new(Entry::new(
-            self.active.hold(id),
-            run.facts.clone(),
-            log_bytes,
-        ));
+    fn list_unfinished(&self, entry: &Arc<Entry>, objects: &PredecessorObjects, lead: &Arc<Lead>) {
         entry.keep_lead(lead.clone());
         entry.facts.precede_new_runs();
         {
             let mut stored = entry.stored();
-            stored.request = objects.request.as_ref().map(|request| request.id.clone());
-            stored.request_copy = run.request_copy.take();
-            stored.may_have_started = objects.may_have_started(id);
-            stored.is_fed = objects.is_fed(id);
-            stored.is_cancelled = objects.is_cancelled(id);
-            if stored.is_cancelled {
-                entry.cancel.fire();
-            }
+            stored.marks = objects.marks.clone();
+            stored.may_have_started = objects.may_have_started();
             stored.has_leftovers = true;
+        }
+        if objects.is_cancelled() {
+            entry.cancel.fire();
         }
         if objects.is_started() {
             entry.set_running();
         }
         self.registry.enter_anyway();
-        self.registry.accept(entry.clone(), key);
-        self.unadopted.remove(id);
-        entry
+        self.registry.accept(entry.clone(), entry.facts.key());
+        self.unadopted.remove(&entry.id);
     }
 
     /// Brings a run that may have been started to its outcome.
     fn finish_started(&self, turn: Turn, objects: &PredecessorObjects) {
         let outcome = match &objects.run {
             Some(run) if run.state == "created" => {
-                objects.remove_all_but(&self.engine, &[Role::Request]);
+                objects.remove_containers(&self.engine);
                 return self.scheduler.take_turn(turn);
             }
             Some(run) => self.follow(&turn.entry, objects, run),
@@ -324,14 +303,6 @@ impl Adopter {
                 let lost = "the run's container was removed while no server watched it";
                 Err(Error::Engine(lost.into()))
             }
-        };
-        let outcome = match outcome {
-            // The dead server may have stored an outcome after we looked for one.
-            Err(error) => self
-                .keeper
-                .load_stored_result(&turn.entry)
-                .unwrap_or(Err(error)),
-            outcome => outcome,
         };
         self.keeper.finish(&turn.entry, outcome);
         drop(turn);
@@ -344,12 +315,7 @@ impl Adopter {
         objects: &PredecessorObjects,
         run: &ContainerSummary,
     ) -> Outcome {
-        let loaded = loop {
-            match self.keeper.load_run(entry) {
-                Err(Error::EngineUnreachable(_)) if !self.stop.wait(LAST_CALLS) => {}
-                other => break other?,
-            }
-        };
+        let loaded = self.keeper.load_run(entry)?;
         let own = |container: &ContainerSummary| {
             let object = Object::Container(container.id.clone());
             self.engine.removal.own(object)
@@ -363,7 +329,7 @@ impl Adopter {
             .stdin
             .as_ref()
             .is_some_and(|bytes| !bytes.is_empty());
-        let is_delivered = objects.is_fed(&entry.id);
+        let is_delivered = objects.is_fed();
         // A cancelled run ends as cancelled, whatever it read.
         if has_stdin && !is_delivered && !entry.cancel.is_fired() {
             // What the container got of it cannot be found out, and the engine has closed its stdin. Dropping `started` kills it.

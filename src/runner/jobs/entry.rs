@@ -5,6 +5,7 @@ use crate::docker::AuthConfig;
 use crate::runner::cleanup::active::HeldId;
 use crate::runner::clock::Moment;
 use crate::runner::jobs::event_log::{EventLog, Outcome};
+use crate::runner::jobs::marks::Marks;
 use crate::runner::jobs::record::RunFacts;
 use crate::runner::jobs::request_copies::RequestCopy;
 use crate::runner::request::spec::RunSpec;
@@ -68,20 +69,18 @@ pub(crate) struct Entry {
 /// What a later attempt or a later server needs of a run.
 #[derive(Default)]
 pub(crate) struct Stored {
-    /// Id of the container with the request.
-    pub(crate) request: Option<String>,
-    /// Whether that container's name says that the run may have started.
+    /// The run's marks in the engine.
+    pub(crate) marks: Marks,
+    /// Whether the run may have started: no server starts it again.
     pub(crate) may_have_started: bool,
-    /// Whether all of the run's stdin was delivered.
-    pub(crate) is_fed: bool,
-    /// Whether that container's name says that the run is cancelled.
-    pub(crate) is_cancelled: bool,
-    /// What that container says, for when the engine loses it.
-    pub(crate) request_copy: Option<RequestCopy>,
+    /// The request's record, for when the engine loses it.
+    pub(crate) request: Option<RequestCopy>,
+    /// The outcome's record, from before it is written to the journal until the outcome is published.
+    pub(crate) outcome: Option<Arc<[u8]>>,
+    /// Whether the outcome is in the journal.
+    pub(crate) has_outcome: bool,
     /// Whether an earlier attempt, perhaps by another process, may have left containers under this run's names.
     pub(crate) has_leftovers: bool,
-    /// Id or name of the container with the outcome.
-    pub(crate) outcome: Option<String>,
     /// Whether the run was deleted, so that nothing of it may be stored any more.
     pub(crate) is_deleted: bool,
     /// The credentials, which are kept in memory only.
@@ -95,7 +94,7 @@ impl Stored {
     pub(crate) fn forget_request(&mut self) {
         self.spec = None;
         self.auth = None;
-        self.request_copy = None;
+        self.request = None;
     }
 }
 

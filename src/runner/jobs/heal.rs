@@ -1,10 +1,10 @@
-//! Stores records again that the engine has lost. A record is a container that is never started, so `docker container prune`
-//! removes it. This server knows everything that such a record says, for as long as it lives.
+//! Stores again what the engine has lost of the asynchronous runs. Engines before version 23 prune named volumes that no container
+//! uses. This server knows everything that they say, for as long as it lives.
 
 use crate::cancel::Cancel;
 use crate::docker::{self, Client};
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::{ASYNC, INSTANCE, RUN};
+use crate::runner::cleanup::labels::{ASYNC, INSTANCE};
 use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper};
 use std::collections::HashSet;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-/// Watches the engine for lost records.
+/// Watches the engine for what it loses.
 pub(crate) struct Healer {
     client: Client,
     instance: String,
@@ -22,15 +22,14 @@ pub(crate) struct Healer {
 
 /// How long to wait before the engine is asked again after it failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
-/// How long the events are followed before all records are compared with what the engine has: an engine may miss an event, and
+/// How long the events are followed before everything is compared with what the engine has: an engine may miss an event, and
 /// Podman sends none of these.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// A run, and the containers that its records were in before the engine was asked for all it has.
+/// A run, and the volume of its mark before the engine was asked for all it has.
 struct Expected {
     entry: Arc<Entry>,
-    request: Option<String>,
-    outcome: Option<String>,
+    mark: Option<String>,
 }
 
 impl Healer {
@@ -63,22 +62,17 @@ impl Healer {
             .map(drop)
     }
 
-    /// Compares all records with what the engine has, then stores each one again whose container the engine reports as
-    /// removed. Returns when the events end, and about every 30 s.
+    /// Compares everything with what the engine has, then stores each volume again that the engine reports as removed. Returns
+    /// when the events end, and about every 30 s.
     fn watch(&self) -> Result<(), docker::Error> {
-        let labels = [format!("{INSTANCE}={}", self.instance), ASYNC.to_owned()];
-        let removed = self.client.container_removals(&labels, PERIOD)?;
-        self.compare(&labels)?;
+        let removed = self.client.volume_removals(PERIOD)?;
+        self.compare()?;
         let begun = Instant::now();
-        for container in removed {
+        for volume in removed {
             if self.stop.is_fired() {
                 break;
             }
-            let run = container.labels.get(RUN);
-            if let Some(entry) = run.and_then(|run| self.keeper.registry().get(run)) {
-                self.keeper.heal_request(&entry, &container.id);
-                self.keeper.heal_outcome(&entry, Some(&container.id));
-            }
+            self.heal(&volume);
             if begun.elapsed() > PERIOD {
                 break;
             }
@@ -86,48 +80,57 @@ impl Healer {
         Ok(())
     }
 
-    fn compare(&self, labels: &[String]) -> Result<(), docker::Error> {
+    /// Stores what was on this volume, which was removed, if it counts.
+    fn heal(&self, volume: &str) {
+        if self.keeper.journal().is_kept_in(volume) {
+            return self.rewrite();
+        }
+        let run = volume.strip_prefix("oneoff-").and_then(|rest| {
+            let (run, _mark) = rest.rsplit_once('-')?;
+            self.keeper.registry().get(run)
+        });
+        if let Some(entry) = run
+            && entry.stored().marks.volume(&entry.id).as_deref() == Some(volume)
+        {
+            self.keeper.heal_mark(&entry);
+        }
+    }
+
+    fn rewrite(&self) {
+        if let Err(error) = self.keeper.rewrite() {
+            log::warn!("the records of asynchronous runs are only in memory: {error}");
+        }
+    }
+
+    fn compare(&self) -> Result<(), docker::Error> {
         // Before the engine is asked: what is stored later may be missing from its answer.
-        let expected: Vec<Expected> = self
-            .keeper
-            .registry()
-            .list()
-            .into_iter()
-            .map(expected)
-            .collect();
+        let journal = self.keeper.journal().volume();
+        let runs = self.keeper.registry().list();
+        let expected: Vec<Expected> = runs.into_iter().map(expected).collect();
         if expected.is_empty() {
             return Ok(());
         }
-        let found = self.client.container_list(labels)?;
-        let names = found.iter().flat_map(|container| {
-            let names = container
-                .names
-                .iter()
-                .map(|name| &name[1.min(name.len())..]);
-            names.chain([container.id.as_str()])
-        });
-        let existing: HashSet<&str> = names.collect();
-        let is_gone = |container: &&String| !existing.contains(container.as_str());
-        for run in expected {
-            if let Some(gone) = run.request.as_ref().filter(is_gone) {
-                self.keeper.heal_request(&run.entry, gone);
+        let labels = [format!("{INSTANCE}={}", self.instance), ASYNC.to_owned()];
+        let found = self.client.volume_list(&labels)?;
+        let existing: HashSet<&str> = found.iter().map(|volume| volume.name.as_str()).collect();
+        let is_gone = |volume: &&String| !existing.contains(volume.as_str());
+        // What a run is comes before that there is one.
+        if let Some(gone) = journal.as_ref().filter(is_gone)
+            && self.keeper.journal().is_kept_in(gone)
+        {
+            self.rewrite();
+        }
+        for Expected { entry, mark } in &expected {
+            if mark.as_ref().filter(is_gone).is_some() {
+                self.keeper.heal_mark(entry);
             }
-            if run.outcome.is_none() || run.outcome.as_ref().filter(is_gone).is_some() {
-                self.keeper.heal_outcome(&run.entry, run.outcome.as_deref());
-            }
+            self.keeper.heal_outcome(entry);
         }
         Ok(())
     }
 }
 
 fn expected(entry: Arc<Entry>) -> Expected {
-    let (request, outcome) = {
-        let stored = entry.stored();
-        (stored.request.clone(), stored.outcome.clone())
-    };
-    Expected {
-        entry,
-        request,
-        outcome,
-    }
+    let mark = entry.stored().marks.volume(&entry.id);
+    Expected { entry, mark }
 }

@@ -5,8 +5,10 @@
 //! |---|---|
 //! | `submit` | every operation: submit, state, wait, cancel, forget, list, events, logs, close |
 //! | `scheduler` | queues runs, and executes them when they get their slots |
-//! | `record_keeper` | stores and loads requests and outcomes, in step with the registry |
-//! | `store` | the engine as database: records are containers that are never started |
+//! | `record_keeper` | stores requests and outcomes, in step with the registry |
+//! | `marks` | empty volumes in the engine: which runs there are, and how far each came |
+//! | `journal` | the engine as database: requests and outcomes are files on one volume |
+//! | `journal_reader` | reads the journals of dead servers |
 //! | `record` | the JSON of those records; pure |
 //! | `digest` | recognises the request of an idempotency key; pure |
 //! | `registry` | table of runs and results in memory |
@@ -14,25 +16,27 @@
 //! | `event_log` | its events, for any number of readers |
 //! | `logs` | reads events one by one, or output in pages |
 //! | `adopt` | takes over the runs of dead predecessors |
-//! | `adopt_results` | loads the results of dead predecessors |
+//! | `adopt_records` | loads the records of dead predecessors |
 //! | `predecessor` | finds what dead predecessors left in the engine |
 //! | `unadopted` | runs in the engine that this server cannot answer for |
-//! | `request_copies` | requests in memory, because a prune removes the engine's |
-//! | `heal` | stores records again that the engine has lost |
+//! | `request_copies` | requests in memory, because a prune may remove the engine's |
+//! | `heal` | stores again what the engine has lost |
 
 mod adopt;
-mod adopt_results;
+mod adopt_records;
 mod digest;
 pub(crate) mod entry;
 pub(crate) mod event_log;
 mod heal;
+mod journal;
+mod journal_reader;
 pub(crate) mod logs;
+mod marks;
 mod predecessor;
 mod record;
 pub(crate) mod record_keeper;
 pub(crate) mod registry;
 mod request_copies;
 mod scheduler;
-mod store;
 pub(crate) mod submit;
 mod unadopted;

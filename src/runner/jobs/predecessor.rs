@@ -1,22 +1,21 @@
 //! Finds what dead predecessors left in the engine of their asynchronous runs.
 
-use crate::docker::ContainerSummary;
+use crate::docker::{ContainerSummary, Labels, Volume};
 use crate::process_identity::{Life, ProcessIdentity};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::{INSTANCE, RUN, Role, has_our_name, is_named, owner};
+use crate::runner::cleanup::labels::{INSTANCE, KEPT, RUN, Role, has_our_name, is_named, owner};
 use crate::runner::cleanup::owners::Owners;
 use crate::runner::cleanup::removal::Object;
-use crate::runner::jobs::store::{RequestState, request_name};
+use crate::runner::jobs::marks::{Mark, Marks};
 use std::collections::{HashMap, HashSet};
 
-/// The containers of one run.
+/// What the engine has of one run.
 #[derive(Default)]
 pub(crate) struct PredecessorObjects {
-    pub(crate) request: Option<ContainerSummary>,
+    pub(crate) marks: Marks,
     pub(crate) run: Option<ContainerSummary>,
     pub(crate) stage: Option<ContainerSummary>,
-    pub(crate) result: Option<ContainerSummary>,
     /// Helpers that are not needed any more.
     others: Vec<ContainerSummary>,
 }
@@ -26,50 +25,106 @@ pub(crate) struct PredecessorObjects {
 pub(crate) struct UnknownRuns {
     /// Nobody answers for them any more.
     pub(crate) orphaned: HashMap<String, PredecessorObjects>,
+    /// Volumes with the records of dead servers.
+    pub(crate) journals: Vec<String>,
     /// Another server may have them.
     pub(crate) elsewhere: HashSet<String>,
     /// Processes that have to be asked whether they live, before more runs count as orphaned.
     pub(crate) suspects: HashSet<ProcessIdentity>,
 }
 
-impl UnknownRuns {
-    /// Sorts a listing of all our containers by asynchronous runs. Runs whose callers waited are left to the reaper, and so is
-    /// whatever only looks like a part of a run.
-    pub(crate) fn among(
+/// Decides which objects are those of other servers.
+pub(crate) struct Search<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) active: &'a Active,
+    pub(crate) owners: &'a Owners<'a>,
+}
+
+impl Search<'_> {
+    /// Sorts listings of all our containers and volumes by asynchronous runs. Runs whose callers waited are left to the reaper, and
+    /// so is whatever only looks like a part of a run.
+    pub(crate) fn sort(
+        &self,
         containers: Vec<ContainerSummary>,
-        engine: &Engine,
-        active: &Active,
-        owners: &Owners<'_>,
-    ) -> Self {
-        let mut found = Self::default();
-        let instance = &engine.identity.instance;
+        volumes: Vec<Volume>,
+    ) -> UnknownRuns {
+        let mut found = UnknownRuns::default();
+        for volume in volumes {
+            self.sort_volume(&mut found, &volume);
+        }
         for container in containers {
-            let Some(run) = container.labels.get(RUN).cloned() else {
-                continue;
-            };
-            let owner = owner(&container.labels);
-            let is_foreign = container.labels.get(INSTANCE) == Some(instance)
-                && owner.as_ref() != Some(&engine.identity.owner)
-                && has_our_name(&container);
-            if !is_foreign || active.contains(&run) || is_going(engine, &container) {
-                continue;
-            }
-            let life = owners.keeper_life(owner.as_ref(), instance);
-            if life == Life::Dead {
-                found.orphaned.entry(run).or_default().add(container);
-            } else if Role::of(&container.labels).is_some() {
-                found.elsewhere.insert(run);
-                found
-                    .suspects
-                    .extend(owners.to_ask(owner.as_ref(), instance));
-            }
+            self.sort_container(&mut found, container);
         }
         // A run of which something belongs to a living process is not ours yet.
-        found.orphaned.retain(|run, objects| {
-            !found.elsewhere.contains(run)
-                && objects.by_role().iter().any(|(_, part)| part.is_some())
+        let UnknownRuns {
+            orphaned,
+            elsewhere,
+            ..
+        } = &mut found;
+        orphaned.retain(|run, objects| {
+            let has_part = objects.marks.current().is_some()
+                || objects.run.is_some()
+                || objects.stage.is_some();
+            has_part && !elsewhere.contains(run)
         });
         found
+    }
+
+    fn sort_volume(&self, found: &mut UnknownRuns, volume: &Volume) {
+        let labels = &volume.labels;
+        let going = Object::Volume(volume.name.clone());
+        if !self.is_foreign(labels) || self.engine.removal.is_pending(&going) {
+            return;
+        }
+        let is_journal = Role::of(labels) == Some(Role::Records) && !labels.contains_key(KEPT);
+        let life = self.keeper_life(labels);
+        match Mark::of(volume) {
+            Some((run, mark)) if life == Life::Dead => {
+                let objects = found.orphaned.entry(run.to_owned()).or_default();
+                objects.marks.add(mark);
+            }
+            Some((run, _)) => self.add_elsewhere(found, run.to_owned(), labels),
+            None if is_journal && life == Life::Dead => found.journals.push(volume.name.clone()),
+            None => {}
+        }
+    }
+
+    fn sort_container(&self, found: &mut UnknownRuns, container: ContainerSummary) {
+        let Some(run) = container.labels.get(RUN).cloned() else {
+            return;
+        };
+        let role = Role::of(&container.labels);
+        let is_going = is_going(self.engine, &container);
+        if !self.is_foreign(&container.labels) || !has_our_name(&container) || is_going {
+            return;
+        }
+        if role == Some(Role::Records) {
+            // It goes with its volume.
+        } else if self.keeper_life(&container.labels) == Life::Dead {
+            found.orphaned.entry(run).or_default().add(container);
+        } else if role.is_some() {
+            self.add_elsewhere(found, run, &container.labels);
+        }
+    }
+
+    fn add_elsewhere(&self, found: &mut UnknownRuns, run: String, labels: &Labels) {
+        let instance = &self.engine.identity.instance;
+        found.elsewhere.insert(run);
+        found
+            .suspects
+            .extend(self.owners.to_ask(owner(labels).as_ref(), instance));
+    }
+
+    fn is_foreign(&self, labels: &Labels) -> bool {
+        let us = &self.engine.identity;
+        labels.get(INSTANCE) == Some(&us.instance)
+            && owner(labels).as_ref() != Some(&us.owner)
+            && !labels.get(RUN).is_some_and(|run| self.active.contains(run))
+    }
+
+    fn keeper_life(&self, labels: &Labels) -> Life {
+        let instance = &self.engine.identity.instance;
+        self.owners.keeper_life(owner(labels).as_ref(), instance)
     }
 }
 
@@ -77,39 +132,30 @@ impl PredecessorObjects {
     fn add(&mut self, container: ContainerSummary) {
         let is = |part| is_named(&container, part);
         let place = match Role::of(&container.labels) {
-            Some(Role::Request) if RequestState::ALL.iter().any(|state| is(state.word())) => {
-                &mut self.request
-            }
             Some(Role::Run) if is("") => &mut self.run,
             Some(Role::Stage) if is("stage") => &mut self.stage,
-            Some(Role::Result) if is("result") => &mut self.result,
             _ => return self.others.push(container),
         };
         *place = Some(container);
     }
 
-    /// Whether the run may have been started, as its request's name says.
-    pub(crate) fn may_have_started(&self, run: &str) -> bool {
-        self.is_named(run, RequestState::Started)
-            || self.is_fed(run)
-            || self.is_cancelled(run) && self.is_started()
+    /// Whether the run may have been started.
+    pub(crate) fn may_have_started(&self) -> bool {
+        match self.marks.current() {
+            Some(Mark::Started | Mark::Fed) => true,
+            Some(Mark::Cancelled) => self.is_started(),
+            Some(Mark::Waiting) | None => false,
+        }
     }
 
-    /// Whether the run's stdin was delivered, as its request's name says.
-    pub(crate) fn is_fed(&self, run: &str) -> bool {
-        self.is_named(run, RequestState::Fed)
+    /// Whether the run's stdin was delivered.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.marks.current() == Some(Mark::Fed)
     }
 
-    /// Whether the run is cancelled, as its request's name says.
-    pub(crate) fn is_cancelled(&self, run: &str) -> bool {
-        self.is_named(run, RequestState::Cancelled)
-    }
-
-    fn is_named(&self, run: &str, state: RequestState) -> bool {
-        let name = format!("/{}", request_name(run, state));
-        self.request
-            .as_ref()
-            .is_some_and(|request| request.names.contains(&name))
+    /// Whether the run was cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.marks.current() == Some(Mark::Cancelled)
     }
 
     /// Whether the run's container was started.
@@ -117,27 +163,15 @@ impl PredecessorObjects {
         self.run.as_ref().is_some_and(|run| run.state != "created")
     }
 
-    /// Removes the containers of all other roles now, since their names may be needed next. What cannot be removed now is left to
-    /// the removal threads.
-    pub(crate) fn remove_all_but(&self, engine: &Engine, keep: &[Role]) {
-        let by_role = self.by_role();
-        let removed = by_role.iter().filter(|(role, _)| !keep.contains(role));
-        let removed = removed.filter_map(|(_, container)| *container);
-        for container in removed.chain(&self.others) {
+    /// Removes the containers now, since their names may be needed next. What cannot be removed now is left to the removal threads.
+    pub(crate) fn remove_containers(&self, engine: &Engine) {
+        let containers = self.run.iter().chain(&self.stage).chain(&self.others);
+        for container in containers {
             if engine.client.container_remove(&container.id).is_err() {
                 let object = Object::Container(container.id.clone());
                 engine.removal.remove(object);
             }
         }
-    }
-
-    fn by_role(&self) -> [(Role, Option<&ContainerSummary>); 4] {
-        [
-            (Role::Request, self.request.as_ref()),
-            (Role::Run, self.run.as_ref()),
-            (Role::Stage, self.stage.as_ref()),
-            (Role::Result, self.result.as_ref()),
-        ]
     }
 }
 

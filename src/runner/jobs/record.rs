@@ -113,6 +113,24 @@ impl OutcomeRecord {
         }
     }
 
+    /// The outcome of a run of which nothing else is known.
+    pub(crate) fn lost(error: &Error) -> Self {
+        let now = Moment::now();
+        Self {
+            facts: RunFacts {
+                created: now.0,
+                order: now.0 * 1000,
+                base64: false,
+                key: None,
+            },
+            started: None,
+            finished: now.0,
+            kept: Some(now.0),
+            result: None,
+            error: Some(encode(error)),
+        }
+    }
+
     /// From when on the outcome could be asked for.
     pub(crate) fn kept(&self) -> Moment {
         Moment(self.kept.unwrap_or(self.finished))

@@ -1,14 +1,18 @@
 //! Keeps of each asynchronous run what a later attempt or the next server needs, in the engine or, if nothing outlives this
 //! process, in memory; and keeps the registry in step with it.
 
+use crate::archive;
+use crate::docker;
+use crate::runner::cleanup::engine::Engine;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::jobs::entry::{Entry, Stored};
+use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
+use crate::runner::jobs::journal::{Journal, LiveRecords, RecordFile, RecordPacker};
+use crate::runner::jobs::marks::Mark;
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunTimes};
 use crate::runner::jobs::registry::Registry;
 use crate::runner::jobs::request_copies::{RequestCopies, RequestCopy};
-use crate::runner::jobs::store::{LoadError, RequestState, Store, result_name};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
@@ -16,8 +20,10 @@ use crate::runner::request::types::PullPolicy;
 use crate::runner::run::context::{ContainerTimes, RunHooks};
 use crate::runner::run::result::RunResult;
 use crate::runner::semaphore::Semaphore;
+use serde::Serialize;
 use serde_json::Value;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// What asynchronous runs survive.
@@ -34,14 +40,24 @@ const STORING_AT_ONCE: usize = 8;
 /// How long a request waits to be stored: as long as the engine may then take for it.
 const STORING_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Stores and loads requests and outcomes.
+/// Where records are kept.
+pub(crate) struct RecordStore {
+    pub(crate) persistence: Persistence,
+    pub(crate) engine: Engine,
+    pub(crate) journal: Journal,
+    /// Longest record.
+    pub(crate) limit_bytes: u64,
+}
+
+/// Stores requests and outcomes.
 pub(crate) struct RecordKeeper {
-    persistence: Persistence,
-    store: Store,
+    store: RecordStore,
     registry: Arc<Registry>,
     policy: Arc<Policy>,
     storing: Semaphore,
     copies: RequestCopies,
+    /// Runs that are stored and not listed yet.
+    entering: Mutex<Vec<Weak<Entry>>>,
 }
 
 /// A request without its credentials.
@@ -58,25 +74,20 @@ pub(crate) struct LoadedRun {
 }
 
 impl RecordKeeper {
-    pub(crate) fn new(
-        persistence: Persistence,
-        store: Store,
-        registry: Arc<Registry>,
-        policy: Arc<Policy>,
-    ) -> Self {
+    pub(crate) fn new(store: RecordStore, registry: Arc<Registry>, policy: Arc<Policy>) -> Self {
         Self {
             copies: RequestCopies::new(registry.retention().max_result_bytes),
-            persistence,
             store,
             registry,
             policy,
             storing: Semaphore::new(STORING_AT_ONCE),
+            entering: Mutex::default(),
         }
     }
 
     /// Where runs and their outcomes are kept.
     pub(crate) fn persistence(&self) -> Persistence {
-        self.persistence
+        self.store.persistence
     }
 
     /// The runs whose records are kept.
@@ -84,20 +95,36 @@ impl RecordKeeper {
         &self.registry
     }
 
-    /// Direct access to the records, for adoption.
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
+    /// The records in the engine.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.store.journal
+    }
+
+    /// Longest record, in bytes.
+    pub(crate) fn limit_bytes(&self) -> u64 {
+        self.store.limit_bytes
+    }
+
+    /// The JSON of a record. Error: [`Error::TooLarge`].
+    fn to_json<T: Serialize>(&self, record: &T) -> Result<Vec<u8>, Error> {
+        let json = serde_json::to_vec(record).map_err(|error| Error::Engine(error.to_string()))?;
+        let limit = self.store.limit_bytes;
+        if json.len() as u64 > limit {
+            let detail = format!("a run or a result of more than {limit} bytes cannot be kept");
+            return Err(Error::TooLarge(detail));
+        }
+        Ok(json)
     }
 
     /// Stores the request; if that is in the engine, the run survives this process from here on, and a copy lets it survive a
     /// prune of the engine. Errors: the engine failed, or was too slow to store those that came before; no room for the copy.
     pub(crate) fn save_request(
         &self,
-        entry: &Entry,
+        entry: &Arc<Entry>,
         mut spec: RunSpec,
         stripped: StrippedRequest,
     ) -> Result<(), Error> {
-        if self.persistence == Persistence::Process {
+        if self.persistence() == Persistence::Process {
             entry.stored().spec = Some(Box::new(spec));
             return Ok(());
         }
@@ -106,46 +133,69 @@ impl RecordKeeper {
             facts: entry.facts.clone(),
             had_auth: stripped.had_auth,
         };
-        let json = self.store.to_json(&record)?;
         let full = "the requests of the runs that wait or run leave no room (RUNNER_MAX_RESULT_BYTES); try again later";
-        let copy = self.copies.keep(&json);
+        let copy = self.copies.keep(&self.to_json(&record)?);
         let copy = copy.ok_or_else(|| Error::Overloaded(full.into()))?;
-        let container = {
-            // Bounds what these calls take of the engine and of our memory, whatever the number of requests.
-            let permit = self.storing.acquire(STORING_PATIENCE);
-            let slow = "the engine is slow to take new runs; try again later";
-            let _permit = permit.ok_or_else(|| Error::Overloaded(slow.into()))?;
-            let store = &self.store;
-            store.save_request(&entry.id, RequestState::Waiting, &json)?
+        let json = copy.json();
+        {
+            let mut stored = entry.stored();
+            stored.request = Some(copy);
+            stored.auth = spec.auth.take();
+        }
+        // Bounds what these calls take of the engine and of our memory, whatever the number of requests.
+        let permit = self.storing.acquire(STORING_PATIENCE);
+        let slow = "the engine is slow to take new runs; try again later";
+        let _permit = permit.ok_or_else(|| Error::Overloaded(slow.into()))?;
+        self.enter(entry);
+        let written = self
+            .journal()
+            .write(&entry.id, RecordFile::Request(json), self);
+        let engine = &self.store.engine;
+        let mark = || {
+            let mut stored = entry.stored();
+            stored.marks.set(engine, &entry.id, Mark::Waiting)
         };
-        let mut stored = entry.stored();
-        stored.request = Some(container);
-        stored.request_copy = Some(copy);
-        stored.auth = spec.auth.take();
-        Ok(())
+        written.and_then(|()| Ok(mark()?)).inspect_err(|_| {
+            let mut stored = entry.stored();
+            stored.is_deleted = true;
+            stored.marks.remove(engine, &entry.id);
+            drop(stored);
+            self.journal().forget(&entry.id);
+        })
     }
 
-    /// Keeps a copy of a request that an earlier server stored, if there is room.
-    pub(crate) fn copy_of(&self, record: &RequestRecord) -> Option<RequestCopy> {
-        self.copies.keep(&self.store.to_json(record).ok()?)
+    /// Makes the record of a run live before the run is listed.
+    fn enter(&self, entry: &Arc<Entry>) {
+        let mut entering = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
+        entering.retain(|other| {
+            other
+                .upgrade()
+                .is_some_and(|other| self.registry.get(&other.id).is_none())
+        });
+        entering.push(Arc::downgrade(entry));
+    }
+
+    /// A copy of a request that an earlier server stored.
+    pub(crate) fn copy_of(&self, json: &[u8]) -> RequestCopy {
+        self.copies.keep_anyway(json)
     }
 
     /// Loads the run as it was asked for. If nothing is stored in the engine, this works once, else any number of times.
     pub(crate) fn load_run(&self, entry: &Entry) -> Result<LoadedRun, Error> {
-        if let Some(spec) = entry.stored().spec.take() {
-            return Ok(LoadedRun {
-                spec: *spec,
-                lacks_auth: false,
-            });
-        }
-        let (record, auth) = {
-            let stored = entry.stored();
-            let copy = stored.request_copy.as_ref().map(RequestCopy::json);
-            let container = stored.request.clone();
-            let auth = stored.auth.clone();
-            drop(stored);
-            (self.load_request(copy, container)?, auth)
+        let (json, auth) = {
+            let mut stored = entry.stored();
+            if let Some(spec) = stored.spec.take() {
+                return Ok(LoadedRun {
+                    spec: *spec,
+                    lacks_auth: false,
+                });
+            }
+            let json = stored.request.as_ref().map(RequestCopy::json);
+            (json, stored.auth.clone())
         };
+        let json = json.ok_or_else(|| Error::Engine("the request is gone".into()))?;
+        let record: RequestRecord =
+            serde_json::from_slice(&json).map_err(|error| Error::Engine(error.to_string()))?;
         let profile = ApiProfile {
             root: "body",
             pull_policy: PullPolicy::Always,
@@ -158,59 +208,20 @@ impl RecordKeeper {
         Ok(LoadedRun { spec, lacks_auth })
     }
 
-    fn load_request(
-        &self,
-        copy: Option<Arc<[u8]>>,
-        container: Option<String>,
-    ) -> Result<RequestRecord, Error> {
-        if let Some(json) = copy {
-            return serde_json::from_slice(&json).map_err(|error| Error::Engine(error.to_string()));
-        }
-        let gone = || Error::Engine("the request that the engine kept is gone".into());
-        let container = container.ok_or_else(gone)?;
-        self.store.load(&container).map_err(|error| match error {
-            LoadError::Absent => gone(),
-            LoadError::Unreadable(why) => Error::Engine(format!(
-                "the request that the engine kept cannot be read: {why}"
-            )),
-            LoadError::Engine(error) => error.into(),
-        })
-    }
-
-    /// Makes sure that no server starts this run again. To be called before the run is started.
-    fn mark_started(&self, entry: &Entry) -> Result<(), Error> {
+    /// Says in the engine how far the run came.
+    fn mark(&self, entry: &Entry, mark: Mark) -> Result<(), docker::Error> {
         let mut stored = entry.stored();
-        // The name that says that the run is cancelled says this too.
-        let has_name = stored.may_have_started || stored.is_cancelled;
-        let Some(request) = stored.request.clone().filter(|_| !has_name) else {
-            return Ok(());
-        };
-        if !self
-            .store
-            .mark(&entry.id, &request, RequestState::Started)?
-            && let Some(copy) = &stored.request_copy
-        {
-            let (state, json) = (RequestState::Started, copy.json());
-            match self.store.save_request(&entry.id, state, &json) {
-                Ok(container) => stored.request = Some(container),
-                // No server can start the run again without the record. The next comparison stores it.
-                Err(error) => log::warn!("run {} starts without a record: {error}", entry.id),
-            }
+        let engine = &self.store.engine;
+        match stored.marks.current() {
+            // A run that is cancelled stays so.
+            Some(current) if current < mark => stored.marks.set(engine, &entry.id, mark),
+            _ => Ok(()),
         }
-        stored.may_have_started = true;
-        Ok(())
     }
 
     /// Says that all of the run's stdin was delivered, so that a later server lets it go on.
     fn mark_fed(&self, entry: &Entry) {
-        let mut stored = entry.stored();
-        stored.is_fed = true;
-        // The name that says that the run is cancelled must stay.
-        let Some(request) = stored.request.clone().filter(|_| !stored.is_cancelled) else {
-            return;
-        };
-        // If the container is gone, the request is stored again under the name that says it.
-        if let Err(error) = self.store.mark(&entry.id, &request, RequestState::Fed) {
+        if let Err(error) = self.mark(entry, Mark::Fed) {
             let id = &entry.id;
             log::warn!("after a restart, run {id} would end with stdin_lost: {error}");
         }
@@ -219,69 +230,56 @@ impl RecordKeeper {
     /// Makes sure that no later server starts this run, or lets it run on. To be called before the run is cancelled here. Error:
     /// that cannot be stored just now.
     pub(crate) fn mark_cancelled(&self, entry: &Entry) -> Result<(), Error> {
-        let mut stored = entry.stored();
-        if let Some(request) = stored.request.clone().filter(|_| !stored.is_cancelled) {
-            // If the container is gone, a later server does not know the run at all.
-            self.store
-                .mark(&entry.id, &request, RequestState::Cancelled)?;
-            stored.is_cancelled = true;
-        }
-        Ok(())
+        Ok(self.mark(entry, Mark::Cancelled)?)
     }
 
-    /// Stores the request again whose container `gone` was removed by someone else. A failure is logged; the next comparison
-    /// tries again.
-    pub(crate) fn heal_request(&self, entry: &Entry, gone: &str) {
-        let mut stored = entry.stored();
-        let is_lost = stored.request.as_deref() == Some(gone) && !stored.is_deleted;
-        let Some(copy) = stored.request_copy.as_ref().filter(|_| is_lost) else {
+    /// Creates the mark again that the engine has lost. A failure is logged; the next comparison tries again.
+    pub(crate) fn heal_mark(&self, entry: &Entry) {
+        let stored = entry.stored();
+        if stored.is_deleted {
             return;
-        };
-        match self
-            .store
-            .save_request(&entry.id, request_state(&stored), &copy.json())
-        {
-            Ok(container) => stored.request = Some(container),
-            Err(error) => log::warn!("the request of run {} is only in memory: {error}", entry.id),
+        }
+        if let Err(error) = stored.marks.create_again(&self.store.engine, &entry.id) {
+            log::warn!("run {} is only in memory: {error}", entry.id);
         }
     }
 
-    /// Stores an outcome again whose container `gone` was removed by someone else, or that could not be stored before (`None`).
-    /// A failure is logged; the next comparison tries again.
-    pub(crate) fn heal_outcome(&self, entry: &Entry, gone: Option<&str>) {
-        let Some(outcome) = entry.log.outcome() else {
-            return;
-        };
-        let mut stored = entry.stored();
-        if stored.outcome.as_deref() != gone || stored.is_deleted {
-            return;
+    /// Stores an outcome that could not be stored before. A failure is logged; the next comparison tries again.
+    pub(crate) fn heal_outcome(&self, entry: &Entry) {
+        if let Some(outcome) = entry.log.outcome() {
+            self.save_outcome(entry, outcome.as_ref().as_ref());
+            entry.stored().outcome = None;
         }
-        match self.store_outcome(entry, outcome.as_ref().as_ref()) {
-            Ok(container) => {
-                stored.outcome = Some(container);
-                if let Some(request) = stored.request.take() {
-                    self.store.remove(&request);
-                }
-            }
-            Err(error) => log::warn!("the outcome of run {} is only in memory: {error}", entry.id),
-        }
+    }
+
+    /// Writes all records anew, because the engine has lost them, or another server wrote them. Error: they are only in memory.
+    pub(crate) fn rewrite(&self) -> Result<(), Error> {
+        self.journal().rewrite(self)
     }
 
     /// Stores the outcome, then publishes it: a caller that has seen an outcome must still find it after a restart.
     pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome) {
         self.save_outcome(entry, outcome.as_ref());
-        entry.stored().forget_request();
         let forgotten = self.registry.finish(entry, outcome, Moment::now());
+        {
+            let mut stored = entry.stored();
+            stored.forget_request();
+            stored.outcome = None;
+        }
         self.remove_records(forgotten);
     }
 
     /// Stores the outcome in the place of the request, unless that was done before. A failure is logged.
     pub(crate) fn save_outcome(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
-        if self.persistence == Persistence::Process || entry.stored().outcome.is_some() {
-            return;
+        {
+            let stored = entry.stored();
+            if self.persistence() == Persistence::Process || stored.has_outcome || stored.is_deleted
+            {
+                return;
+            }
         }
         match self.store_outcome(entry, outcome) {
-            Ok(container) => self.outcome_replaces_request(entry, container),
+            Ok(()) => entry.stored().has_outcome = true,
             Err(error) => log::warn!("the outcome of run {} is only in memory: {error}", entry.id),
         }
     }
@@ -290,13 +288,7 @@ impl RecordKeeper {
         &self,
         entry: &Entry,
         outcome: Result<&RunResult, &Error>,
-    ) -> Result<String, Error> {
-        let now = Moment::now();
-        let times = RunTimes {
-            started: entry.started(),
-            finished: entry.set_finished(now),
-            kept: entry.set_kept(now),
-        };
+    ) -> Result<(), Error> {
         // The record is a copy, as a value and as text.
         let result_memory = outcome.ok().and_then(|result| result.memory.as_ref());
         let _record_memory = result_memory.map(|result| {
@@ -304,24 +296,24 @@ impl RecordKeeper {
             record.grow_anyway(2 * result.bytes());
             record
         });
-        let record = OutcomeRecord::new(entry.facts.clone(), &times, outcome);
-        self.store.save_outcome(&entry.id, &record)
+        let json: Arc<[u8]> = self.outcome_json(entry, outcome)?.into();
+        entry.stored().outcome = Some(json.clone());
+        self.journal()
+            .write(&entry.id, RecordFile::Outcome(json), self)
     }
 
-    /// Loads the outcome that an earlier process stored just before it died. `None`: it did not.
-    pub(crate) fn load_stored_result(&self, entry: &Entry) -> Option<Outcome> {
-        let name = result_name(&entry.id);
-        let record: OutcomeRecord = self.store.load(&name).ok()?;
-        self.outcome_replaces_request(entry, name);
-        Some(record.outcome())
-    }
-
-    fn outcome_replaces_request(&self, entry: &Entry, container: String) {
-        let mut stored = entry.stored();
-        stored.outcome = Some(container);
-        if let Some(request) = stored.request.take() {
-            self.store.remove(&request);
-        }
+    fn outcome_json(
+        &self,
+        entry: &Entry,
+        outcome: Result<&RunResult, &Error>,
+    ) -> Result<Vec<u8>, Error> {
+        let now = Moment::now();
+        let times = RunTimes {
+            started: entry.started(),
+            finished: entry.set_finished(now),
+            kept: entry.set_kept(now),
+        };
+        self.to_json(&OutcomeRecord::new(entry.facts.clone(), &times, outcome))
     }
 
     /// Forgets results that are older than their time to live, and removes their records.
@@ -331,38 +323,63 @@ impl RecordKeeper {
 
     /// Removes the records of a run that is deleted, so that no later server knows it. Error: that is not possible just now.
     pub(crate) fn delete_records(&self, entry: &Entry) -> Result<(), Error> {
-        let mut stored = entry.stored();
-        for container in [&stored.request, &stored.outcome].into_iter().flatten() {
-            self.store.remove_now(container)?;
+        {
+            let mut stored = entry.stored();
+            stored.marks.remove_now(&self.store.engine, &entry.id)?;
+            stored.is_deleted = true;
         }
-        stored.is_deleted = true;
+        self.journal().forget(&entry.id);
         Ok(())
     }
 
     /// Removes the records of runs that the registry has forgotten.
     pub(crate) fn remove_records(&self, forgotten: impl IntoIterator<Item = Arc<Entry>>) {
         for entry in forgotten {
-            let mut stored = entry.stored();
-            stored.is_deleted = true;
-            for container in [&stored.request, &stored.outcome].into_iter().flatten() {
-                self.store.remove(container);
+            {
+                let mut stored = entry.stored();
+                stored.is_deleted = true;
+                stored.marks.remove(&self.store.engine, &entry.id);
             }
+            self.journal().forget(&entry.id);
         }
+    }
+
+    /// The record of a run that counts now.
+    fn live_record(&self, entry: &Entry) -> Option<RecordFile> {
+        let stored = entry.stored();
+        if stored.is_deleted {
+            return None;
+        }
+        if let Some(json) = &stored.outcome {
+            return Some(RecordFile::Outcome(json.clone()));
+        }
+        let request = stored.request.as_ref().map(RequestCopy::json);
+        drop(stored);
+        if let Some(outcome) = entry.log.outcome() {
+            let json = self.outcome_json(entry, outcome.as_ref().as_ref()).ok()?;
+            return Some(RecordFile::Outcome(json.into()));
+        }
+        request.map(RecordFile::Request)
     }
 }
 
-/// What the name of the container with the request has to say.
-fn request_state(stored: &Stored) -> RequestState {
-    match stored {
-        Stored {
-            is_cancelled: true, ..
-        } => RequestState::Cancelled,
-        Stored { is_fed: true, .. } => RequestState::Fed,
-        Stored {
-            may_have_started: true,
-            ..
-        } => RequestState::Started,
-        _ => RequestState::Waiting,
+impl LiveRecords for RecordKeeper {
+    fn pack(&self, packer: &mut RecordPacker<'_>) -> Result<(), archive::Error> {
+        let entering: Vec<Arc<Entry>> = {
+            let entering = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
+            entering.iter().filter_map(Weak::upgrade).collect()
+        };
+        // Afterwards: what is listed meanwhile is then in both.
+        let listed = self.registry.list();
+        let mut packed = HashSet::new();
+        for entry in listed.iter().chain(&entering) {
+            if packed.insert(&entry.id)
+                && let Some(record) = self.live_record(entry)
+            {
+                record.pack(&entry.id, packer)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -375,7 +392,9 @@ pub(crate) struct KeptRun<'a> {
 impl RunHooks for KeptRun<'_> {
     /// Makes sure that no server ever starts this run again.
     fn before_start(&self) -> Result<(), Error> {
-        self.keeper.mark_started(self.entry)
+        self.keeper.mark(self.entry, Mark::Started)?;
+        self.entry.stored().may_have_started = true;
+        Ok(())
     }
 
     fn stdin_delivered(&self) {

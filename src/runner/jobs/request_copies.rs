@@ -38,6 +38,15 @@ impl RequestCopies {
         })
     }
 
+    /// Keeps a copy of a request that was accepted before, whatever the limit.
+    pub(crate) fn keep_anyway(&self, json: &[u8]) -> RequestCopy {
+        *self.lock() += json.len() as u64;
+        RequestCopy {
+            json: json.into(),
+            copies: self.clone(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, u64> {
         self.used_bytes
             .lock()

@@ -112,7 +112,7 @@ impl Scheduler {
     fn attempt(&self, entry: &Entry) -> Outcome {
         let LoadedRun { spec, lacks_auth } = self.keeper.load_run(entry)?;
         if entry.stored().has_leftovers {
-            // None of these was ever started, or the name of the request's container would say so.
+            // None of these was ever started, or the run's mark would say so.
             let names = ["", "-stage", "-user"].map(|name| format!("oneoff-{}{name}", entry.id));
             let removal = &self.executor.engine.removal;
             if !removal.remove_all(&names.map(Object::Container), &entry.cancel) {

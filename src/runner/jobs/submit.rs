@@ -10,12 +10,12 @@ use crate::runner::jobs::adopt::{Adopter, OtherServers};
 use crate::runner::jobs::digest::digest;
 use crate::runner::jobs::entry::{Entry, Phase, RunState};
 use crate::runner::jobs::heal::Healer;
+use crate::runner::jobs::journal::Journal;
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
 use crate::runner::jobs::record::{IdempotencyKey, RunFacts};
-use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper, StrippedRequest};
+use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper, RecordStore, StrippedRequest};
 use crate::runner::jobs::registry::{Place, Registry, Retention};
 use crate::runner::jobs::scheduler::Scheduler;
-use crate::runner::jobs::store::Store;
 use crate::runner::jobs::unadopted::Unadopted;
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
@@ -61,12 +61,13 @@ impl Jobs {
         let stop = Cancel::new();
         let policy = settings.policy;
         let registry = Arc::new(Registry::new(settings.retention));
-        let keeper = Arc::new(RecordKeeper::new(
-            settings.persistence,
-            Store::new(executor.engine.clone(), settings.max_record_bytes),
-            registry.clone(),
-            policy.clone(),
-        ));
+        let store = RecordStore {
+            persistence: settings.persistence,
+            engine: executor.engine.clone(),
+            journal: Journal::new(executor.engine.clone(), executor.active.clone()),
+            limit_bytes: settings.max_record_bytes,
+        };
+        let keeper = Arc::new(RecordKeeper::new(store, registry.clone(), policy.clone()));
         let scheduler = Scheduler::start(executor.clone(), keeper.clone(), stop.clone())?;
         Healer::start(&executor.engine, &keeper, &stop)?;
         let unadopted = Arc::new(match settings.persistence {

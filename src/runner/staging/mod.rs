@@ -10,5 +10,5 @@
 
 pub(crate) mod existing_volume;
 pub(crate) mod helper;
-mod pipe;
+pub(crate) mod pipe;
 pub(crate) mod upload;
