@@ -157,7 +157,7 @@ impl Adopter {
     /// Ends a run whose record is lost. A run without a mark was never accepted: only its containers are left.
     fn end_unrecorded(&self, id: String, objects: PredecessorObjects, lead: &Arc<Lead>) {
         if objects.marks.current().is_none() {
-            return objects.remove_containers(&self.engine);
+            return objects.remove_containers(&self.engine, &id);
         }
         let lost =
             "the engine lost what was kept of this run, as by a prune while no server was there";
@@ -238,7 +238,7 @@ impl Adopter {
         let forgotten = self.registry.finish(&entry, outcome, kept);
         self.keeper.remove_records(forgotten);
         self.unadopted.remove(&id);
-        objects.remove_containers(&self.engine);
+        objects.remove_containers(&self.engine, &id);
     }
 
     fn resume_unfinished(&self, run: UnfinishedRun, lead: &Arc<Lead>) {
@@ -253,7 +253,7 @@ impl Adopter {
         entry.stored().request = Some(request);
         self.list_unfinished(&entry, &objects, lead);
         if !entry.stored().may_have_started {
-            objects.remove_containers(&self.engine);
+            objects.remove_containers(&self.engine, &id);
             return self.scheduler.enqueue(entry);
         }
         let slot = self.admission.enter_anyway();
@@ -295,7 +295,7 @@ impl Adopter {
     fn finish_started(&self, turn: Turn, objects: &PredecessorObjects) {
         let outcome = match &objects.run {
             Some(run) if run.state == "created" => {
-                objects.remove_containers(&self.engine);
+                objects.remove_containers(&self.engine, &turn.entry.id);
                 return self.scheduler.take_turn(turn);
             }
             Some(run) => self.follow(&turn.entry, objects, run),

@@ -1,5 +1,5 @@
-//! Stores again what the engine has lost of the asynchronous runs. Engines before version 23 prune named volumes that no container
-//! uses. This server knows everything that they say, for as long as it lives.
+//! Stores again what the engine has lost of the asynchronous runs. No prune of Docker's takes it, but someone may remove any volume,
+//! and Podman's prunes take these. This server knows everything that they say, for as long as it lives.
 
 use crate::cancel::Cancel;
 use crate::docker::{self, Client};

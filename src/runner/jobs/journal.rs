@@ -5,14 +5,14 @@
 //! is lost, or most of it is of runs that are forgotten, all that counts is written to a new one.
 
 use crate::archive::{self, Packer, UidGid};
-use crate::docker::{self, Mount, VolumeOptions};
+use crate::docker;
 use crate::random_id;
 use crate::runner::cleanup::active::{Active, HeldId};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
-use crate::runner::staging::helper::{HelperSpec, STAGE};
+use crate::runner::staging::helper::{HelperSpec, lasting_volume};
 use crate::runner::staging::pipe::PipeWriter;
 use crate::runner::staging::upload::{staged_name, upload};
 use std::collections::HashMap;
@@ -278,17 +278,7 @@ impl Journal {
         let id = self.active.hold(&random_id::unique());
         let name = format!("oneoff-{}-records", id.id());
         let labels = self.engine.identity.async_labels(id.id(), Role::Records);
-        let mount = Mount {
-            kind: "volume".into(),
-            source: name.clone(),
-            target: STAGE.into(),
-            volume_options: Some(VolumeOptions {
-                no_copy: true,
-                labels: labels.clone(),
-                ..VolumeOptions::default()
-            }),
-            ..Mount::default()
-        };
+        let mount = lasting_volume(&self.engine.client, &name, labels.clone())?;
         let volume = self.engine.removal.own(Object::Volume(name.clone()));
         // The volume outlives this process, for the next server of this name.
         HelperSpec::with_mount(&name, labels, mount)

@@ -1,8 +1,7 @@
 //! Marks: empty named volumes whose names say which asynchronous runs there are, and how far each came. A run exists for as long
 //! as it has a mark; what it was asked for and what came of it are in the journal.
 //!
-//! A volume, and not a container that is never started, because `docker system prune` leaves named volumes alone (engines before
-//! version 23 only without `--volumes`).
+//! A volume, and not a container that is never started, because there are volumes that no prune takes.
 
 use crate::docker::{self, Volume, VolumeCreate};
 use crate::runner::cleanup::engine::Engine;
@@ -127,6 +126,7 @@ fn create(engine: &Engine, run: &str, mark: Mark) -> Result<(), docker::Error> {
     let volume = VolumeCreate {
         name: mark.volume(run),
         driver: "local".into(),
+        driver_opts: engine.client.options_against_prunes()?,
         labels: engine.identity.async_labels(run, Role::Mark),
         ..VolumeCreate::default()
     };

@@ -6,8 +6,9 @@ use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{INSTANCE, KEPT, RUN, Role, has_our_name, is_named, owner};
 use crate::runner::cleanup::owners::Owners;
-use crate::runner::cleanup::removal::Object;
+use crate::runner::cleanup::removal::{Object, remove_once};
 use crate::runner::jobs::marks::{Mark, Marks};
+use crate::runner::run::stage::stage_name;
 use std::collections::{HashMap, HashSet};
 
 /// What the engine has of one run.
@@ -163,15 +164,21 @@ impl PredecessorObjects {
         self.run.as_ref().is_some_and(|run| run.state != "created")
     }
 
-    /// Removes the containers now, since their names may be needed next. What cannot be removed now is left to the removal threads.
-    pub(crate) fn remove_containers(&self, engine: &Engine) {
+    /// Removes the containers and the staging volume of this run now, since their names may be needed next. What cannot be removed
+    /// now is left to the removal threads.
+    pub(crate) fn remove_containers(&self, engine: &Engine, run: &str) {
         let containers = self.run.iter().chain(&self.stage).chain(&self.others);
         for container in containers {
-            if engine.client.container_remove(&container.id).is_err() {
-                let object = Object::Container(container.id.clone());
-                engine.removal.remove(object);
-            }
+            remove(engine, Object::Container(container.id.clone()));
         }
+        // A prune may have removed its helper.
+        remove(engine, Object::Volume(stage_name(run)));
+    }
+}
+
+fn remove(engine: &Engine, object: Object) {
+    if remove_once(&engine.client, &object).is_err() {
+        engine.removal.remove(object);
     }
 }
 

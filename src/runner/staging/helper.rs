@@ -1,6 +1,6 @@
 //! Creates helper containers. Content travels through them over the Engine API only; no host directory is touched.
 
-use crate::docker::{self, Client, ContainerCreate, Labels, Mount, VolumeOptions};
+use crate::docker::{self, Client, ContainerCreate, DriverConfig, Labels, Mount, VolumeOptions};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use std::io::{self, Read};
@@ -87,18 +87,27 @@ impl<'a> HelperSpec<'a> {
     }
 }
 
-/// A new anonymous volume at [`STAGE`], which the engine removes together with its helper.
-pub(crate) fn anonymous_volume(labels: Labels) -> Mount {
-    Mount {
+/// A new volume of this name at [`STAGE`], which no prune takes. It stays when its helper is removed.
+pub(crate) fn lasting_volume(
+    client: &Client,
+    name: &str,
+    labels: Labels,
+) -> Result<Mount, docker::Error> {
+    let driver_config = DriverConfig {
+        name: "local".into(),
+        options: client.options_against_prunes()?,
+    };
+    Ok(Mount {
         kind: "volume".into(),
+        source: name.to_owned(),
         target: STAGE.into(),
         volume_options: Some(VolumeOptions {
             no_copy: true,
             labels,
-            ..Default::default()
+            driver_config: Some(driver_config),
         }),
         ..Mount::default()
-    }
+    })
 }
 
 /// A directory of the engine's host at [`STAGE`], to be read only.
