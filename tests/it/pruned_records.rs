@@ -1,9 +1,8 @@
-//! A prune of the engine removes the records of asynchronous runs, which are containers that are never started. As long as the
-//! server lives, nothing is lost by that.
+//! Asynchronous runs beside prunes of the engine, and beside someone who removes what it keeps of them.
 
 use super::async_runs::{finished, known, submit};
 use super::run::shell;
-use super::support::{EventStream, Request, SecondEngine, Server};
+use super::support::{EventStream, IMAGE, Request, SecondEngine, Server};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,48 +17,26 @@ fn engine(name: &str) -> SecondEngine {
     engine
 }
 
-/// The containers of an instance whose names end like this.
-fn records(engine: &SecondEngine, instance: &str, suffix: &str) -> usize {
+/// The volumes of an instance's asynchronous runs.
+fn stored(engine: &SecondEngine, instance: &str) -> Vec<String> {
     let filter = format!("label=oneoff.instance={instance}");
-    let names = engine.docker(&["ps", "-a", "--filter", &filter, "--format", "{{.Names}}"]);
-    names.lines().filter(|name| name.ends_with(suffix)).count()
-}
-
-/// Waits until the engine has the records again.
-fn await_records(engine: &SecondEngine, instance: &str, expected: &[(&str, usize)]) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while expected
-        .iter()
-        .any(|(suffix, count)| records(engine, instance, suffix) != *count)
-    {
-        let list = engine.docker(&["ps", "-a", "--format", "{{.Names}}"]);
-        assert!(Instant::now() < deadline, "not stored again: {list}");
-    }
+    let names = engine.docker(&["volume", "ls", "-q", "--filter", &filter]);
+    names.lines().map(str::to_owned).collect()
 }
 
 fn with_large_input(script: &str) -> Value {
-    // Too long for a variable, so that the record is in a volume.
     let volumes = json!({"/f": {"type": "file", "text": "#".repeat(100_000)}});
     shell(script, json!({"volumes": volumes, "timeout_secs": 300}))
 }
 
-/// Removes all records, as a prune does. One may be gone before.
-fn remove_records(host: &str) {
-    let docker = |arguments: &[&str]| {
-        let output = Command::new("docker")
-            .args(["--host", host])
-            .args(arguments)
-            .output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
-    };
-    let names = docker(&["ps", "-a", "--format", "{{.Names}}"]);
-    let is_record = |name: &&str| {
-        ["-request", "-started", "-result"]
-            .iter()
-            .any(|end| name.ends_with(end))
-    };
-    for name in names.lines().filter(is_record) {
-        docker(&["rm", "-v", name]);
+/// Prunes everything. Fails while another prune is under way.
+fn prune(host: &str) {
+    let container: &[&str] = &["container", "prune", "--force"];
+    let system = &["system", "prune", "--all", "--force", "--volumes"];
+    for command in [container, system] {
+        let mut docker = Command::new("docker");
+        docker.args(["--host", host]).args(command);
+        docker.output().unwrap();
     }
 }
 
@@ -67,38 +44,94 @@ fn forget(server: &Server, path: &str) {
     assert_eq!(server.request("DELETE", path, "").status, 200);
 }
 
+/// One run that has finished, one that runs, and two that wait, and what each prints.
+struct Runs {
+    done: String,
+    running: String,
+    waiting: [String; 2],
+}
+
+impl Runs {
+    fn submit(server: &Server) -> Self {
+        let large = "head -c 100000 /dev/zero | tr '\\0' x";
+        let done = submit(server, &shell(large, json!({})));
+        finished(server, &done);
+        let running = submit(
+            server,
+            &shell("echo began; sleep 12; echo ran on", json!({})),
+        );
+        let events = format!("{running}/events");
+        EventStream::new(server.begin(&Request::new("GET", &events))).until("stdout");
+        let small = submit(server, &shell("echo small", json!({})));
+        let large = submit(server, &with_large_input("wc -c < /f"));
+        Self {
+            done,
+            running,
+            waiting: [small, large],
+        }
+    }
+
+    fn assert_all_finish(&self, heir: &Server) {
+        let done = known(heir, &self.done);
+        assert_eq!(done["result"]["stdout"], "x".repeat(100_000));
+        let [small, large] = &self.waiting;
+        for (path, stdout) in [
+            (&self.running, "began\nran on\n"),
+            (small, "small\n"),
+            (large, "100000\n"),
+        ] {
+            let state = finished(heir, path);
+            assert_eq!(state["result"]["stdout"], stdout, "{state}");
+        }
+        let [small, large] = &self.waiting;
+        for path in [&self.done, &self.running, small, large] {
+            forget(heir, path);
+        }
+    }
+}
+
 #[test]
-fn records_that_a_prune_removed_are_stored_again_and_survive_kill_9() {
+fn no_prune_takes_an_asynchronous_run_not_even_just_before_kill_9_or_while_no_server_is_there() {
     let engine = engine("pruned");
     let server = engine.server(&[ONE]);
     let instance = server.instance.clone();
-    let large = "head -c 100000 /dev/zero | tr '\\0' x";
-    let done = submit(&server, &shell(large, json!({})));
-    let before = finished(&server, &done);
-    let running = submit(
-        &server,
-        &shell("echo began; sleep 12; echo ran on", json!({})),
-    );
-    EventStream::new(server.begin(&Request::new("GET", &format!("{running}/events"))))
-        .until("stdout");
-    let small = submit(&server, &shell("echo small", json!({})));
-    let large = submit(&server, &with_large_input("wc -c < /f"));
-    engine.docker(&["system", "prune", "-f", "--volumes"]);
-    let expected = [("-result", 1), ("-started", 1), ("-request", 2)];
-    await_records(&engine, &instance, &expected);
-    assert_eq!(server.get(&done).json(), before, "it is served meanwhile");
+    let runs = Runs::submit(&server);
+    prune(&engine.docker_host());
+    server.kill();
+    prune(&engine.docker_host());
+
+    let host = engine.docker_host();
+    let heir = Server::named(&instance, &[("DOCKER_HOST", &host), ONE]);
+    runs.assert_all_finish(&heir);
+    engine.await_nothing_left(&instance);
+    heir.stop();
+}
+
+#[test]
+fn what_someone_removes_of_asynchronous_runs_is_stored_again_and_survives_kill_9() {
+    let engine = engine("removed");
+    let server = engine.server(&[ONE]);
+    let instance = server.instance.clone();
+    let runs = Runs::submit(&server);
+    let before = stored(&engine, &instance);
+    assert!(before.len() >= 5, "four runs and their records: {before:?}");
+    engine.docker(&["container", "prune", "--force"]);
+    for volume in before.iter().filter(|name| !name.ends_with("-stage")) {
+        engine.docker(&["volume", "rm", volume]);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let now = stored(&engine, &instance);
+        if now.len() == before.len() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "not stored again: {now:?}");
+    }
     server.kill();
 
     let host = engine.docker_host();
     let heir = Server::named(&instance, &[("DOCKER_HOST", &host), ONE]);
-    assert_eq!(known(&heir, &done)["result"], before["result"]);
-    let result = finished(&heir, &running)["result"].clone();
-    assert_eq!(result["stdout"], "began\nran on\n", "{result}");
-    assert_eq!(finished(&heir, &small)["result"]["stdout"], "small\n");
-    assert_eq!(finished(&heir, &large)["result"]["stdout"], "100000\n");
-    for path in [&done, &running, &small, &large] {
-        forget(&heir, path);
-    }
+    runs.assert_all_finish(&heir);
     engine.await_nothing_left(&instance);
     heir.stop();
 }
@@ -106,22 +139,25 @@ fn records_that_a_prune_removed_are_stored_again_and_survive_kill_9() {
 #[test]
 fn runs_that_wait_are_run_although_the_engine_is_pruned_all_the_time() {
     let engine = engine("pruning");
+    // Its image would be pruned, and there is no registry to pull it from again.
+    let keeper = ["run", "--detach", "--network=none", "--name=keeper", IMAGE];
+    engine.docker(&[&keeper[..], &["sleep", "3600"]].concat());
     let server = engine.server(&[ONE]);
     let instance = server.instance.clone();
     let busy = submit(&server, &shell("sleep 3; echo busy", json!({})));
     EventStream::new(server.begin(&Request::new("GET", &format!("{busy}/events"))))
         .until("started");
-    let waiting: Vec<String> = (0..4)
-        .map(|n| submit(&server, &with_large_input(&format!("echo waited {n}"))))
-        .collect();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (host, is_over) = (engine.docker_host(), &is_over);
         scope.spawn(move || {
             while !is_over.load(Ordering::SeqCst) {
-                remove_records(&host);
+                prune(&host);
             }
         });
+        let waiting: Vec<String> = (0..4)
+            .map(|n| submit(&server, &with_large_input(&format!("echo waited {n}"))))
+            .collect();
         let mut results = vec![finished(&server, &busy)];
         results.extend(waiting.iter().map(|path| finished(&server, path)));
         is_over.store(true, Ordering::SeqCst);
@@ -132,11 +168,11 @@ fn runs_that_wait_are_run_although_the_engine_is_pruned_all_the_time() {
             };
             assert_eq!(state["result"]["stdout"], expected, "{state}");
         }
+        for path in waiting.iter().chain([&busy]) {
+            forget(&server, path);
+        }
     });
-    await_records(&engine, &instance, &[("-result", 5)]);
-    for path in waiting.iter().chain([&busy]) {
-        forget(&server, path);
-    }
     engine.await_nothing_left(&instance);
     server.stop();
+    engine.docker(&["rm", "--force", "keeper"]);
 }

@@ -139,30 +139,48 @@ fn a_record_that_cannot_be_read_is_reported_and_stops_neither_adoption_nor_the_s
     let instance = server.kill();
     let label = format!("oneoff.instance={instance}");
     let owner = dead_here();
-    let record = |id: &str, role: &str, more: &[&str]| {
-        let (run, role_label) = (format!("oneoff.run={id}"), format!("oneoff.async={role}"));
-        let deadline = format!("oneoff.deadline={}", now() + 1000);
-        let labels = [&label, &owner, &run, &role_label, &deadline].map(String::as_str);
-        let mut rest = more.to_vec();
-        rest.extend([IMAGE, "true"]);
-        left_behind(&format!("oneoff-{id}-{role}"), &labels, &rest)
+    let volume = |name: &str, run: &str, role: &str| {
+        let labels = [
+            label.clone(),
+            owner.clone(),
+            format!("oneoff.run={run}"),
+            format!("oneoff.async={role}"),
+            format!("oneoff.deadline={}", now() + 1000),
+        ];
+        let labels = labels.map(|label| format!("--label={label}"));
+        let mut command = vec!["volume", "create"];
+        command.extend(labels.iter().map(String::as_str));
+        command.push(name);
+        docker(&command)
     };
-    let ids = ["broken", "huge", "directory"].map(|name| format!("{instance}-{name}"));
-    let broken = record(
-        &ids[0],
-        "result",
-        &["--env=ONEOFF_RECORD={\"facts\": secret"],
+    let ids = ["broken", "huge"].map(|name| format!("{instance}-{name}"));
+    let lost = format!("{instance}-lost");
+    let journal = volume(
+        &format!("oneoff-{instance}j-records"),
+        &format!("{instance}j"),
+        "records",
     );
-    let huge = record(&ids[1], "request", &["--volume=/stage"]);
-    let directory = record(&ids[2], "request", &["--volume=/stage/record"]);
-    let file = std::env::temp_dir().join(format!("{instance}-record"));
-    std::fs::write(&file, vec![b'0'; 30 << 20]).unwrap();
+    let marks = ids
+        .each_ref()
+        .map(|id| volume(&format!("oneoff-{id}-waiting"), id, "mark"));
+    volume(&format!("oneoff-{lost}-waiting"), &lost, "mark");
+    let script = format!(
+        "echo '{{\"facts\": secret' >/stage/{broken}.outcome; touch /stage/{broken}.complete; \
+         dd if=/dev/zero of=/stage/{huge}.request bs=1M count=30; mkdir /stage/{lost}.request",
+        broken = ids[0],
+        huge = ids[1],
+    );
+    let mount = format!("--volume={journal}:/stage");
     docker(&[
-        "cp",
-        file.to_str().unwrap(),
-        &format!("{huge}:/stage/record"),
+        "run",
+        "--rm",
+        "--network=none",
+        &mount,
+        IMAGE,
+        "sh",
+        "-c",
+        &script,
     ]);
-    std::fs::remove_file(&file).unwrap();
 
     let small = [
         ("RUNNER_MAX_BODY_BYTES", "1m"),
@@ -200,9 +218,11 @@ fn a_record_that_cannot_be_read_is_reported_and_stops_neither_adoption_nor_the_s
             leftovers(&label)
         );
     }
-    for id in [&broken, &huge, &directory] {
-        assert!(exists(id), "it is kept for whoever can read it");
-        docker(&["rm", "-v", id]);
+    let state = finished(&heir, &format!("/runs/{lost}"));
+    assert_eq!(state["error"]["code"], "object_removed", "{state}");
+    for volume in marks.iter().chain([&journal]) {
+        // It is kept for a server that can read it.
+        docker(&["volume", "rm", volume]);
     }
     forget_all(&heir);
     heir.stop();
@@ -252,12 +272,14 @@ fn a_neighbour_removes_what_is_past_its_deadline_and_ends_an_asynchronous_run_wh
         format!("oneoff.deadline={}", now() + 600),
     );
     let run = format!("oneoff.run={gone}");
-    // First, or the neighbours of other tests see a run without a record.
-    let record = left_behind(
-        &format!("oneoff-{gone}-started"),
-        &[&label, NOWHERE, &run, &ahead, "oneoff.async=request"],
-        &[IMAGE, "true"],
-    );
+    // First, or the neighbours of other tests see a run without a mark.
+    let labels = [&label, NOWHERE, &run, &ahead, "oneoff.async=mark"];
+    let labels = labels.map(|label| format!("--label={label}"));
+    let mut create = vec!["volume", "create"];
+    create.extend(labels.iter().map(String::as_str));
+    let mark = format!("oneoff-{gone}-started");
+    create.push(&mark);
+    docker(&create);
     let plain = left_behind(
         &format!("oneoff-{gone}p"),
         &[&label, NOWHERE, &format!("{run}p"), &over],
@@ -279,13 +301,15 @@ fn a_neighbour_removes_what_is_past_its_deadline_and_ends_an_asynchronous_run_wh
     while docker(&["inspect", "--format", "{{.State.Running}}", &later]) == "true" {
         assert!(begun.elapsed() < Duration::from_secs(30));
     }
-    assert!(exists(&record), "it is not the neighbour's to take");
+    // It is not the neighbour's to take.
+    docker(&["volume", "inspect", &mark]);
     assert_eq!(
         docker(&["inspect", "--format", "{{.State.Running}}", &early]),
         "true",
         "its time has not come"
     );
-    docker(&["rm", "-f", &early, &later, &record]);
+    docker(&["rm", "-f", &early, &later]);
+    docker(&["volume", "rm", &mark]);
     await_nothing_left(&gone);
     neighbour.stop();
 }

@@ -35,11 +35,11 @@ fn release(path: &str) {
     docker(&["exec", &container(path), "touch", "/tmp/go"]);
 }
 
-/// Waits until the engine's record says that the run's stdin was delivered.
+/// Waits until the run's mark in the engine says that its stdin was delivered.
 pub fn await_fed(path: &str) {
-    let filter = format!("name=^/oneoff-{}-fed$", id(path));
+    let filter = format!("name=oneoff-{}-fed", id(path));
     let deadline = Instant::now() + Duration::from_secs(30);
-    while docker(&["ps", "-aq", "--filter", &filter]).is_empty() {
+    while docker(&["volume", "ls", "-q", "--filter", &filter]).is_empty() {
         assert!(Instant::now() < deadline, "the stdin is not delivered");
     }
 }

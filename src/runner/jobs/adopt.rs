@@ -109,8 +109,8 @@ impl Adopter {
     }
 
     fn adopt_orphans(&self, unknown: UnknownRuns, lead: &Arc<Lead>) -> Result<(), docker::Error> {
-        let journals = unknown.journals.clone();
         let Unfinished {
+            journals,
             mut runs,
             unreadable,
             unrecorded,
@@ -130,10 +130,7 @@ impl Adopter {
         if (finished, count) != (0, 0) {
             log::info!("took over {finished} results and {count} runs");
         }
-        let is_changed = !journals.is_empty() || !self.registry.list().is_empty();
-        if unreadable.is_empty() && is_changed {
-            self.take_over_journals(&journals);
-        }
+        self.take_over_journals(&journals);
         self.unadopted.finish(unreadable);
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(crate) struct Unfinished {
     pub(crate) unrecorded: HashMap<String, PredecessorObjects>,
     /// How many had an outcome.
     pub(crate) finished: usize,
+    /// Journals of which everything could be read.
+    pub(crate) journals: Vec<String>,
 }
 
 impl Adopter {
@@ -38,43 +40,43 @@ impl Adopter {
         let mut left = unknown.orphaned;
         let mut requests = HashMap::new();
         let mut found = Unfinished::default();
-        for journal in &unknown.journals {
-            reader.read(journal, &mut |run, record| {
+        for journal in unknown.journals {
+            let mut unreadable = Vec::new();
+            reader.read(&journal, &mut |run, record| {
                 if self.stop.is_fired() || !left.contains_key(run) {
                     return;
                 }
-                match record {
-                    StoredRecord::Request(json) => drop(requests.insert(run.to_owned(), json)),
-                    StoredRecord::Outcome(json) => match parse(&json) {
-                        Ok(record) => {
-                            let objects = left.remove(run).unwrap_or_default();
-                            found.finished += 1;
-                            found.unreadable.remove(run);
-                            self.add_finished(FinishedRun::new(run, record, objects), lead);
-                        }
-                        Err(why) => drop(found.unreadable.insert(run.to_owned(), why)),
-                    },
-                    StoredRecord::Unreadable(why) => {
-                        found.unreadable.insert(run.to_owned(), why);
-                    }
-                }
+                let parsed = match record {
+                    StoredRecord::Request(json) => parse(&json).map(|record| {
+                        requests.insert(run.to_owned(), (record, json));
+                    }),
+                    StoredRecord::Outcome(json) => parse(&json).map(|record| {
+                        let objects = left.remove(run).unwrap_or_default();
+                        found.finished += 1;
+                        self.add_finished(FinishedRun::new(run, record, objects), lead);
+                    }),
+                    StoredRecord::Unreadable(why) => Err(why),
+                };
+                unreadable.extend(parsed.err().map(|why| (run.to_owned(), why)));
             })?;
+            if unreadable.is_empty() {
+                found.journals.push(journal);
+            }
+            found.unreadable.extend(unreadable);
         }
-        left.retain(|run, _| !found.unreadable.contains_key(run));
-        for (run, json) in requests {
-            let Some(objects) = left.remove(&run) else {
-                continue;
-            };
-            match parse::<RequestRecord>(&json) {
-                Ok(record) => found.runs.push(UnfinishedRun {
+        for (run, (record, json)) in requests {
+            let record: RequestRecord = record;
+            if let Some(objects) = left.remove(&run) {
+                found.runs.push(UnfinishedRun {
                     id: run,
                     facts: record.facts,
                     request: self.keeper.copy_of(&json),
                     objects,
-                }),
-                Err(why) => drop(found.unreadable.insert(run, why)),
+                });
             }
         }
+        // It may have been found in another journal.
+        found.unreadable.retain(|run, _| left.remove(run).is_some());
         found.unrecorded = left;
         Ok(found)
     }
