@@ -230,7 +230,7 @@ fn bombs() -> Vec<Row> {
             "422 invalid_request volumes /d content | entries",
             {
                 let request = listing(&encode_base64(&many));
-                move |server| outcome(&server.post("/run", &request))
+                move |server: &Server| outcome(&server.post("/run", &request))
             },
         ),
         refused("size bomb", "67108864", Tarball::new().file("x", &content)),

@@ -21,7 +21,7 @@ pub fn forbidden() -> Stand {
     let directory = Directory::new("forbidden");
     let path = directory.path().join("engine.sock");
     let listener = UnixListener::bind(&path).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).unwrap();
     let host = format!("unix://{}", path.display());
     let mut stand = Stand::of(Server::of_its_own_user_with(&[
         BUDGET,
