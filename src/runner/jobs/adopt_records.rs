@@ -92,7 +92,8 @@ impl FinishedRun {
     }
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(json: &[u8]) -> Result<T, String> {
+/// Parses a record. Error: why it cannot be read, without quoting it.
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(json: &[u8]) -> Result<T, String> {
     serde_json::from_slice(json).map_err(|error| {
         // Not serde's own words, which may quote the record.
         let place = format!("line {}, column {}", error.line(), error.column());

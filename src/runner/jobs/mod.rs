@@ -40,3 +40,7 @@ mod request_copies;
 mod scheduler;
 pub(crate) mod submit;
 mod unadopted;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod mutation_tests;
