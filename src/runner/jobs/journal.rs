@@ -32,8 +32,12 @@ pub(crate) enum RecordFile {
 
 /// Everything that counts, for a new volume.
 pub(crate) trait LiveRecords: Sync {
-    /// Packs the records of all runs.
-    fn pack(&self, packer: &mut RecordPacker<'_>) -> Result<(), archive::Error>;
+    /// Packs the records of all runs but those for which `is_packed`.
+    fn pack(
+        &self,
+        is_packed: &dyn Fn(&str) -> bool,
+        packer: &mut RecordPacker<'_>,
+    ) -> Result<(), archive::Error>;
 }
 
 /// The journal of this server.
@@ -250,7 +254,7 @@ impl Journal {
         let batches = || {
             batches
                 .iter()
-                .filter_map(|batch| Some((&batch.run, batch.file.as_ref()?)))
+                .filter_map(|batch| Some((batch.run.as_str(), batch.file.as_ref()?)))
         };
         // A request may be in both, since its run is live before it is written.
         let files: HashMap<_, _> = batches().collect();
@@ -260,7 +264,7 @@ impl Journal {
             UidGid::default(),
             |packer| {
                 if let Some(live) = live {
-                    live.pack(packer)?;
+                    live.pack(&|run| files.contains_key(run), packer)?;
                 }
                 files
                     .iter()

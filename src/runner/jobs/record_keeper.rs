@@ -364,7 +364,11 @@ impl RecordKeeper {
 }
 
 impl LiveRecords for RecordKeeper {
-    fn pack(&self, packer: &mut RecordPacker<'_>) -> Result<(), archive::Error> {
+    fn pack(
+        &self,
+        is_packed: &dyn Fn(&str) -> bool,
+        packer: &mut RecordPacker<'_>,
+    ) -> Result<(), archive::Error> {
         let entering: Vec<Arc<Entry>> = {
             let entering = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
             entering.iter().filter_map(Weak::upgrade).collect()
@@ -374,6 +378,7 @@ impl LiveRecords for RecordKeeper {
         let mut packed = HashSet::new();
         for entry in listed.iter().chain(&entering) {
             if packed.insert(&entry.id)
+                && !is_packed(&entry.id)
                 && let Some(record) = self.live_record(entry)
             {
                 record.pack(&entry.id, packer)?;
