@@ -21,6 +21,7 @@ mod adoption;
 mod adoption_behind;
 mod archive;
 mod archive_admission;
+mod archives_from_tools;
 mod async_runs;
 mod bad_input;
 mod cancelled_runs;

@@ -1,10 +1,12 @@
-//! Hostile and odd archives against the checks in `src/archive`. They are built byte by byte, because the usual tools
-//! refuse to write them.
+//! Ordinary, odd and hostile archives against the checks in `src/archive`. Those that the usual tools refuse to write are
+//! built byte by byte.
 
 mod accepted;
 mod collected;
 mod mutations;
 mod refused;
+mod tolerated;
+pub(crate) mod tree;
 
 use std::io::{Read, Write};
 
