@@ -49,7 +49,7 @@ pub(crate) const WRITERS: [Writer; 27] = [
     writer(
         "GNU tar, incremental",
         Names::Any,
-        "tar -g /dev/null -cf - .",
+        "state=$(mktemp); tar -g \"$state\" -cf - .; rm \"$state\"",
     ),
     writer("GNU tar, twice", Names::Any, "tar -cf - . ."),
     writer(
