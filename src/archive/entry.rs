@@ -110,7 +110,7 @@ impl Description {
         }
     }
 
-    /// The entry. Owners and times that are unreadable are 0, and so is a mode's default that of new files.
+    /// The entry. Owners and times that are blank or unreadable become 0, such a mode that of new files and directories.
     pub(super) fn entry(self, header: &Header, kind: EntryKind, size: u64) -> Entry {
         let is_link = matches!(
             kind,
