@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn the_prefix_is_where_the_dialect_has_it() {
-        let cases: [(&[u8], &[u8], &[u8], &[u8]); 7] = [
+        type Case<'a> = (&'a [u8], &'a [u8], &'a [u8], &'a [u8]);
+        let cases: [Case<'_>; 7] = [
             (b"ustar\x0000", b"", b"p", b"p/name"),
             (b"ustar 00", b"", b"p", b"p/name"),
             (b"ustar\0\0\0", b"", b"", b"name"),

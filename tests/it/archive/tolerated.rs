@@ -373,7 +373,7 @@ fn sparse_files_of_every_form_are_expanded() {
     let star = {
         let mut raw = Raw::new(b'S', "s", b"abc");
         raw.at(257, b"ustar\x0000").at(508, b"tar\0");
-        raw.at(356, b"00000000002\000000000003\0")
+        raw.at(356, b"00000000002\x0000000000003\0")
             .at(452, b"00000000011\0");
         raw
     };
