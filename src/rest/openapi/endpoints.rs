@@ -63,7 +63,7 @@ fn run(schemas: &mut Schemas) -> Operation {
 
 fn accepted_headers() -> Value {
     json!({
-        "Location": {"description": "The run.", "required": true, "schema": {"type": "string", "pattern": "^/runs/"}},
+        "Location": {"description": "The run.", "required": true, "schema": {"type": "string", "pattern": "/runs/[^/]+$"}},
         "Preference-Applied": {"description": "What was done of `Prefer`.", "schema": {"type": "string"}},
     })
 }
