@@ -4,14 +4,14 @@ use super::*;
 use crate::edge::parse_exactly;
 
 const SEEDS: [&str; 8] = [
-    "GET http://h:8000/run?a=b HTTP/1.1\r\nHost: other\r\nCookie: name=J\u{fc}rgen\r\n\r\n",
-    "OPTIONS * HTTP/1.1\r\nHost: h\r\nAccept: a\r\nAccept: b\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: localhost:8000\r\n\r\n",
     "GET /runs?limit=5&x=%20 HTTP/1.0\r\nUser-Agent: a (b; c) d/1.0\r\n\r\n",
     "POST /run HTTP/1.1\r\nHost: h\r\nContent-Length: 17\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n\r\n",
     "POST /mcp HTTP/1.1\r\nHost: [::1]:1\r\nTransfer-Encoding: chunked\r\nTE: trailers;q=0.5, identity\r\nTrailer: x\r\n\r\n",
     "DELETE /volume/a HTTP/1.1\r\nHost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nX:\r\n\r\n",
     "M-SEARCH /%41 HTTP/1.1\r\nHost: h\r\nAccept: */*, a;b=\"c\\\"\"\r\nX-Tab: a\tb\r\nCookie: a=b; c=d\r\n\r\n",
+    "GET http://h:8000/run?a=b HTTP/1.1\r\nHost: other\r\nCookie: name=J\u{fc}rgen\r\n\r\n",
+    "OPTIONS * HTTP/1.1\r\nHost: h\r\nAccept: a\r\nAccept: b\r\n\r\n",
 ];
 /// Fragments that mutations insert.
 const FRAGMENTS: [&str; 28] = [

@@ -66,7 +66,10 @@ One request runs one container once and answers with exactly what it printed, wr
 does is an answer, never an error: a non-zero exit code comes with status 200.
 
 Errors are `application/problem+json` (RFC 9457) with a stable `code`. Every answer carries `X-Request-Id`: the \
-client's own, where it sent one.";
+client's own, where it sent one.
+
+Bodies are JSON in UTF-8, also with `Content-Encoding: gzip`. A whole number may be written with a fraction of zero (`64.0`). A \
+path may end in a slash.";
 
 fn paths(operations: Vec<Operation>) -> Value {
     let mut paths = Map::new();

@@ -16,7 +16,8 @@ wire_struct! {
         command: StringOrList,
         /// Entry point, replacing the image's; empty (`[]` or `""`) resets it.
         entrypoint: StringOrList,
-        /// Environment variables. Numbers and booleans as JSON prints them; null removes the image's variable.
+        /// Environment variables. Numbers with the digits that they are sent with, booleans as `true` and `false`; null removes
+        /// the image's variable.
         env_vars: BTreeMap<String, EnvValue>,
         /// When to pull the image; `always` unless said otherwise.
         pull_policy: PullPolicy,
@@ -34,9 +35,10 @@ wire_struct! {
         working_dir: String,
         /// User, as `name`, `uid`, `name:group` or `uid:gid`.
         user: String,
-        /// Host name within the container.
+        /// Host name within the container: at most 64 letters, digits, `-`, `_` and `.`.
         hostname: String,
-        /// Platform of the image, as `os/arch` or `os/arch/variant`.
+        /// Platform of the image, as `os/arch`, `os/arch/variant`, `os` or `arch`, in any name that Docker takes, such as
+        /// `linux/amd64`, `linux/x86_64`, `amd64` or `linux/arm64/v8`.
         platform: String,
         /// Labels of the container.
         labels: BTreeMap<String, String>,
@@ -50,7 +52,8 @@ wire_struct! {
         shm_size: ByteSize,
         /// Capabilities to drop, such as `NET_RAW` or `ALL`.
         cap_drop: Vec<String>,
-        /// Extra `/etc/hosts` lines: host to address, or a list of `host:address`.
+        /// Extra `/etc/hosts` lines: host to address, or a list of `host:address` or `host=address`. An IPv6 address may be in
+        /// brackets; `host-gateway` is the engine's host.
         extra_hosts: ExtraHosts,
         /// OCI runtime; only those the server allows.
         runtime: String,
