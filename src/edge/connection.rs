@@ -4,7 +4,7 @@ use super::body::{Body, BodyOptions};
 use super::body_error::BodyError;
 use super::config::ServerConfig;
 use super::connections::{ConnectionPermit, PermitKind};
-use super::content::{Content, ContentLimits};
+use super::content::Content;
 use super::guard::{self, Verdict};
 use super::head::{self, Head, HeadError, ReceivedHead};
 use super::ids::request_id;
@@ -104,13 +104,10 @@ fn serve_request(
     let Ok(body) = Body::new(Arc::clone(&permit.client), options) else {
         return;
     };
-    let limits = ContentLimits {
-        bytes: config.body_limit_bytes,
-        reservation: body_memory.clone(),
-    };
+    let limit_bytes = config.body_limit_bytes;
     (context.service)(AdmittedRequest {
         id: record.request_id.clone(),
-        body: Content::new(body, &head, limits),
+        body: Content::new(body, &head, limit_bytes, body_memory.clone()),
         head,
         body_memory,
         cancel: permit.begin_request(),

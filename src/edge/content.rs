@@ -25,17 +25,17 @@ enum Source {
 }
 
 impl Content {
-    /// The content of the body of the request with this head.
-    pub(super) fn new(body: Body, head: &Head, limits: ContentLimits) -> Self {
+    /// The content of the body of the request with this head: at most `limit_bytes` at each layer, charged to `reservation`.
+    pub(super) fn new(body: Body, head: &Head, limit_bytes: u64, reservation: Reservation) -> Self {
         let mut length = head.content_length();
         let mut source = Source::Plain(body);
         for _ in codings(head) {
-            source = Source::Gzip(Gunzip::new(source, limits.bytes));
+            source = Source::Gzip(Gunzip::new(source, limit_bytes));
             length = None;
         }
         Self {
             source,
-            reservation: limits.reservation,
+            reservation,
             length,
         }
     }
@@ -44,13 +44,6 @@ impl Content {
     pub(crate) fn length(&self) -> Option<u64> {
         self.length
     }
-}
-
-/// What bounds a [`Content`].
-pub(super) struct ContentLimits {
-    /// Most bytes at each layer.
-    pub(super) bytes: u64,
-    pub(super) reservation: Reservation,
 }
 
 impl Read for Content {

@@ -287,8 +287,8 @@ fn an_image_of_a_platform_is_found_under_each_of_the_platform_s_names() {
             "{platform}"
         );
     }
-    docker(&["rmi", &arm]);
     server.await_nothing_left();
+    docker(&["rmi", &arm]);
     server.stop();
 }
 

@@ -88,8 +88,9 @@ fn objects(fields: &[&str], base: &Value) -> Vec<Value> {
     let mut objects = vec![base.clone()];
     for field in fields.iter().chain(&["unknown"]) {
         for value in values() {
-            // The schema says in one more place what the check of the whole request says: a required member is no null.
-            if value.is_null() && base.get(field).is_some() {
+            // The schema says in one more place what the check of the whole request says: a required member is there, and is no null.
+            let lacks_type = *field == "volumes" && value == json!({"a": {}});
+            if lacks_type || value.is_null() && base.get(field).is_some() {
                 continue;
             }
             let mut object = base.clone();
@@ -144,17 +145,17 @@ fn arguments_that_are_valid_by_a_tool_s_schema_are_read() {
     };
     let (run, volume) = (schema_of("run_container"), schema_of("create_volume"));
     // Members that no schema names are allowed by it for some clients' sake, and refused by name.
-    let is_named = |object: &Value| object.get("unknown").is_none();
+    let is_named = |object: &&Value| object.get("unknown").is_none();
     for object in objects(RunRequest::FIELDS, &json!({"image": "x"}))
         .iter()
-        .filter(|o| is_named(o))
+        .filter(is_named)
     {
         let read = is_read::<RunRequest>(object, Spelling::Lenient);
         assert!(read || !run.is_valid(object), "{object}");
     }
     for object in objects(VolumeRequest::FIELDS, &json!({"name": "x"}))
         .iter()
-        .filter(|o| is_named(o))
+        .filter(is_named)
     {
         let read = is_read::<VolumeRequest>(object, Spelling::Lenient);
         assert!(read || !volume.is_valid(object), "{object}");
