@@ -91,7 +91,7 @@ const ROUTES: RouteTable = RouteTable {
 /// What web pages of allowed origins may send and read.
 pub const CORS: CorsPolicy = CorsPolicy {
     methods: "GET, POST, DELETE, OPTIONS",
-    request_fields: "Content-Type, Accept, Authorization, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
+    request_fields: "Content-Type, Content-Encoding, Accept, Authorization, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
          Mcp-Method, Mcp-Name, Prefer, Idempotency-Key, X-Request-Id",
     response_fields: "Mcp-Session-Id, Location, Preference-Applied, Retry-After, X-Request-Id",
     max_age_secs: 600,

@@ -16,8 +16,7 @@ wire_struct! {
         command: StringOrList,
         /// Entry point, replacing the image's; empty (`[]` or `""`) resets it.
         entrypoint: StringOrList,
-        /// Environment variables. Numbers with the digits that they are sent with, booleans as `true` and `false`; null removes
-        /// the image's variable.
+        /// Environment variables. Numbers keep their digits, booleans are `true` and `false`; null removes the image's variable.
         env_vars: BTreeMap<String, EnvValue>,
         /// When to pull the image; `always` unless said otherwise.
         pull_policy: PullPolicy,
@@ -37,8 +36,7 @@ wire_struct! {
         user: String,
         /// Host name within the container: at most 64 letters, digits, `-`, `_` and `.`.
         hostname: String,
-        /// Platform of the image, as `os/arch`, `os/arch/variant`, `os` or `arch`, in any name that Docker takes, such as
-        /// `linux/amd64`, `linux/x86_64`, `amd64` or `linux/arm64/v8`.
+        /// Platform of the image, by any name that Docker takes: `linux/amd64`, `x86_64`, `linux/arm64/v8`, …
         platform: String,
         /// Labels of the container.
         labels: BTreeMap<String, String>,
@@ -52,8 +50,7 @@ wire_struct! {
         shm_size: ByteSize,
         /// Capabilities to drop, such as `NET_RAW` or `ALL`.
         cap_drop: Vec<String>,
-        /// Extra `/etc/hosts` lines: host to address, or a list of `host:address` or `host=address`. An IPv6 address may be in
-        /// brackets; `host-gateway` is the engine's host.
+        /// Extra `/etc/hosts` lines: host to address, or a list of `host:address` or `host=address`; also `host-gateway`.
         extra_hosts: ExtraHosts,
         /// OCI runtime; only those the server allows.
         runtime: String,
