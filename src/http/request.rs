@@ -69,8 +69,8 @@ impl Request {
         forwarded::path_prefix(self.header("x-forwarded-prefix").unwrap_or_default())
     }
 
-    /// Drops the body, which must have been read, and returns the reservation of its memory. Whoever keeps content of the
-    /// body must keep the reservation as long.
+    /// Drops the body, which must have been read, and returns the reservation of its memory. Code that keeps content of
+    /// the body must keep the reservation as long.
     pub fn take_body_memory(&mut self) -> Option<Reservation> {
         self.body = Box::new(io::empty());
         self.body_memory.take()
