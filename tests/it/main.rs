@@ -24,6 +24,7 @@ mod archive_admission;
 mod async_runs;
 mod bad_input;
 mod cancelled_runs;
+mod chaos;
 mod configuration;
 mod crash;
 mod docs;
