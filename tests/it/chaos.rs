@@ -32,6 +32,7 @@ const FAULTS: &[Fault] = &[
         strike: faults::update_the_server,
         allowed: &[
             "no answer",
+            "stdin_lost",
             "not_known_yet",
             "shutting_down",
             "error: cancelled",
@@ -46,6 +47,7 @@ const FAULTS: &[Fault] = &[
         name: "restart",
         strike: faults::restart_the_engine,
         allowed: &[
+            "outputs lacking",
             "error: 137",
             "error: 143",
             "engine_unreachable",
@@ -70,6 +72,7 @@ const FAULTS: &[Fault] = &[
             "no answer",
             "overloaded",
             "too_many_connections",
+            "unavailable",
             "tool error",
         ],
     },
@@ -80,6 +83,7 @@ const FAULTS: &[Fault] = &[
             "no answer",
             "overloaded",
             "too_many_connections",
+            "unavailable",
             "tool error",
         ],
     },

@@ -12,7 +12,7 @@ use crate::runner::cleanup::owners::{Owners, Unheard};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::jobs::entry::Entry;
+use crate::runner::jobs::entry::{Entry, Kept};
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::predecessor::{PredecessorObjects, UnknownRuns};
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
@@ -256,7 +256,7 @@ impl Adopter {
         entry.stored().outcome = objects.result.as_ref().map(|result| result.id.clone());
         self.registry.enter_anyway();
         self.registry.accept(entry.clone(), entry.facts.key());
-        let forgotten = self.registry.finish(&entry, outcome, kept);
+        let forgotten = self.registry.finish(&entry, outcome, Kept::since(kept));
         self.keeper.remove_records(forgotten);
         self.unadopted.remove(&id);
         objects.remove_all_but(&self.engine, &[Role::Result]);

@@ -3,7 +3,7 @@
 
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::jobs::entry::{Entry, Stored};
+use crate::runner::jobs::entry::{Entry, Kept, Stored};
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunTimes};
 use crate::runner::jobs::registry::Registry;
@@ -18,7 +18,7 @@ use crate::runner::run::result::RunResult;
 use crate::runner::semaphore::Semaphore;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What asynchronous runs survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -271,7 +271,7 @@ impl RecordKeeper {
     pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome) {
         self.save_outcome(entry, outcome.as_ref());
         entry.stored().forget_request();
-        let forgotten = self.registry.finish(entry, outcome, Moment::now());
+        let forgotten = self.registry.finish(entry, outcome, Kept::now());
         self.remove_records(forgotten);
     }
 
@@ -291,11 +291,11 @@ impl RecordKeeper {
         entry: &Entry,
         outcome: Result<&RunResult, &Error>,
     ) -> Result<String, Error> {
-        let now = Moment::now();
+        let kept = Kept::now();
         let times = RunTimes {
             started: entry.started(),
-            finished: entry.set_finished(now),
-            kept: entry.set_kept(now),
+            finished: entry.set_finished(kept.at),
+            kept: entry.set_kept(kept).at,
         };
         // The record is a copy, as a value and as text.
         let result_memory = outcome.ok().and_then(|result| result.memory.as_ref());
@@ -326,7 +326,7 @@ impl RecordKeeper {
 
     /// Forgets results that are older than their time to live, and removes their records.
     pub(crate) fn expire(&self) {
-        self.remove_records(self.registry.expire(Moment::now()));
+        self.remove_records(self.registry.expire(Instant::now()));
     }
 
     /// Removes the records of a run that is deleted, so that no later server knows it. Error: that is not possible just now.

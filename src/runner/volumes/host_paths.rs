@@ -91,10 +91,7 @@ impl Claimant<'_> {
         let labels = self.engine.identity.labels(self.run, OBJECT_SLACK);
         let helper = HelperSpec::with_mount(&name, labels, reading_bind(&path.base))
             .create(self.engine)
-            .map_err(|error| match error {
-                docker::Error::Status { message, .. } => Error::StartFailed(message),
-                other => other.into(),
-            })?;
+            .map_err(Error::of_the_request)?;
         let mut below = String::new();
         for component in &path.components {
             below = format!("{below}/{component}");

@@ -102,9 +102,9 @@ impl<'a> Client<'a> {
         while self.load.has_more() {
             let outcome = jobs::any(&mut self);
             self.load.count(&outcome);
-            if outcome == Outcome::Broken {
-                // The server is away.
-                std::thread::sleep(Duration::from_millis(50));
+            if outcome != Outcome::True {
+                // Something is away.
+                std::thread::sleep(Duration::from_millis(100));
             }
         }
     }

@@ -52,12 +52,18 @@ impl Expected {
             return Outcome::Error(result["status"].as_str().unwrap().to_owned());
         }
         let contents = [self.judge_file(result), self.judge_directory(result)];
-        if stdout != self.stdout || contents.contains(&false) {
-            // It must say what it lacks.
-            assert!(result["warnings"].is_array(), "not {self:?}: {result}");
-            return Outcome::Error("incomplete".into());
+        let is_printed = stdout == self.stdout;
+        if is_printed && !contents.contains(&false) {
+            return Outcome::True;
         }
-        Outcome::True
+        // It must say what it lacks.
+        assert!(result["warnings"].is_array(), "not {self:?}: {result}");
+        println!("incomplete: {}", result["warnings"]);
+        let lacking = match is_printed {
+            true => "outputs lacking",
+            false => "stdout lacking",
+        };
+        Outcome::Error(lacking.into())
     }
 
     fn judge_file(&self, result: &Value) -> bool {
@@ -108,6 +114,7 @@ pub fn code(answer: &Answer) -> String {
     let (status, code, detail) = answer.problem();
     let is_error = (400..600).contains(&status) && status != 500;
     assert!(is_error && !code.is_empty(), "{status} {code}: {detail}");
+    println!("{status} {code}: {detail}");
     if status == 429 || code == "not_known_yet" {
         assert!(answer.header("Retry-After").is_some(), "{}", answer.head);
     }

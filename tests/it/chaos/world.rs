@@ -71,6 +71,7 @@ impl World {
             "1000000",
         ];
         engine.docker(&[&keep[..4], &other].concat());
+        engine.docker(&["exec", "keeper", "touch", "/ledger/log"]);
         Self {
             engine,
             instance: fresh_instance(),
