@@ -5,7 +5,7 @@
 //! container can run and this one exists; and no component below the allowed directory is a symbolic link. Both sides publish
 //! their label before they look, so two servers cannot miss each other.
 
-use crate::docker::{self, ContainerSummary, Labels, Volume};
+use crate::docker::{ContainerSummary, Labels, Volume};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{HOST_PATHS, INSTANCE, OBJECT_SLACK};
 use crate::runner::error::Error;

@@ -99,7 +99,11 @@ pub fn restart_the_engine(world: &mut World, _: &Load) {
 pub fn freeze_the_engine(world: &mut World, _: &Load) {
     sleep(millis(world, 200, 1000));
     world.engine.freeze();
-    sleep(millis(world, 2000, 4000));
+    let asked = Instant::now();
+    assert_eq!(world.server().get("/health").status, 503);
+    // A guarantee: 2 s, and what a busy machine adds.
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    sleep(millis(world, 1000, 3000));
     world.engine.unfreeze();
     sleep(Duration::from_secs(1));
 }

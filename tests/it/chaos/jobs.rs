@@ -162,7 +162,11 @@ fn mcp(client: &mut Client<'_>) -> Outcome {
     if answer.status != 200 {
         return Outcome::Error(code(&answer));
     }
-    let result = &answer.json()["result"];
+    let answered = answer.json();
+    if answered["error"]["code"].is_i64() {
+        return Outcome::Error("tool error".into());
+    }
+    let result = &answered["result"];
     if result["structuredContent"].is_object() {
         return Expected::stdout(format!("{nonce}\n")).judge(&result["structuredContent"]);
     }
@@ -227,6 +231,9 @@ fn refused(client: &mut Client<'_>) -> Outcome {
     }
 }
 
+/// A request, and the judgement on its answer if that is none of an error.
+type Step<'a> = (Request<'a>, &'a dyn Fn(&Answer) -> Outcome);
+
 /// A volume is made, filled, used by a run, read and removed.
 fn named(client: &mut Client<'_>) -> Outcome {
     let nonce = client.nonce();
@@ -243,7 +250,7 @@ fn named(client: &mut Client<'_>) -> Outcome {
         ..Expected::default()
     };
     let path = format!("/volume/{nonce}");
-    let steps: [(Request<'_>, &dyn Fn(&Answer) -> Outcome); 4] = [
+    let steps: [Step<'_>; 4] = [
         (Request::new("POST", "/volume").body(&made), &|_| {
             Outcome::True
         }),

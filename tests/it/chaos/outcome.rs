@@ -2,6 +2,8 @@
 
 use crate::support::{Answer, untar};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,11 +60,11 @@ impl Expected {
         }
         // It must say what it lacks.
         assert!(result["warnings"].is_array(), "not {self:?}: {result}");
-        println!("incomplete: {}", result["warnings"]);
         let lacking = match is_printed {
             true => "outputs lacking",
             false => "stdout lacking",
         };
+        show_once(lacking, &format!("{lacking}: {}", result["warnings"]));
         Outcome::Error(lacking.into())
     }
 
@@ -109,12 +111,20 @@ fn decoded(base64: &str) -> String {
     String::from_utf8(bytes.unwrap()).unwrap()
 }
 
+/// Prints the first error of each code.
+fn show_once(code: &str, text: &str) {
+    static SHOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    if SHOWN.lock().unwrap().insert(code.to_owned()) {
+        println!("{text}");
+    }
+}
+
 /// The code of an error, which must be one that says what is wrong.
 pub fn code(answer: &Answer) -> String {
     let (status, code, detail) = answer.problem();
     let is_error = (400..600).contains(&status) && status != 500;
     assert!(is_error && !code.is_empty(), "{status} {code}: {detail}");
-    println!("{status} {code}: {detail}");
+    show_once(&code, &format!("{status} {code}: {detail}"));
     if status == 429 || code == "not_known_yet" {
         assert!(answer.header("Retry-After").is_some(), "{}", answer.head);
     }
