@@ -23,6 +23,8 @@ pub struct Load {
     /// Whether the fault has happened; until then requests go on.
     happened: AtomicBool,
     working: AtomicUsize,
+    /// How many clients were asked to come back later with an asynchronous run.
+    waiting: AtomicUsize,
     tally: Mutex<BTreeMap<String, usize>>,
     pub accepted: Mutex<Vec<Accepted>>,
     /// Volumes that may exist.
@@ -38,6 +40,7 @@ impl Load {
             left: AtomicI64::new(requests),
             happened: AtomicBool::new(false),
             working: AtomicUsize::new(CLIENTS as usize),
+            waiting: AtomicUsize::new(0),
             tally: Mutex::default(),
             accepted: Mutex::default(),
             volumes: Mutex::default(),
@@ -58,9 +61,21 @@ impl Load {
         self.working.load(Ordering::SeqCst) == 0
     }
 
+    /// Takes one of the requests that are still to be made.
     fn has_more(&self) -> bool {
-        let left = self.left.fetch_sub(1, Ordering::SeqCst);
-        left > 0 || !self.happened.load(Ordering::SeqCst)
+        let wants_more = self.wants_more();
+        self.left.fetch_sub(1, Ordering::SeqCst);
+        wants_more
+    }
+
+    /// Whether requests are still to be made.
+    pub fn wants_more(&self) -> bool {
+        self.left.load(Ordering::SeqCst) > 0 || !self.happened.load(Ordering::SeqCst)
+    }
+
+    /// Whether a client waits until a server knows what became of its run.
+    pub fn has_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     pub fn count(&self, outcome: &Outcome) {
@@ -98,7 +113,7 @@ impl<'a> Client<'a> {
 
     /// Makes requests until no more are wanted.
     pub fn work(mut self) {
-        let _working = Working(&self.load.working);
+        let _working = Counted(&self.load.working);
         while self.load.has_more() {
             let outcome = jobs::any(&mut self);
             self.load.count(&outcome);
@@ -142,6 +157,7 @@ impl<'a> Client<'a> {
         let deadline = Instant::now() + Duration::from_secs(90);
         let mut address = self.address();
         let mut was_broken = false;
+        let mut waiting = None;
         loop {
             let answer = submission.ask_at(&address);
             if let Some(path) = answer.as_ref().and_then(Submission::accepted_as) {
@@ -162,6 +178,7 @@ impl<'a> Client<'a> {
                     .push(submission.refused(was_broken));
                 return Err(Outcome::Error(code));
             }
+            waiting.get_or_insert_with(|| Counted::one_more(&self.load.waiting));
             std::thread::sleep(Duration::from_millis(200));
             // A key is known to one server only while two serve.
             if !self.is_served_at(&address) {
@@ -175,10 +192,17 @@ pub fn ask(address: &str, request: &Request<'_>) -> Option<Answer> {
     read_whole_answer(&mut request.send(address).ok()?)
 }
 
-/// One of the working clients, until this is dropped.
-struct Working<'a>(&'a AtomicUsize);
+/// Counts as one until this is dropped.
+struct Counted<'a>(&'a AtomicUsize);
 
-impl Drop for Working<'_> {
+impl<'a> Counted<'a> {
+    fn one_more(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
