@@ -205,7 +205,7 @@ impl Volumes {
         self.put_content(helper.id(), spec)?;
         remove_in_time(helper)?;
         Ok(format!(
-            "volume {} exists, its content written over",
+            "volume {} exists; its content would be overwritten",
             spec.name
         ))
     }
