@@ -205,8 +205,8 @@ impl From<docker::Error> for Error {
             docker::Error::Malformed { call, detail } => {
                 Self::Engine(format!("the engine's answer to {call} is broken: {detail}"))
             }
-            docker::Error::NoThread { call, detail } => {
-                Self::Overloaded(format!("no thread for {call}: {detail}"))
+            docker::Error::Exhausted { call, detail } => {
+                Self::Overloaded(format!("no thread or descriptor for {call}: {detail}"))
             }
             docker::Error::Source { call, detail } => {
                 Self::Engine(format!("nothing could be sent to {call}: {detail}"))

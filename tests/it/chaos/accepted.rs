@@ -2,7 +2,7 @@
 //! it ran once, and its key means it until it is deleted.
 
 use super::clients::ask;
-use super::outcome::{Expected, Outcome, code};
+use super::outcome::{Expected, Outcome, code, show_once};
 use crate::run::shell;
 use crate::support::{Answer, Request};
 use serde_json::{Value, json};
@@ -157,6 +157,7 @@ impl Accepted {
     fn judge(&mut self, state: &Value) -> Outcome {
         if let Some(code) = state["error"]["code"].as_str() {
             assert_eq!(state["result"], Value::Null, "{state}");
+            show_once(code, &state.to_string());
             return Outcome::Error(code.to_owned());
         }
         let outcome = self.expected.judge(&state["result"]);

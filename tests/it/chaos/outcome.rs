@@ -111,8 +111,8 @@ fn decoded(base64: &str) -> String {
     String::from_utf8(bytes.unwrap()).unwrap()
 }
 
-/// Prints the first error of each code.
-fn show_once(code: &str, text: &str) {
+/// Prints the first error of each code, so that a failure can be understood.
+pub fn show_once(code: &str, text: &str) {
     static SHOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     if SHOWN.lock().unwrap().insert(code.to_owned()) {
         println!("{text}");
