@@ -315,7 +315,11 @@ impl Adopter {
     /// Brings a run that may have been started to its outcome.
     fn finish_started(&self, turn: Turn, objects: &PredecessorObjects) {
         let outcome = match &objects.run {
-            Some(run) if run.state == "created" => {
+            Some(run) if run.state == "created" && !self.has_started_since(run) => {
+                if let Err(error) = self.keeper.unmark_started(&turn.entry) {
+                    let id = &turn.entry.id;
+                    log::warn!("another restart just now would lose run {id}: {error}");
+                }
                 objects.remove_all_but(&self.engine, &[Role::Request]);
                 return self.scheduler.take_turn(turn);
             }
@@ -335,6 +339,22 @@ impl Adopter {
         };
         self.keeper.finish(&turn.entry, outcome);
         drop(turn);
+    }
+
+    /// Whether a container that had not started when it was listed has started since: the dead server may have sent the call, whose
+    /// end both calls here wait for. If it has not, it is removed and never will.
+    fn has_started_since(&self, run: &ContainerSummary) -> bool {
+        let client = &self.engine.client;
+        let found = client.container_inspect(&run.id);
+        let has_started = found.is_ok_and(|found| Moment::parse(&found.state.started_at).is_some());
+        // Fails if it runs by now.
+        has_started
+            || client
+                .container_remove_stopped(&run.id)
+                .is_err_and(|error| {
+                    matches!(error, docker::Error::Status { status: 409, .. })
+                        && !error.is_object_gone()
+                })
     }
 
     /// Follows the run's container to its end, from which point its containers are ours to remove.
@@ -368,7 +388,10 @@ impl Adopter {
         if has_stdin && !is_delivered && !entry.cancel.is_fired() {
             // What the container got of it cannot be found out, and the engine has closed its stdin. Dropping `started` kills it.
             let lost = "the service was restarted before it had delivered all of the run's stdin; the run was ended, send it again";
-            return Err(Error::StdinLost(lost.into()));
+            let lost = Error::StdinLost(lost.into());
+            // Before the container is gone, so that a server that finds none knows why.
+            self.keeper.save_outcome(entry, Err(&lost));
+            return Err(lost);
         }
         self.scheduler.resume(entry, &loaded, started)
     }

@@ -201,6 +201,19 @@ impl RecordKeeper {
         Ok(())
     }
 
+    /// Takes back that the run may have been started: its container never was, and is to be removed. Without this a server that
+    /// dies before the next container would leave a run that looks lost.
+    pub(crate) fn unmark_started(&self, entry: &Entry) -> Result<(), Error> {
+        let mut stored = entry.stored();
+        if let Some(request) = stored.request.clone().filter(|_| !stored.is_cancelled) {
+            self.store
+                .mark(&entry.id, &request, RequestState::Waiting)?;
+            stored.may_have_started = false;
+            stored.is_fed = false;
+        }
+        Ok(())
+    }
+
     /// Says that all of the run's stdin was delivered, so that a later server lets it go on.
     fn mark_fed(&self, entry: &Entry) {
         let mut stored = entry.stored();
