@@ -22,6 +22,7 @@ mod adoption_behind;
 mod archive;
 mod archive_admission;
 mod async_runs;
+mod attacks;
 mod bad_input;
 mod cancelled_runs;
 mod chaos;

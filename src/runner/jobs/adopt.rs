@@ -3,11 +3,11 @@
 
 use crate::archive;
 use crate::cancel::Cancel;
-use crate::docker::{self, ContainerSummary};
+use crate::docker::{self, ContainerSummary, Labels};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::{INSTANCE, Role};
+use crate::runner::cleanup::labels::{ASYNC, INSTANCE, RUN, Role, owner};
 use crate::runner::cleanup::owners::{Owners, Unheard};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::clock::Moment;
@@ -16,7 +16,7 @@ use crate::runner::jobs::entry::{Entry, Kept};
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::predecessor::{PredecessorObjects, UnknownRuns};
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
-use crate::runner::jobs::record_keeper::RecordKeeper;
+use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper};
 use crate::runner::jobs::registry::Registry;
 use crate::runner::jobs::request_copies::RequestCopy;
 use crate::runner::jobs::scheduler::{Scheduler, Turn};
@@ -179,6 +179,26 @@ impl Adopter {
             }
         }
         Ok(found)
+    }
+
+    /// Whether another server of this name has the record of a run: it may have accepted the run since the last look at the engine.
+    /// False if the engine cannot say.
+    pub(crate) fn is_elsewhere(&self, id: &str) -> bool {
+        if self.keeper.persistence() == Persistence::Process {
+            return false;
+        }
+        let us = &self.engine.identity;
+        let of_run = [
+            format!("{RUN}={id}"),
+            format!("{INSTANCE}={}", us.instance),
+            ASYNC.to_owned(),
+        ];
+        let found = self.engine.client.container_list(&of_run);
+        let is_theirs = |labels: &Labels| {
+            Role::of(labels).is_some_and(Role::is_record)
+                && owner(labels).as_ref() != Some(&us.owner)
+        };
+        found.is_ok_and(|found| found.iter().any(|found| is_theirs(&found.labels)))
     }
 
     /// Finds the runs that this server does not know, and takes the lead if there are any to adopt.
