@@ -7,7 +7,7 @@ use crate::random::{Random, rounds};
 use crate::runner::cleanup::active::Active;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::jobs::entry::{Entry, Phase};
+use crate::runner::jobs::entry::{Entry, Kept, Phase};
 use crate::runner::jobs::event_log::EventLog;
 use crate::runner::jobs::logs::{LogQuery, Next, RunEvents, RunLogs};
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
