@@ -34,6 +34,8 @@ const FAULTS: &[Fault] = &[
             "no answer",
             "stdin_lost",
             "not_known_yet",
+            // The other server has the run.
+            "engine_unreachable",
             "shutting_down",
             "error: cancelled",
         ],
