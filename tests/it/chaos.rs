@@ -43,7 +43,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "prune",
         strike: faults::prune_everything,
-        allowed: &["object_removed", "volume_not_found", "incomplete"],
+        allowed: &["object_removed", "volume_not_found", "outputs lacking"],
     },
     Fault {
         name: "restart",
