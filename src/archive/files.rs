@@ -1,8 +1,9 @@
 //! Reads the files of an engine tar of a directory one by one.
 
+use super::entry::EntryKind;
 use super::error::Error;
 use super::name::for_display;
-use super::reader::{BUFFER, EntryKind, TarReader};
+use super::reader::{BUFFER, TarReader};
 use std::io::{BufReader, Read};
 
 /// Most bytes allocated in advance for a file, whatever its header says.

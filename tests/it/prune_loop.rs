@@ -104,8 +104,8 @@ fn prune_until(host: &str, stop: &AtomicBool) {
     }
 }
 
-/// Fails while another prune is under way.
-fn prune(host: &str) {
+/// Removes what no running container uses. Fails while another prune is under way.
+pub fn prune(host: &str) {
     let _ = Command::new("docker")
         .args(["--host", host])
         .args(["system", "prune", "--all", "--force", "--volumes"])

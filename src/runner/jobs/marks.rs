@@ -97,6 +97,24 @@ impl Marks {
         Ok(())
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.current == Some(Mark::Cancelled)
+    }
+
+    /// Marks a run as waiting again that has not started after all.
+    pub(crate) fn set_back(&mut self, engine: &Engine, run: &str) -> Result<(), docker::Error> {
+        self.created.insert(Mark::Waiting);
+        create(engine, run, Mark::Waiting)?;
+        for other in [Mark::Started, Mark::Fed] {
+            if self.created.contains(&other) {
+                engine.client.volume_remove(&other.volume(run))?;
+                self.created.remove(&other);
+            }
+        }
+        self.current = Some(Mark::Waiting);
+        Ok(())
+    }
+
     /// Creates the mark that counts once more, because the engine has lost it.
     pub(crate) fn create_again(&self, engine: &Engine, run: &str) -> Result<(), docker::Error> {
         self.current

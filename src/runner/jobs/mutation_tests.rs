@@ -8,12 +8,13 @@ use crate::runner::cleanup::active::Active;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
 use crate::runner::jobs::adopt_records::parse;
-use crate::runner::jobs::entry::{Entry, Phase};
+use crate::runner::jobs::entry::{Entry, Kept, Phase};
 use crate::runner::jobs::event_log::EventLog;
 use crate::runner::jobs::logs::{LogQuery, Next, RunEvents, RunLogs};
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
+use crate::runner::request::lenient::Spelling;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
 use crate::runner::run::result::{Event, RunResult, Sink};
@@ -148,7 +149,7 @@ fn a_mutated_outcome_is_adopted_whole_or_refused() {
         let entry = assert_listable(&record.facts, &active);
         entry.set_started(record.started.map(Moment));
         entry.set_finished(Moment(record.finished));
-        entry.set_kept(record.kept());
+        entry.set_kept(Kept::since(record.kept()));
         let facts = record.facts.clone();
         let outcome = record.outcome();
         match &outcome {
@@ -203,6 +204,7 @@ fn a_mutated_request_is_read_whole_and_checked_again_or_refused() {
     const PROFILE: ApiProfile = ApiProfile {
         root: "body",
         pull_policy: PullPolicy::Missing,
+        spelling: Spelling::Exact,
     };
     let (active, policy) = (Active::default(), Policy::default());
     let (mut accepted, mut invalid, mut refused) = (0, 0, 0);
@@ -238,6 +240,7 @@ fn new_runs_follow_every_run_that_was_adopted_whatever_its_record_says() {
         let profile = ApiProfile {
             root: "body",
             pull_policy: PullPolicy::Missing,
+            spelling: Spelling::Exact,
         };
         RunSpec::from_json(
             serde_json::json!({"image": "x"}),

@@ -6,7 +6,7 @@ use crate::docker;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::jobs::entry::Entry;
+use crate::runner::jobs::entry::{Entry, Kept};
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::journal::{Journal, LiveRecords, RecordFile, RecordPacker};
 use crate::runner::jobs::marks::Mark;
@@ -15,6 +15,7 @@ use crate::runner::jobs::registry::Registry;
 use crate::runner::jobs::request_copies::{RequestCopies, RequestCopy};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
+use crate::runner::request::lenient::Spelling;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
 use crate::runner::run::context::{ContainerTimes, RunHooks};
@@ -24,7 +25,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What asynchronous runs survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,7 @@ pub(crate) struct RecordKeeper {
 /// A request without its credentials.
 pub(crate) struct StrippedRequest {
     pub(crate) request: Value,
+    pub(crate) spelling: Spelling,
     pub(crate) had_auth: bool,
 }
 
@@ -130,6 +132,7 @@ impl RecordKeeper {
         }
         let record = RequestRecord {
             request: stripped.request,
+            spelling: stripped.spelling,
             facts: entry.facts.clone(),
             had_auth: stripped.had_auth,
         };
@@ -199,6 +202,7 @@ impl RecordKeeper {
         let profile = ApiProfile {
             root: "body",
             pull_policy: PullPolicy::Always,
+            spelling: record.spelling,
         };
         let mut spec = RunSpec::from_json(record.request, profile, &self.policy)?;
         spec.id = entry.id.clone();
@@ -217,6 +221,17 @@ impl RecordKeeper {
             Some(current) if current < mark => stored.marks.set(engine, &entry.id, mark),
             _ => Ok(()),
         }
+    }
+
+    /// Takes back that the run may have been started: its container never was, and is to be removed. Without this a server that
+    /// dies before the next container would leave a run that looks lost.
+    pub(crate) fn unmark_started(&self, entry: &Entry) -> Result<(), docker::Error> {
+        let mut stored = entry.stored();
+        if !stored.marks.is_cancelled() {
+            stored.marks.set_back(&self.store.engine, &entry.id)?;
+            stored.may_have_started = false;
+        }
+        Ok(())
     }
 
     /// Says that all of the run's stdin was delivered, so that a later server lets it go on.
@@ -260,7 +275,7 @@ impl RecordKeeper {
     /// Stores the outcome, then publishes it: a caller that has seen an outcome must still find it after a restart.
     pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome) {
         self.save_outcome(entry, outcome.as_ref());
-        let forgotten = self.registry.finish(entry, outcome, Moment::now());
+        let forgotten = self.registry.finish(entry, outcome, Kept::now());
         {
             let mut stored = entry.stored();
             stored.forget_request();
@@ -307,18 +322,18 @@ impl RecordKeeper {
         entry: &Entry,
         outcome: Result<&RunResult, &Error>,
     ) -> Result<Vec<u8>, Error> {
-        let now = Moment::now();
+        let kept = Kept::now();
         let times = RunTimes {
             started: entry.started(),
-            finished: entry.set_finished(now),
-            kept: entry.set_kept(now),
+            finished: entry.set_finished(kept.at),
+            kept: entry.set_kept(kept).at,
         };
         self.to_json(&OutcomeRecord::new(entry.facts.clone(), &times, outcome))
     }
 
     /// Forgets results that are older than their time to live, and removes their records.
     pub(crate) fn expire(&self) {
-        self.remove_records(self.registry.expire(Moment::now()));
+        self.remove_records(self.registry.expire(Instant::now()));
     }
 
     /// Removes the records of a run that is deleted, so that no later server knows it. Error: that is not possible just now.

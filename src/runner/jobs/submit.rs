@@ -16,7 +16,7 @@ use crate::runner::jobs::record::{IdempotencyKey, RunFacts};
 use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper, RecordStore, StrippedRequest};
 use crate::runner::jobs::registry::{Place, Registry, Retention};
 use crate::runner::jobs::scheduler::Scheduler;
-use crate::runner::jobs::unadopted::Unadopted;
+use crate::runner::jobs::unadopted::{Unadopted, elsewhere};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
@@ -123,7 +123,7 @@ impl Jobs {
         key: Option<&str>,
         cancel: &Cancel,
     ) -> Result<RunState, Error> {
-        let mut stripped = strip_credentials(request.clone());
+        let mut stripped = strip_credentials(request.clone(), profile);
         let key = key.map(|name| IdempotencyKey {
             name: name.to_owned(),
             digest: digest(&stripped.request),
@@ -132,6 +132,7 @@ impl Jobs {
         if let Some(members) = stripped.request.as_object_mut() {
             members.insert("pull_policy".into(), spec.pull_policy.word().into());
         }
+        stripped.had_auth = spec.auth.is_some();
         // Asked before the registry: an adopted run is there before it is no longer unadopted.
         let may_be_unadopted = key.is_some() && self.adopter.unadopted.may_be_some();
         if let Place::Known(entry) = self.registry.enter(key.as_ref())? {
@@ -267,6 +268,7 @@ impl Jobs {
             return Err(not_known_yet());
         }
         let why = self.adopter.unadopted.why(id);
+        let why = why.or_else(|| self.adopter.is_elsewhere(id).then(elsewhere));
         Err(why.unwrap_or_else(|| Error::NotFound {
             code: "run_not_found",
             detail: "there is no such run, or its result is not kept any more".into(),
@@ -288,11 +290,15 @@ fn because(consequence: &str, error: Error) -> Error {
     }
 }
 
-fn strip_credentials(mut request: Value) -> StrippedRequest {
+fn strip_credentials(mut request: Value, profile: ApiProfile) -> StrippedRequest {
     let had_auth = request
         .as_object_mut()
         .is_some_and(|members| members.remove("auth_config").is_some());
-    StrippedRequest { request, had_auth }
+    StrippedRequest {
+        request,
+        spelling: profile.spelling,
+        had_auth,
+    }
 }
 
 /// Bytes of events that are kept of a run: its output, and room for pulls and the like.
@@ -310,6 +316,7 @@ mod tests {
     use crate::runner::cleanup::engine::Engine;
     use crate::runner::cleanup::labels::Identity;
     use crate::runner::cleanup::removal::Removal;
+    use crate::runner::request::lenient::Spelling;
     use crate::runner::request::types::PullPolicy;
     use crate::runner::run::pull::Images;
     use crate::runner::run::user::UserCache;
@@ -318,6 +325,7 @@ mod tests {
     const PROFILE: ApiProfile = ApiProfile {
         root: "body",
         pull_policy: PullPolicy::Never,
+        spelling: Spelling::Exact,
     };
 
     /// An executor that never calls its engine: there is none.
