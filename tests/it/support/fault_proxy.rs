@@ -1,6 +1,6 @@
 //! A proxy between a server and the real engine that withholds one answer, delays one request, or fails requests.
 
-use super::Directory;
+use super::{Directory, engine_socket};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -97,7 +97,7 @@ const FAILURE: &[u8] = b"HTTP/1.1 500 X\r\nContent-Type: application/json\r\nCon
     {\"message\":\"disk on fire\"}";
 
 fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
-    let engine = UnixStream::connect("/var/run/docker.sock").unwrap();
+    let engine = UnixStream::connect(engine_socket()).unwrap();
     let cut = Arc::new(AtomicBool::new(false));
     let (is_cut, done) = (cut.clone(), done.clone());
     let (from, to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());

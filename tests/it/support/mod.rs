@@ -25,7 +25,7 @@ pub use browser::Browser;
 pub use captured_log::CapturedLog;
 pub use certificates::Authority;
 pub use directory::Directory;
-pub use engine::{docker, leftovers, require_engine};
+pub use engine::{docker, engine_socket, leftovers, require_engine};
 pub use event_stream::EventStream;
 pub use fault_proxy::{Fate, FaultProxy};
 pub(crate) use http::{Answer, Request};
