@@ -8,6 +8,7 @@ use crate::runner::run::answer_memory::CollectRoom;
 use crate::runner::run::result::CollectedVolume;
 use crate::runner::run::sources::{Fault, Opened, Sources};
 use std::collections::BTreeMap;
+use std::thread::Builder;
 
 const NO_MEMORY: &str =
     "the server had no memory for it: other requests and answers use it (RUNNER_MAX_BODY_MEMORY)";
@@ -22,7 +23,8 @@ pub(crate) struct Collection {
 }
 
 /// Collects every mount that asks for a response, `limit_bytes` of all together at most. A mount that is over the limit, or that
-/// cannot be read, or for which `room` has no memory, is answered with a reason instead of content.
+/// cannot be read, or for which `room` has no memory, is answered with a reason instead of content. To be called as soon as the
+/// container has ended, before any other call for it: a prune may remove it from then on.
 pub(crate) fn collect(
     sources: &Sources<'_>,
     mounts: &[MountSpec],
@@ -31,20 +33,38 @@ pub(crate) fn collect(
 ) -> Collection {
     let mut collector = Collector {
         sources,
+        whole_limit_bytes: limit_bytes,
         limit_bytes,
         room,
         collection: Collection::default(),
         engine_is_away: None,
     };
     let mounts = mounts.iter().enumerate();
-    for (index, mount) in mounts.filter(|(_, mount)| mount.response) {
-        collector.add(index, mount);
+    let wanted = mounts.filter(|(_, mount)| mount.response);
+    let (in_container, in_volumes): (Vec<Wanted<'_>>, Vec<Wanted<'_>>) =
+        wanted.partition(|(_, mount)| matches!(mount.source, MountSource::CollectedFile));
+    for files in in_container.chunks(MOST_AT_ONCE) {
+        collector.add_together(files);
+    }
+    for (index, mount) in in_volumes {
+        let opened = collector.open(index, mount);
+        collector.add(opened, mount);
     }
     collector.collection
 }
 
+/// A mount to collect, and its index in the run.
+type Wanted<'a> = (usize, &'a MountSpec);
+
+/// What [`Sources::open`] returns.
+type Opening = Result<Option<Opened>, Fault>;
+
+/// How many files of the container are requested at once.
+const MOST_AT_ONCE: usize = 16;
+
 struct Collector<'a> {
     sources: &'a Sources<'a>,
+    whole_limit_bytes: u64,
     /// What is left of the limit.
     limit_bytes: u64,
     /// Grants the memory for what is read.
@@ -55,40 +75,65 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    fn add(&mut self, index: usize, mount: &MountSpec) {
-        let collected = match &self.engine_is_away {
-            Some(fault) => Err(fault.clone()),
-            None => self.collect(index, mount),
+    /// Collects files that only the container has. All calls are made at once: the engine answers them one after the other, and
+    /// removes the container for nobody before it has answered those that came first.
+    fn add_together(&mut self, files: &[Wanted<'_>]) {
+        let [first, others @ ..] = files else {
+            return;
         };
-        let volume = collected.unwrap_or_else(|fault| {
-            let warning = format!("{}: not collected: {fault}", mount.key);
+        let sources = self.sources;
+        std::thread::scope(|scope| {
+            let (sender, openings) = crossbeam_channel::unbounded();
+            let mut late = Vec::new();
+            for (index, mount) in others {
+                let sender = sender.clone();
+                let call = move || drop(sender.send((sources.open(*index, mount), *mount)));
+                let spawned = Builder::new()
+                    .name("collect".into())
+                    .spawn_scoped(scope, call);
+                if spawned.is_err() {
+                    late.push((*index, *mount));
+                }
+            }
+            drop(sender);
+            let opened = self.open(first.0, first.1);
+            self.add(opened, first.1);
+            for (opened, mount) in openings {
+                self.add(opened, mount);
+            }
+            for (index, mount) in late {
+                let opened = self.open(index, mount);
+                self.add(opened, mount);
+            }
+        });
+    }
+
+    fn open(&self, index: usize, mount: &MountSpec) -> Opening {
+        match &self.engine_is_away {
+            Some(fault) => Err(Fault::EngineAway(fault.clone())),
+            None => self.sources.open(index, mount),
+        }
+    }
+
+    fn add(&mut self, opened: Opening, mount: &MountSpec) {
+        let read = opened.and_then(|opened| match opened {
+            Some(opened) => self.read(opened, mount),
+            None => Ok(None),
+        });
+        let volume = read.unwrap_or_else(|fault| {
+            let text = fault.to_string();
+            if fault.is_engine_away() {
+                self.engine_is_away = Some(text.clone());
+            }
+            let warning = format!("{}: not collected: {text}", mount.key);
             self.collection.warnings.push(warning);
-            Some(without_content(mount, fault))
+            Some(without_content(mount, text))
         });
         let content = volume.as_ref().and_then(|volume| volume.content.as_ref());
         // All contents stay in memory until the answer is sent, so they share one limit.
         let held_bytes = content.map_or(0, |base64| base64.len() as u64 / 4 * 3);
         self.limit_bytes = self.limit_bytes.saturating_sub(held_bytes);
         self.collection.volumes.insert(mount.key.clone(), volume);
-    }
-
-    fn collect(
-        &mut self,
-        index: usize,
-        mount: &MountSpec,
-    ) -> Result<Option<CollectedVolume>, String> {
-        let opened = self.sources.open(index, mount);
-        let read = opened.and_then(|opened| match opened {
-            Some(opened) => self.read(opened, mount),
-            None => Ok(None),
-        });
-        read.map_err(|fault| {
-            let text = fault.to_string();
-            if fault.is_engine_away() {
-                self.engine_is_away = Some(text.clone());
-            }
-            text
-        })
     }
 
     fn read(
@@ -110,10 +155,22 @@ impl Collector<'_> {
             }),
         };
         match read {
-            Err(archive::Error::TooLarge(detail)) => Ok(Some(without_content(mount, detail))),
+            Err(archive::Error::TooLarge(detail)) => {
+                let detail = format!("{detail}{}", self.what_is_left());
+                Ok(Some(without_content(mount, detail)))
+            }
             Err(archive::Error::NoRoom) => Ok(Some(without_content(mount, NO_MEMORY.into()))),
             Err(error) => Err(Fault::Archive(error)),
             Ok(volume) => Ok(volume),
+        }
+    }
+
+    /// Says of the number of bytes in an error what it is, if it is not the limit.
+    fn what_is_left(&self) -> String {
+        let whole = self.whole_limit_bytes;
+        match self.limit_bytes < whole {
+            true => format!(", what other volumes have left of the run's {whole}"),
+            false => String::new(),
         }
     }
 

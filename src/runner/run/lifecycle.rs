@@ -27,7 +27,7 @@ use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::sources::Sources;
 use crate::runner::run::stage::{Staged, stage};
-use crate::runner::run::supervise::{JustStarted, start, supervise};
+use crate::runner::run::supervise::{JustStarted, ask_whether_oom, start, supervise};
 use crate::runner::run::user::UserCache;
 use crate::runner::volumes::named::require_mountable;
 use std::time::{Duration, Instant};
@@ -190,12 +190,14 @@ impl<'a> Run<'a> {
         // The engine has the content, so that ours is dropped.
         spec.forget_content();
         let client = &self.executor.engine.client;
-        let ending = supervise(client, container, spec, &self.context)?;
+        let mut ending = supervise(client, container, spec, &self.context)?;
         // Stdin was its last part.
         spec.content_memory = None;
         self.timings.start_ms = observe("start", ending.start);
         self.timings.run_ms = observe("run", ending.run);
-        Ok(self.answer(spec, created, ending))
+        let collection = self.collect(spec, &created, ending.reason);
+        ask_whether_oom(client, &created.container, &mut ending);
+        Ok(self.answer(created, ending, collection))
     }
 
     /// The time that no server was there counts only as far as the container ran.
@@ -225,7 +227,8 @@ impl<'a> Run<'a> {
             image_digest: digest.unwrap_or(followed.image),
             warnings: followed.warnings,
         };
-        Ok(self.answer(spec, created, followed.ending))
+        let collection = self.collect(spec, &created, followed.ending.reason);
+        Ok(self.answer(created, followed.ending, collection))
     }
 
     /// Gets the image, stages the content, creates the container and starts it. Until it has started nothing has run, so that all
@@ -313,11 +316,12 @@ impl<'a> Run<'a> {
         Ok(staged)
     }
 
-    /// Collects what was asked for.
-    fn answer(&mut self, spec: &RunSpec, mut created: Created, ending: Ending) -> RunResult {
-        let begun = Instant::now();
-        let mut collection = self.collect(spec, &created, ending.reason);
-        self.timings.collect_ms = observe("collect", begun.elapsed());
+    fn answer(
+        &mut self,
+        mut created: Created,
+        ending: Ending,
+        mut collection: Collection,
+    ) -> RunResult {
         for helper in collection.helpers.drain(..) {
             self.owned.add_first(helper);
         }
@@ -331,18 +335,21 @@ impl<'a> Run<'a> {
         result
     }
 
-    /// Nothing is collected from a cancelled run: nobody waits for it.
-    fn collect(&self, spec: &RunSpec, created: &Created, reason: Reason) -> Collection {
-        if reason == Reason::Cancelled {
-            return Collection::default();
-        }
+    /// Collects what was asked for. Nothing is collected from a cancelled run: nobody waits for it.
+    fn collect(&mut self, spec: &RunSpec, created: &Created, reason: Reason) -> Collection {
+        let begun = Instant::now();
         let sources = Sources {
             engine: &self.executor.engine,
             run: &self.id,
             created,
         };
         let room = CollectRoom::new(&self.memory, self.context.cancel);
-        collect(&sources, &spec.mounts, spec.max_collect_bytes, room)
+        let collection = match reason {
+            Reason::Cancelled => Collection::default(),
+            _ => collect(&sources, &spec.mounts, spec.max_collect_bytes, room),
+        };
+        self.timings.collect_ms = observe("collect", begun.elapsed());
+        collection
     }
 
     /// Removes everything of this run from the engine, and waits for that. False: it takes too long, and continues behind.

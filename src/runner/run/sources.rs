@@ -15,7 +15,7 @@ use std::fmt;
 use std::io::{ErrorKind, Read};
 
 /// How many helpers are made to read one volume, if prunes remove them.
-const MOST_HELPERS: u32 = 3;
+const MOST_HELPERS: u32 = 50;
 
 /// Everything that the mounts of a run can be read from.
 pub(crate) struct Sources<'a> {
@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Lost(String),
     /// The engine failed.
     Engine(docker::Error),
+    /// The engine could not be asked for an earlier mount, with the reason; it was not asked again.
+    EngineAway(String),
     /// The engine's archive broke off or makes no sense.
     Archive(archive::Error),
 }
@@ -131,8 +133,8 @@ impl Fault {
         match self {
             Self::Engine(error) => is_engine_away(error),
             Self::Archive(archive::Error::Io(error)) => error.kind() == ErrorKind::TimedOut,
-            Self::Archive(_) => false,
-            Self::Lost(_) => false,
+            Self::EngineAway(_) => true,
+            Self::Archive(_) | Self::Lost(_) => false,
         }
     }
 }
@@ -140,7 +142,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lost(what) => f.write_str(what),
+            Self::Lost(text) | Self::EngineAway(text) => f.write_str(text),
             Self::Engine(error) => error.fmt(f),
             Self::Archive(error) => write!(f, "the engine's archive cannot be read: {error}"),
         }

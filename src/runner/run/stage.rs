@@ -1,5 +1,5 @@
-//! Stages a run's content: one helper container with one anonymous volume, filled by one archive. The run then binds single
-//! items of that volume.
+//! Stages a run's content: one helper container with one volume, filled by one archive. The run then binds single items of that
+//! volume. The volume is one that no prune takes, so that what a run leaves there outlasts the containers that mount it.
 
 use crate::archive::{self, Packer, UidGid};
 use crate::runner::cleanup::engine::Engine;
@@ -10,7 +10,7 @@ use crate::runner::error::Error;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{StageVolume, object_labels};
-use crate::runner::staging::helper::{HelperSpec, STAGE, anonymous_volume};
+use crate::runner::staging::helper::{HelperSpec, STAGE, lasting_volume};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
 use std::io::Write;
 
@@ -19,6 +19,11 @@ pub(crate) struct Staged {
     /// Id of the helper.
     pub(crate) helper: String,
     pub(crate) volume: StageVolume,
+}
+
+/// Name of a run's staging volume, and of the helper that mounts it.
+pub(crate) fn stage_name(run: &str) -> String {
+    format!("oneoff-{run}-stage")
 }
 
 /// Puts every item of the run on one volume, owned by `owner`. `None`: the run has nothing to stage.
@@ -32,11 +37,14 @@ pub(crate) fn stage(
         return Ok(None);
     }
     let labels = object_labels(spec, &engine.identity, Role::Stage);
-    let volume = anonymous_volume(labels.clone());
-    let name = format!("oneoff-{}-stage", spec.id);
+    let name = stage_name(&spec.id);
+    // Owned by name first: the volume is not removed with the helper.
+    let volume = Object::Volume(name.clone());
+    owned.add_last(engine.removal.own(volume));
+    let volume = lasting_volume(&engine.client, &name, labels.clone())?;
     let guard = HelperSpec::with_mount(&name, labels, volume).create(engine)?;
     let helper = guard.id().to_owned();
-    owned.add_last(guard);
+    owned.add_first(guard);
     let inspected = engine.client.container_inspect(&helper)?;
     let Some(mount) = inspected
         .mounts
@@ -47,9 +55,6 @@ pub(crate) fn stage(
             "the engine does not say where the staging volume is".into(),
         ));
     };
-    // By name too, because a prune of containers removes the helper without its volume.
-    let volume = Object::Volume(mount.name.clone());
-    owned.add_last(engine.removal.own(volume));
     upload(&engine.client, &helper, owner, |packer| pack(packer, spec))?;
     Ok(Some(Staged {
         helper,

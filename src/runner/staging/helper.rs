@@ -1,6 +1,6 @@
 //! Creates helper containers. Content travels through them over the Engine API only; no host directory is touched.
 
-use crate::docker::{self, Client, ContainerCreate, Labels, Mount, VolumeOptions};
+use crate::docker::{self, Client, ContainerCreate, DriverConfig, Labels, Mount, VolumeOptions};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use std::io::{self, Read};
@@ -99,6 +99,27 @@ pub(crate) fn anonymous_volume(labels: Labels) -> Mount {
         }),
         ..Mount::default()
     }
+}
+
+/// A new volume of this name at [`STAGE`], which no prune takes. It stays when its helper is removed.
+pub(crate) fn lasting_volume(
+    client: &Client,
+    name: &str,
+    labels: Labels,
+) -> Result<Mount, docker::Error> {
+    let driver_config = DriverConfig {
+        name: "local".into(),
+        options: client.options_against_prunes()?,
+    };
+    Ok(Mount {
+        source: name.to_owned(),
+        volume_options: Some(VolumeOptions {
+            no_copy: true,
+            labels,
+            driver_config: Some(driver_config),
+        }),
+        ..anonymous_volume(Labels::new())
+    })
 }
 
 /// A directory of the engine's host at [`STAGE`], to be read only.

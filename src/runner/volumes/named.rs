@@ -21,6 +21,7 @@ use crate::runner::semaphore::Semaphore;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist, open_volume};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
 use crate::runner::staging::upload::{pack_files, staged_name, upload};
+use crate::runner::volumes::driver_options::driver_options;
 use crate::runner::volumes::existing::{require_as_asked, require_created_by};
 use crate::runner::volumes::host_paths::{Claimant, claim_of, device_claim};
 use crate::runner::volumes::write_locks::WriteLocks;
@@ -117,7 +118,7 @@ impl Volumes {
             let config = VolumeCreate {
                 name: spec.name.clone(),
                 driver: spec.driver_or_default().to_owned(),
-                driver_opts: spec.driver_opts.clone().unwrap_or_default(),
+                driver_opts: driver_options(&self.engine.client, spec)?,
                 labels,
             };
             let created = self.engine.client.volume_create(&config);
@@ -158,7 +159,7 @@ impl Volumes {
                 labels,
                 driver_config: Some(DriverConfig {
                     name: spec.driver_or_default().to_owned(),
-                    options: spec.driver_opts.clone().unwrap_or_default(),
+                    options: driver_options(&self.engine.client, spec)?,
                 }),
             }),
             ..filled_mount(spec)
@@ -205,7 +206,7 @@ impl Volumes {
         self.put_content(helper.id(), spec)?;
         remove_in_time(helper)?;
         Ok(format!(
-            "volume {} exists, its content written over",
+            "volume {} exists; its content would be overwritten",
             spec.name
         ))
     }

@@ -4,6 +4,7 @@ use super::{Directory, engine_socket};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -55,6 +56,12 @@ impl FaultProxy {
 
     /// Decides with `judge`; of requests that are [`Fate::Unanswered`], only the first is.
     pub fn judging(judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> Self {
+        Self::judging_at(&engine_socket(), judge)
+    }
+
+    /// As [`FaultProxy::judging`], for the engine at this socket.
+    pub fn judging_at(engine: &Path, judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> Self {
+        let engine = engine.to_owned();
         let judge: Arc<Judge> = Arc::new(judge);
         let directory = Directory::new("cutting");
         let listener = UnixListener::bind(directory.path().join("engine.sock")).unwrap();
@@ -65,7 +72,8 @@ impl FaultProxy {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                relay(client, judge.clone(), &flag);
+                let engine = UnixStream::connect(&engine).unwrap();
+                relay([client, engine], judge.clone(), &flag);
             }
         });
         Self {
@@ -96,8 +104,7 @@ impl Drop for FaultProxy {
 const FAILURE: &[u8] = b"HTTP/1.1 500 X\r\nContent-Type: application/json\r\nContent-Length: 26\r\nConnection: close\r\n\r\n\
     {\"message\":\"disk on fire\"}";
 
-fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
-    let engine = UnixStream::connect(engine_socket()).unwrap();
+fn relay([client, engine]: [UnixStream; 2], judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     let cut = Arc::new(AtomicBool::new(false));
     let (is_cut, done) = (cut.clone(), done.clone());
     let (from, to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
