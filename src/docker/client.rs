@@ -3,6 +3,7 @@ use super::api_version::{self, SpokenApi};
 use super::call::{Call, Connection, Payload};
 use super::error::{Context, Error, is_disconnect};
 use super::host::Host;
+use super::info_cache::InfoCache;
 use super::response::Response;
 use super::socket::Endpoint;
 use super::transport;
@@ -27,6 +28,7 @@ struct Shared {
     /// What the last `/_ping` said.
     spoken: Mutex<Option<SpokenApi>>,
     pinned_version: Option<String>,
+    info: InfoCache,
     missed_exit_events: AtomicU32,
 }
 
@@ -51,6 +53,7 @@ impl Client {
                 endpoint,
                 spoken: Mutex::new(None),
                 pinned_version,
+                info: InfoCache::default(),
                 missed_exit_events: AtomicU32::new(0),
             }),
         })
@@ -77,6 +80,15 @@ impl Client {
             return Ok(version.clone());
         }
         Ok(self.spoken_api(call)?.version)
+    }
+
+    pub(super) fn info_cache(&self) -> &InfoCache {
+        &self.shared.info
+    }
+
+    /// Whether the engine is Podman, which imitates the Engine API. Blocks for a `/_ping` when that is not known yet.
+    pub fn is_podman(&self) -> Result<bool, Error> {
+        Ok(self.spoken_api("is_podman")?.is_podman)
     }
 
     /// What the engine speaks. Blocks for a `/_ping` when that is not known yet.

@@ -44,6 +44,7 @@ mod metrics;
 mod mounts;
 mod mutated_inputs;
 mod named_users;
+mod newer_engine;
 mod openapi;
 mod policy;
 mod preferences;

@@ -13,6 +13,7 @@ use crate::runner::error::{Error, RunLimit};
 use crate::runner::request::archives::Checked;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
+use crate::runner::run::abilities::check_abilities;
 use crate::runner::run::admission::{Admission, Refused};
 use crate::runner::run::answer::Answer;
 use crate::runner::run::answer_memory::{CollectRoom, MemoryTerms};
@@ -255,12 +256,14 @@ impl<'a> Run<'a> {
             return Ok(None);
         };
         check_executable(spec, &image)?;
+        let warnings = check_abilities(&self.executor.engine.client, spec, &image)?;
         let staged = self.stage(spec, &image)?;
         let begun = Instant::now();
         let engine = &self.executor.engine;
         let image = &image;
         let ingredients = Ingredients { image, staged };
-        let created = create(engine, spec, ingredients, &mut self.owned)?;
+        let mut created = create(engine, spec, ingredients, &mut self.owned)?;
+        created.warnings.extend(warnings);
         self.timings.create_ms = observe("create", begun.elapsed());
         if self.context.cancel.is_fired() {
             return Ok(None);

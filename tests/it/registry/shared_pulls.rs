@@ -115,12 +115,11 @@ fn every_watched_run_of_a_shared_pull_receives_its_progress() {
         assert!(pulls.iter().all(|(name, _)| name == "pull"), "{pulls:?}");
         let complete = |data: &Value| data["status"] == "Pull complete" && data["id"].is_string();
         assert!(pulls.iter().any(|(_, data)| complete(data)), "{pulls:?}");
-        assert!(
-            pulls
-                .iter()
-                .any(|(_, data)| data["total"].as_u64() > Some(0)),
-            "{pulls:?}"
-        );
+        // The containerd image store counts bytes from time to time only, and this layer is small.
+        let is_loaded = |data: &Value| {
+            data["total"].as_u64() > Some(0) || data["status"] == "Download complete"
+        };
+        assert!(pulls.iter().any(|(_, data)| is_loaded(data)), "{pulls:?}");
         assert_eq!(rest.last().unwrap().1["stdout"], format!("{version}\n"));
     }
     server.stop();

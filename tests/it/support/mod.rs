@@ -18,6 +18,7 @@ mod readme;
 pub mod registry;
 mod second_engine;
 mod server;
+mod version_proxy;
 
 pub use answer::read_answer;
 pub use archive::{Entry, tar_gz, untar};
@@ -34,6 +35,7 @@ pub use random::{Random, rounds};
 pub use readme::{commands, readme, shell_output, spawn_shell};
 pub use second_engine::SecondEngine;
 pub use server::{Server, ask, await_nothing_left, fresh_instance};
+pub use version_proxy::VersionProxy;
 
 /// The image that `make images` builds for the tests: busybox with a bash.
 pub const IMAGE: &str = "oneoff-test:latest";

@@ -20,7 +20,7 @@ release=${modules[0]##*/}
 # The root as a disk; made again when the root was.
 if [ ! -e "$disk" ] || [ "$root/.stamp" -nt "$disk" ]; then
     rm -f "$disk"
-    mke2fs -q -t ext4 -d "$root" "$disk.part" 1500M
+    mke2fs -q -t ext4 -d "$root" "$disk.part" 1500M >/dev/null
     mv "$disk.part" "$disk"
 fi
 
@@ -35,7 +35,7 @@ printf '%s\n' "$@" >"$payload/tests"
 printf '%s\n' "$binary" >"$payload/binary"
 printf '%s\n' "$project" >"$payload/project"
 cp "$here/machine-init.sh" "$payload/init"
-mke2fs -q -t ext4 -d "$payload" "$dir/payload.img" 600M
+mke2fs -q -t ext4 -d "$payload" "$dir/payload.img" 600M >/dev/null
 
 # The kernel needs one module to see its disk.
 initrd=$dir/initrd

@@ -34,6 +34,6 @@ cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
 cp "$root/usr/share/base-passwd/group.master" "$root/etc/group"
 for tool in {ip,ip6}tables{,-save,-restore}; do ln -sf xtables-nft-multi "$root/usr/sbin/$tool"; done
 for modules in "$root"/usr/lib/modules/*; do
-    [ ! -d "$modules/kernel" ] || chroot "$root" depmod "${modules##*/}"
+    [ ! -d "$modules/kernel" ] || chroot "$root" depmod "${modules##*/}" >>"$root.log" 2>&1
 done
 echo "$stamp" >"$root/.stamp"
