@@ -5,6 +5,7 @@ use crate::engine::{Engine, Kind, Suite};
 use crate::outcome::Outcome;
 use crate::{binary, table};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +29,11 @@ pub struct Setup {
 impl Setup {
     /// Unpacks the suites, builds the tests, and saves the images of the machine's engine.
     pub fn new(engines: &[&Engine]) -> Self {
+        let is_root = fs::metadata("/proc/self").is_ok_and(|itself| itself.uid() == 0);
+        assert!(
+            is_root,
+            "engines get namespaces of their own: run this as root, on Debian"
+        );
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
         let directory = std::env::temp_dir().join(format!("oneoff-engines-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
