@@ -1,6 +1,8 @@
 //! Creates helper containers. Content travels through them over the Engine API only; no host directory is touched.
 
-use crate::docker::{self, Client, ContainerCreate, DriverConfig, Labels, Mount, VolumeOptions};
+use crate::docker::{
+    self, Client, ContainerCreate, DriverConfig, Labels, Mount, VolumeCreate, VolumeOptions,
+};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use std::io::{self, Read};
