@@ -17,6 +17,12 @@ impl Client {
         };
         self.send(call.timeouts(Timeouts::Total(timeout)))?.json()
     }
+
+    /// Whether the engine is Podman, which imitates the Engine API.
+    pub fn is_podman(&self) -> Result<bool, Error> {
+        Ok(self.spoken_api("is_podman")?.is_podman)
+    }
+
     /// `GET /info`. Blocks for at most `timeout`.
     pub fn info(&self, timeout: Duration) -> Result<SystemInfo, Error> {
         let call = Call::new("info", Method::GET, "/info".into());

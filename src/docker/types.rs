@@ -114,6 +114,9 @@ pub struct Mount {
 pub struct VolumeOptions {
     pub no_copy: bool,
     pub labels: Labels,
+    /// Path in the volume of what is mounted, which must exist when the container starts; `None`: the whole volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver_config: Option<DriverConfig>,
 }

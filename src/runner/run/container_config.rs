@@ -17,18 +17,19 @@ pub(crate) fn container_name(spec: &RunSpec) -> String {
     format!("oneoff-{}", spec.id)
 }
 
-/// Where the run's container mounts its whole staging volume, for two reasons. The binds of single items do not count as uses
-/// of the volume, so that a volume prune would take it from under a running container; and after the run its items can be read
-/// through the container, should the helper be gone. In `/dev`, where callers cannot mount anything and `ls /` does not show it.
-///
-/// `VolumeOptions.Subpath` (Engine API 1.45) would do without; but older engines need this anyway, and it is slower than a bind.
+/// Where the run's container mounts its whole staging volume if the single items are binds. These do not count as uses of the
+/// volume, which another client could then remove from under a running container. In `/dev`, where callers cannot mount anything
+/// and `ls /` does not show it.
 pub(crate) const STAGE_REFERENCE: &str = "/dev/.oneoff";
 
 /// The staging volume as a run's container mounts it.
 pub(crate) struct StageVolume {
     pub(crate) name: String,
-    /// Its path on the engine's host: the source of the binds.
+    /// Its path on the engine's host.
     pub(crate) mountpoint: String,
+    /// Whether single items are mounted as parts of the volume. Else they are binds of paths of the engine's host, which the engine
+    /// of a desktop machine may refuse.
+    pub(crate) mounts_parts: bool,
     /// The paths that the engine hides in a container unless other ones are given. Empty: unknown.
     pub(crate) masked_paths: Vec<String>,
 }
@@ -64,7 +65,10 @@ pub(crate) fn container(
         network_disabled: spec.network == "none",
         host_config: HostConfig {
             mounts: mounts(spec, stage, &service_labels),
-            masked_paths: stage.map(masked_paths).unwrap_or_default(),
+            masked_paths: stage
+                .filter(|stage| !stage.mounts_parts)
+                .map(masked_paths)
+                .unwrap_or_default(),
             ..host_config(spec)
         },
         ..ContainerCreate::default()
@@ -140,7 +144,8 @@ fn masked_paths(stage: &StageVolume) -> Vec<String> {
 /// The mount of the staging volume is the first: if the volume is gone, the engine creates an empty one for it, and then refuses
 /// the binds of its items.
 fn mounts(spec: &RunSpec, stage: Option<&StageVolume>, labels: &Labels) -> Vec<Mount> {
-    let reference = stage.map(|stage| reference_mount(stage, labels));
+    let reference = stage.filter(|stage| !stage.mounts_parts);
+    let reference = reference.map(|stage| stage_mount(stage, labels));
     let mount = |(index, mount): (usize, &MountSpec)| {
         let plain = |kind: &str, source: &str| Mount {
             kind: kind.into(),
@@ -156,16 +161,21 @@ fn mounts(spec: &RunSpec, stage: Option<&StageVolume>, labels: &Labels) -> Vec<M
                 ..plain("volume", name)
             }),
             MountSource::Host(path) => Some(plain("bind", path)),
-            MountSource::File { .. } | MountSource::Archive(_) | MountSource::Files(_) => {
-                stage.map(|stage| plain("bind", &format!("{}/{index}", stage.mountpoint)))
-            }
+            MountSource::File { .. } | MountSource::Archive(_) | MountSource::Files(_) => stage
+                .map(|stage| match stage.mounts_parts {
+                    true => Mount {
+                        volume_options: Some(part_of_stage(index, labels)),
+                        ..plain("volume", &stage.name)
+                    },
+                    false => plain("bind", &format!("{}/{index}", stage.mountpoint)),
+                }),
         }
     };
     let mounts = spec.mounts.iter().enumerate().filter_map(mount);
     reference.into_iter().chain(mounts).collect()
 }
 
-fn reference_mount(stage: &StageVolume, labels: &Labels) -> Mount {
+fn stage_mount(stage: &StageVolume, labels: &Labels) -> Mount {
     Mount {
         kind: "volume".into(),
         source: stage.name.clone(),
@@ -176,6 +186,15 @@ fn reference_mount(stage: &StageVolume, labels: &Labels) -> Mount {
             labels: labels.clone(),
             ..VolumeOptions::default()
         }),
+    }
+}
+
+fn part_of_stage(index: usize, labels: &Labels) -> VolumeOptions {
+    VolumeOptions {
+        no_copy: true,
+        labels: labels.clone(),
+        subpath: Some(index.to_string()),
+        ..VolumeOptions::default()
     }
 }
 

@@ -12,9 +12,9 @@ use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{
-    STAGE_REFERENCE, StageVolume, container, container_name, image_digest, object_labels,
+    STAGE_REFERENCE, container, container_name, image_digest, object_labels,
 };
-use crate::runner::run::stage::Staged;
+use crate::runner::run::stage::{Staged, require_arrived, stage_name};
 use crate::runner::run::start_error::create_error;
 use crate::runner::staging::existing_volume::is_made_for;
 use crate::runner::volumes::host_paths::{Claimant, claim_of};
@@ -43,6 +43,8 @@ pub(crate) struct StageObjects {
     pub(crate) helper: Option<String>,
     /// Name of the volume, which the run's container mounts too.
     pub(crate) volume: Option<String>,
+    /// The volume's path on the engine's host.
+    mountpoint: Option<String>,
 }
 
 impl StageObjects {
@@ -51,15 +53,43 @@ impl StageObjects {
     pub(crate) fn of_container(
         client: &Client,
         container: &str,
+        run: &str,
         helper: Option<String>,
     ) -> Result<Self, docker::Error> {
         let inspected = client.container_inspect(container)?;
         let mut mounts = inspected.mounts.into_iter();
-        let reference = mounts.find(|mount| mount.destination == STAGE_REFERENCE);
+        let volume = mounts
+            .find(|mount| mount.destination == STAGE_REFERENCE || mount.name == stage_name(run));
         Ok(Self {
             helper,
-            volume: reference.map(|mount| mount.name),
+            volume: volume.map(|mount| mount.name),
+            mountpoint: None,
         })
+    }
+
+    /// An error that names the stage's own path does not come from the request: what was staged did not arrive or was removed.
+    pub(crate) fn explain(&self, client: &Client, spec: &RunSpec, error: Error) -> Error {
+        let is_about_stage = |path: &String| error.to_string().contains(path);
+        let (Some(helper), true) = (
+            &self.helper,
+            self.mountpoint.as_ref().is_some_and(is_about_stage),
+        ) else {
+            return error;
+        };
+        match require_arrived(client, helper, spec) {
+            Err(not_arrived @ Error::Engine(_)) => not_arrived,
+            Ok(()) | Err(_) => Error::Vanished(format!("the staged content was removed: {error}")),
+        }
+    }
+}
+
+impl From<Staged> for StageObjects {
+    fn from(staged: Staged) -> Self {
+        Self {
+            helper: Some(staged.helper),
+            volume: Some(staged.volume.name),
+            mountpoint: Some(staged.volume.mountpoint),
+        }
     }
 }
 
@@ -93,7 +123,9 @@ pub(crate) fn create(
         guard.become_object(Object::Container(created.id.clone()));
     }
     owned.add_first(guard);
-    let created = created.map_err(|error| stage_or_create_error(error, volume))?;
+    let stage = staged.map(StageObjects::from).unwrap_or_default();
+    let created =
+        created.map_err(|error| stage.explain(&engine.client, spec, create_error(error)))?;
     let claimant = Claimant {
         engine,
         container: &created.id,
@@ -104,26 +136,13 @@ pub(crate) fn create(
     claimant.claim(&claims)?;
     let mut created = Created {
         container: created.id,
-        stage: staged.map_or_else(StageObjects::default, |staged| StageObjects {
-            helper: Some(staged.helper),
-            volume: Some(staged.volume.name),
-        }),
+        stage,
         image_digest: image_digest(&spec.image, image),
         warnings: created.warnings,
     };
     refuse_new_volumes(engine, spec, owned)?;
     make_parents(&engine.client, spec, &mut created)?;
     Ok(created)
-}
-
-/// An error that names the stage's own path does not come from the request: the volume is gone.
-fn stage_or_create_error(error: docker::Error, volume: Option<&StageVolume>) -> Error {
-    match volume {
-        Some(volume) if error.to_string().contains(&volume.mountpoint) => {
-            Error::Vanished(format!("the staged content was removed: {error}"))
-        }
-        _ => create_error(error),
-    }
 }
 
 /// An engine creates a named volume that it does not have. Here that means that another client removed it after this service had

@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
         run.helper
             .into_iter()
             .for_each(|helper| self.owned.add_last(helper));
-        let stage = StageObjects::of_container(&engine.client, &id, helper)?;
+        let stage = StageObjects::of_container(&engine.client, &id, &spec.id, helper)?;
         if let Some(volume) = &stage.volume {
             let volume = Object::Volume(volume.clone());
             self.owned.add_last(engine.removal.own(volume));
@@ -269,7 +269,9 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         self.context.hooks.before_start()?;
-        let container = start(&engine.client, &created.container, spec)?;
+        let client = &engine.client;
+        let container = start(client, &created.container, spec)
+            .map_err(|error| created.stage.explain(client, spec, error))?;
         Ok(Some(Started { created, container }))
     }
 

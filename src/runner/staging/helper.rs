@@ -1,6 +1,8 @@
 //! Creates helper containers. Content travels through them over the Engine API only; no host directory is touched.
 
-use crate::docker::{self, Client, ContainerCreate, DriverConfig, Labels, Mount, VolumeOptions};
+use crate::docker::{
+    self, Client, ContainerCreate, DriverConfig, Labels, Mount, VolumeCreate, VolumeOptions,
+};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use std::io::{self, Read};
@@ -41,8 +43,9 @@ impl<'a> HelperSpec<'a> {
         let name = self.name;
         // Owned by name first: a create call may fail on our side and succeed on the engine's.
         let mut helper = engine.removal.own(Object::Container(name.to_owned()));
-        let config = self.config();
         let client = &engine.client;
+        create_new_volumes(client, &self.mounts)?;
+        let config = self.config();
         let mut imports = 0;
         loop {
             match client.container_create(Some(name), None, &config) {
@@ -87,6 +90,30 @@ impl<'a> HelperSpec<'a> {
     }
 }
 
+/// Docker creates new volumes with the container that mounts them. So does Podman, but without their labels and options.
+fn create_new_volumes(client: &Client, mounts: &[Mount]) -> Result<(), docker::Error> {
+    if !client.is_podman()? {
+        return Ok(());
+    }
+    for mount in mounts.iter().filter(|mount| !mount.source.is_empty()) {
+        let Some(VolumeOptions {
+            labels,
+            driver_config: Some(driver),
+            ..
+        }) = &mount.volume_options
+        else {
+            continue;
+        };
+        client.volume_create(&VolumeCreate {
+            name: mount.source.clone(),
+            driver: driver.name.clone(),
+            driver_opts: driver.options.clone(),
+            labels: labels.clone(),
+        })?;
+    }
+    Ok(())
+}
+
 /// A new anonymous volume at [`STAGE`], which the engine removes together with its helper.
 pub(crate) fn anonymous_volume(labels: Labels) -> Mount {
     Mount {
@@ -117,6 +144,7 @@ pub(crate) fn lasting_volume(
             no_copy: true,
             labels,
             driver_config: Some(driver_config),
+            ..VolumeOptions::default()
         }),
         ..anonymous_volume(Labels::new())
     })
