@@ -86,11 +86,6 @@ impl Client {
         &self.shared.info
     }
 
-    /// Whether the engine is Podman, which imitates the Engine API. Blocks for a `/_ping` when that is not known yet.
-    pub fn is_podman(&self) -> Result<bool, Error> {
-        Ok(self.spoken_api("is_podman")?.is_podman)
-    }
-
     /// What the engine speaks. Blocks for a `/_ping` when that is not known yet.
     pub(super) fn spoken_api(&self, call: &'static str) -> Result<SpokenApi, Error> {
         if let Some(spoken) = self.lock_spoken().clone() {
