@@ -44,7 +44,11 @@ fn main() -> ExitCode {
             _ => lane::run(engine, &setup),
         };
         println!("  {} s", begun.elapsed().as_secs());
-        rows.push(table::Row::new(engine, &outcome));
+        let row = table::Row::new(engine, &outcome);
+        for fault in &row.faults {
+            println!("  FAILED: {fault}");
+        }
+        rows.push(row);
     }
     report(&rows, wanted.is_empty())
 }
@@ -58,7 +62,8 @@ fn report(rows: &[table::Row], is_complete: bool) -> ExitCode {
         faults.push("README's table of engines is not this one: put it there".into());
     }
     for fault in &faults {
-        println!("FAILED: {fault}");
+        // The rest was said when it was seen.
+        println!("FAILED: {}", fault.lines().next().unwrap_or_default());
     }
     let passed: usize = rows.iter().map(|row| row.passed).sum();
     println!("\n{passed} passed, {} failed", faults.len());

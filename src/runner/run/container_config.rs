@@ -118,6 +118,14 @@ fn log_config(spec: &RunSpec) -> LogConfig {
     }
 }
 
+/// The log of a detached run on Podman, which has no driver `local`. Unlimited: a limit would drop the whole of what was written.
+pub(crate) fn podman_log() -> LogConfig {
+    LogConfig {
+        kind: "k8s-file".into(),
+        ..LogConfig::default()
+    }
+}
+
 /// Size at which the engine begins a new file of a container's log.
 const LOG_FILE_BYTES: u64 = 20 << 20;
 

@@ -12,7 +12,7 @@ use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{
-    STAGE_REFERENCE, container, container_name, image_digest, object_labels,
+    STAGE_REFERENCE, container, container_name, image_digest, object_labels, podman_log,
 };
 use crate::runner::run::stage::{Staged, require_arrived, stage_name};
 use crate::runner::run::start_error::create_error;
@@ -108,11 +108,14 @@ pub(crate) fn create(
     let claims = host_claims(&engine.client, spec)?;
     labels.insert(HOST_PATHS.into(), to_label(&claims));
     let volume = staged.as_ref().map(|staged| &staged.volume);
-    let config = ContainerCreate {
+    let mut config = ContainerCreate {
         // What was inspected, whatever its name may mean by now: another run may just have pulled.
         image: image.id.clone(),
         ..container(spec, volume, labels)
     };
+    if spec.is_detached && engine.client.is_podman()? {
+        config.host_config.log_config = podman_log();
+    }
     // Owned by name first: a create call may fail on our side and succeed on the engine's.
     let mut guard = engine.removal.own(Object::Container(name.clone()));
     let platform = spec.platform.as_deref();
