@@ -21,6 +21,7 @@ mod adoption;
 mod adoption_behind;
 mod archive;
 mod archive_admission;
+mod arrival;
 mod async_runs;
 mod bad_input;
 mod cancelled_runs;
