@@ -23,6 +23,7 @@ mod archive;
 mod archive_admission;
 mod arrival;
 mod async_runs;
+mod attacks;
 mod bad_input;
 mod cancelled_runs;
 mod configuration;

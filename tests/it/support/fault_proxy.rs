@@ -30,6 +30,8 @@ pub enum Fate {
     Misplaced,
     /// The request is not passed on; the answer is a 500. Unlike the other faults, it befalls every request that it is chosen for.
     Fails,
+    /// As [`Fate::Fails`], with these bytes as the answer, then the end of the connection.
+    Answered(&'static [u8]),
 }
 
 /// Decides the fate of a request by its head. The request waits while this runs.
@@ -115,16 +117,18 @@ fn relay([client, engine]: [UnixStream; 2], judge: Arc<Judge>, done: &Arc<Atomic
     std::thread::spawn(move || {
         pass(from, to, |piece| {
             let fate = judge(&String::from_utf8_lossy(piece));
-            match fate {
-                Fate::Fails => {
-                    let _ = (&answers).write_all(FAILURE);
-                    return None;
-                }
-                Fate::Misplaced => {
-                    done.store(true, Ordering::SeqCst);
-                    return Some(misplaced(piece));
-                }
-                _ => {}
+            let instead = match fate {
+                Fate::Fails => Some(FAILURE),
+                Fate::Answered(bytes) => Some(bytes),
+                _ => None,
+            };
+            if let Some(bytes) = instead {
+                let _ = (&answers).write_all(bytes);
+                return None;
+            }
+            if fate == Fate::Misplaced {
+                done.store(true, Ordering::SeqCst);
+                return Some(misplaced(piece));
             }
             let is_first = fate != Fate::Pass && !done.swap(true, Ordering::SeqCst);
             if fate == Fate::NeverAnswered || is_first {
