@@ -47,3 +47,9 @@ mod process_identity;
 mod random_id;
 pub mod rest;
 pub mod runner;
+
+/// Random numbers and mutations, which the tests of the library share with those of the server.
+#[cfg(test)]
+#[allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+#[path = "../tests/it/support/random.rs"]
+mod random;

@@ -31,3 +31,7 @@ pub(crate) use head::Head;
 pub(crate) use head::parse_exactly;
 pub(crate) use listener::Edge;
 pub(crate) use response_head::{Delimiter, write_head};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod mutation_tests;

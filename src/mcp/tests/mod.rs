@@ -3,6 +3,7 @@
 
 mod http_sse;
 mod messages;
+mod mutations;
 mod stdio;
 mod streamable_http;
 

@@ -50,10 +50,12 @@ impl RunFacts {
         let now = Moment::now();
         // Larger than every one before it, within this process and across restarts.
         let micros = now.0 * 1000;
-        let last = LAST_ORDER.fetch_update(Relaxed, Relaxed, |last| Some(micros.max(last + 1)));
+        // Saturating: the last one may come from a stored record, which may say anything.
+        let after = |last: u64| micros.max(last.saturating_add(1));
+        let last = LAST_ORDER.fetch_update(Relaxed, Relaxed, |last| Some(after(last)));
         Self {
             created: now.0,
-            order: micros.max(last.unwrap_or(0) + 1),
+            order: after(last.unwrap_or(0)),
             base64: spec.output_encoding == Encoding::Base64,
             key: key.map(|key| (key.name.clone(), format!("{:x}", key.digest))),
         }

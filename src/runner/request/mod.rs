@@ -26,3 +26,7 @@ pub(crate) mod types;
 pub(crate) mod values;
 pub(crate) mod volume;
 pub mod wire;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod mutation_tests;

@@ -273,8 +273,12 @@ pub(crate) fn image_digest(reference: &str, image: &ImageInspect) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::runner::policy::Policy;
+    use crate::runner::request::check::ApiProfile;
+    use crate::runner::request::types::PullPolicy;
 
     #[test]
     fn staged_content_belongs_to_the_user_of_the_run() {
@@ -295,6 +299,62 @@ mod tests {
         assert_eq!(numeric_owner(""), Some(UidGid::default()));
         assert_eq!(numeric_owner("5"), Some(UidGid { uid: 5, gid: 0 }));
         assert_eq!(numeric_owner("5:6"), Some(UidGid { uid: 5, gid: 6 }));
+    }
+
+    fn stage(mounts_parts: bool) -> StageVolume {
+        StageVolume {
+            name: "stage".into(),
+            mountpoint: "/host/stage/_data".into(),
+            mounts_parts,
+            masked_paths: vec!["/proc/kcore".into()],
+        }
+    }
+
+    #[test]
+    fn a_stage_that_can_be_mounted_in_parts_needs_no_path_of_the_engines_host() {
+        let request = serde_json::json!({"image": "x", "volumes": {
+            "/d": {"type": "directory"},
+            "/f:ro": {"type": "file", "text": "t"},
+        }});
+        let profile = ApiProfile {
+            root: "body",
+            pull_policy: PullPolicy::Missing,
+        };
+        let spec = RunSpec::from_json(request, profile, &Policy::default()).unwrap();
+        let parts = container(&spec, Some(&stage(true)), Labels::new()).host_config;
+        let seen: Vec<_> = parts
+            .mounts
+            .iter()
+            .map(|mount| {
+                let subpath = mount
+                    .volume_options
+                    .as_ref()
+                    .and_then(|o| o.subpath.as_deref());
+                (
+                    mount.kind.as_str(),
+                    mount.source.as_str(),
+                    subpath,
+                    mount.read_only,
+                )
+            })
+            .collect();
+        let expected = [
+            ("volume", "stage", Some("0"), false),
+            ("volume", "stage", Some("1"), true),
+        ];
+        assert_eq!(seen, expected);
+        assert!(parts.masked_paths.is_empty(), "the engine's own");
+        let binds = container(&spec, Some(&stage(false)), Labels::new()).host_config;
+        let sources: Vec<_> = binds
+            .mounts
+            .iter()
+            .map(|mount| mount.source.as_str())
+            .collect();
+        assert_eq!(
+            sources,
+            ["stage", "/host/stage/_data/0", "/host/stage/_data/1"]
+        );
+        assert_eq!(binds.masked_paths, ["/proc/kcore", STAGE_REFERENCE]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{
     STAGE_REFERENCE, container, container_name, image_digest, object_labels, podman_log,
 };
-use crate::runner::run::stage::{Staged, require_arrived, stage_name};
+use crate::runner::run::stage::{Staged, missing_item, not_arrived, stage_name};
 use crate::runner::run::start_error::create_error;
 use crate::runner::staging::existing_volume::is_made_for;
 use crate::runner::volumes::host_paths::{Claimant, claim_of};
@@ -67,19 +67,35 @@ impl StageObjects {
         })
     }
 
-    /// An error that names the stage's own path does not come from the request: what was staged did not arrive or was removed.
+    /// The cause of an error before the container had started, if it is that what was staged did not arrive or was removed; else
+    /// the error itself.
     pub(crate) fn explain(&self, client: &Client, spec: &RunSpec, error: Error) -> Error {
-        let is_about_stage = |path: &String| error.to_string().contains(path);
-        let (Some(helper), true) = (
-            &self.helper,
-            self.mountpoint.as_ref().is_some_and(is_about_stage),
-        ) else {
+        let Some(helper) = &self.helper else {
             return error;
         };
-        match require_arrived(client, helper, spec) {
-            Err(not_arrived @ Error::Engine(_)) => not_arrived,
-            Ok(()) | Err(_) => Error::Vanished(format!("the staged content was removed: {error}")),
+        let is_source_missing = self.names_missing_source(&error);
+        if !is_source_missing && !matches!(error, Error::Engine(_)) {
+            return error;
         }
+        match missing_item(client, helper, spec) {
+            Ok(Some(mount)) => not_arrived(mount),
+            _ if is_source_missing => {
+                Error::Vanished(format!("the staged content was removed: {error}"))
+            }
+            Err(gone) if gone.is_object_gone() => gone.into(),
+            Ok(None) | Err(_) => error,
+        }
+    }
+
+    /// Whether the engine says that there is nothing where the stage's items are. Other errors of a mount name the place, too.
+    fn names_missing_source(&self, error: &Error) -> bool {
+        const WORDS: [&str; 2] = ["bind source path does not exist", "cannot access path"];
+        let text = error.to_string();
+        let names_stage = self
+            .mountpoint
+            .as_ref()
+            .is_some_and(|path| text.contains(path));
+        names_stage && WORDS.iter().any(|words| text.contains(words))
     }
 }
 
@@ -144,7 +160,9 @@ pub(crate) fn create(
         warnings: created.warnings,
     };
     refuse_new_volumes(engine, spec, owned)?;
-    make_parents(&engine.client, spec, &mut created)?;
+    // The first call that makes the engine mount everything.
+    make_parents(&engine.client, spec, &mut created)
+        .map_err(|error| created.stage.explain(&engine.client, spec, error))?;
     Ok(created)
 }
 

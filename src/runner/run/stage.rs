@@ -2,7 +2,7 @@
 //! volume. The volume is one that no prune takes, so that what a run leaves there outlasts the containers that mount it.
 
 use crate::archive::{self, Packer, UidGid};
-use crate::docker::Client;
+use crate::docker::{self, Client};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::owned::Owned;
@@ -59,9 +59,11 @@ pub(crate) fn stage(
     upload(&engine.client, &helper, owner, |packer, names| {
         pack(packer, names, spec)
     })?;
-    if engine.client.is_podman()? {
-        // It takes an archive for a place where nothing is mounted. Docker finds out by itself, when it mounts the items.
-        require_arrived(&engine.client, &helper, spec)?;
+    // Podman takes an archive for a place where nothing is mounted. Docker finds out by itself when it mounts the items.
+    if engine.client.is_podman()?
+        && let Some(mount) = missing_item(&engine.client, &helper, spec)?
+    {
+        return Err(not_arrived(mount));
     }
     Ok(Some(Staged {
         helper,
@@ -74,19 +76,26 @@ pub(crate) fn stage(
     }))
 }
 
-/// Checks that the engine has what was sent. Errors: it does not, or the helper is gone.
-pub(crate) fn require_arrived(client: &Client, helper: &str, spec: &RunSpec) -> Result<(), Error> {
+/// A mount whose content was sent and is not on the volume. `None`: it is all there.
+pub(crate) fn missing_item<'a>(
+    client: &Client,
+    helper: &str,
+    spec: &'a RunSpec,
+) -> Result<Option<&'a MountSpec>, docker::Error> {
     let mut items = spec.mounts.iter().enumerate();
+    // All went in one archive, so that one of them speaks for the others.
     let Some((index, mount)) = items.rfind(|(_, mount)| mount.is_staged()) else {
-        return Ok(());
+        return Ok(None);
     };
-    match client.archive_stat(helper, &format!("{STAGE}/{index}"))? {
-        Some(_) => Ok(()),
-        None => Err(Error::Engine(format!(
-            "the engine took what {} is to hold, and does not have it; the container was not started",
-            mount.key
-        ))),
-    }
+    let found = client.archive_stat(helper, &format!("{STAGE}/{index}"))?;
+    Ok(found.is_none().then_some(mount))
+}
+
+pub(crate) fn not_arrived(mount: &MountSpec) -> Error {
+    Error::Engine(format!(
+        "the engine took the content for {} and does not have it; the container was not started",
+        mount.key
+    ))
 }
 
 fn pack<W: Write>(
