@@ -6,19 +6,28 @@
 //! | into the engine | `base64` → `gunzip` → `reader` → `pack` → `writer` |
 //! | out of the engine | `reader` → `collect` → `writer` → `text_sink` |
 //!
-//! `pack` checks each entry of an incoming archive: its name with `name`, names used before with `seen_names`, sizes with
-//! `limit_counter`. `pax` parses the extended headers for `reader`.
+//! `reader` puts entries together: `header` and `pax` parse what precedes them, `entry` says what it means, `sparse` has the
+//! maps of sparse files, `content` streams the bytes, through `lookahead`. `pack` checks each entry of an incoming archive:
+//! its name with `name`, names used before with `seen_names`, sizes with `limit_counter`. `symlink_targets` and `shared_top`
+//! remember what later entries or the caller need.
 
 mod base64;
 mod collect;
+mod content;
+mod entry;
 mod error;
 mod gunzip;
+mod header;
 mod limit_counter;
+mod lookahead;
 mod name;
 mod pack;
 mod pax;
 mod reader;
 mod seen_names;
+mod shared_top;
+mod sparse;
+mod symlink_targets;
 mod text_sink;
 mod writer;
 

@@ -11,6 +11,8 @@ mod client;
 mod config;
 mod connection;
 mod connections;
+mod content;
+mod fields;
 mod guard;
 mod head;
 mod ids;

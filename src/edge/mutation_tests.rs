@@ -207,6 +207,11 @@ fn reference_target(raw: &str) -> Option<(String, Vec<(String, String)>)> {
             .map(|text| text.into_owned())
     };
     let (path, query) = raw.split_once('?').unwrap_or((raw, ""));
+    // One slash at the end makes no difference, but an empty segment does.
+    let path = match path.strip_suffix('/') {
+        Some(shorter) if !shorter.is_empty() && !shorter.ends_with('/') => shorter,
+        _ => path,
+    };
     let pairs = query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -226,7 +231,11 @@ fn a_mutated_target_is_decoded_as_another_crate_decodes_it_or_is_refused() {
         let mut random = Random(number);
         let seed = *random.pick(&seeds);
         let raw = random.mutated_text(seed, &TARGET_WORDS);
-        let ours = target::decode(&raw).map(|target| (target.path, target.query));
+        // Its path and query are those of an origin form, which has its own table.
+        if !raw.starts_with('/') && raw.contains("://") {
+            continue;
+        }
+        let ours = target::decode("GET", &raw).map(|target| (target.path, target.query));
         match &ours {
             Ok(_) => accepted += 1,
             Err(refusal) => {
@@ -264,7 +273,7 @@ fn whatever_is_encoded_in_a_target_is_decoded_to_the_same() {
             .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))
             .collect();
         let raw = format!("/{}?{}", encoded(&path[1..]), pairs.join("&"));
-        let decoded = target::decode(&raw).unwrap();
+        let decoded = target::decode("GET", &raw).unwrap();
         assert_eq!((decoded.path, decoded.query), (path, query));
     }
 }

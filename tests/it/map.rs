@@ -51,6 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cancel",
             "docker",
             "glob",
+            "json",
             "memory",
             "metrics",
             "process_identity",

@@ -5,7 +5,7 @@ use super::support::{Random, rounds};
 use oneoff_docker_runner::docker::stdcopy::{Stream, demultiplex, demultiplex_frames};
 use oneoff_docker_runner::json;
 use oneoff_docker_runner::memory::MemoryBudget;
-use oneoff_docker_runner::runner::{ApiProfile, Error, Policy, PullPolicy, RunSpec};
+use oneoff_docker_runner::runner::{ApiProfile, Error, Policy, PullPolicy, RunSpec, Spelling};
 use serde_json::Value;
 use std::io::Read;
 
@@ -23,6 +23,7 @@ const WORDS: [&str; 24] = [
 const PROFILE: ApiProfile = ApiProfile {
     root: "body",
     pull_policy: PullPolicy::Missing,
+    spelling: Spelling::Exact,
 };
 
 #[test]

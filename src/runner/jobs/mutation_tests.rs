@@ -14,6 +14,7 @@ use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
 use crate::runner::jobs::store::{self, LoadError};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
+use crate::runner::request::lenient::Spelling;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
 use crate::runner::run::result::{Event, RunResult, Sink};
@@ -204,6 +205,7 @@ fn a_mutated_request_is_read_whole_and_checked_again_or_refused() {
     const PROFILE: ApiProfile = ApiProfile {
         root: "body",
         pull_policy: PullPolicy::Missing,
+        spelling: Spelling::Exact,
     };
     let (active, policy) = (Active::default(), Policy::default());
     let (mut accepted, mut invalid, mut refused) = (0, 0, 0);
@@ -239,6 +241,7 @@ fn new_runs_follow_every_run_that_was_adopted_whatever_its_record_says() {
         let profile = ApiProfile {
             root: "body",
             pull_policy: PullPolicy::Missing,
+            spelling: Spelling::Exact,
         };
         RunSpec::from_json(
             serde_json::json!({"image": "x"}),

@@ -3,6 +3,7 @@
 
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
+use crate::runner::request::lenient::Spelling;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::Encoding;
 use crate::runner::run::result::RunResult;
@@ -23,6 +24,9 @@ pub(crate) struct IdempotencyKey {
 pub(crate) struct RequestRecord {
     /// As [`RunSpec::from_json`] takes it, without credentials.
     pub(crate) request: Value,
+    /// How it is spelt.
+    #[serde(default)]
+    pub(crate) spelling: Spelling,
     pub(crate) facts: RunFacts,
     /// Whether the request had credentials. They are lost with the process that received them.
     pub(crate) had_auth: bool,

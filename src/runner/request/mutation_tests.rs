@@ -4,6 +4,7 @@ use crate::random::{Random, rounds};
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
+use crate::runner::request::lenient::Spelling;
 use crate::runner::request::mounts::{Access, target};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
@@ -21,6 +22,7 @@ const WORDS: [&str; 24] = [
 const PROFILE: ApiProfile = ApiProfile {
     root: "body",
     pull_policy: PullPolicy::Missing,
+    spelling: Spelling::Exact,
 };
 
 /// The path as the standard library reads it. `None`: it is not absolute, or goes up.

@@ -278,6 +278,7 @@ mod tests {
     use super::*;
     use crate::runner::policy::Policy;
     use crate::runner::request::check::ApiProfile;
+    use crate::runner::request::lenient::Spelling;
     use crate::runner::request::types::PullPolicy;
 
     #[test]
@@ -319,6 +320,7 @@ mod tests {
         let profile = ApiProfile {
             root: "body",
             pull_policy: PullPolicy::Missing,
+            spelling: Spelling::Exact,
         };
         let spec = RunSpec::from_json(request, profile, &Policy::default()).unwrap();
         let parts = container(&spec, Some(&stage(true)), Labels::new()).host_config;
