@@ -104,8 +104,9 @@ fn prune_until(host: &str, stop: &AtomicBool) {
     }
 }
 
-/// Fails while another prune is under way.
-fn prune(host: &str) {
+/// Removes what no running container uses.
+pub fn prune(host: &str) {
+    // Fails while another prune is under way.
     let _ = Command::new("docker")
         .args(["--host", host])
         .args(["system", "prune", "--all", "--force", "--volumes"])

@@ -1,7 +1,6 @@
 //! The driver options of named volumes, beside those that a request names.
 
 use crate::docker::{self, Client};
-use crate::runner::error::Error;
 use crate::runner::request::volume::{LOCAL, VolumeSpec};
 use std::collections::BTreeMap;
 
@@ -23,15 +22,5 @@ pub(crate) fn named_options(options: &BTreeMap<String, String>) -> BTreeMap<Stri
     match options.len() == 1 && options.get("size").is_some_and(|size| size == "0") {
         true => BTreeMap::new(),
         false => options.clone(),
-    }
-}
-
-/// An error status of a create call with these options is the caller's fault, such as an unknown driver or driver option, unless an
-/// object of ours is gone.
-pub(crate) fn driver_error(error: docker::Error) -> Error {
-    match error {
-        gone if gone.is_object_gone() => gone.into(),
-        docker::Error::Status { message, .. } => Error::StartFailed(message),
-        other => other.into(),
     }
 }

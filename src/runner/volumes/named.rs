@@ -21,7 +21,7 @@ use crate::runner::semaphore::Semaphore;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist, open_volume};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
 use crate::runner::staging::upload::{pack_files, upload};
-use crate::runner::volumes::driver_options::{driver_error, driver_options};
+use crate::runner::volumes::driver_options::driver_options;
 use crate::runner::volumes::existing::{require_as_asked, require_created_by};
 use crate::runner::volumes::host_paths::{Claimant, claim_of, device_claim};
 use crate::runner::volumes::write_locks::WriteLocks;
@@ -122,7 +122,7 @@ impl Volumes {
                 labels,
             };
             let created = self.engine.client.volume_create(&config);
-            require_created_by(active.id(), &created.map_err(driver_error)?)?;
+            require_created_by(active.id(), &created.map_err(Error::of_the_request)?)?;
             return Ok(format!("volume {} created, empty", spec.name));
         }
         let fill = Fill {
@@ -169,7 +169,7 @@ impl Volumes {
         let helper =
             HelperSpec::with_mount(&fill.helper(), helper_labels, mount).create(&self.engine);
         // From here on the guard of the whole fill covers the helper too.
-        let helper = helper.map_err(driver_error)?.release();
+        let helper = helper.map_err(Error::of_the_request)?.release();
         let volume = self.engine.client.volume_inspect(&spec.name)?;
         require_created_by(&fill.id, &volume)?;
         self.claim(&helper, &fill.id, claim.as_slice())?;
@@ -195,7 +195,7 @@ impl Volumes {
         labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
         let mut helper = HelperSpec::with_mount(&name, labels, mount)
             .create(&self.engine)
-            .map_err(driver_error)?;
+            .map_err(Error::of_the_request)?;
         if is_made_for(&self.engine.client, &spec.name, &name)? {
             helper.then(self.engine.removal.own(Object::Volume(spec.name.clone())));
             remove_in_time(helper)?;

@@ -20,7 +20,7 @@ mod second_engine;
 mod server;
 mod version_proxy;
 
-pub use answer::read_answer;
+pub use answer::{read_answer, read_whole_answer};
 pub use archive::{Entry, tar_gz, untar};
 pub use browser::Browser;
 pub use captured_log::CapturedLog;
