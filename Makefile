@@ -19,7 +19,7 @@ export JEMALLOC_SYS_WITH_MALLOC_CONF := narenas:2,dirty_decay_ms:2000,muzzy_deca
 .PHONY: help build run demo test test-engines chaos coverage lint audit bench image docker images clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An explicit --target keeps crt-static away from build scripts and procedural macros, which cannot be static.
 build: ## The release binary, one static file
@@ -39,7 +39,7 @@ test: docker images ## Every test, against a real engine
 	cargo test
 
 test-engines: build docker images ## The core of the tests against other engines, as root on Debian (ENGINES="podman runsc" for some)
-	@tests/support/packages.sh curl openssl docker-registry htpasswd:apache2-utils
+	@tests/support/packages.sh curl openssl docker-registry htpasswd:apache2-utils ip:iproute2 xz:xz-utils
 	cargo test --test engines -- $(ENGINES)
 
 chaos: docker images ## The mixed load while everything fails in turn, for long (CHAOS_RUNS=2000, CHAOS_SEED=..., CHAOS_FAULTS=disk,clock)

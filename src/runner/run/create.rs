@@ -109,20 +109,17 @@ impl From<Staged> for StageObjects {
     }
 }
 
-/// Creates the container of a run; it is not started. Errors: [`Error::Vanished`] if the image, the stage or the container was
-/// removed meanwhile; [`Error::NotFound`] if a named volume was.
-pub(crate) fn create(
+/// The body of the create call.
+fn body(
     engine: &Engine,
     spec: &RunSpec,
-    ingredients: Ingredients<'_>,
-    owned: &mut Owned,
-) -> Result<Created, Error> {
+    ingredients: &Ingredients<'_>,
+    claims: &[HostClaim],
+) -> Result<ContainerCreate, Error> {
     let Ingredients { image, staged } = ingredients;
-    let name = container_name(spec);
     let mut labels = without_effect(&image.config.labels);
     labels.extend(object_labels(spec, &engine.identity, Role::Run));
-    let claims = host_claims(&engine.client, spec)?;
-    labels.insert(HOST_PATHS.into(), to_label(&claims));
+    labels.insert(HOST_PATHS.into(), to_label(claims));
     let volume = staged.as_ref().map(|staged| &staged.volume);
     let mut config = ContainerCreate {
         // What was inspected, whatever its name may mean by now: another run may just have pulled.
@@ -132,6 +129,20 @@ pub(crate) fn create(
     if spec.is_detached && engine.client.is_podman()? {
         config.host_config.log_config = podman_log();
     }
+    Ok(config)
+}
+
+/// Creates the container of a run; it is not started. Errors: [`Error::Vanished`] if the image, the stage or the container was
+/// removed meanwhile; [`Error::NotFound`] if a named volume was.
+pub(crate) fn create(
+    engine: &Engine,
+    spec: &RunSpec,
+    ingredients: Ingredients<'_>,
+    owned: &mut Owned,
+) -> Result<Created, Error> {
+    let name = container_name(spec);
+    let claims = host_claims(&engine.client, spec)?;
+    let config = body(engine, spec, &ingredients, &claims)?;
     // Owned by name first: a create call may fail on our side and succeed on the engine's.
     let mut guard = engine.removal.own(Object::Container(name.clone()));
     let platform = spec.platform.as_ref().map(ToString::to_string);
@@ -142,7 +153,10 @@ pub(crate) fn create(
         guard.become_object(Object::Container(created.id.clone()));
     }
     owned.add_first(guard);
-    let stage = staged.map(StageObjects::from).unwrap_or_default();
+    let stage = ingredients
+        .staged
+        .map(StageObjects::from)
+        .unwrap_or_default();
     let created =
         created.map_err(|error| stage.explain(&engine.client, spec, create_error(error)))?;
     let claimant = Claimant {
@@ -156,7 +170,7 @@ pub(crate) fn create(
     let mut created = Created {
         container: created.id,
         stage,
-        image_digest: image_digest(&spec.image, image),
+        image_digest: image_digest(&spec.image, ingredients.image),
         warnings: created.warnings,
     };
     refuse_new_volumes(engine, spec, owned)?;
