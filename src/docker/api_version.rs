@@ -107,6 +107,7 @@ fn parse(text: &str) -> Option<Version> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

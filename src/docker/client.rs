@@ -3,6 +3,7 @@ use super::api_version::{self, SpokenApi};
 use super::call::{Call, Connection, Payload};
 use super::error::{Context, Error, is_disconnect};
 use super::host::Host;
+use super::info_cache::InfoCache;
 use super::response::Response;
 use super::socket::Endpoint;
 use super::transport;
@@ -27,6 +28,7 @@ struct Shared {
     /// What the last `/_ping` said.
     spoken: Mutex<Option<SpokenApi>>,
     pinned_version: Option<String>,
+    info: InfoCache,
     missed_exit_events: AtomicU32,
 }
 
@@ -51,6 +53,7 @@ impl Client {
                 endpoint,
                 spoken: Mutex::new(None),
                 pinned_version,
+                info: InfoCache::default(),
                 missed_exit_events: AtomicU32::new(0),
             }),
         })
@@ -77,6 +80,10 @@ impl Client {
             return Ok(version.clone());
         }
         Ok(self.spoken_api(call)?.version)
+    }
+
+    pub(super) fn info_cache(&self) -> &InfoCache {
+        &self.shared.info
     }
 
     /// What the engine speaks. Blocks for a `/_ping` when that is not known yet.

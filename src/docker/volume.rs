@@ -44,6 +44,12 @@ impl Client {
             .collect())
     }
 
+    /// Whether a container can mount a part of a volume, by [`VolumeOptions::subpath`](super::types::VolumeOptions): from API 1.45 on.
+    pub fn mounts_parts_of_volumes(&self) -> Result<bool, Error> {
+        let api = self.spoken_api("mounts_parts_of_volumes")?;
+        Ok(!api.is_podman && api.is_at_least(1, 45))
+    }
+
     /// `DELETE /volumes/{name}`; Ok if it does not exist, 409 while a container uses it.
     pub fn volume_remove(&self, name: &str) -> Result<(), Error> {
         let name = path("volume_remove", "/volumes", name, "")?;

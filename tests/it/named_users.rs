@@ -78,6 +78,8 @@ fn accounts_behind_symbolic_links_are_found_within_the_image() {
         std::fs::write(root.join("data/users"), ACCOUNTS).unwrap();
     };
     let server = Server::start();
+    // Kept until the runs are gone: Podman does not remove the image of a container that is being removed.
+    let mut images = Vec::new();
     for (name, target) in [
         ("relative", "../data/users"),
         ("absolute", "/data/users"),
@@ -91,6 +93,7 @@ fn accounts_behind_symbolic_links_are_found_within_the_image() {
         });
         let result = server.run(read_secret(&image));
         assert_eq!(result["stdout"], "secret\n1234:1235\n", "{name}: {result}");
+        images.push(image);
     }
     server.await_nothing_left();
     server.stop();

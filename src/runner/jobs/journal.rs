@@ -14,12 +14,15 @@ use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::staging::helper::{HelperSpec, lasting_volume};
 use crate::runner::staging::pipe::PipeWriter;
-use crate::runner::staging::upload::{staged_name, upload};
+use crate::runner::staging::upload::{StagedNames, upload};
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Packs files.
-pub(crate) type RecordPacker<'a> = Packer<&'a mut PipeWriter>;
+/// Packs records.
+pub(crate) struct RecordPacker<'p, 'w> {
+    packer: &'p mut Packer<&'w mut PipeWriter>,
+    names: StagedNames,
+}
 
 /// What a run has in the journal.
 #[derive(Clone)]
@@ -36,7 +39,7 @@ pub(crate) trait LiveRecords: Sync {
     fn pack(
         &self,
         is_packed: &dyn Fn(&str) -> bool,
-        packer: &mut RecordPacker<'_>,
+        packer: &mut RecordPacker<'_, '_>,
     ) -> Result<(), archive::Error>;
 }
 
@@ -262,13 +265,14 @@ impl Journal {
             &self.engine.client,
             &volume.name,
             UidGid::default(),
-            |packer| {
+            |packer, names| {
+                let mut packer = RecordPacker { packer, names };
                 if let Some(live) = live {
-                    live.pack(&|run| files.contains_key(run), packer)?;
+                    live.pack(&|run| files.contains_key(run), &mut packer)?;
                 }
                 files
                     .iter()
-                    .try_for_each(|(run, file)| file.pack(run, packer))
+                    .try_for_each(|(run, file)| packer.add(run, file))
             },
         )?;
         volume.written_bytes += batches()
@@ -324,24 +328,24 @@ impl RecordFile {
             Self::Request(json) | Self::Outcome(json) => json,
         }
     }
+}
 
-    /// Packs the files of this record of a run.
-    pub(crate) fn pack(
-        &self,
-        run: &str,
-        packer: &mut RecordPacker<'_>,
-    ) -> Result<(), archive::Error> {
-        let mut file = |part: &str, content: &[u8]| {
-            packer.file(&staged_name(&format!("{run}.{part}")), 0o600, content)
-        };
-        match self {
-            Self::Request(json) => file(REQUEST, json),
-            Self::Outcome(json) => {
-                file(OUTCOME, json)?;
-                file(REQUEST, &[])?;
-                file(COMPLETE, &[])
+impl RecordPacker<'_, '_> {
+    /// Packs the files of a record of a run.
+    pub(crate) fn add(&mut self, run: &str, record: &RecordFile) -> Result<(), archive::Error> {
+        match record {
+            RecordFile::Request(json) => self.file(run, REQUEST, json),
+            RecordFile::Outcome(json) => {
+                self.file(run, OUTCOME, json)?;
+                self.file(run, REQUEST, &[])?;
+                self.file(run, COMPLETE, &[])
             }
         }
+    }
+
+    fn file(&mut self, run: &str, part: &str, content: &[u8]) -> Result<(), archive::Error> {
+        let name = self.names.below(&format!("{run}.{part}"));
+        self.packer.file(&name, 0o600, content)
     }
 }
 

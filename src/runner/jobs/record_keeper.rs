@@ -382,7 +382,7 @@ impl LiveRecords for RecordKeeper {
     fn pack(
         &self,
         is_packed: &dyn Fn(&str) -> bool,
-        packer: &mut RecordPacker<'_>,
+        packer: &mut RecordPacker<'_, '_>,
     ) -> Result<(), archive::Error> {
         let entering: Vec<Arc<Entry>> = {
             let entering = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
@@ -396,7 +396,7 @@ impl LiveRecords for RecordKeeper {
                 && !is_packed(&entry.id)
                 && let Some(record) = self.live_record(entry)
             {
-                record.pack(&entry.id, packer)?;
+                packer.add(&entry.id, &record)?;
             }
         }
         Ok(())

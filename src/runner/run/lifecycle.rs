@@ -13,6 +13,7 @@ use crate::runner::error::{Error, RunLimit};
 use crate::runner::request::archives::Checked;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
+use crate::runner::run::abilities::check_abilities;
 use crate::runner::run::admission::{Admission, Refused};
 use crate::runner::run::answer::Answer;
 use crate::runner::run::answer_memory::{CollectRoom, MemoryTerms};
@@ -209,7 +210,7 @@ impl<'a> Run<'a> {
         run.helper
             .into_iter()
             .for_each(|helper| self.owned.add_last(helper));
-        let stage = StageObjects::of_container(&engine.client, &id, helper)?;
+        let stage = StageObjects::of_container(&engine.client, &id, &spec.id, helper)?;
         if let Some(volume) = &stage.volume {
             let volume = Object::Volume(volume.clone());
             self.owned.add_last(engine.removal.own(volume));
@@ -255,18 +256,22 @@ impl<'a> Run<'a> {
             return Ok(None);
         };
         check_executable(spec, &image)?;
+        let warnings = check_abilities(&self.executor.engine.client, spec, &image)?;
         let staged = self.stage(spec, &image)?;
         let begun = Instant::now();
         let engine = &self.executor.engine;
         let image = &image;
         let ingredients = Ingredients { image, staged };
-        let created = create(engine, spec, ingredients, &mut self.owned)?;
+        let mut created = create(engine, spec, ingredients, &mut self.owned)?;
+        created.warnings.extend(warnings);
         self.timings.create_ms = observe("create", begun.elapsed());
         if self.context.cancel.is_fired() {
             return Ok(None);
         }
         self.context.hooks.before_start()?;
-        let container = start(&engine.client, &created.container, spec)?;
+        let client = &engine.client;
+        let container = start(client, &created.container, spec)
+            .map_err(|error| created.stage.explain(client, spec, error))?;
         Ok(Some(Started { created, container }))
     }
 

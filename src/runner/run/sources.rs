@@ -7,7 +7,6 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::OBJECT_SLACK;
 use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::request::mounts::{MountSource, MountSpec};
-use crate::runner::run::container_config::STAGE_REFERENCE;
 use crate::runner::run::create::Created;
 use crate::runner::staging::existing_volume::open_volume;
 use crate::runner::staging::helper::STAGE;
@@ -68,25 +67,20 @@ impl Sources<'_> {
         }
     }
 
-    /// Through the helper or the run's own container, whichever is there; the volume may be there without both.
+    /// Through the helper, or through a new one if that is gone.
     fn open_staged(&self, index: usize) -> Result<Opened, Fault> {
         let stage = &self.created.stage;
-        let helper = stage.helper.as_deref().map(|helper| (helper, STAGE));
-        let container = (self.created.container.as_str(), STAGE_REFERENCE);
-        let container = stage.volume.is_some().then_some(container);
-        let mut failure = None;
-        for (container, directory) in [helper, container].into_iter().flatten() {
-            let path = format!("{directory}/{index}");
-            match self.engine.client.archive_get(container, &path) {
+        let path = format!("{STAGE}/{index}");
+        if let Some(helper) = &stage.helper {
+            match self.engine.client.archive_get(helper, &path) {
                 Ok(tar) => return Ok(tar.into()),
-                Err(error) if is_engine_away(&error) => return Err(Fault::Engine(error)),
-                Err(error) => failure = failure.or(Some(error)),
+                Err(error) if error.is_object_gone() => {}
+                Err(error) => return Err(Fault::Engine(error)),
             }
         }
-        match (failure, &stage.volume) {
-            (Some(error), _) if !error.is_object_gone() => Err(Fault::Engine(error)),
-            (_, Some(volume)) => self.open_volume(index, volume, &format!("{STAGE}/{index}")),
-            (_, None) => Err(Fault::Lost(lost_volume())),
+        match &stage.volume {
+            Some(volume) => self.open_volume(index, volume, &path),
+            None => Err(Fault::Lost(lost_volume())),
         }
     }
 

@@ -2,6 +2,7 @@
 //! volume. The volume is one that no prune takes, so that what a run leaves there outlasts the containers that mount it.
 
 use crate::archive::{self, Packer, UidGid};
+use crate::docker::{self, Client};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::owned::Owned;
@@ -11,7 +12,7 @@ use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{StageVolume, object_labels};
 use crate::runner::staging::helper::{HelperSpec, STAGE, lasting_volume};
-use crate::runner::staging::upload::{pack_files, staged_name, upload};
+use crate::runner::staging::upload::{StagedNames, pack_files, upload};
 use std::io::Write;
 
 /// A filled stage.
@@ -55,21 +56,56 @@ pub(crate) fn stage(
             "the engine does not say where the staging volume is".into(),
         ));
     };
-    upload(&engine.client, &helper, owner, |packer| pack(packer, spec))?;
+    upload(&engine.client, &helper, owner, |packer, names| {
+        pack(packer, names, spec)
+    })?;
+    // Podman takes an archive for a place where nothing is mounted. Docker finds out by itself when it mounts the items.
+    if engine.client.is_podman()?
+        && let Some(mount) = missing_item(&engine.client, &helper, spec)?
+    {
+        return Err(not_arrived(mount));
+    }
     Ok(Some(Staged {
         helper,
         volume: StageVolume {
             name: mount.name,
             mountpoint: mount.source,
             masked_paths: inspected.host_config.masked_paths,
+            mounts_parts: engine.client.mounts_parts_of_volumes()?,
         },
     }))
 }
 
-fn pack<W: Write>(packer: &mut Packer<W>, spec: &RunSpec) -> Result<(), archive::Error> {
+/// A mount whose content was sent and is not on the volume. `None`: it is all there.
+pub(crate) fn missing_item<'a>(
+    client: &Client,
+    helper: &str,
+    spec: &'a RunSpec,
+) -> Result<Option<&'a MountSpec>, docker::Error> {
+    let mut items = spec.mounts.iter().enumerate();
+    // All went in one archive, so that one of them speaks for the others.
+    let Some((index, mount)) = items.rfind(|(_, mount)| mount.is_staged()) else {
+        return Ok(None);
+    };
+    let found = client.archive_stat(helper, &format!("{STAGE}/{index}"))?;
+    Ok(found.is_none().then_some(mount))
+}
+
+pub(crate) fn not_arrived(mount: &MountSpec) -> Error {
+    Error::Engine(format!(
+        "the engine took the content for {} and does not have it; the container was not started",
+        mount.key
+    ))
+}
+
+fn pack<W: Write>(
+    packer: &mut Packer<W>,
+    names: StagedNames,
+    spec: &RunSpec,
+) -> Result<(), archive::Error> {
     let mut allowance = archive::Allowance::new(spec.archive_limits());
     for (index, mount) in spec.mounts.iter().enumerate() {
-        let name = staged_name(&index.to_string());
+        let name = names.below(&index.to_string());
         match &mount.source {
             MountSource::File { mode, content } => packer.file(&name, *mode, content)?,
             MountSource::Archive(content) => {

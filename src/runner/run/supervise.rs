@@ -108,7 +108,8 @@ pub(crate) fn ask_whether_oom(client: &Client, container: &str, ending: &mut End
 
 fn prepare(client: &Client, container: &str, feeds_stdin: bool) -> Result<Prepared, Error> {
     Ok(Prepared {
-        output: client.container_attach(container)?,
+        // Podman prepares the container here, and says what would otherwise be said at its start.
+        output: client.container_attach(container).map_err(start_error)?,
         stdin: if feeds_stdin {
             Some(client.container_attach_stdin(container)?)
         } else {

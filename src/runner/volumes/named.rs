@@ -20,7 +20,7 @@ use crate::runner::request::volume::{Content, VolumeSpec};
 use crate::runner::semaphore::Semaphore;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist, open_volume};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
-use crate::runner::staging::upload::{pack_files, staged_name, upload};
+use crate::runner::staging::upload::{pack_files, upload};
 use crate::runner::volumes::driver_options::driver_options;
 use crate::runner::volumes::existing::{require_as_asked, require_created_by};
 use crate::runner::volumes::host_paths::{Claimant, claim_of, device_claim};
@@ -161,6 +161,7 @@ impl Volumes {
                     name: spec.driver_or_default().to_owned(),
                     options: driver_options(&self.engine.client, spec)?,
                 }),
+                ..VolumeOptions::default()
             }),
             ..filled_mount(spec)
         };
@@ -218,18 +219,18 @@ impl Volumes {
             client,
             helper,
             UidGid::default(),
-            move |packer| match &spec.content {
+            move |packer, names| match &spec.content {
                 Content::Nothing => Ok(()),
                 Content::Archive {
                     base64,
                     strip_components,
                 } => packer.targz(
-                    STAGE.trim_start_matches('/'),
+                    names.root(),
                     base64,
                     strip_components.unwrap_or(0) as usize,
                     &mut allowance,
                 ),
-                Content::Files(files) => pack_files(packer, &staged_name(""), files),
+                Content::Files(files) => pack_files(packer, &names.below(""), files),
             },
         )
     }
