@@ -136,6 +136,15 @@ fn what_someone_removes_of_asynchronous_runs_is_stored_again_and_survives_kill_9
     heir.stop();
 }
 
+/// Ends a loop, also if the test fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn runs_that_wait_are_run_although_the_engine_is_pruned_all_the_time() {
     let engine = engine("pruning");
@@ -150,6 +159,7 @@ fn runs_that_wait_are_run_although_the_engine_is_pruned_all_the_time() {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (host, is_over) = (engine.docker_host(), &is_over);
+        let _over = SetOnDrop(is_over);
         scope.spawn(move || {
             while !is_over.load(Ordering::SeqCst) {
                 prune(&host);
@@ -160,7 +170,6 @@ fn runs_that_wait_are_run_although_the_engine_is_pruned_all_the_time() {
             .collect();
         let mut results = vec![finished(&server, &busy)];
         results.extend(waiting.iter().map(|path| finished(&server, path)));
-        is_over.store(true, Ordering::SeqCst);
         for (n, state) in results.iter().enumerate() {
             let expected = match n {
                 0 => "busy\n".to_owned(),

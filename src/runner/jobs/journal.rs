@@ -86,7 +86,7 @@ pub(crate) const OUTCOME: &str = "outcome";
 pub(crate) const REQUEST: &str = "request";
 
 /// How often a new volume is begun for one write, if prunes take it each time.
-const MOST_VOLUMES: u32 = 8;
+const MOST_VOLUMES: u32 = 50;
 /// A volume is replaced when more than this, and more than twice what counts, was written there.
 const WASTE_BYTES: u64 = 32 << 20;
 const WASTE_FILES: u64 = 4096;
@@ -224,8 +224,12 @@ impl Journal {
             let mut new = match self.create() {
                 Ok(new) => new,
                 Err(error) => {
+                    let is_lost = error.is_object_gone();
                     put = Err(error.into());
-                    continue;
+                    match is_lost {
+                        true => continue,
+                        false => break,
+                    }
                 }
             };
             put = self.put(&mut new, batches, Some(live));
@@ -304,7 +308,8 @@ impl Journal {
     /// Whether the write failed because a prune took the container.
     fn is_lost(&self, volume: &RecordVolume, error: &Error) -> bool {
         let found = self.engine.client.container_inspect(&volume.name);
-        let is_lost = matches!(found, Err(docker::Error::Status { status: 404, .. }));
+        let is_lost =
+            matches!(error, Error::Vanished(_)) || found.is_err_and(|error| error.is_object_gone());
         if is_lost {
             log::debug!("the records are written anew: {error}");
         }
