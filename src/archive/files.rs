@@ -9,13 +9,16 @@ use std::io::{BufReader, Read};
 /// Most bytes allocated in advance for a file, whatever its header says.
 const MAX_RESERVE: u64 = 1 << 20;
 
+/// Receives the path of a file, and its content or why it is not read.
+pub type FileSink<'a> = dyn FnMut(&str, Result<Vec<u8>, Error>) + 'a;
+
 /// Passes the path and the content of each file to `each`, in the order of the archive; what is not a file is skipped. Instead of a
 /// content of more than `limit_bytes` bytes, it passes [`Error::TooLarge`]. Errors: it is not an archive, or it is cut short;
 /// every file passed before was complete.
 pub fn read_files(
     engine_tar: &mut dyn Read,
     limit_bytes: u64,
-    each: &mut dyn FnMut(&str, Result<Vec<u8>, Error>),
+    each: &mut FileSink<'_>,
 ) -> Result<(), Error> {
     let stream = BufReader::with_capacity(BUFFER, engine_tar);
     let mut source = TarReader::new(stream, u64::MAX / 2);

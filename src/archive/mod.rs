@@ -37,7 +37,7 @@ pub use collect::{
     Collected, CollectedDirectory, collect_directory, collect_file, collect_file_text,
 };
 pub use error::Error;
-pub use files::read_files;
+pub use files::{FileSink, read_files};
 pub use limit_counter::{Allowance, Limits, MAX_ENTRIES, Summary};
 pub use name::file_name_fault;
 pub use pack::{Packer, TargzCheck, check_targz, check_targz_start};

@@ -79,7 +79,7 @@ impl Default for Policy {
 impl Policy {
     /// Whether a volume of this name may be used, if [`Policy::volume_owners`] allows its owner too.
     pub fn allows_volume(&self, name: &str) -> bool {
-        self.allowed_volumes.is_empty() || self.allowed_volumes.allow(name)
+        !is_internal(name) && (self.allowed_volumes.is_empty() || self.allowed_volumes.allow(name))
     }
 
     /// Whose volumes runs may mount.
@@ -100,6 +100,14 @@ impl Policy {
                     .is_some_and(|rest| rest.starts_with('/'))
         })
     }
+}
+
+/// Whether the name is of the form `oneoff-<id>-<part>`, which this service gives its own volumes. They hold the files and the
+/// requests of other callers' runs.
+fn is_internal(volume: &str) -> bool {
+    let rest = volume.strip_prefix("oneoff-");
+    rest.and_then(|rest| rest.split_once('-'))
+        .is_some_and(|(id, _)| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// A list of patterns in which `*` matches any text, slashes and the empty text included.
@@ -170,6 +178,24 @@ mod tests {
                 allowed,
                 "{patterns} {text}"
             );
+        }
+    }
+
+    #[test]
+    fn volumes_that_this_service_makes_for_itself_are_nobodys_whatever_is_allowed() {
+        let all = Policy {
+            allowed_volumes: Globs::parse("*"),
+            ..Policy::default()
+        };
+        let id = "0123456789abcdef0123456789abcdef";
+        for (name, is_allowed) in [
+            (format!("oneoff-{id}-records"), false),
+            (format!("oneoff-{id}-stage"), false),
+            (format!("oneoff-{id}"), true),
+            ("oneoff-cache-records".into(), true),
+        ] {
+            assert_eq!(all.allows_volume(&name), is_allowed, "{name}");
+            assert_eq!(Policy::default().allows_volume(&name), is_allowed, "{name}");
         }
     }
 

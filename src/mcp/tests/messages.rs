@@ -221,7 +221,7 @@ fn run_status_returns_the_state_and_a_failed_run_is_an_error_result() {
     );
     for (id, state, is_error, words) in [
         ("queued", "queued", false, "is queued"),
-        ("running", "running", false, "run_logs tells"),
+        ("running", "running", false, "run_logs returns"),
         (
             "finished",
             "finished",

@@ -146,7 +146,6 @@ fn create(engine: &Engine, run: &str, mark: Mark) -> Result<(), docker::Error> {
         driver: "local".into(),
         driver_opts: engine.client.options_against_prunes()?,
         labels: engine.identity.async_labels(run, Role::Mark),
-        ..VolumeCreate::default()
     };
     engine.client.volume_create(&volume).map(drop)
 }

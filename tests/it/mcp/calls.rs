@@ -20,7 +20,7 @@ fn an_unreachable_engine_is_a_tool_error_with_advice() {
         let text = result["content"][0]["text"].as_str().unwrap();
         assert!(text.contains(&format!("{name} failed")), "{text}");
         assert!(text.contains("/nonexistent/docker.sock"), "{text}");
-        assert!(text.contains("docker_health tells"), "{text}");
+        assert!(text.contains("docker_health shows"), "{text}");
     }
     server.stop();
 }
