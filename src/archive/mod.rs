@@ -7,16 +7,18 @@
 //! | out of the engine | `reader` → `collect` → `writer` → `text_sink` |
 //!
 //! `pack` checks each entry of an incoming archive: its name with `name`, names used before with `seen_names`, sizes with
-//! `limit_counter`. `pax` parses the extended headers for `reader`.
+//! `limit_counter`; `placeholders` finds the mount points again in what comes out. `mount_point` adds the places at which something is mounted in a packed directory. `pax` parses the extended headers for `reader`.
 
 mod base64;
 mod collect;
 mod error;
 mod gunzip;
 mod limit_counter;
+mod mount_point;
 mod name;
 mod pack;
 mod pax;
+mod placeholders;
 mod reader;
 mod seen_names;
 mod text_sink;
@@ -24,10 +26,12 @@ mod writer;
 
 pub use base64::{decode_base64, encode_base64};
 pub use collect::{
-    Collected, CollectedDirectory, collect_directory, collect_file, collect_file_text,
+    Collected, CollectedDirectory, collect_directory, collect_directory_without, collect_file,
+    collect_file_text,
 };
 pub use error::Error;
 pub use limit_counter::{Allowance, Limits, MAX_ENTRIES, Summary};
+pub use mount_point::{MountPoint, MountPointKind, check_mount_points};
 pub use name::file_name_fault;
 pub use pack::{Packer, TargzCheck, check_targz, check_targz_start};
 pub use text_sink::Room;

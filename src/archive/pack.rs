@@ -7,12 +7,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::error::Error;
 use super::gunzip::Gunzip;
 use super::limit_counter::{Allowance, LimitCounter, Limits, Summary};
+use super::mount_point::MountPoint;
 use super::name;
 use super::reader::{BUFFER, Entry, EntryKind, TarReader};
 use super::seen_names::{Node, SeenNames};
 use super::writer::{EntryHeader, TarWriter, UidGid};
 
-/// Mode of a parent directory that has no entry in the archive.
+/// Mode of a parent directory that has no entry in the archive, unless [`Packer::implied_mode`] says otherwise.
 const IMPLIED_MODE: u32 = 0o755;
 /// Permissions and the sticky bit. Setuid and setgid are dropped.
 const MODE_BITS: u32 = 0o1777;
@@ -48,13 +49,35 @@ impl<'a> TargzCheck<'a> {
 
     /// Checks one archive, to be packed with `strip_components`. Two entries whose names become equal are refused.
     pub fn check(&mut self, base64: &str, strip_components: usize) -> Result<Summary, Error> {
+        self.check_with(base64, strip_components, &[])
+    }
+
+    /// Checks one archive, to be packed whole, inside which something else is mounted.
+    pub fn check_mounted_in(
+        &mut self,
+        base64: &str,
+        points: &[MountPoint],
+    ) -> Result<Summary, Error> {
+        self.check_with(base64, 0, points)
+    }
+
+    fn check_with(
+        &mut self,
+        base64: &str,
+        strip_components: usize,
+        points: &[MountPoint],
+    ) -> Result<Summary, Error> {
         let destination = Destination {
             directory: Vec::new(),
             strip_components,
         };
         let sink = StoppableSink(self.is_stopped);
         let mut packer = Packer::new(sink, UidGid::default());
-        packer.copy_targz(&destination, base64, &mut self.allowance)
+        let summary = packer.copy_targz(&destination, base64, &mut self.allowance)?;
+        points
+            .iter()
+            .try_for_each(|point| packer.mount_point("", point))?;
+        Ok(summary)
     }
 }
 
@@ -82,6 +105,7 @@ pub struct Packer<W: Write> {
     seen: SeenNames,
     /// Modification time, in seconds since 1970, of entries that have none of their own.
     now: u64,
+    implied_mode: u32,
 }
 
 /// Where an incoming archive is unpacked.
@@ -120,7 +144,13 @@ impl<W: Write> Packer<W> {
             uid_gid,
             seen: SeenNames::new(),
             now: now.map_or(0, |time| time.as_secs()),
+            implied_mode: IMPLIED_MODE,
         }
+    }
+
+    /// Sets the mode of parent directories that have no entry in their archive.
+    pub fn implied_mode(&mut self, mode: u32) {
+        self.implied_mode = mode;
     }
 
     /// Writes a directory; `.` is the tar's root.
@@ -163,6 +193,11 @@ impl<W: Write> Packer<W> {
             strip_components,
         };
         self.copy_targz(&destination, base64, allowance).map(drop)
+    }
+
+    /// What was packed under a normalised name.
+    pub(super) fn node(&self, name: &[u8]) -> Option<Node> {
+        self.seen.get(name)
     }
 
     /// Ends the tar and flushes it to the writer, which is returned.
@@ -263,7 +298,7 @@ impl<W: Write> Packer<W> {
             .map_err(|rule| Error::entry(sent_name, rule))?;
         parents
             .into_iter()
-            .try_for_each(|parent| self.write_directory(parent, IMPLIED_MODE, self.now))
+            .try_for_each(|parent| self.write_directory(parent, self.implied_mode, self.now))
     }
 
     fn write_directory(&mut self, name: &[u8], mode: u32, mtime: u64) -> Result<(), Error> {

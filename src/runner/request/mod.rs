@@ -7,6 +7,7 @@
 //! | `wire` | reads JSON into these types, and collects faults |
 //! | `check` | a check under way: faults, policy |
 //! | `mounts`, `limits` | the checks of `volumes`, and of values with defaults and maxima |
+//! | `mount_tree` | how mounts lie within each other, and the checks of that |
 //! | `execution` | the check that the kernel can execute the command |
 //! | `kernel_limits` | lengths that the kernel cannot execute or resolve |
 //! | `host_paths` | host paths that must not be mounted at the same time |
@@ -20,6 +21,7 @@ pub(crate) mod execution;
 pub(crate) mod host_paths;
 pub(crate) mod kernel_limits;
 pub(crate) mod limits;
+pub(crate) mod mount_tree;
 pub(crate) mod mounts;
 pub(crate) mod spec;
 pub(crate) mod types;

@@ -3,8 +3,11 @@
 
 use crate::archive::{self, Collected};
 use crate::runner::cleanup::removal::RemovalGuard;
+use crate::runner::request::mount_tree::MountTree;
 use crate::runner::request::mounts::{MountSource, MountSpec};
+use crate::runner::request::spec::RunSpec;
 use crate::runner::run::answer_memory::CollectRoom;
+use crate::runner::run::collectable::Directories;
 use crate::runner::run::result::CollectedVolume;
 use crate::runner::run::sources::{Fault, Opened, Sources};
 use std::collections::BTreeMap;
@@ -21,22 +24,21 @@ pub(crate) struct Collection {
     pub(crate) helpers: Vec<RemovalGuard>,
 }
 
-/// Collects every mount that asks for a response, `limit_bytes` of all together at most. A mount that is over the limit, or that
-/// cannot be read, or for which `room` has no memory, is answered with a reason instead of content.
-pub(crate) fn collect(
-    sources: &Sources<'_>,
-    mounts: &[MountSpec],
-    limit_bytes: u64,
-    room: CollectRoom<'_>,
-) -> Collection {
+/// Collects every mount that asks for a response, `max_collect_bytes` of all together at most. A mount that is over the limit, or
+/// that cannot be read, or for which `room` has no memory, is answered with a reason instead of content.
+pub(crate) fn collect(sources: &Sources<'_>, spec: &RunSpec, room: CollectRoom<'_>) -> Collection {
+    let tree = MountTree::new(spec, &sources.created.image_volumes);
+    let container = &sources.created.container;
     let mut collector = Collector {
         sources,
-        limit_bytes,
+        tree: &tree,
+        directories: Directories::new(&sources.engine.client, container, &tree),
+        limit_bytes: spec.max_collect_bytes,
         room,
         collection: Collection::default(),
         engine_is_away: None,
     };
-    let mounts = mounts.iter().enumerate();
+    let mounts = spec.mounts.iter().enumerate();
     for (index, mount) in mounts.filter(|(_, mount)| mount.response) {
         collector.add(index, mount);
     }
@@ -45,6 +47,8 @@ pub(crate) fn collect(
 
 struct Collector<'a> {
     sources: &'a Sources<'a>,
+    tree: &'a MountTree<'a>,
+    directories: Directories<'a>,
     /// What is left of the limit.
     limit_bytes: u64,
     /// Grants the memory for what is read.
@@ -77,9 +81,10 @@ impl Collector<'_> {
         index: usize,
         mount: &MountSpec,
     ) -> Result<Option<CollectedVolume>, String> {
-        let opened = self.sources.open(index, mount);
+        let opened = self.require_kept(mount);
+        let opened = opened.and_then(|()| self.sources.open(index, mount));
         let read = opened.and_then(|opened| match opened {
-            Some(opened) => self.read(opened, mount),
+            Some(opened) => self.read(opened, index, mount),
             None => Ok(None),
         });
         read.map_err(|fault| {
@@ -91,9 +96,22 @@ impl Collector<'_> {
         })
     }
 
+    /// Checks that the engine reads the file that the container would have.
+    fn require_kept(&mut self, mount: &MountSpec) -> Result<(), Fault> {
+        if !matches!(mount.source, MountSource::CollectedFile) {
+            return Ok(());
+        }
+        match self.directories.lost(&mount.target) {
+            Ok(None) => Ok(()),
+            Ok(Some(lost)) => Err(Fault::Lost(lost)),
+            Err(error) => Err(Fault::Engine(error)),
+        }
+    }
+
     fn read(
         &mut self,
         opened: Opened,
+        index: usize,
         mount: &MountSpec,
     ) -> Result<Option<CollectedVolume>, Fault> {
         let mut tar = opened.tar;
@@ -102,7 +120,13 @@ impl Collector<'_> {
         let read = match kind(mount) {
             "file" => archive::collect_file_text(&mut *tar, self.limit_bytes, room)
                 .map(|collected| self.file(collected, mount)),
-            _ => archive::collect_directory(&mut *tar, self.limit_bytes, room).map(|collected| {
+            _ => archive::collect_directory_without(
+                &mut *tar,
+                self.tree.points_in(index),
+                self.limit_bytes,
+                room,
+            )
+            .map(|collected| {
                 let skipped = collected.skipped.iter();
                 let warnings = skipped.map(|entry| format!("{}: left out {entry}", mount.key));
                 self.collection.warnings.extend(warnings);

@@ -7,12 +7,19 @@ use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
+use crate::runner::request::mount_tree::MountTree;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{StageVolume, object_labels};
 use crate::runner::staging::helper::{HelperSpec, STAGE, anonymous_volume};
-use crate::runner::staging::upload::{pack_files, staged_name, upload};
+use crate::runner::staging::upload::{Modes, pack_files, staged_name, upload};
 use std::io::Write;
+
+/// Modes of what was sent as text. It belongs to the run's user.
+const TEXT_MODES: Modes = Modes {
+    file: 0o644,
+    directory: 0o777,
+};
 
 /// A filled stage.
 pub(crate) struct Staged {
@@ -21,13 +28,21 @@ pub(crate) struct Staged {
     pub(crate) volume: StageVolume,
 }
 
-/// Puts every item of the run on one volume, owned by `owner`. `None`: the run has nothing to stage.
+/// What is staged.
+pub(crate) struct Contents<'a> {
+    pub(crate) spec: &'a RunSpec,
+    pub(crate) owner: UidGid,
+    /// The volumes that the image declares.
+    pub(crate) image_volumes: &'a [String],
+}
+
+/// Puts every item of the run on one volume. `None`: the run has nothing to stage.
 pub(crate) fn stage(
     engine: &Engine,
-    spec: &RunSpec,
-    owner: UidGid,
+    contents: &Contents<'_>,
     owned: &mut Owned,
 ) -> Result<Option<Staged>, Error> {
+    let spec = contents.spec;
     if !spec.mounts.iter().any(MountSpec::is_staged) {
         return Ok(None);
     }
@@ -50,7 +65,9 @@ pub(crate) fn stage(
     // By name too, because a prune of containers removes the helper without its volume.
     let volume = Object::Volume(mount.name.clone());
     owned.add_last(engine.removal.own(volume));
-    upload(&engine.client, &helper, owner, |packer| pack(packer, spec))?;
+    upload(&engine.client, &helper, contents.owner, |packer| {
+        pack(packer, contents)
+    })?;
     Ok(Some(Staged {
         helper,
         volume: StageVolume {
@@ -61,7 +78,9 @@ pub(crate) fn stage(
     }))
 }
 
-fn pack<W: Write>(packer: &mut Packer<W>, spec: &RunSpec) -> Result<(), archive::Error> {
+fn pack<W: Write>(packer: &mut Packer<W>, contents: &Contents<'_>) -> Result<(), archive::Error> {
+    let spec = contents.spec;
+    let tree = MountTree::new(spec, contents.image_volumes);
     let mut allowance = archive::Allowance::new(spec.archive_limits());
     for (index, mount) in spec.mounts.iter().enumerate() {
         let name = staged_name(&index.to_string());
@@ -73,9 +92,12 @@ fn pack<W: Write>(packer: &mut Packer<W>, spec: &RunSpec) -> Result<(), archive:
             }
             MountSource::Files(files) => {
                 packer.directory(&name, 0o777)?;
-                pack_files(packer, &format!("{name}/"), files)?;
+                pack_files(packer, &format!("{name}/"), files, TEXT_MODES)?;
             }
-            MountSource::CollectedFile | MountSource::Named(_) | MountSource::Host(_) => {}
+            MountSource::CollectedFile | MountSource::Named(_) | MountSource::Host(_) => continue,
+        }
+        for point in tree.points_in(index) {
+            packer.mount_point(&name, point)?;
         }
     }
     Ok(())

@@ -3,10 +3,12 @@
 //! | file | what it does |
 //! |---|---|
 //! | `named` | the operations |
+//! | `content` | writes the content, with its owner and modes |
 //! | `existing` | whether a volume that exists is the one asked for; pure |
 //! | `host_paths` | host paths behind mounts and volumes lead where their names say |
 //! | `write_locks` | at most one writer per volume name |
 
+mod content;
 mod existing;
 pub(crate) mod host_paths;
 pub(crate) mod named;
