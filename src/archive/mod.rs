@@ -7,13 +7,14 @@
 //! | out of the engine | `reader` → `collect` → `writer` → `text_sink` |
 //!
 //! `pack` checks each entry of an incoming archive: its name with `name`, names used before with `seen_names`, sizes with
-//! `limit_counter`; `placeholders` finds the mount points again in what comes out. `mount_point` adds the places at which something is mounted in a packed directory. `pax` parses the extended headers for `reader`.
+//! `limit_counter`; `placeholders` finds the mount points again in what comes out. `mount_packing` adds the places at which something is mounted in a packed directory. `pax` parses the extended headers for `reader`.
 
 mod base64;
 mod collect;
 mod error;
 mod gunzip;
 mod limit_counter;
+mod mount_packing;
 mod mount_point;
 mod name;
 mod pack;
@@ -31,7 +32,8 @@ pub use collect::{
 };
 pub use error::Error;
 pub use limit_counter::{Allowance, Limits, MAX_ENTRIES, Summary};
-pub use mount_point::{MountPoint, MountPointKind, check_mount_points};
+pub use mount_packing::check_mount_points;
+pub use mount_point::{MountPoint, MountPointKind};
 pub use name::file_name_fault;
 pub use pack::{Packer, TargzCheck, check_targz, check_targz_start};
 pub use text_sink::Room;

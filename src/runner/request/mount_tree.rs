@@ -207,3 +207,60 @@ fn lost_with(outer: &Place) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::runner::policy::Policy;
+    use crate::runner::request::check::ApiProfile;
+    use crate::runner::request::types::PullPolicy;
+
+    #[test]
+    fn each_path_lies_in_the_innermost_mount_around_it() {
+        let directory = || serde_json::json!({"type": "directory"});
+        let collected = || serde_json::json!({"type": "file", "response": true});
+        // In the order of the keys, which is that of the indices.
+        let request = serde_json::json!({
+            "image": "x", "tmpfs": ["/a/b/t"],
+            "volumes": {"/a": directory(), "/a-b": directory(), "/a.b/c": directory(), "/a/b": directory(), "/a/b/t/d": directory(),
+                "/a/c/d": directory(), "/a/c/e": collected()},
+        });
+        let profile = ApiProfile {
+            root: "body",
+            pull_policy: PullPolicy::Never,
+        };
+        let spec = RunSpec::from_json(request, profile, &Policy::default()).unwrap();
+        let tree = MountTree::new(&spec, &["/a/b/v/".to_owned(), "/a/c/d".to_owned()]);
+        let points = |index: usize| -> Vec<&str> {
+            let points = tree.points_in(index).iter();
+            points.map(|point| point.name.as_str()).collect()
+        };
+        assert_eq!(points(0), ["b", "c/d"]);
+        assert_eq!(points(3), ["t", "v"]);
+        assert_eq!(
+            [points(1), points(2), points(4), points(5)].concat(),
+            [""; 0]
+        );
+        for (path, expected) in [
+            ("/a", Some(("/a", Mounted::Volume(0)))),
+            ("/a/x/y", Some(("/a", Mounted::Volume(0)))),
+            ("/a/c/e", Some(("/a", Mounted::Volume(0)))),
+            ("/a-b/x", Some(("/a-b", Mounted::Volume(1)))),
+            ("/a.b/x", None),
+            ("/a/b/t/x", Some(("/a/b/t", Mounted::Tmpfs))),
+            ("/a/b/t/d/x", Some(("/a/b/t/d", Mounted::Volume(4)))),
+            ("/a/b/v/x", Some(("/a/b/v", Mounted::ImageVolume))),
+            ("/a/c/d", Some(("/a/c/d", Mounted::Volume(5)))),
+            ("/etc/hosts", Some(("/etc/hosts", Mounted::EngineFile))),
+            ("/", None),
+        ] {
+            assert_eq!(tree.covering(path), expected, "{path}");
+        }
+        let collected: Vec<&str> = tree
+            .collected_from(0)
+            .map(|mount| mount.key.as_str())
+            .collect();
+        assert_eq!(collected, ["/a/c/e"]);
+    }
+}

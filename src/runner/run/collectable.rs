@@ -95,13 +95,13 @@ impl<'a> Directories<'a> {
                     }
                 }
             }
-            if let Some(place) = self.gone(&resolved) {
-                return Ok(Some(format!(
-                    "a symbolic link leads to {resolved}, below {place}, whose content is gone when the container ends"
-                )));
-            }
         }
-        Ok(None)
+        // Not before the end: in a file system that is gone, something may have been mounted that is not.
+        Ok(self.gone(&resolved).map(|place| {
+            format!(
+                "a symbolic link leads to {resolved}, below {place}, whose content is gone when the container ends"
+            )
+        }))
     }
 
     /// Where the content at this path was mounted that is gone now.
