@@ -7,7 +7,8 @@
 //! | out of the engine | `reader` → `collect` → `writer` → `text_sink` |
 //!
 //! `pack` checks each entry of an incoming archive: its name with `name`, names used before with `seen_names`, sizes with
-//! `limit_counter`; `placeholders` finds the mount points again in what comes out. `mount_packing` adds the places at which something is mounted in a packed directory. `pax` parses the extended headers for `reader`.
+//! `limit_counter`. `pax` parses the extended headers for `reader`. `mount_packing` makes the places (`mount_point`) at which
+//! something is mounted inside a packed directory, and `placeholders` finds them again in what comes out.
 
 mod base64;
 mod collect;
