@@ -54,8 +54,8 @@ const fn endpoint(method: &'static str, path: &'static str, summary: &'static st
 pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("POST", "/run", "run a container once"),
     endpoint("GET", "/runs", "asynchronous runs"),
-    endpoint("GET", "/runs/{id}", "how one stands, its result"),
-    endpoint("GET", "/runs/{id}/events", "what it tells, from the start"),
+    endpoint("GET", "/runs/{id}", "the state of one, its result"),
+    endpoint("GET", "/runs/{id}/events", "its events, from the start"),
     endpoint("DELETE", "/runs/{id}", "cancel it"),
     endpoint("POST", "/volume", "create and fill a named volume"),
     endpoint("GET", "/volume/{name}", "its content"),
@@ -134,8 +134,8 @@ impl App {
     }
 }
 
-/// When the steps of a shutdown begin. All of them together take no longer than one grace period: whoever sent SIGTERM, such as
-/// `docker stop`, sends SIGKILL after that.
+/// When the steps of a shutdown begin. All of them together take no longer than one grace period: the sender of SIGTERM,
+/// such as `docker stop`, sends SIGKILL after that.
 #[derive(Clone, Copy, Debug)]
 struct Shutdown {
     /// When requests are cancelled that have not finished.

@@ -67,7 +67,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "RUNNER_MAX_CONCURRENT_RUNS",
         "2 x cores",
-        "runs that go on at once",
+        "runs in progress at once",
     ),
     setting(
         "RUNNER_QUEUE_LENGTH",
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_never_stands_for_no_limit() {
+    fn zero_never_means_no_limit() {
         for name in [
             "RUNNER_DEFAULT_MEMORY",
             "RUNNER_MAX_MEMORY",

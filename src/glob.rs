@@ -1,4 +1,4 @@
-//! Matches text against patterns in which `*` stands for any number of characters. Every other character stands for
+//! Matches text against patterns in which `*` matches any number of characters. Every other character matches
 //! itself. Needs no recursion and no memory.
 
 /// Whether the whole text matches the pattern. Upper and lower case differ.

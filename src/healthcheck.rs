@@ -23,7 +23,7 @@ pub fn check(host: &str, port: u16) -> Result<(), String> {
     }
 }
 
-/// The host of the URL for a server that listens on `HOST`: as it is in a URL, and loopback where it stands for all addresses.
+/// The host of the URL for a server that listens on `HOST`: as it is in a URL, and loopback where it means all addresses.
 fn local_host(host: &str) -> String {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match address.parse() {

@@ -8,7 +8,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// An error answer (RFC 9457 §3.1), with a machine-readable `code` and, for 422, every fault found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Problem {
-    /// `about:blank`: the `code` member tells problems apart.
+    /// `about:blank`: the `code` member distinguishes problems.
     #[serde(rename = "type")]
     pub kind: String,
     /// The status code's standard phrase.

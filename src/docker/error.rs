@@ -271,7 +271,7 @@ fn connect_advice(host: &Host, error: &io::Error) -> String {
             format!("permission denied on {host}: is this user in the docker group?")
         }
         ErrorKind::ConnectionRefused => {
-            format!("nobody listens on {host}: is the engine running, and is DOCKER_HOST right?")
+            format!("nothing listens on {host}: is the engine running, and is DOCKER_HOST right?")
         }
         ErrorKind::TimedOut => {
             format!(

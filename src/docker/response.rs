@@ -123,7 +123,9 @@ impl Read for BodyStream {
 
 fn stream_error(error: io::Error) -> io::Error {
     match ureq::Error::from(error) {
-        ureq::Error::Timeout(_) => io::Error::new(ErrorKind::TimedOut, "the engine stands still"),
+        ureq::Error::Timeout(_) => {
+            io::Error::new(ErrorKind::TimedOut, "the engine does not answer")
+        }
         ureq::Error::Io(error) => io::Error::new(
             error.kind(),
             format!("the engine's answer was cut: {error}"),

@@ -63,8 +63,8 @@ impl Request {
         Some(media_type.trim().to_ascii_lowercase())
     }
 
-    /// Drops the body, which must have been read, and returns the reservation of its memory. Whoever keeps content of the
-    /// body must keep the reservation as long.
+    /// Drops the body, which must have been read, and returns the reservation of its memory. Code that keeps content of
+    /// the body must keep the reservation as long.
     pub fn take_body_memory(&mut self) -> Option<Reservation> {
         self.body = Box::new(io::empty());
         self.body_memory.take()

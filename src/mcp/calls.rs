@@ -102,7 +102,10 @@ impl CallLimit {
     pub(super) fn wait_until_ended(&self, deadline: Instant) {
         let waited = self.all_ended.recv_deadline(deadline);
         if let Err(crossbeam_channel::RecvTimeoutError::Timeout) = waited {
-            log::warn!("{} calls did not end in time", self.len());
+            log::warn!(
+                "{} calls were still in progress at the end of the grace period",
+                self.len()
+            );
         }
     }
 

@@ -61,7 +61,7 @@ pub fn post(mcp: &Mcp, mut request: Request) -> Reply {
         return post::not_allowed("POST");
     }
     let Some(id) = session_id(&request) else {
-        let detail = "the sessionId parameter is missing; GET /sse tells the address to post to";
+        let detail = "the sessionId parameter is missing; GET /sse names the address to post to";
         return post::problem(400, "session_id_missing", detail);
     };
     let found = mcp.sse_sessions().find(id);

@@ -51,7 +51,7 @@ fn current_values(runner: &Runner, mcp: McpCounts) -> String {
         ("oneoff_mcp_sessions", "Open MCP sessions.", mcp.sessions),
         (
             "oneoff_mcp_calls",
-            "Calls of MCP tools that go on.",
+            "Calls of MCP tools in progress.",
             mcp.calls,
         ),
     ];

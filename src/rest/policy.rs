@@ -48,20 +48,20 @@ pub struct Maxima {
     pub body_bytes: u64,
     /// What an archive may unpack to.
     pub unpacked_bytes: u64,
-    /// What is read back from one volume.
+    /// What is read back from all volumes of one run.
     pub collect_bytes: u64,
-    /// Runs that go on at once.
+    /// Runs in progress at once.
     pub concurrent_runs: usize,
     /// Runs that wait; beyond it: 429.
     pub queue_length: usize,
 }
 
-/// What a request may name. `*` stands for any text.
+/// What a request may name. `*` matches any text.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Allowed {
     /// Images.
     pub images: Vec<String>,
-    /// Named volumes, whoever created them; empty: those that this service created.
+    /// Named volumes of any creator; empty: those that this service created.
     pub volumes: Vec<String>,
     /// Network file systems that a volume's `driver_opts` may mount.
     pub volume_types: Vec<String>,

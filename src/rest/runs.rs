@@ -17,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// An asynchronous run as it stands.
+/// The present state of an asynchronous run.
 #[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct RunBody<'a> {
     /// The run's id.

@@ -31,7 +31,7 @@ pub struct Policy {
     pub max_collect_bytes: u64,
     /// Images that runs may use.
     pub allowed_images: ImagePatterns,
-    /// Names of volumes that may be mounted or written, whoever created them. Empty: any that this service created.
+    /// Names of volumes that may be mounted or written, by any creator. Empty: any that this service created.
     pub allowed_volumes: Globs,
     /// Network file systems that options of a volume may name.
     pub allowed_volume_types: Vec<String>,

@@ -18,7 +18,7 @@ wire_struct! {
     pub(super) struct StatusRequest {
         /// The run's id, as run_container gave it.
         id: String,
-        /// Wait up to so many seconds for the run to finish, then tell how it stands; 0 unless said otherwise.
+        /// Seconds to wait at most for the run to finish before its state is returned; default 0.
         wait_secs: u64,
     }
 }
@@ -31,7 +31,7 @@ wire_struct! {
         id: String,
         /// Only what was printed after this: the `cursor` of an earlier run_logs. From the start unless given.
         cursor: String,
-        /// Wait up to so many seconds for new output, or for the end; 0 unless said otherwise.
+        /// Seconds to wait at most for new output, or for the end; default 0.
         wait_secs: u64,
     }
 }
@@ -50,7 +50,7 @@ wire_struct! {
     pub(super) struct ListRequest {
         /// Only runs that have come this far.
         state: Phase,
-        /// Show at most so many, newest first; 20 unless said otherwise, 200 at the most.
+        /// How many to list, newest first; default 20, at most 200.
         limit: u64,
     }
 }

@@ -68,7 +68,7 @@ impl Tool {
     fn title(self) -> &'static str {
         match self {
             Self::RunContainer => "Run a container once",
-            Self::RunStatus => "How a detached run stands",
+            Self::RunStatus => "State of a detached run",
             Self::RunLogs => "What a detached run printed",
             Self::CancelRun => "Cancel a detached run",
             Self::ListRuns => "List detached runs",
@@ -263,7 +263,7 @@ printed; `reason` says why the container ended. `timeout_secs` kills it; set `ne
 For what takes longer than a minute, set `detach` to true and ask run_status later.";
 
 const RUN_STATUS: &str = "\
-How a run that run_container started with `detach: true` stands: queued, pulling, running, or finished with its whole \
+The state of a run that run_container started with `detach: true`: queued, pulling, running, or finished with its whole \
 result. With `wait_secs` it waits for the end, so there is no need to ask again and again; keep it below your own time \
 limit for a call (30 is safe).
 
@@ -277,7 +277,7 @@ Example: {\"id\": \"3f2a…\", \"cursor\": \"…\", \"wait_secs\": 10}";
 
 const CANCEL_RUN: &str = "\
 End a detached run: its container is killed and removed, or never starts; what it printed is given back. A run that has \
-finished is told once more and then forgotten, which a run is after a while in any case.
+finished is returned once more and then forgotten, which a run is after a while in any case.
 
 Example: {\"id\": \"3f2a…\"}";
 

@@ -66,7 +66,7 @@ fn hint(error: &Error) -> &'static str {
         }
         Error::StdinLost(_) => "\nCall run_container again with the same arguments.",
         Error::Vanished(_) => "\nSomething prunes the engine at this moment; call it again.",
-        Error::EngineUnreachable(_) => "\ndocker_health tells when the engine is back.",
+        Error::EngineUnreachable(_) => "\ndocker_health shows when the engine is back.",
         Error::NotFound {
             code: "run_not_found",
             ..

@@ -68,7 +68,7 @@ fn kind_of(run: &RunResult) -> ResultKind {
 fn submitted(state: &RunState) -> Value {
     let id = &state.id;
     let text = format!(
-        "Run {id} was accepted and goes on by itself. run_status with this id tells how it stands and, once it has \
+        "Run {id} was accepted and goes on by itself. run_status with this id returns its state and, once it has \
          finished, its result; run_logs what it printed so far; cancel_run ends it."
     );
     let created_at = &state.created_at;

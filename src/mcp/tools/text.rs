@@ -28,7 +28,7 @@ fn why(run: &RunResult) -> String {
         Reason::Exited => "exited by itself",
         Reason::Signalled => "ended by a signal",
         Reason::Timeout => "killed at its time limit; a larger timeout_secs gives it longer",
-        Reason::Oom => "killed for want of memory; a larger memory gives it more",
+        Reason::Oom => "killed because memory ran out; a larger memory gives it more",
         Reason::Cancelled => "cancelled",
     };
     let code = match run.exit_code {
@@ -76,7 +76,7 @@ pub(super) fn unfinished(state: &RunState) -> String {
     let since = state.started_at.as_ref().unwrap_or(&state.created_at);
     let (id, word) = (&state.id, state.phase.word());
     format!(
-        "Run {id} is {word}, since {since}. Ask again with wait_secs to wait for its end; run_logs tells what it printed \
+        "Run {id} is {word}, since {since}. Ask again with wait_secs to wait for its end; run_logs returns what it printed \
          so far."
     )
 }

@@ -53,7 +53,7 @@ fn run(schemas: &mut Schemas) -> Operation {
         .or_event_stream(200)
         .response(
             202,
-            "The run goes on; it stands at `Location`.",
+            "The run continues; its state is at `Location`.",
             run_body(schemas),
         )
         .headers(202, accepted_headers())
@@ -64,7 +64,7 @@ fn run(schemas: &mut Schemas) -> Operation {
 fn accepted_headers() -> Value {
     json!({
         "Location": {"description": "The run.", "required": true, "schema": {"type": "string", "pattern": "^/runs/"}},
-        "Preference-Applied": {"description": "What was done of `Prefer`.", "schema": {"type": "string"}},
+        "Preference-Applied": {"description": "The preferences of `Prefer` that were applied.", "schema": {"type": "string"}},
     })
 }
 
@@ -113,8 +113,8 @@ fn list_runs(schemas: &mut Schemas) -> Operation {
 }
 
 fn run_state(schemas: &mut Schemas) -> Operation {
-    let summary = "Read how an asynchronous run stands";
-    let description = "How it stands, and its result once it has one.";
+    let summary = "Read the state of an asynchronous run";
+    let description = "Its state, and its result once it has ended.";
     Operation::new("GET", "/runs/{id}", "runState", summary)
         .tag("runs")
         .parameter(run_id())
@@ -138,7 +138,7 @@ fn run_events() -> Operation {
     Operation::new("GET", "/runs/{id}/events", "runEvents", summary)
         .tag("runs")
         .description(
-            "What it told from the start, or after `Last-Event-ID`, and then live, to its end.",
+            "Its events from the start, or after `Last-Event-ID`, and then live, to its end.",
         )
         .parameter(run_id())
         .parameter(header_parameter(

@@ -34,7 +34,7 @@ const PROBLEMS: &[ProblemExample] = &[
     },
     ProblemExample {
         status: 404,
-        when: "There is no such thing.",
+        when: "Nothing of this name exists.",
         code: "image_not_found",
         detail: "No such image: alpine:nothing",
     },

@@ -241,7 +241,9 @@ impl Jobs {
             self.cancel_all();
             match self.registry.settle(deadline) {
                 0 => {}
-                left => log::warn!("{left} detached runs did not end in time"),
+                left => log::warn!(
+                    "{left} detached runs were still in progress at the end of the grace period"
+                ),
             }
         }
         // Before the dispatcher stops: a slot that is offered to a closed queue would be offered to the next run, and so on.

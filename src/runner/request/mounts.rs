@@ -263,7 +263,10 @@ pub(crate) fn file_names(
         // Names are sorted: if any starts with `below`, then the first name from `below` on does.
         let next = files.range(below.clone()..).next();
         if next.is_some_and(|(other, _)| other.starts_with(&below)) {
-            reader.fault_at(name, "is a file here and a directory in another name");
+            reader.fault_at(
+                name,
+                "is a file here, and a directory in the path of another file",
+            );
         }
     }
 }

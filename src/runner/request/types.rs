@@ -161,7 +161,7 @@ wire_enum! {
 }
 
 wire_enum! {
-    /// How bytes stand in JSON.
+    /// How bytes are written in JSON.
     pub enum Encoding {
         /// As text.
         Utf8 = "utf8",

@@ -216,7 +216,7 @@ impl Check<'_> {
     ) -> Content {
         if strip_components.is_some() && content.is_none() {
             self.reader
-                .fault_at("strip_components", "goes with content only");
+                .fault_at("strip_components", "is only allowed together with content");
         }
         match (content, files) {
             (Some(_), Some(_)) => self

@@ -1,5 +1,5 @@
 //! The memory of a run's answer. What the output may take is taken from the budget before the run begins, so that a run that was
-//! executed never loses its output for want of memory.
+//! executed never loses its output because memory is short.
 
 use crate::cancel::Cancel;
 use crate::memory::Reservation;

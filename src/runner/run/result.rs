@@ -32,11 +32,10 @@ pub struct RunResult {
     pub execution_time: f64,
     /// Digest of the image that ran.
     pub image_digest: String,
-    /// Whether the kernel killed any process of the container for want of memory; absent when it did not.
+    /// Whether the kernel killed any process of the container because memory ran out; absent when it did not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
-    /// What the engine or the collector could not do as asked, or a restart of the service lost; absent when there is nothing to
-    /// tell.
+    /// What the engine or the collector could not do as asked, or a restart of the service lost; absent when there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Milliseconds spent in each step.
@@ -57,7 +56,7 @@ pub enum Reason {
     Signalled,
     /// It was killed at its time limit.
     Timeout,
-    /// The kernel killed its main process for want of memory.
+    /// The kernel killed its main process because memory ran out.
     Oom,
     /// The caller left or cancelled.
     Cancelled,

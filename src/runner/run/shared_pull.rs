@@ -201,7 +201,7 @@ impl PullHandle {
                     Ok(Update::Progress(progress)) => on_progress(progress),
                     Ok(Update::Complete(result)) => return WaitEnd::Complete(result),
                     Err(_) => {
-                        let error = Error::Engine("the pull ended without a word".into());
+                        let error = Error::Engine("the pull ended without a result".into());
                         return WaitEnd::Complete(Err(error));
                     }
                 },

@@ -3,7 +3,7 @@
 use crate::docker;
 use crate::runner::error::Error;
 
-/// What the engine says when it cannot start a container because of what the request asks for. The status alone does not tell:
+/// What the engine says when it cannot start a container because of what the request asks for. The status alone does not say it:
 /// engines use 400, 404 and 500 for these, and the same for faults that are not the request's.
 const ASKED_FOR: [&str; 9] = [
     "OCI runtime",

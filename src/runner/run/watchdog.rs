@@ -16,7 +16,7 @@ pub(crate) struct Watchdog<'a> {
     /// Time that the container has left, from now on.
     pub(crate) timeout: Duration,
     pub(crate) cancel: &'a Cancel,
-    /// Told before the container is killed, so that its output is read to the end even if nobody takes it.
+    /// Set before the container is killed, so that its output is read to the end even if nobody takes it.
     pub(crate) sink: &'a dyn Sink,
 }
 

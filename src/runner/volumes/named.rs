@@ -213,7 +213,7 @@ impl Volumes {
         put_content(&self.engine.client, helper.id(), spec, ownership)?;
         remove_in_time(helper)?;
         Ok(format!(
-            "volume {} exists, its content written over",
+            "volume {} exists; its content would be overwritten",
             spec.name
         ))
     }

@@ -24,7 +24,7 @@ fn an_unreachable_engine_is_reported_with_advice() {
         .image_list()
         .unwrap_err()
         .to_string();
-    assert!(error.contains("nobody listens"), "{error}");
+    assert!(error.contains("nothing listens"), "{error}");
     let nameless = Host::parse("tcp://engine.invalid", None, None).unwrap();
     let error = Client::new(nameless, None)
         .unwrap()
