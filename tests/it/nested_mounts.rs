@@ -404,3 +404,25 @@ fn an_empty_named_volume_neither_shows_nor_keeps_what_the_image_has_there() {
     docker(&["volume", "rm", &theirs]);
     server.stop();
 }
+
+#[test]
+fn a_volume_that_the_image_declares_inside_a_mount_has_its_place_and_leaves_no_trace() {
+    let tag = format!("oneoff-declared:{}", std::process::id());
+    let container = docker(&["create", super::support::IMAGE, "x"]);
+    let change = "VOLUME [\"/outer/inner\"]";
+    docker(&["commit", "-c", change, &container, &tag]);
+    docker(&["rm", &container]);
+    let server = Server::start();
+    for access in ["", ":ro"] {
+        let result = server.run(json!({
+            "image": tag, "pull_policy": "never", "network": "none",
+            "command": ["sh", "-c", "echo x > /outer/inner/made && cat /outer/a"],
+            "volumes": {format!("/outer{access}"): {"type": "directory", "files": {"a": "A"}, "response": true}},
+        }));
+        assert_eq!(result["stdout"], "A", "{access}: {result}");
+        assert_eq!(names_in(&result["volumes"]["/outer"]), ["a"], "{access}");
+    }
+    server.await_nothing_left();
+    server.stop();
+    docker(&["rmi", "-f", &tag]);
+}
