@@ -64,4 +64,5 @@ mod streaming;
 mod takeover;
 mod texts;
 mod volume_owners;
+mod volume_sweeps;
 mod volumes;
