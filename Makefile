@@ -16,7 +16,7 @@ export DOCKER_CONTEXT := default
 export JEMALLOC_SYS_WITH_MALLOC_CONF := narenas:2,dirty_decay_ms:2000,muzzy_decay_ms:0,tcache_max:2048,tcache_nslots_small_max:8,tcache_nslots_large:1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test lint bench image docker images clean
+.PHONY: help build run demo test coverage lint audit bench image docker images clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,11 +38,19 @@ test: docker images ## Every test, against a real engine
 	@tests/support/setup.sh
 	cargo test
 
+coverage: docker images ## Which lines of src/ the tests reach (COVERAGE_ARGS=--html for a report of another kind)
+	@tests/support/setup.sh
+	@tests/support/coverage.sh $(COVERAGE_ARGS)
+
 lint: ## Formatting, clippy and documentation, warnings are errors; shell scripts where shellcheck is installed
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
 	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run tests/support/*.sh; fi
+
+audit: ## Advisories, licences, duplicates and sources of the dependencies (needs the network)
+	@tests/support/cargo_tool.sh cargo-deny@0.20.2
+	target/tools/bin/cargo-deny --config .ci/deny.toml check
 
 bench: build docker images ## Our overhead against the bare Engine API and docker run (BENCH_ARGS=... is passed on)
 	ONEOFF_BINARY=$(abspath $(BINARY)) cargo bench --bench bench -- $(BENCH_ARGS)

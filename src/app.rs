@@ -78,6 +78,7 @@ const ROUTES: RouteTable = RouteTable {
     // They reveal nothing but that the service is there.
     open_paths: &["/", "/docs", "/docs/", "/health", "/openapi.json"],
     single_fields: &[
+        "idempotency-key",
         "last-event-id",
         "mcp-session-id",
         "mcp-protocol-version",
@@ -90,7 +91,7 @@ const ROUTES: RouteTable = RouteTable {
 /// What web pages of allowed origins may send and read.
 pub const CORS: CorsPolicy = CorsPolicy {
     methods: "GET, POST, DELETE, OPTIONS",
-    request_fields: "Content-Type, Accept, Authorization, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
+    request_fields: "Content-Type, Content-Encoding, Accept, Authorization, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
          Mcp-Method, Mcp-Name, Prefer, Idempotency-Key, X-Request-Id",
     response_fields: "Mcp-Session-Id, Location, Preference-Applied, Retry-After, X-Request-Id",
     max_age_secs: 600,
@@ -337,15 +338,17 @@ fn route(services: &Services, request: Request) -> Reply {
         ("GET" | "HEAD", ["volume", name]) => rest::volume::get(runner, name),
         ("DELETE", ["volume", name]) => rest::volume::delete(runner, name),
         ("GET" | "HEAD", ["health"]) => rest::health::get(runner),
-        ("GET" | "HEAD", [""]) => rest::docs::redirect(),
-        ("GET" | "HEAD", ["docs"]) => rest::docs::get(),
+        ("GET" | "HEAD", [""]) => rest::docs::redirect(&request),
+        ("GET" | "HEAD", ["docs"]) => rest::docs::get(&request),
         ("GET" | "HEAD", ["docs", file]) => rest::docs::asset(file, &request),
         ("GET" | "HEAD", ["policy"]) => rest::policy::get(runner, services.body_limit_bytes),
         ("GET" | "HEAD", ["metrics"]) => rest::metrics::get(runner, mcp_occupancy(mcp)),
-        ("GET" | "HEAD", ["openapi.json"]) => rest::openapi::get(),
+        ("GET" | "HEAD", ["openapi.json"]) => rest::openapi::get(&request),
         (_, ["mcp"]) => mcp::streamable_http::answer(mcp, request),
         (_, ["sse"]) => mcp::http_sse::open(mcp, &request),
         (_, ["messages"]) => mcp::http_sse::post(mcp, request),
+        // `OPTIONS *`, which asks about the server itself (RFC 9110 §9.3.7).
+        ("OPTIONS", []) => Reply::empty(204).with_header("Allow", CORS.methods),
         _ => not_routed(&path),
     }
 }

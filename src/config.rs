@@ -2,6 +2,9 @@
 //! typed values.
 
 mod env_file;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod mutation_tests;
 mod values;
 
 use crate::docker::Host;

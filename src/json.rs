@@ -1,7 +1,10 @@
 //! Parses JSON strictly: exactly one value, no member twice, not too deep, not too many small values. The same for REST and
 //! MCP. What the values take is charged to the memory budget while they are parsed.
 
+mod literals;
+
 use crate::memory::Reservation;
+use literals::Literals;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::cell::{Cell, RefCell};
@@ -23,6 +26,11 @@ const NODE_MEMBERS: u64 = 6;
 const STRING_BYTES: u64 = 16;
 /// Bytes that are taken from the budget at a time.
 const CHARGE_BYTES: u64 = 64 * 1024;
+
+/// The member whose values are texts of the caller's own: a number in it that a [`Number`] would change becomes a string.
+const VERBATIM: &str = "env_vars";
+/// A mark that a text may begin with, and that a parser may ignore (RFC 8259 §8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a text was refused.
 #[derive(Debug)]
@@ -46,11 +54,15 @@ impl fmt::Display for Error {
 
 /// Parses one text. The memory of its values is added to `memory`, also if it is refused.
 pub fn parse(text: &[u8], memory: Option<&Reservation>) -> Result<Value, Error> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let meter = Meter::new(memory);
+    let literals = Literals::of(text);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let strict = Strict {
         meter: &meter,
+        literals: &literals,
         depth: 0,
+        digits: Digits::Any,
     };
     let parsed = strict
         .deserialize(&mut deserializer)
@@ -61,7 +73,13 @@ pub fn parse(text: &[u8], memory: Option<&Reservation>) -> Result<Value, Error> 
         (Ok(value), _) => Ok(value),
         (Err(_), Some(Fault::OutOfMemory)) => Err(Error::OutOfMemory),
         (Err(error), Some(Fault::Refused)) => Err(Error::Refused(error.to_string())),
-        (Err(error), None) => Err(Error::Syntax(error.to_string())),
+        (Err(error), None) => Err(Error::Syntax(match std::str::from_utf8(text) {
+            Ok(_) => error.to_string(),
+            Err(fault) => format!(
+                "it is not UTF-8 from byte {} on: {error}",
+                fault.valid_up_to()
+            ),
+        })),
     }
 }
 
@@ -132,7 +150,20 @@ impl<'a> Meter<'a> {
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     meter: &'a Meter<'a>,
+    literals: &'a Literals<'a>,
     depth: u32,
+    digits: Digits,
+}
+
+/// Which numbers keep their digits.
+#[derive(Clone, Copy)]
+enum Digits {
+    /// None: only the value counts.
+    Any,
+    /// Those that are members of this value.
+    OfMembers,
+    /// This value.
+    Own,
 }
 
 impl Strict<'_> {
@@ -143,8 +174,32 @@ impl Strict<'_> {
         }
         Ok(Self {
             depth: self.depth + 1,
+            digits: Digits::Any,
             ..self
         })
+    }
+
+    /// The same for a member with this name of the value that this reads.
+    fn of_member(self, name: &str, inside: Self) -> Self {
+        let digits = match self.digits {
+            Digits::OfMembers => Digits::Own,
+            Digits::Any | Digits::Own if name == VERBATIM => Digits::OfMembers,
+            Digits::Any | Digits::Own => Digits::Any,
+        };
+        Self { digits, ..inside }
+    }
+
+    fn number<E: serde::de::Error>(self, number: Number) -> Result<Value, E> {
+        self.literals.pass();
+        if !matches!(self.digits, Digits::Own) {
+            return Ok(Value::Number(number));
+        }
+        let literal = self.literals.last();
+        if number.to_string() == literal {
+            return Ok(Value::Number(number));
+        }
+        self.meter.count_text(literal)?;
+        Ok(Value::String(literal.to_owned()))
     }
 }
 
@@ -171,16 +226,19 @@ impl<'de> Visitor<'de> for Strict<'_> {
         Ok(Value::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Value, E> {
+        self.number(value.into())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Value, E> {
+        self.number(value.into())
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        match Number::from_f64(value) {
+            Some(number) => self.number(number),
+            None => Err(E::custom("number out of range")),
+        }
     }
 
     fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
@@ -216,7 +274,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 let why = format_args!("the member {shown:?} is there twice");
                 return Err(self.meter.refuse(why));
             }
-            let value = members.next_value_seed(inside)?;
+            let value = members.next_value_seed(self.of_member(&name, inside))?;
             object.insert(name, value);
         }
         Ok(Value::Object(object))
@@ -239,11 +297,64 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_before_the_text_is_ignored() {
+        assert_eq!(
+            parse(b"\xef\xbb\xbf{}", None).unwrap(),
+            serde_json::json!({})
+        );
+        for text in [
+            &b"\xef\xbb\xbf\xef\xbb\xbf{}"[..],
+            b"{\xef\xbb\xbf}",
+            b"\xff\xfe{\0}\0",
+        ] {
+            assert!(parse(text, None).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_env_vars_keep_their_digits_and_no_others_do() {
+        for digits in [
+            "0",
+            "-0",
+            "-1",
+            "64.0",
+            "64.00",
+            "1e3",
+            "1E+3",
+            "0.10",
+            "1e-7",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "123456789012345678901234567890",
+            "0.1234567890123456789012345",
+            "1e308",
+        ] {
+            let text = format!(
+                r#"[1.50, "2.50 \" 3", {{"4.50": "\\"}}, {{"env_vars": {{"5\u00e9": "6", "A": {digits}, "B": [7.50],
+                "C": 8.0, "D": {digits}}}, "other": {digits}}}]"#
+            );
+            let value = parse(text.as_bytes(), None).unwrap();
+            for (name, written) in [("A", digits), ("C", "8.0"), ("D", digits)] {
+                let kept = match &value[3]["env_vars"][name] {
+                    Value::String(text) => text.clone(),
+                    number => number.to_string(),
+                };
+                assert_eq!(kept, written, "{text}");
+            }
+            assert_eq!(value[3]["env_vars"]["B"][0], 7.5);
+            assert!(value[3]["other"].is_number());
+            assert_eq!((&value[0], &value[1]), (&1.5.into(), &"2.50 \" 3".into()));
+        }
+    }
+
+    #[test]
     fn every_refusal_says_why() {
         let deep = "[".repeat(100_000);
         let zeros = format!("[{}0]", "0,".repeat(2_000_000));
         let objects = format!("[{}0]", "{\"a\":1},".repeat(200_000));
-        let cases: [(&[u8], &str); 10] = [
+        let cases: [(&[u8], &str); 11] = [
+            (b"{\"a\":\"J\xfcrgen\"}", "not UTF-8 from byte 7 on"),
             (zeros.as_bytes(), "too many values"),
             (objects.as_bytes(), "too many values"),
             (

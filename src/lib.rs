@@ -15,7 +15,7 @@
 //! | [`docker`] | the Engine API over one small blocking client |
 //! | [`archive`] | base64 tar.gz outside, plain tar inside; bytes only |
 //! | [`metrics`] | what the service counts, one registry for all rooms |
-//! | [`json`] | the strict JSON parser of REST and MCP |
+//! | [`json`] | the strict JSON parser of REST, MCP and of JSON within strings |
 //! | [`memory`] | the memory budget that all requests share |
 //! | [`cancel`], [`problem`], [`healthcheck`], `process_identity`, `glob`, `random_id` | one small thing each, used by several rooms |
 //!
@@ -47,3 +47,9 @@ mod process_identity;
 mod random_id;
 pub mod rest;
 pub mod runner;
+
+/// Random numbers and mutations, which the tests of the library share with those of the server.
+#[cfg(test)]
+#[allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+#[path = "../tests/it/support/random.rs"]
+mod random;

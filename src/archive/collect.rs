@@ -1,6 +1,6 @@
 //! Converts the engine's tar of a path into a file's bytes or into a base64 tar.gz that can be posted again. Names and link
 //! targets come from the container and are copied as bytes; memory does not grow with their number, but for hashes of
-//! names that are not regular files.
+//! names of entries that are left out.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -9,12 +9,13 @@ use std::io::{BufReader, Read};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use super::entry::{Entry, EntryKind};
 use super::error::Error;
 use super::limit_counter::MAX_ENTRIES;
 use super::mount_point::MountPoint;
 use super::name;
 use super::placeholders::{Placeholders, Role, below};
-use super::reader::{BUFFER, Entry, EntryKind, TarReader};
+use super::reader::{BUFFER, TarReader};
 use super::text_sink::{Room, TextSink};
 use super::writer::{EntryHeader, TarWriter, UidGid};
 
@@ -161,7 +162,7 @@ fn kind_name(kind: EntryKind) -> &'static str {
         EntryKind::File => "file",
         EntryKind::Directory => "directory",
         EntryKind::Symlink => "symbolic link",
-        EntryKind::Hardlink => "hard link",
+        EntryKind::Hardlink | EntryKind::HardlinkWithContent => "hard link",
         EntryKind::Other("FIFO") => "fifo",
         EntryKind::Other(what) => what,
     }
@@ -183,8 +184,7 @@ struct Collector<'a> {
     limit_bytes: u64,
     collected: CollectedDirectory,
     skipped: u64,
-    /// Hashes of the names of entries that are not regular files. An incoming archive may not have hard links to those, so
-    /// such links are left out.
+    /// Hashes of the names of entries that are left out, because hard links to those are left out too.
     unlinkable: HashSet<u64>,
     seed: RandomState,
     placeholders: Placeholders,
@@ -269,7 +269,7 @@ impl<'a> Collector<'a> {
     /// An entry's name and link target in the new archive, or why it is left out.
     fn renamed(&mut self, entry: &Entry) -> Result<EntryPaths, String> {
         let relative = self.relative(&entry.name)?;
-        if !matches!(entry.kind, EntryKind::File | EntryKind::Directory) {
+        if let EntryKind::Other(_) = entry.kind {
             self.unlinkable.insert(self.seed.hash_one(&relative));
         }
         let mut name = [b"./", relative.as_slice()].concat();
@@ -280,9 +280,9 @@ impl<'a> Collector<'a> {
                     .relative(&entry.target)
                     .map_err(|why| format!("is a hard link that {why}"))?;
                 if self.unlinkable.contains(&self.seed.hash_one(&target)) {
-                    return Err("is a hard link to something that is no file".to_owned());
+                    self.unlinkable.insert(self.seed.hash_one(&relative));
+                    return Err("is a hard link to something that is left out".to_owned());
                 }
-                self.unlinkable.remove(&self.seed.hash_one(&relative));
                 let target = [b"./", target.as_slice()].concat();
                 Ok(EntryPaths { name, target })
             }
@@ -291,10 +291,14 @@ impl<'a> Collector<'a> {
                 let target = Vec::new();
                 Ok(EntryPaths { name, target })
             }
-            _ => Ok(EntryPaths {
+            EntryKind::Symlink => Ok(EntryPaths {
                 name,
                 target: entry.target.clone(),
             }),
+            EntryKind::File | EntryKind::Directory | EntryKind::HardlinkWithContent => {
+                let target = Vec::new();
+                Ok(EntryPaths { name, target })
+            }
         }
     }
 

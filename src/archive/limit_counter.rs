@@ -1,9 +1,8 @@
 //! Counts entries and bytes of the incoming archives of one request while they are read, and refuses the archive that goes
 //! beyond the request's limits.
 
+use super::entry::Entry;
 use super::error::Error;
-use super::name;
-use super::reader::{Entry, EntryKind};
 
 /// Most entries of a collected directory. An incoming archive with this limit accepts every collected directory again.
 pub const MAX_ENTRIES: u64 = 1_000_000;
@@ -56,17 +55,6 @@ pub(super) struct LimitCounter<'a> {
     summary: Summary,
     /// Names that this archive has created so far.
     names: u64,
-    top: Top,
-}
-
-/// The top-level directory of the entries so far.
-enum Top {
-    /// No entry yet.
-    Unknown,
-    /// All entries are in this directory.
-    Shared(Vec<u8>),
-    /// There is no single directory.
-    None,
 }
 
 impl<'a> LimitCounter<'a> {
@@ -76,17 +64,14 @@ impl<'a> LimitCounter<'a> {
             allowance,
             summary: Summary::default(),
             names: 0,
-            top: Top::Unknown,
         }
     }
 
-    /// Counts an entry; to be called before its content is read. `name` is the entry's normalised name. Error:
-    /// [`Error::TooLarge`] at a limit.
-    pub(super) fn count(&mut self, entry: &Entry, name: &[u8]) -> Result<(), Error> {
+    /// Counts an entry; to be called before its content is read. Error: [`Error::TooLarge`] at a limit.
+    pub(super) fn count(&mut self, entry: &Entry) -> Result<(), Error> {
         self.summary.entries += 1;
         self.summary.unpacked_bytes = self.summary.unpacked_bytes.saturating_add(entry.size);
         self.allowance.unpacked_bytes = self.allowance.unpacked_bytes.saturating_add(entry.size);
-        self.update_top(entry, name);
         let limit = self.allowance.limits.unpacked_bytes;
         if self.allowance.unpacked_bytes > limit {
             return Err(Error::TooLarge(match self.summary.unpacked_bytes > limit {
@@ -112,27 +97,8 @@ impl<'a> LimitCounter<'a> {
         Ok(())
     }
 
+    /// The summary of the archive, without its shared top-level directory.
     pub(super) fn summary(self) -> Summary {
-        let shared_top = match self.top {
-            Top::Shared(top) => Some(String::from_utf8_lossy(&top).into_owned()),
-            Top::Unknown | Top::None => None,
-        };
-        Summary {
-            shared_top,
-            ..self.summary
-        }
-    }
-
-    /// There is no shared directory if a name is written with `./`, or if something else than a directory is at the top.
-    fn update_top(&mut self, entry: &Entry, name: &[u8]) {
-        let top = name::top(name);
-        let dotted = entry.name.starts_with(b"./") || top.is_empty();
-        let bare = top.len() == name.len() && entry.kind != EntryKind::Directory;
-        match &self.top {
-            _ if dotted || bare => self.top = Top::None,
-            Top::Unknown => self.top = Top::Shared(top.to_vec()),
-            Top::Shared(shared) if shared != top => self.top = Top::None,
-            Top::Shared(_) | Top::None => {}
-        }
+        self.summary
     }
 }

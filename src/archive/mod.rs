@@ -6,15 +6,21 @@
 //! | into the engine | `base64` → `gunzip` → `reader` → `pack` → `writer` |
 //! | out of the engine | `reader` → `collect` → `writer` → `text_sink` |
 //!
-//! `pack` checks each entry of an incoming archive: its name with `name`, names used before with `seen_names`, sizes with
-//! `limit_counter`. `pax` parses the extended headers for `reader`. `mount_packing` makes the places (`mount_point`) at which
-//! something is mounted inside a packed directory, and `placeholders` finds them again in what comes out.
+//! `reader` puts entries together: `header` and `pax` parse what precedes them, `entry` says what it means, `sparse` has the
+//! maps of sparse files, `content` streams the bytes, through `lookahead`. `pack` checks each entry of an incoming archive:
+//! its name with `name`, names used before with `seen_names`, sizes with `limit_counter`. `symlink_targets` and `shared_top`
+//! remember what later entries or the caller need. `mount_packing` makes the places (`mount_point`)
+//! at which something is mounted inside a packed directory, and `placeholders` finds them again in what comes out.
 
 mod base64;
 mod collect;
+mod content;
+mod entry;
 mod error;
 mod gunzip;
+mod header;
 mod limit_counter;
+mod lookahead;
 mod mount_packing;
 mod mount_point;
 mod name;
@@ -23,6 +29,9 @@ mod pax;
 mod placeholders;
 mod reader;
 mod seen_names;
+mod shared_top;
+mod sparse;
+mod symlink_targets;
 mod text_sink;
 mod writer;
 

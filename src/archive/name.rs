@@ -45,6 +45,12 @@ pub(super) fn normalise(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(normalised)
 }
 
+/// Whether a directory's name is one of those that tools give to the archive's root: empty, `.`, `./`, `/`, `//`, ….
+pub(super) fn is_root(name: &[u8]) -> bool {
+    name.split(|&byte| byte == b'/')
+        .all(|component| matches!(component, b"" | b"."))
+}
+
 /// Appends a normalised name to a directory's.
 pub(super) fn push(directory: &mut Vec<u8>, name: &[u8]) {
     if !directory.is_empty() && !name.is_empty() {

@@ -4,13 +4,16 @@
 use std::io::{self, BufReader, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::entry::{Entry, EntryKind};
 use super::error::Error;
 use super::gunzip::Gunzip;
 use super::limit_counter::{Allowance, LimitCounter, Limits, Summary};
 use super::mount_point::MountPoint;
 use super::name;
-use super::reader::{BUFFER, Entry, EntryKind, TarReader};
-use super::seen_names::{Node, SeenNames};
+use super::reader::{BUFFER, TarReader};
+use super::seen_names::{Node, Origin, SeenNames};
+use super::shared_top::{self, SharedTop};
+use super::symlink_targets::SymlinkTargets;
 use super::writer::{EntryHeader, TarWriter, UidGid};
 
 /// Mode of a parent directory that has no entry in the archive, unless [`Packer::implied_mode`] says otherwise.
@@ -47,7 +50,7 @@ impl<'a> TargzCheck<'a> {
         }
     }
 
-    /// Checks one archive, to be packed with `strip_components`. Two entries whose names become equal are refused.
+    /// Checks one archive, to be packed with `strip_components`. Different names that become equal are refused.
     pub fn check(&mut self, base64: &str, strip_components: usize) -> Result<Summary, Error> {
         self.check_with(base64, strip_components, &[])
     }
@@ -98,11 +101,14 @@ impl Write for StoppableSink<'_> {
 }
 
 /// Builds a plain tar for the engine out of directories, files and incoming archives, all with one owner. A name can be
-/// used only once, except for directories.
+/// used only once, except for directories, and in one archive for files and links of the same type: the last one counts.
 pub struct Packer<W: Write> {
     tar: TarWriter<BufWriter<W>>,
     uid_gid: UidGid,
     seen: SeenNames,
+    symlink_targets: SymlinkTargets,
+    /// Number of files and archives so far.
+    sources: u64,
     /// Modification time, in seconds since 1970, of entries that have none of their own.
     now: u64,
     implied_mode: u32,
@@ -116,10 +122,12 @@ struct Destination {
     strip_components: usize,
 }
 
-/// An entry's name and link target at the destination.
-struct EntryPaths {
+/// What an entry becomes at the destination.
+struct Placed {
     name: Vec<u8>,
+    kind: EntryKind,
     target: Vec<u8>,
+    node: Node,
 }
 
 impl Destination {
@@ -143,6 +151,8 @@ impl<W: Write> Packer<W> {
             tar: TarWriter::new(BufWriter::with_capacity(BUFFER, writer)),
             uid_gid,
             seen: SeenNames::new(),
+            symlink_targets: SymlinkTargets::new(),
+            sources: 0,
             now: now.map_or(0, |time| time.as_secs()),
             implied_mode: IMPLIED_MODE,
         }
@@ -156,7 +166,7 @@ impl<W: Write> Packer<W> {
     /// Writes a directory; `.` is the tar's root.
     pub fn directory(&mut self, name: &str, mode: u32) -> Result<(), Error> {
         let normalised = normalised(name)?;
-        self.add_name(&normalised, Node::Directory, name.as_bytes())?;
+        self.add_new_name(&normalised, Node::Directory, name.as_bytes())?;
         self.write_directory(&normalised, mode, self.now)
     }
 
@@ -166,7 +176,7 @@ impl<W: Write> Packer<W> {
             return Err(Error::entry(name.as_bytes(), rule));
         }
         let normalised = normalised(name)?;
-        self.add_name(&normalised, Node::File, name.as_bytes())?;
+        self.add_new_name(&normalised, Node::File, name.as_bytes())?;
         let size = content.len() as u64;
         let header = EntryHeader {
             mode: mode & MODE_BITS,
@@ -228,73 +238,139 @@ impl<W: Write> Packer<W> {
         destination: &Destination,
         allowance: &mut Allowance,
     ) -> Result<Summary, Error> {
-        self.add_name(
-            &destination.directory,
-            Node::Directory,
-            &destination.directory,
-        )?;
+        let directory = &destination.directory;
+        self.add_new_name(directory, Node::Directory, directory)?;
         let names_before = self.seen.len();
         let mut counter = LimitCounter::new(allowance);
+        let mut shared_top = SharedTop::new();
         while let Some(entry) = source.next_entry()? {
-            let normalised =
-                name::normalise(&entry.name).map_err(|rule| Error::entry(&entry.name, rule))?;
-            counter.count(&entry, &normalised)?;
-            let node = node(&entry)?;
-            if let Some(name) = destination.name_of(&normalised) {
-                let target = self.target(&entry, destination)?;
-                self.add_name(&name, node, &entry.name)?;
-                counter.check_name_count(self.seen.len() - names_before)?;
-                self.copy_entry(source, &entry, &EntryPaths { name, target })?;
+            let normalised = normalised_entry(&entry)?;
+            counter.count(&entry)?;
+            match is_companion(source, &entry)? {
+                true => shared_top.add_companion(&normalised),
+                false => shared_top.add(&entry, &normalised),
             }
+            let Some(placed) = self.place(&entry, &normalised, destination)? else {
+                continue;
+            };
+            let origin = self.seen.origin(self.sources, &normalised);
+            self.add_name(&placed.name, placed.node, origin, &entry.name)?;
+            counter.check_name_count(self.seen.len() - names_before)?;
+            self.copy_entry(source, &entry, &placed)?;
         }
-        Ok(counter.summary())
+        let top = shared_top.into_name();
+        Ok(Summary {
+            shared_top: top.map(|top| String::from_utf8_lossy(&top).into_owned()),
+            ..counter.summary()
+        })
     }
 
     fn copy_entry(
         &mut self,
         source: &mut Source<'_>,
         entry: &Entry,
-        paths: &EntryPaths,
+        placed: &Placed,
     ) -> Result<(), Error> {
-        if entry.kind == EntryKind::Directory {
-            return self.write_directory(&paths.name, entry.mode, entry.mtime);
+        if placed.kind == EntryKind::Directory {
+            return self.write_directory(&placed.name, entry.mode, entry.mtime);
+        }
+        if placed.kind == EntryKind::Symlink {
+            self.symlink_targets.insert(&placed.name, &placed.target);
         }
         let header = EntryHeader {
-            target: &paths.target,
+            target: &placed.target,
             mode: entry.mode & MODE_BITS,
             mtime: entry.mtime,
             size: entry.size,
-            ..self.header(&paths.name, entry.kind)
+            ..self.header(&placed.name, placed.kind)
         };
         self.tar.write_header(&header).map_err(Error::Io)?;
         source.copy_content(self.tar.content())?;
         self.tar.pad_content(entry.size).map_err(Error::Io)
     }
 
-    /// The link target to write. A symbolic link's is unchanged. A hard link's must be an earlier regular file of the same
-    /// archive, and is renamed as that was.
-    fn target(&self, entry: &Entry, destination: &Destination) -> Result<Vec<u8>, Error> {
-        if entry.kind != EntryKind::Hardlink {
-            return Ok(entry.target.clone());
+    /// What an entry becomes at the destination. `None`: nothing, because all components of its name are dropped, or because
+    /// it links a name to itself. Errors: its kind or its link's target is not allowed.
+    fn place(
+        &self,
+        entry: &Entry,
+        normalised: &[u8],
+        destination: &Destination,
+    ) -> Result<Option<Placed>, Error> {
+        let (kind, node) = kind_and_node(entry)?;
+        let Some(name) = destination.name_of(normalised) else {
+            return Ok(None);
+        };
+        let mut placed = Placed {
+            name,
+            kind,
+            target: entry.target.clone(),
+            node,
+        };
+        match entry.kind {
+            EntryKind::Hardlink => self.resolve(entry, placed, destination),
+            EntryKind::HardlinkWithContent => {
+                hard_link_target(entry)?;
+                placed.target.clear();
+                Ok(Some(placed))
+            }
+            _ => Ok(Some(placed)),
         }
-        let refuse =
-            |rule: &str| Error::entry(&entry.name, format!("is a hard link whose target {rule}"));
-        let normalised = name::normalise(&entry.target).map_err(refuse)?;
-        let target = destination.name_of(&normalised).unwrap_or_default();
-        match self.seen.get(&target) {
-            Some(Node::File) => Ok(target),
-            Some(Node::Symlink) => Err(refuse("is a symbolic link")),
-            Some(Node::Directory | Node::Implied) => Err(refuse("is a directory")),
-            None => Err(refuse("is not an earlier file of the archive")),
+    }
+
+    /// Resolves a hard link. Its target must be an earlier regular file or symbolic link of the same archive. A file's name
+    /// changes as that of the file did; of a symbolic link a copy is made, because engines follow it or refuse it.
+    fn resolve(
+        &self,
+        entry: &Entry,
+        placed: Placed,
+        destination: &Destination,
+    ) -> Result<Option<Placed>, Error> {
+        let refuse = |rule: &str| hard_link_fault(entry, rule);
+        let target = hard_link_target(entry)?;
+        let target = destination.name_of(&target).unwrap_or_default();
+        let node = match self.seen.get(&target) {
+            Some(node @ (Node::File | Node::Symlink)) => node,
+            Some(Node::Directory | Node::Implied) => return Err(refuse("is a directory")),
+            None => return Err(refuse("is not an earlier file of the archive")),
+        };
+        // What a tar writes when the same name is given to it twice.
+        if target == placed.name {
+            return Ok(None);
         }
+        if node == Node::File {
+            return Ok(Some(Placed { target, ..placed }));
+        }
+        let copied = self.symlink_targets.get(&target).ok_or_else(|| {
+            refuse("is one of too many symbolic links: their targets take more than 16 MiB")
+        })?;
+        Ok(Some(Placed {
+            kind: EntryKind::Symlink,
+            target: copied.to_vec(),
+            node,
+            ..placed
+        }))
+    }
+
+    /// Records a name that comes from nowhere else. See [`Packer::add_name`].
+    fn add_new_name(&mut self, name: &[u8], node: Node, sent_name: &[u8]) -> Result<(), Error> {
+        self.sources += 1;
+        let origin = self.seen.origin(self.sources, name);
+        self.add_name(name, node, origin, sent_name)
     }
 
     /// Records a name and writes its missing parent directories. Errors name the entry as `sent_name`, the name that the
     /// caller sent.
-    fn add_name(&mut self, name: &[u8], node: Node, sent_name: &[u8]) -> Result<(), Error> {
+    fn add_name(
+        &mut self,
+        name: &[u8],
+        node: Node,
+        origin: Origin,
+        sent_name: &[u8],
+    ) -> Result<(), Error> {
         let parents = self
             .seen
-            .add(name, node)
+            .add(name, node, origin)
             .map_err(|rule| Error::entry(sent_name, rule))?;
         parents
             .into_iter()
@@ -333,12 +409,44 @@ fn normalised(name: &str) -> Result<Vec<u8>, Error> {
     name::normalise(name.as_bytes()).map_err(|rule| Error::entry(name.as_bytes(), rule))
 }
 
-/// The node that an entry creates. Error: its kind, or its symbolic link's target, is not allowed.
-fn node(entry: &Entry) -> Result<Node, Error> {
+/// The normal form of an entry's name. Tools that pack a directory under an empty name write `/` for the root itself.
+fn normalised_entry(entry: &Entry) -> Result<Vec<u8>, Error> {
+    let refuse = |rule| Error::entry(&entry.name, rule);
+    let is_directory = entry.kind == EntryKind::Directory;
+    if is_directory && name::is_root(&entry.name) {
+        return Ok(Vec::new());
+    }
+    let normalised = name::normalise(&entry.name).map_err(refuse)?;
+    match normalised.is_empty() {
+        true => Err(refuse("is the archive's root, yet no directory")),
+        false => Ok(normalised),
+    }
+}
+
+fn is_companion(source: &mut Source<'_>, entry: &Entry) -> Result<bool, Error> {
+    match shared_top::may_be_companion(entry) {
+        true => source.content_begins_with(&shared_top::APPLE_DOUBLE),
+        false => Ok(false),
+    }
+}
+
+fn hard_link_target(entry: &Entry) -> Result<Vec<u8>, Error> {
+    name::normalise(&entry.target).map_err(|rule| hard_link_fault(entry, rule))
+}
+
+fn hard_link_fault(entry: &Entry, rule: &str) -> Error {
+    Error::entry(&entry.name, format!("is a hard link whose target {rule}"))
+}
+
+/// The kind and the node that an entry becomes, unless it is a hard link to a symbolic link. Error: its kind, or its
+/// symbolic link's target, is not allowed.
+fn kind_and_node(entry: &Entry) -> Result<(EntryKind, Node), Error> {
     let refuse = |rule: &str| Err(Error::entry(&entry.name, rule));
     match entry.kind {
-        EntryKind::Directory => Ok(Node::Directory),
-        EntryKind::File | EntryKind::Hardlink => Ok(Node::File),
+        EntryKind::Directory => Ok((entry.kind, Node::Directory)),
+        EntryKind::File | EntryKind::Hardlink => Ok((entry.kind, Node::File)),
+        // The content is there, so that the file need not be shared.
+        EntryKind::HardlinkWithContent => Ok((EntryKind::File, Node::File)),
         EntryKind::Symlink => match entry.target.as_slice() {
             b"" => refuse("is a symbolic link without a target"),
             target if target.len() > MAX_TARGET => {
@@ -347,7 +455,7 @@ fn node(entry: &Entry) -> Result<Node, Error> {
             target if target.contains(&0) => {
                 refuse("is a symbolic link with a NUL byte in its target")
             }
-            _ => Ok(Node::Symlink),
+            _ => Ok((entry.kind, Node::Symlink)),
         },
         EntryKind::Other(what) => Err(Error::entry(
             &entry.name,

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::entry::{Entry, EntryKind};
 use super::mount_point::MountPoint;
-use super::reader::{Entry, EntryKind};
 
 /// The mount points of a directory, and the directories that lead to them.
 #[derive(Default)]

@@ -1,88 +1,44 @@
-//! Reads tar entries, one after another, from any stream. Checks the format, not names or kinds of entries.
+//! Reads tar entries, one after another, from any stream. Checks the format, not names or kinds of entries. Accepts what
+//! the tars of GNU, libarchive, Go, Python, Node, busybox, star and old Unixes write; where those disagree about what an
+//! archive means, the error says so.
 //!
 //! Replaces the iterator of the `tar` crate, which buffers long names and extended headers of any size and loses PAX values
 //! that contain newlines.
 
-use std::io::{self, BufRead, Write};
+use std::io::{BufRead, Write};
 
-use tar::{EntryType, Header};
-
+use super::content::Content;
+use super::entry::{Description, Entry, EntryKind, Metadata, readable_size};
 use super::error::Error;
-use super::{name, pax};
+use super::header::{BLOCK, Header};
+use super::pax::{self, MapPlace};
+use super::sparse::{self, Layout, Map, MoreBlocks, TextMap, TextMapState};
 
 /// Buffer size of streams that are read or written.
 pub(super) const BUFFER: usize = 128 * 1024;
 
-const BLOCK: usize = 512;
 /// Longest long name or extended header (the limit of Go's archive/tar).
 const MAX_METADATA: u64 = 1 << 20;
-/// All long names, extended headers and padding together may take as many bytes as content, but at least this many.
+/// All long names, extended headers, informational entries, sparse maps and padding together may take as many bytes as
+/// content, but at least this many.
 const MIN_METADATA_LIMIT: u64 = 16 << 20;
-/// Most zeros after the end-of-archive marker; GNU tar pads to 10 KiB.
+/// Most bytes after the end-of-archive marker; GNU tar pads to 10 KiB.
 const MAX_PADDING: u64 = 16 << 20;
-/// Latest time that fits into a header in plain octal: in the year 2242.
-const MAX_MTIME: u64 = 0o777_7777_7777;
-
-/// The kind of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EntryKind {
-    File,
-    Directory,
-    Symlink,
-    Hardlink,
-    /// A kind that is never copied, by its name in messages.
-    Other(&'static str),
-}
-
-impl EntryKind {
-    fn has_no_content(self) -> bool {
-        matches!(self, Self::Directory | Self::Symlink | Self::Hardlink)
-    }
-}
-
-/// An entry as it is in the archive. Names are not checked or normalised.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: Vec<u8>,
-    pub(super) kind: EntryKind,
-    /// Target of a link; empty for other kinds.
-    pub(super) target: Vec<u8>,
-    pub(super) mode: u32,
-    pub(super) uid: u64,
-    pub(super) gid: u64,
-    pub(super) mtime: u64,
-    /// Bytes of content.
-    pub(super) size: u64,
-}
+/// The name that Solaris gives to an extended attribute, so that other tars write it there.
+const ATTRIBUTE_NAME: &[u8] = b"/dev/null";
 
 /// Reads a tar. Errors of the underlying stream are returned unchanged.
 pub(super) struct TarReader<R> {
-    stream: R,
-    /// Bytes of the current entry's content that have not been read.
-    content: u64,
-    /// Bytes of padding after that content.
-    padding: u64,
-    /// Bytes of long names, extended headers and padding so far.
+    content: Content<R>,
+    /// Bytes of long names, extended headers, informational entries, sparse maps and padding so far.
     metadata: u64,
     metadata_limit: u64,
-    /// The current entry's name, for messages.
-    current: Vec<u8>,
     /// Whether a valid header has been read.
     has_header: bool,
-}
-
-/// The long names and the extended header that precede an entry.
-#[derive(Default)]
-struct Metadata {
-    long_name: Option<Vec<u8>>,
-    long_target: Option<Vec<u8>>,
-    pax: Option<pax::Overrides>,
-}
-
-impl Metadata {
-    fn is_empty(&self) -> bool {
-        self.long_name.is_none() && self.long_target.is_none() && self.pax.is_none()
-    }
+    /// Whether it was guessed that a link has no content, because zeros follow it.
+    is_end_doubtful: bool,
+    /// Whether the last entry was the header of a Solaris extended attribute.
+    is_attribute_next: bool,
 }
 
 impl<R: BufRead> TarReader<R> {
@@ -90,13 +46,12 @@ impl<R: BufRead> TarReader<R> {
     /// derives its limit for long names and extended headers from it.
     pub(super) fn new(stream: R, content_limit: u64) -> Self {
         Self {
-            stream,
-            content: 0,
-            padding: 0,
+            content: Content::new(stream),
             metadata: 0,
             metadata_limit: content_limit.max(MIN_METADATA_LIMIT),
-            current: Vec::new(),
             has_header: false,
+            is_end_doubtful: false,
+            is_attribute_next: false,
         }
     }
 
@@ -108,16 +63,16 @@ impl<R: BufRead> TarReader<R> {
         }
     }
 
-    /// Bytes of long names, extended headers and padding so far.
+    /// Bytes of long names, extended headers, informational entries, sparse maps and padding so far.
     pub(super) fn metadata(&self) -> u64 {
         self.metadata
     }
 
     /// The next entry. Skips unread content of the previous one. `None` once the stream has been read to its end.
     pub(super) fn next_entry(&mut self) -> Result<Option<Entry>, Error> {
-        self.copy_content(&mut io::sink())?;
         let mut metadata = Metadata::default();
         loop {
+            self.content.skip()?;
             let header = match self.header()? {
                 Some(header) => header,
                 None if metadata.is_empty() => return Ok(None),
@@ -127,148 +82,140 @@ impl<R: BufRead> TarReader<R> {
                     ));
                 }
             };
-            match header.entry_type() {
-                EntryType::GNULongName => {
-                    let name = self.long_name(&header)?;
-                    set_once(&mut metadata.long_name, name)?;
-                }
-                EntryType::GNULongLink => {
-                    let target = self.long_name(&header)?;
-                    set_once(&mut metadata.long_target, target)?;
-                }
-                EntryType::XHeader => {
-                    let overrides = self.extended_header(&header)?;
-                    set_once(&mut metadata.pax, overrides)?;
-                }
-                EntryType::XGlobalHeader => {
-                    if self.extended_header(&header)?.rename_or_resize() {
-                        return Err(Error::Tar(
-                            "a global header renames or resizes entries".to_owned(),
-                        ));
-                    }
-                }
-                _ => return self.entry(&header, metadata).map(Some),
+            if self.take_metadata(&header, &mut metadata)? {
+                continue;
+            }
+            if let Some(entry) = self.entry(&header, std::mem::take(&mut metadata))? {
+                return Ok(Some(entry));
             }
         }
     }
 
     /// Writes the unread content of the current entry to `sink`.
     pub(super) fn copy_content(&mut self, sink: &mut dyn Write) -> Result<(), Error> {
-        while self.content > 0 {
-            let chunk = self.next_chunk(self.content)?;
-            let length = chunk.len();
-            sink.write_all(chunk)?;
-            self.stream.consume(length);
-            self.content -= length as u64;
-        }
-        while self.padding > 0 {
-            let length = self.next_chunk(self.padding)?.len();
-            self.stream.consume(length);
-            self.padding -= length as u64;
-        }
-        Ok(())
+        self.content.copy(sink)
     }
 
-    /// Buffered bytes, 1 to `max`, of the current entry. Error: the stream has ended.
-    fn next_chunk(&mut self, max: u64) -> Result<&[u8], Error> {
-        let chunk = fill_buf(&mut self.stream)?;
-        if chunk.is_empty() {
-            return Err(Error::Tar(format!(
-                "it is cut short inside `{}`",
-                name::for_display(&self.current)
-            )));
-        }
-        let max = usize::try_from(max).unwrap_or(usize::MAX);
-        Ok(&chunk[..chunk.len().min(max)])
+    /// Whether the unread content of the current entry begins with these few bytes.
+    pub(super) fn content_begins_with(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        self.content.begins_with(bytes)
     }
 
-    /// The next header, its checksum verified. `None` at the end of the archive, after checking that nothing follows.
+    /// The next header. `None` at the end of the archive, after reading all that follows.
     fn header(&mut self) -> Result<Option<Header>, Error> {
-        let mut header = Header::new_old();
-        let block = header.as_mut_bytes();
-        let mut filled = 0;
-        while filled < BLOCK {
-            let chunk = fill_buf(&mut self.stream)?;
-            let length = chunk.len().min(BLOCK - filled);
-            if length == 0 {
-                break;
-            }
-            block[filled..filled + length].copy_from_slice(&chunk[..length]);
-            self.stream.consume(length);
-            filled += length;
-        }
-        match filled {
-            0 if self.has_header => return Ok(None),
-            0 => {
-                return Err(Error::Tar(
+        let block = self.content.stream.peek(BLOCK)?;
+        if block.is_empty() {
+            return match self.has_header {
+                true => Ok(None),
+                false => Err(Error::Tar(
                     "there is nothing in it, not even an end mark".to_owned(),
-                ));
+                )),
+            };
+        }
+        if is_zero(block) {
+            return self.read_padding().map(|()| None);
+        }
+        let Some(block) = block.first_chunk() else {
+            return Err(Error::Tar(self.content.with_position("it is cut short")));
+        };
+        let header = Header::parse(block);
+        self.content.stream.consume(BLOCK);
+        match header {
+            Some(header) => {
+                self.has_header = true;
+                Ok(Some(header))
             }
-            BLOCK => {}
-            _ => return Err(Error::Tar(self.with_position("it is cut short"))),
-        }
-        if block.iter().all(|&byte| byte == 0) {
-            return self.expect_only_zeros().map(|()| None);
-        }
-        self.verify_checksum(&header)?;
-        self.has_header = true;
-        Ok(Some(header))
-    }
-
-    fn verify_checksum(&self, header: &Header) -> Result<(), Error> {
-        let bytes = header.as_bytes();
-        let sum: u32 = bytes[..148]
-            .iter()
-            .chain(&bytes[156..])
-            .map(|&byte| u32::from(byte))
-            .sum();
-        match header.cksum() {
-            Ok(stated) if stated == sum + 8 * u32::from(b' ') => Ok(()),
-            _ if self.has_header => Err(Error::Tar(self.with_position("it has a broken header"))),
-            _ => Err(Error::Tar("it does not begin as a tar does".to_owned())),
+            None if self.has_header => Err(Error::Tar(
+                self.content.with_position("it has a broken header"),
+            )),
+            None => Err(Error::Tar("it does not begin as a tar does".to_owned())),
         }
     }
 
-    /// Reads to the end of the stream. Anything but zeros after the end-of-archive marker is an error, because a second
-    /// archive there would be ignored silently.
-    fn expect_only_zeros(&mut self) -> Result<(), Error> {
-        let mut zeros = 0;
+    /// Reads to the end of the stream. Remains of other data after the zeros of the end-of-archive marker are no fault: old
+    /// tars fill the last record with them. A second archive there is an error, because it would be ignored silently.
+    fn read_padding(&mut self) -> Result<(), Error> {
+        let mut length = 0;
+        let mut are_all_zeros = true;
         loop {
-            let rest = fill_buf(&mut self.stream)?;
-            if rest.is_empty() {
+            let block = self.content.stream.peek(BLOCK)?;
+            if block.is_empty() {
                 return Ok(());
             }
-            if rest.iter().any(|&byte| byte != 0) {
-                return Err(Error::Tar("something follows its end mark".to_owned()));
+            if are_all_zeros && !is_zero(block) {
+                are_all_zeros = false;
+                let is_archive = block.first_chunk().and_then(Header::parse).is_some();
+                // A single block of zeros is no end mark.
+                if is_archive || self.is_end_doubtful || length < 2 * BLOCK as u64 {
+                    return Err(Error::Tar("something follows its end mark".to_owned()));
+                }
             }
-            let length = rest.len();
-            zeros += length as u64;
-            self.metadata = self.metadata.saturating_add(length as u64);
-            if zeros > MAX_PADDING || self.metadata > self.metadata_limit + MAX_PADDING {
+            let read = block.len();
+            self.content.stream.consume(read);
+            length += read as u64;
+            self.metadata = self.metadata.saturating_add(read as u64);
+            if length > MAX_PADDING || self.metadata > self.metadata_limit + MAX_PADDING {
                 return Err(Error::TooLarge(
                     "more than 16 MiB of zeros after the archive's end".to_owned(),
                 ));
             }
-            self.stream.consume(length);
         }
+    }
+
+    /// Reads the content of an entry that is about other entries. Returns false if the entry is not of that kind.
+    fn take_metadata(&mut self, header: &Header, metadata: &mut Metadata) -> Result<bool, Error> {
+        match header.type_flag() {
+            b'L' => {
+                let name = self.long_name(header)?;
+                metadata.set_long_name(name)?;
+            }
+            b'K' => {
+                let target = self.long_name(header)?;
+                metadata.set_long_target(target)?;
+            }
+            // Solaris' tar writes `X` where POSIX has `x`.
+            b'x' | b'X' => {
+                let overrides = self.extended_header(header)?;
+                metadata.set_pax(overrides)?;
+            }
+            b'g' => {
+                if self.extended_header(header)?.rename_or_resize() {
+                    return Err(Error::Tar(
+                        "a global header renames or resizes entries".to_owned(),
+                    ));
+                }
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Counts bytes that are read but are no content.
+    fn count_metadata(&mut self, bytes: u64) -> Result<(), Error> {
+        self.metadata = self.metadata.saturating_add(bytes);
+        match self.metadata > self.metadata_limit {
+            true => Err(self.too_much_metadata()),
+            false => Ok(()),
+        }
+    }
+
+    fn too_much_metadata(&self) -> Error {
+        Error::TooLarge(
+            self.content
+                .with_position("the names or extended headers of the archive"),
+        )
     }
 
     /// Reads the content of an entry that holds a long name or an extended header.
     fn metadata_content(&mut self, header: &Header) -> Result<Vec<u8>, Error> {
-        let size = header
-            .entry_size()
-            .map_err(|_| Error::Tar(self.with_position("it has an unreadable size")))?;
-        self.metadata = self
-            .metadata
-            .saturating_add(size)
-            .saturating_add(BLOCK as u64);
-        if size > MAX_METADATA || self.metadata > self.metadata_limit {
-            return Err(Error::TooLarge(
-                self.with_position("the names or extended headers of the archive"),
-            ));
+        let size = readable_size(header)
+            .ok_or_else(|| Error::Tar(self.content.with_position("it has an unreadable size")))?;
+        self.count_metadata(size.saturating_add(BLOCK as u64))?;
+        if size > MAX_METADATA {
+            return Err(self.too_much_metadata());
         }
         let mut content = Vec::new();
-        self.expect_content(size);
+        self.content.expect(size);
         self.copy_content(&mut content)?;
         Ok(content)
     }
@@ -286,116 +233,169 @@ impl<R: BufRead> TarReader<R> {
 
     fn extended_header(&mut self, header: &Header) -> Result<pax::Overrides, Error> {
         let records = self.metadata_content(header)?;
-        pax::parse(&records)
-            .ok_or_else(|| Error::Tar(self.with_position("it has a malformed extended header")))
+        pax::parse(&records).ok_or_else(|| {
+            Error::Tar(
+                self.content
+                    .with_position("it has a malformed extended header"),
+            )
+        })
     }
 
-    fn expect_content(&mut self, size: u64) {
-        self.content = size;
-        self.padding = size.wrapping_neg() % BLOCK as u64;
-    }
-
-    fn entry(&mut self, header: &Header, metadata: Metadata) -> Result<Entry, Error> {
-        let pax = metadata.pax.unwrap_or_default();
-        let target = gnu_or_pax(metadata.long_target, pax.linkpath.clone())?;
-        let name = gnu_or_pax(metadata.long_name, pax.path.clone())?;
-        let name = name.unwrap_or_else(|| header.path_bytes().into_owned());
-        let entry = build_entry(header, &pax, name, target)?;
-        self.current.clone_from(&entry.name);
-        self.expect_content(entry.size);
-        Ok(entry)
-    }
-
-    /// Appends the position in the archive to a message.
-    fn with_position(&self, what: &str) -> String {
-        if self.current.is_empty() {
-            return format!("{what}, before the first entry");
+    /// The entry of a header. `None`: it is informational; its content has been skipped.
+    fn entry(&mut self, header: &Header, metadata: Metadata) -> Result<Option<Entry>, Error> {
+        let mut description = metadata.describe(header)?;
+        self.content.set_name(&description.name);
+        if self.skip_informational(header, &description)? {
+            return Ok(None);
         }
-        format!("{what}, after `{}`", name::for_display(&self.current))
-    }
-}
-
-/// Builds an entry from its header and its metadata. `target` is a link target that replaces the header's.
-fn build_entry(
-    header: &Header,
-    pax: &pax::Overrides,
-    name: Vec<u8>,
-    target: Option<Vec<u8>>,
-) -> Result<Entry, Error> {
-    let unreadable = |what: &str| Error::entry(&name, format!("has an unreadable {what}"));
-    let kind = match kind(header.entry_type(), &name) {
-        EntryKind::File if pax.sparse => EntryKind::Other("sparse file"),
-        kind => kind,
-    };
-    let size = match pax.size {
-        Some(size) => size,
-        None => header.entry_size().map_err(|_| unreadable("size"))?,
-    };
-    // Tar readers disagree on whether content follows such a header, so content is an error.
-    if size > 0 && kind.has_no_content() {
-        let rule = "is a directory or a link, yet has content";
-        return Err(Error::entry(&name, rule));
-    }
-    let target = match kind {
-        EntryKind::Symlink | EntryKind::Hardlink => {
-            target.unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned())
+        let kind = description.kind(header);
+        let content = self.stored_content(header, &description)?;
+        let kind = match kind {
+            EntryKind::Hardlink if content > 0 => EntryKind::HardlinkWithContent,
+            kind => kind,
+        };
+        self.content.expect(content);
+        let layout = match kind {
+            EntryKind::File => self.layout(header, &mut description)?,
+            _ => None,
+        };
+        let size = layout.as_ref().map_or(content, |layout| layout.size);
+        if let Some(layout) = layout {
+            self.content.set_layout(layout);
         }
-        _ => Vec::new(),
-    };
-    let mtime = pax.mtime.or(header.mtime().ok());
-    Ok(Entry {
-        kind,
-        target,
-        mode: header.mode().map_err(|_| unreadable("mode"))? & 0o7777,
-        uid: pax.uid.or(header.uid().ok()).unwrap_or(0),
-        gid: pax.gid.or(header.gid().ok()).unwrap_or(0),
-        mtime: mtime.filter(|&mtime| mtime <= MAX_MTIME).unwrap_or(0),
-        size,
-        name,
-    })
-}
+        Ok(Some(description.entry(header, kind, size)))
+    }
 
-/// `BufRead::fill_buf`, repeated after `Interrupted`.
-fn fill_buf(stream: &mut impl BufRead) -> io::Result<&[u8]> {
-    loop {
-        match stream.fill_buf() {
-            Ok(_) => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+    /// Skips an entry that is no file: a volume label, the rest of another volume's file, or, in forms of single tars, long
+    /// names, access control lists, extended attributes and inodes. Returns false if the entry is not of that kind.
+    fn skip_informational(
+        &mut self,
+        header: &Header,
+        description: &Description,
+    ) -> Result<bool, Error> {
+        let is_attribute = std::mem::take(&mut self.is_attribute_next)
+            && description.name.starts_with(ATTRIBUTE_NAME);
+        let content = match header.type_flag() {
+            // A label has no content, whatever its size.
+            b'V' => {
+                let size = description.size.unwrap_or(0);
+                match self.does_content_follow(size)? {
+                    true => size,
+                    false => 0,
+                }
+            }
+            b'A' | b'E' | b'I' | b'M' | b'N' => self.readable(description)?,
+            _ if is_attribute || description.is_continuation() => self.readable(description)?,
+            _ => return Ok(false),
+        };
+        self.is_attribute_next = header.type_flag() == b'E';
+        self.skip(content)?;
+        Ok(true)
+    }
+
+    /// Skips content that belongs to no file.
+    fn skip(&mut self, content: u64) -> Result<(), Error> {
+        self.count_metadata(content.saturating_add(BLOCK as u64))?;
+        self.content.expect(content);
+        self.content.skip()
+    }
+
+    /// Number of bytes that follow a header as the entry's content.
+    fn stored_content(&mut self, header: &Header, description: &Description) -> Result<u64, Error> {
+        match (description.kind(header), header.type_flag()) {
+            (EntryKind::Directory, b'D') => {
+                let names = self.readable(description)?;
+                self.skip(names).map(|()| 0)
+            }
+            // The size of these has no meaning (POSIX, pax, "ustar Interchange Format").
+            (EntryKind::Directory, b'5') | (EntryKind::Symlink, _) | (_, b'3' | b'4' | b'6') => {
+                Ok(0)
+            }
+            (kind @ (EntryKind::Directory | EntryKind::Hardlink), _) => {
+                let size = description.size.unwrap_or(0);
+                match (self.does_content_follow(size)?, kind) {
+                    (false, _) => Ok(0),
+                    (true, EntryKind::Hardlink) => Ok(size),
+                    (true, _) => Err(Error::entry(
+                        &description.name,
+                        "is a directory, yet has content",
+                    )),
+                }
+            }
+            _ => self.readable(description),
         }
     }
-    // The buffer is filled; this call only returns it, with a borrow that outlives the loop.
-    stream.fill_buf()
-}
 
-fn set_once<T>(field: &mut Option<T>, value: T) -> Result<(), Error> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(Error::Tar("it describes one entry twice".to_owned())),
+    fn readable(&self, description: &Description) -> Result<u64, Error> {
+        let unreadable = || Error::entry(&description.name, "has an unreadable size");
+        description.size.ok_or_else(unreadable)
+    }
+
+    /// Whether content follows a header that states a size, where some writers mean by it the size of something else: if
+    /// neither a header nor the archive's end follows.
+    fn does_content_follow(&mut self, size: u64) -> Result<bool, Error> {
+        if size == 0 {
+            return Ok(false);
+        }
+        let next = self.content.stream.peek(BLOCK)?;
+        if is_zero(next) {
+            self.is_end_doubtful = true;
+            return Ok(false);
+        }
+        Ok(next.first_chunk().and_then(Header::parse).is_none())
+    }
+
+    /// The layout of a file if it is a sparse one. Reads its map, which precedes its content.
+    fn layout(
+        &mut self,
+        header: &Header,
+        description: &mut Description,
+    ) -> Result<Option<Layout>, Error> {
+        let refuse = |rule| Error::entry(&description.name, rule);
+        let map = match (header.type_flag(), description.sparse.take()) {
+            (b'S', _) => self.map_after_header(header, &refuse)?,
+            (_, None) => return Ok(None),
+            (_, Some(records)) => match records.map_place().map_err(refuse)? {
+                MapPlace::Here(map) => map,
+                MapPlace::InContent(map) => self.map_in_content(map, &refuse)?,
+            },
+        };
+        map.layout(self.content.stored()).map(Some).map_err(refuse)
+    }
+
+    fn map_after_header(&mut self, header: &Header, refuse: Refuse<'_>) -> Result<Map, Error> {
+        let (mut map, mut more) = sparse::in_header(header).map_err(refuse)?;
+        while more == MoreBlocks::Yes {
+            let block = self.map_block()?;
+            more = sparse::push_block(&mut map, &block).map_err(refuse)?;
+        }
+        Ok(map)
+    }
+
+    fn map_in_content(&mut self, map: Map, refuse: Refuse<'_>) -> Result<Map, Error> {
+        let mut text = TextMap::new(map);
+        loop {
+            if !self.content.shrink() {
+                return Err(refuse(
+                    "is a sparse file whose map is longer than its content",
+                ));
+            }
+            match text.read(&self.map_block()?).map_err(refuse)? {
+                TextMapState::Complete(map) => return Ok(map),
+                TextMapState::Incomplete(rest) => text = rest,
+            }
+        }
+    }
+
+    fn map_block(&mut self) -> Result<[u8; BLOCK], Error> {
+        self.count_metadata(BLOCK as u64)?;
+        self.content.block()
     }
 }
 
-/// A value given in GNU's or in PAX's form. Both at once are an error, because tar readers disagree on which one counts.
-fn gnu_or_pax(gnu: Option<Vec<u8>>, pax: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, Error> {
-    match (gnu, pax) {
-        (Some(_), Some(_)) => Err(Error::Tar("it names one entry twice".to_owned())),
-        (gnu, pax) => Ok(gnu.or(pax)),
-    }
-}
+/// Makes an error of the current entry out of the rule that it breaks.
+type Refuse<'a> = &'a dyn Fn(&'static str) -> Error;
 
-fn kind(entry_type: EntryType, name: &[u8]) -> EntryKind {
-    match entry_type {
-        // In pre-POSIX tars a directory is a regular file whose name ends in a slash; Go's reader accepts it too.
-        EntryType::Regular if name.ends_with(b"/") => EntryKind::Directory,
-        EntryType::Regular => EntryKind::File,
-        EntryType::Directory => EntryKind::Directory,
-        EntryType::Symlink => EntryKind::Symlink,
-        EntryType::Link => EntryKind::Hardlink,
-        EntryType::Char => EntryKind::Other("character device"),
-        EntryType::Block => EntryKind::Other("block device"),
-        EntryType::Fifo => EntryKind::Other("FIFO"),
-        EntryType::GNUSparse => EntryKind::Other("sparse file"),
-        EntryType::Continuous => EntryKind::Other("contiguous file"),
-        _ => EntryKind::Other("entry of an unknown type"),
-    }
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use tar::{EntryType, Header};
 
-use super::reader::EntryKind;
+use super::entry::EntryKind;
 
 const BLOCK: usize = 512;
 /// Length of a header's own name and link fields.
@@ -112,6 +112,8 @@ fn entry_type(kind: EntryKind) -> EntryType {
         EntryKind::Directory => EntryType::Directory,
         EntryKind::Symlink => EntryType::Symlink,
         EntryKind::Hardlink => EntryType::Link,
-        EntryKind::File | EntryKind::Other(_) => EntryType::Regular,
+        EntryKind::File | EntryKind::HardlinkWithContent | EntryKind::Other(_) => {
+            EntryType::Regular
+        }
     }
 }

@@ -4,6 +4,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+/// White space around names and values. Any other may be part of a secret that was pasted.
+const BLANKS: [char; 2] = [' ', '\t'];
+
 /// The values of each name in a file, as they were written, quotes included.
 #[derive(Default)]
 pub(super) struct EnvFile(HashMap<String, Vec<String>>);
@@ -24,17 +27,17 @@ impl EnvFile {
         Self::parse(&text).map_err(|reason| format!("{}: {reason}", path.display()))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut values: HashMap<String, Vec<String>> = HashMap::new();
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
+            let line = line.trim_matches(BLANKS);
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             let (name, value) = line
                 .split_once('=')
-                .map(|(name, value)| (without_export(name.trim()), value))
+                .map(|(name, value)| (without_export(name.trim_matches(BLANKS)), value))
                 .filter(|(name, _)| is_name(name))
                 .ok_or_else(|| format!("line {} is not NAME=value", index + 1))?;
             let written = values.entry(name.to_owned()).or_default();
@@ -59,7 +62,7 @@ impl EnvFile {
 
 fn without_export(name: &str) -> &str {
     match name.strip_prefix("export") {
-        Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start(),
+        Some(rest) if rest.starts_with(BLANKS) => rest.trim_start_matches(BLANKS),
         _ => name,
     }
 }
@@ -79,7 +82,7 @@ fn unquoted(written: &str) -> Result<String, &'static str> {
     if written.starts_with('#') {
         return Err("a value that starts with # must be quoted");
     }
-    let text = written.trim_start();
+    let text = written.trim_start_matches(BLANKS);
     for quote in ['\'', '"'] {
         let Some(rest) = text.strip_prefix(quote) else {
             continue;
@@ -93,12 +96,12 @@ fn unquoted(written: &str) -> Result<String, &'static str> {
         }
         return Ok(inside.to_owned());
     }
-    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    let end = text.find(BLANKS).unwrap_or(text.len());
     if text.starts_with('#') {
         return Ok(String::new());
     }
     let (value, after) = text.split_at(end);
-    if !is_comment(after) {
+    if !is_comment(after) || value.contains(char::is_whitespace) {
         return Err("a value with white space must be quoted");
     }
     if value.contains(['\'', '"', '\\']) {
@@ -108,7 +111,7 @@ fn unquoted(written: &str) -> Result<String, &'static str> {
 }
 
 fn is_comment(rest: &str) -> bool {
-    let text = rest.trim_start();
+    let text = rest.trim_start_matches(BLANKS);
     text.is_empty() || (text.starts_with('#') && text.len() < rest.len())
 }
 
@@ -155,6 +158,9 @@ mod tests {
             "A=\"open",
             "A='a'b",
             "A=a b",
+            "A=a\u{a0}",
+            "A=a\u{a0} # comment",
+            "A=a\rb",
             "A=a\\ b",
             "A=a'b'",
             "A=\"a\\nb\"",

@@ -26,17 +26,37 @@ pub(super) fn negotiated(call: &'static str, header: Option<&str>) -> Result<Str
         None => Err(malformed(
             "the Api-Version in the answer to /_ping is not a version",
         )),
-        Some(version) if version < OLDEST => Err(Error::Unreachable {
-            call,
-            detail: format!(
-                "the engine speaks API {}.{} only, too old; {}.{} (Docker 19.03) is needed",
-                version.0, version.1, OLDEST.0, OLDEST.1
-            ),
-        }),
+        Some(version) if version < OLDEST => Err(too_old(call, version)),
         Some(version) => {
             let Version(major, minor) = version.min(NEWEST);
             Ok(format!("{major}.{minor}"))
         }
+    }
+}
+
+/// Checks the newest and the oldest version that an engine says it has. One that is no version is not checked. Error: the
+/// engine is too old or too new for this client.
+pub(super) fn check_range(call: &'static str, newest: &str, oldest: &str) -> Result<(), Error> {
+    match (parse(newest), parse(oldest)) {
+        (Some(newest), _) if newest < OLDEST => Err(too_old(call, newest)),
+        (_, Some(oldest)) if oldest > NEWEST => Err(Error::Unreachable {
+            call,
+            detail: format!(
+                "the engine refuses API versions before {}.{}; this client has {}.{} at most",
+                oldest.0, oldest.1, NEWEST.0, NEWEST.1
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn too_old(call: &'static str, version: Version) -> Error {
+    Error::Unreachable {
+        call,
+        detail: format!(
+            "the engine speaks API {}.{} only, too old; {}.{} (Docker 19.03) is needed",
+            version.0, version.1, OLDEST.0, OLDEST.1
+        ),
     }
 }
 
@@ -73,6 +93,20 @@ fn parse(text: &str) -> Option<Version> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_whose_versions_do_not_overlap_with_the_clients_is_refused() {
+        for (newest, oldest, words) in [
+            ("1.39", "1.12", "too old"),
+            ("1.99", "1.48", "refuses API versions before 1.48"),
+        ] {
+            let error = check_range("version", newest, oldest).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        for (newest, oldest) in [("1.40", ""), ("1.99", "1.47"), ("", "")] {
+            assert!(check_range("version", newest, oldest).is_ok());
+        }
+    }
 
     #[test]
     fn versions_compare_as_numbers() {

@@ -119,20 +119,27 @@ impl Client {
             self.forget_version();
         }
         outcome
-            .map_err(|error| self.blame_pinned_version(error))
+            .map_err(|error| self.blame_the_version(error))
             .inspect_err(Error::count)
     }
 
-    /// The refusal of a pinned API version is a fault of the configuration, not of the call.
-    fn blame_pinned_version(&self, error: Error) -> Error {
+    /// The refusal of an API version is a fault of the configuration if it is pinned, else of the engine, and never one of
+    /// the call.
+    fn blame_the_version(&self, error: Error) -> Error {
         match error {
             Error::Status {
                 call,
                 status: 400,
                 message,
-            } if self.is_version_pinned() && is_version_refusal(&message) => Error::Misconfigured {
-                call,
-                detail: format!("the engine refuses DOCKER_API_VERSION: {message}"),
+            } if is_version_refusal(&message) => match self.is_version_pinned() {
+                true => Error::Misconfigured {
+                    call,
+                    detail: format!("the engine refuses DOCKER_API_VERSION: {message}"),
+                },
+                false => Error::Unreachable {
+                    call,
+                    detail: format!("the engine refuses this client's API version: {message}"),
+                },
             },
             other => other,
         }

@@ -39,3 +39,7 @@ pub use client::Client;
 pub use error::Error;
 pub use host::Host;
 pub use types::*;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod mutation_tests;

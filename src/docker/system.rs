@@ -1,4 +1,5 @@
 //! `GET /version` and `GET /info`.
+use super::api_version;
 use super::call::{Call, Timeouts};
 use super::client::Client;
 use super::error::Error;
@@ -8,14 +9,19 @@ use ureq::http::Method;
 
 impl Client {
     /// `GET /version`, unversioned, so that it works before negotiation; but with a pinned version in that, so that it fails
-    /// where every other call does. Blocks for at most `timeout`.
+    /// where every other call does. An engine with which no version can be agreed on is an error here as in every other call.
+    /// Blocks for at most `timeout`.
     pub fn version(&self, timeout: Duration) -> Result<Version, Error> {
         let call = Call::new("version", Method::GET, "/version".into());
         let call = match self.is_version_pinned() {
             true => call,
             false => call.unversioned(),
         };
-        self.send(call.timeouts(Timeouts::Total(timeout)))?.json()
+        let version: Version = self.send(call.timeouts(Timeouts::Total(timeout)))?.json()?;
+        if !self.is_version_pinned() {
+            api_version::check_range("version", &version.api_version, &version.min_api_version)?;
+        }
+        Ok(version)
     }
     /// `GET /info`. Blocks for at most `timeout`.
     pub fn info(&self, timeout: Duration) -> Result<SystemInfo, Error> {

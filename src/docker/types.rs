@@ -289,6 +289,9 @@ pub struct Volume {
 pub struct Version {
     pub version: String,
     pub api_version: String,
+    /// The oldest API version that the engine answers to; empty if it does not say.
+    #[serde(rename = "MinAPIVersion")]
+    pub min_api_version: String,
     pub os: String,
 }
 

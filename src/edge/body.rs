@@ -1,11 +1,10 @@
-//! Reads the request body from the client: decoded, limited in size, with a stall deadline and a minimum rate.
+//! Reads the request body from the client: without its framing, limited in size, with a stall deadline and a minimum rate.
 
 use super::body_error::BodyError;
 use super::chunked::Chunked;
 use super::client::Client;
 use super::head::Framing;
 use super::minimum_rate::MinimumRate;
-use crate::memory::Reservation;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,11 +13,10 @@ use std::time::{Duration, Instant};
 const CHUNK_BUFFER_BYTES: usize = 8 * 1024;
 
 /// The reader of one request body. Its errors convert to [`BodyError`].
-pub(crate) struct Body {
+pub(super) struct Body {
     source: BufReader<Chain<Cursor<Vec<u8>>, SocketReader>>,
     decoder: Decoder,
     client: Arc<Client>,
-    reservation: Reservation,
     /// Whether to send `100 Continue` before the first read.
     expects_continue: bool,
 }
@@ -35,7 +33,6 @@ pub(super) struct BodyOptions {
     pub(super) start: Vec<u8>,
     pub(super) limit_bytes: u64,
     pub(super) stall_timeout: Duration,
-    pub(super) reservation: Reservation,
     pub(super) expects_continue: bool,
 }
 
@@ -67,7 +64,6 @@ impl Body {
             ),
             decoder,
             client,
-            reservation: options.reservation,
             expects_continue,
         };
         body.note_end();
@@ -101,9 +97,6 @@ impl Read for Body {
             Decoder::Chunked(chunked) => chunked.read(&mut self.source, into)?,
         };
         self.note_end();
-        if !self.reservation.grow(count as u64) {
-            return Err(BodyError::OutOfMemory.into());
-        }
         Ok(count)
     }
 }

@@ -105,7 +105,9 @@ impl Chunked {
                 self.stage = Stage::Ended;
                 return Ok(());
             }
-            if !line.contains(&b':') {
+            let name = line.split(|byte| *byte == b':').next();
+            let has_name = name.is_some_and(|name| name.len() < line.len() && is_field_name(name));
+            if !has_name {
                 return Err(malformed("a trailer is not a header field"));
             }
             self.count_overhead(line.len())?;
@@ -143,6 +145,13 @@ fn read_line(source: &mut impl BufRead) -> io::Result<Vec<u8>> {
             return Err(malformed("a line between chunks is too long"));
         }
     }
+}
+
+/// Whether this is the name of a header field (RFC 9110 §5.1), a token.
+fn is_field_name(name: &[u8]) -> bool {
+    let is_token_byte =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    !name.is_empty() && name.iter().all(is_token_byte)
 }
 
 fn malformed(what: &str) -> io::Error {
@@ -199,6 +208,9 @@ mod tests {
             b"4;a\0\r\nWiki\r\n0\r\n\r\n",
             b"4;a\rb\r\nWiki\r\n0\r\n\r\n",
             b"0\r\nno colon\r\n\r\n",
+            b"0\r\n: no name\r\n\r\n",
+            b"0\r\n A: folded\r\n\r\n",
+            b"0\r\nA : b\r\n\r\n",
             b"0\r\nA: b\n\r\n",
         ] {
             let error = decode(encoded, 1000, 64).unwrap_err();

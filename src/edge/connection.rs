@@ -4,6 +4,7 @@ use super::body::{Body, BodyOptions};
 use super::body_error::BodyError;
 use super::config::ServerConfig;
 use super::connections::{ConnectionPermit, PermitKind};
+use super::content::Content;
 use super::guard::{self, Verdict};
 use super::head::{self, Head, HeadError, ReceivedHead};
 use super::ids::request_id;
@@ -39,7 +40,7 @@ pub(super) struct ConnectionContext {
 pub(crate) struct AdmittedRequest {
     pub(crate) id: String,
     pub(crate) head: Head,
-    pub(crate) body: Body,
+    pub(crate) body: Content,
     /// The memory of the body.
     pub(crate) body_memory: Reservation,
     /// Fires when the client leaves or the server's grace period is over.
@@ -99,14 +100,15 @@ fn serve_request(
         let responder = responder.with_field("Retry-After", "1");
         return responder.send_problem(&BodyError::OutOfMemory.to_problem());
     };
-    let options = body_options(config, &head, body_start, body_memory.clone());
+    let options = body_options(config, &head, body_start);
     let Ok(body) = Body::new(Arc::clone(&permit.client), options) else {
         return;
     };
+    let limit_bytes = config.body_limit_bytes;
     (context.service)(AdmittedRequest {
         id: record.request_id.clone(),
+        body: Content::new(body, &head, limit_bytes, body_memory.clone()),
         head,
-        body,
         body_memory,
         cancel: permit.begin_request(),
         draining: context.draining.clone(),
@@ -122,18 +124,12 @@ fn read_head(config: &ServerConfig, permit: &ConnectionPermit) -> Result<Receive
     head::read(permit.client.socket(), timeout, config.routes.single_fields)
 }
 
-fn body_options(
-    config: &ServerConfig,
-    head: &Head,
-    start: Vec<u8>,
-    reservation: Reservation,
-) -> BodyOptions {
+fn body_options(config: &ServerConfig, head: &Head, start: Vec<u8>) -> BodyOptions {
     BodyOptions {
         framing: head.framing,
         start,
         limit_bytes: config.body_limit_bytes,
         stall_timeout: config.body_stall_timeout,
-        reservation,
         expects_continue: head.expects_continue,
     }
 }
@@ -157,9 +153,11 @@ fn admit(
         Verdict::Serve => return Some(responder),
         Verdict::Preflight => responder.allow_preflight(&config.cors),
         Verdict::Refuse(refusal) => {
-            if refusal.status == 401 {
-                responder = responder.with_field("WWW-Authenticate", "Bearer");
-            }
+            responder = match refusal.status {
+                401 => responder.with_field("WWW-Authenticate", "Bearer"),
+                415 => responder.with_field("Accept-Encoding", "gzip"),
+                _ => responder,
+            };
             responder.send_problem(&refusal.to_problem());
         }
     }

@@ -1,7 +1,8 @@
-//! Decides whether a request head is admitted, from `Host` (DNS rebinding), `Origin` (cross-site calls), the bearer token and
-//! the declared length of the body. Pure.
+//! Decides whether a request head is admitted, from `Host` (DNS rebinding), `Origin` (cross-site calls), the bearer token, and
+//! the declared length and the encoding of the body. Pure.
 
 use super::config::ServerConfig;
+use super::content::check_coding;
 use super::head::{Framing, Head};
 use super::refusal::Refusal;
 use crate::glob;
@@ -29,7 +30,10 @@ pub(super) fn judge(config: &ServerConfig, head: &Head) -> Verdict {
     if is_preflight(config, head) {
         return Verdict::Preflight;
     }
-    match check_token(config, head).and_then(|()| check_length(config, head)) {
+    let checked = check_token(config, head)
+        .and_then(|()| check_length(config, head))
+        .and_then(|()| check_coding(head));
+    match checked {
         Ok(()) => Verdict::Serve,
         Err(refusal) => Verdict::Refuse(refusal),
     }
@@ -43,25 +47,29 @@ pub(super) fn cors_origin<'a>(config: &ServerConfig, head: &'a Head) -> Option<&
 
 fn check_host(config: &ServerConfig, head: &Head) -> Result<(), Refusal> {
     // Browsers always send Host, so a client without one is none. With a token no host is refused: a page that was
-    // rebound to this server does not know the token.
-    let Some(host) = head.field("host") else {
-        return Ok(());
-    };
-    let Some(name) = host_name(host) else {
-        return Err(Refusal::new(
-            400,
-            "bad_request",
-            "the Host header field is not a host name with an optional port",
-        ));
-    };
-    if config.auth_token.is_some() || is_local_name(name) || is_allowed_host(config, host, name) {
-        return Ok(());
+    // rebound to this server does not know the token. A Host field that does not count, since the target has an authority,
+    // is still what a page may have been loaded from.
+    let hosts = [head.field("host"), head.replaced_host.as_deref()];
+    for host in hosts.into_iter().flatten() {
+        let Some(name) = host_name(host) else {
+            return Err(Refusal::new(
+                400,
+                "bad_request",
+                "the Host header field is not a host name with an optional port",
+            ));
+        };
+        if config.auth_token.is_none()
+            && !is_local_name(name)
+            && !is_allowed_host(config, host, name)
+        {
+            return Err(Refusal::new(
+                403,
+                "host_not_allowed",
+                "this Host is not among the allowed hosts (RUNNER_ALLOWED_HOSTS)",
+            ));
+        }
     }
-    Err(Refusal::new(
-        403,
-        "host_not_allowed",
-        "this Host is not among the allowed hosts (RUNNER_ALLOWED_HOSTS)",
-    ))
+    Ok(())
 }
 
 fn is_allowed_host(config: &ServerConfig, host: &str, name: &str) -> bool {
@@ -93,8 +101,9 @@ fn check_origin(config: &ServerConfig, head: &Head) -> Result<(), Refusal> {
 }
 
 fn is_allowed_origin(config: &ServerConfig, origin: &str) -> bool {
-    // Any sandboxed or local page sends `null`, so that not even `*` allows it.
+    // Any sandboxed or local page sends `null`, so that not even `*` allows it. The origin is repeated in the response.
     !origin.eq_ignore_ascii_case("null")
+        && origin.is_ascii()
         && config
             .allowed_origins
             .iter()
@@ -190,13 +199,28 @@ fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
 }
 
-/// Whether public DNS cannot answer for this name: loopback names, IP literals and names without a dot.
+/// Names by which containers and virtual machines call the host that they run on. `internal` is no domain of public DNS.
+const NAMES_OF_THE_HOST: [&str; 9] = [
+    "host.docker.internal",
+    "gateway.docker.internal",
+    "kubernetes.docker.internal",
+    "docker.for.mac.host.internal",
+    "host.containers.internal",
+    "host.lima.internal",
+    "host.minikube.internal",
+    "host.orb.internal",
+    "host.rancher-desktop.internal",
+];
+
+/// Whether public DNS cannot answer for this name: loopback names, IP literals, names without a dot, and
+/// [`NAMES_OF_THE_HOST`].
 fn is_local_name(name: &str) -> bool {
     let undotted = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name.starts_with('[')
         || name.parse::<Ipv4Addr>().is_ok()
         || undotted == "localhost"
         || undotted.ends_with(".localhost")
+        || NAMES_OF_THE_HOST.contains(&undotted.as_str())
         || !name.contains('.')
 }
 

@@ -39,6 +39,7 @@ fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Head {
         method: method.into(),
         raw_target: path.into(),
         path: path.into(),
+        ends_in_slash: false,
         query: Vec::new(),
         minor: 1,
         fields: fields
@@ -47,6 +48,7 @@ fn head(method: &str, path: &str, fields: &[(&str, &str)]) -> Head {
             .collect(),
         framing: Framing::Absent,
         expects_continue: false,
+        replaced_host: None,
     }
 }
 
@@ -73,6 +75,11 @@ fn hosts_that_public_dns_could_answer_for_are_refused() {
         ("runner.example.com:8000", "served"),
         ("RUNNER.example.com.", "served"),
         ("a.b.internal.example", "served"),
+        ("host.docker.internal:8000", "served"),
+        ("Gateway.Docker.Internal", "served"),
+        ("host.containers.internal.", "served"),
+        ("other.docker.internal", "host_not_allowed"),
+        ("host.docker.internal.evil.com", "host_not_allowed"),
         ("evil.com", "host_not_allowed"),
         ("evil.com:8000", "host_not_allowed"),
         ("evil.com.", "host_not_allowed"),
@@ -95,6 +102,35 @@ fn hosts_that_public_dns_could_answer_for_are_refused() {
             expected,
             "{host}"
         );
+    }
+}
+
+#[test]
+fn both_hosts_of_an_absolute_target_are_checked_and_the_target_s_counts() {
+    for (authority, host, origin, expected) in [
+        ("localhost:8000", "localhost", None, "served"),
+        ("localhost:8000", "evil.com", None, "host_not_allowed"),
+        ("evil.com", "localhost", None, "host_not_allowed"),
+        ("localhost:8000", "a b", None, "bad_request"),
+        ("a b", "localhost", None, "bad_request"),
+        (
+            "localhost:8000",
+            "h",
+            Some("http://localhost:8000"),
+            "served",
+        ),
+        (
+            "localhost:8000",
+            "h",
+            Some("http://h"),
+            "origin_not_allowed",
+        ),
+    ] {
+        let mut fields = vec![("host", authority)];
+        fields.extend(origin.map(|origin| ("origin", origin)));
+        let mut head = head("GET", "/run", &fields);
+        head.replaced_host = Some(host.to_owned());
+        assert_eq!(outcome(&config(), &head), expected, "{authority} {host}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads and parses one request head (RFC 9112 §2–3, §6), strictly: a head that two parsers could read differently is
 //! refused. Does not decide who may call (see `guard`).
 
+use super::fields::{self, value};
 use super::refusal::Refusal;
 use super::target;
 use std::io::{self, Read};
@@ -11,34 +12,24 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_FIELDS: usize = 100;
 const READ_BYTES: usize = 4 * 1024;
 
-/// Fields that must not come twice, because two readers could each use another one. The API adds its own; see
-/// [`RouteTable::single_fields`](super::config::RouteTable::single_fields).
-const SINGLE_FIELDS: [&str; 9] = [
-    "host",
-    "content-length",
-    "transfer-encoding",
-    "content-type",
-    "content-encoding",
-    "origin",
-    "authorization",
-    "expect",
-    "x-request-id",
-];
-
 /// A valid request head.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) method: String,
-    /// The target as sent: visible ASCII without spaces.
+    /// The target as sent, in origin form or `*`: visible ASCII without spaces.
     pub(crate) raw_target: String,
-    /// Percent-decoded, without the query.
+    /// Percent-decoded, without the query and without a slash at the end; or `*`.
     pub(crate) path: String,
+    /// Whether a slash at the end of the path was dropped.
+    pub(crate) ends_in_slash: bool,
     /// Percent-decoded, in order.
     pub(crate) query: Vec<(String, String)>,
     /// 0 or 1, of HTTP/1.x.
     pub(crate) minor: u8,
-    /// Names in lower case, and values.
+    /// Names in lower case, each once, and values. `host` is the target's authority if that has one (RFC 9112 §3.2.2).
     pub(crate) fields: Vec<(String, String)>,
+    /// The Host field that the target's authority replaced.
+    pub(crate) replaced_host: Option<String>,
     pub(crate) framing: Framing,
     pub(crate) expects_continue: bool,
 }
@@ -55,12 +46,9 @@ pub(crate) enum Framing {
 }
 
 impl Head {
-    /// The value of the first field with this (lower-case) name.
+    /// The value of the field with this (lower-case) name; several lines of it are one list.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.fields
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        value(&self.fields, name)
     }
 
     /// The path as sent. For logs: it is not decoded, so it has no control characters.
@@ -100,7 +88,7 @@ impl From<Refusal> for HeadError {
 }
 
 /// Reads one head. Blocks until it is complete, cannot become valid any more, or the timeout has passed. Of
-/// `single_fields`, as of [`SINGLE_FIELDS`], none may come twice.
+/// `single_fields` none may come twice.
 pub(super) fn read(
     mut socket: &TcpStream,
     timeout: Duration,
@@ -156,6 +144,7 @@ fn timed_out(received: &[u8]) -> HeadError {
 /// The length of the head if it is complete. Checks only the bytes from `checked` on. An invalid byte is refused at once,
 /// without waiting for the end of the head.
 fn find_end(received: &[u8], checked: usize) -> Result<Option<usize>, Refusal> {
+    let first_line_end = received.iter().position(|&byte| byte == b'\n');
     for at in checked..received.len().min(MAX_HEAD_BYTES) {
         let after_cr = at > 0 && received[at - 1] == b'\r';
         match received[at] {
@@ -174,6 +163,8 @@ fn find_end(received: &[u8], checked: usize) -> Result<Option<usize>, Refusal> {
             }
             b'\r' | b'\t' if at > 0 => {}
             0x20..=0x7e if at > 0 || is_token_byte(received[at]) => {}
+            // In values only; in names `httparse` refuses it.
+            0x80..=0xff if first_line_end.is_some_and(|end| end < at) => {}
             _ => {
                 return Err(Refusal::bad_request(
                     "the head has a byte that HTTP does not allow there",
@@ -204,36 +195,38 @@ fn parse(head: &[u8], single_fields: &[&str]) -> Result<Head, Refusal> {
         Ok(_) => return Err(Refusal::bad_request("the request head cannot be parsed")),
         Err(error) => return Err(parse_refusal(error, head)),
     }
-    let fields = request
-        .headers
-        .iter()
-        .map(owned_field)
-        .collect::<Result<Vec<_>, _>>()?;
-    refuse_duplicates(&fields, single_fields)?;
+    let mut fields = fields::take(request.headers, single_fields)?;
     let minor = request.version.unwrap_or(1);
-    let raw_target = request.path.unwrap_or_default().to_owned();
-    let target = target::decode(&raw_target)?;
+    let method = request.method.unwrap_or_default().to_owned();
+    let target = target::decode(&method, request.path.unwrap_or_default())?;
     let framing = framing(&fields, minor)?;
     require_host(&fields, minor)?;
+    let replaced_host = target
+        .authority
+        .and_then(|authority| replace_host(&mut fields, authority));
     Ok(Head {
-        method: request.method.unwrap_or_default().to_owned(),
-        raw_target,
+        method,
+        raw_target: target.raw,
         path: target.path,
+        ends_in_slash: target.ends_in_slash,
         query: target.query,
         minor,
         framing,
         expects_continue: expects_continue(&fields, minor)?,
         fields,
+        replaced_host,
     })
 }
 
-fn owned_field(field: &httparse::Header<'_>) -> Result<(String, String), Refusal> {
-    let value = std::str::from_utf8(field.value)
-        .map_err(|_| Refusal::bad_request("a header field is not ASCII"))?;
-    Ok((
-        field.name.to_ascii_lowercase(),
-        value.trim_matches([' ', '\t']).to_owned(),
-    ))
+/// Sets the Host field. Returns the one that it had.
+fn replace_host(fields: &mut Vec<(String, String)>, authority: String) -> Option<String> {
+    match fields.iter_mut().find(|(name, _)| name == "host") {
+        Some((_, host)) => Some(std::mem::replace(host, authority)),
+        None => {
+            fields.push(("host".to_owned(), authority));
+            None
+        }
+    }
 }
 
 fn parse_refusal(error: httparse::Error, head: &[u8]) -> Refusal {
@@ -257,24 +250,6 @@ fn names_http_version(head: &[u8]) -> bool {
     let words: Vec<&[u8]> = line.split(|&b| b == b' ').collect();
     matches!(words[..], [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]]
         if major.is_ascii_digit() && minor.is_ascii_digit())
-}
-
-fn refuse_duplicates(fields: &[(String, String)], single_fields: &[&str]) -> Result<(), Refusal> {
-    for name in SINGLE_FIELDS.iter().chain(single_fields) {
-        if fields.iter().filter(|(n, _)| n == name).count() > 1 {
-            return Err(Refusal::bad_request(format!(
-                "the header field `{name}` comes more than once"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn value<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    fields
-        .iter()
-        .find(|(n, _)| n == name)
-        .map(|(_, v)| v.as_str())
 }
 
 fn framing(fields: &[(String, String)], minor: u8) -> Result<Framing, Refusal> {

@@ -23,6 +23,30 @@ fn valid_heads_are_parsed() {
 }
 
 #[test]
+fn lines_of_one_list_are_combined_and_bytes_above_ascii_are_allowed_in_values() {
+    let fields = b"POST http://h:1/run/?a HTTP/1.1\r\nHost: other\r\nAccept: a/b;q=0.5\r\nX-Name: J\xfcrgen\r\n\
+        accept:  c/d \r\nX-Utf8: J\xc3\xbcrgen\r\nACCEPT:\r\nX-Request-Id: 1\r\nX-Request-Id: 2\r\n\r\n";
+    let head = parse_exactly(fields).unwrap();
+    for (name, value) in [
+        ("host", "h:1"),
+        ("accept", "a/b;q=0.5, c/d, "),
+        ("x-name", "J\u{fc}rgen"),
+        ("x-utf8", "J\u{fc}rgen"),
+        ("x-request-id", "1, 2"),
+    ] {
+        assert_eq!(head.field(name), Some(value));
+        assert_eq!(head.fields.iter().filter(|(n, _)| n == name).count(), 1);
+    }
+    assert_eq!(head.replaced_host.as_deref(), Some("other"));
+    assert_eq!(
+        (head.raw_target.as_str(), head.path.as_str()),
+        ("/run/?a", "/run")
+    );
+    let refused = parse_exactly(b"GET / HTTP/1.1\r\nHost: h\r\nX-\xfc: a\r\n\r\n").unwrap_err();
+    assert_eq!(refused.status, 400);
+}
+
+#[test]
 fn ambiguous_fields_are_refused() {
     for (status, fields) in [
         (400, "Content-Length: -1"),
@@ -66,8 +90,9 @@ fn ambiguous_fields_are_refused() {
 #[test]
 fn malformed_request_lines_are_refused() {
     for (status, line) in [
-        (400, "GET http://h/ HTTP/1.1"),
-        (400, "OPTIONS * HTTP/1.1"),
+        (400, "GET * HTTP/1.1"),
+        (400, "GET ftp://h/ HTTP/1.1"),
+        (400, "GET http:// HTTP/1.1"),
         (400, "CONNECT h:80 HTTP/1.1"),
         (400, "GET  / HTTP/1.1"),
         (400, "GET / HTTP/1.1 "),
@@ -106,6 +131,7 @@ fn invalid_bytes_are_refused_before_the_head_is_complete() {
         b"GET /\x1b[31m",
         b"GET /\x7f",
         b"GET /\xc3\xa9",
+        b"G\xc3\xa9",
         b"\r\r",
     ] {
         assert_eq!(find_end(bytes, 0).unwrap_err().status, 400, "{bytes:?}");

@@ -11,6 +11,8 @@ mod client;
 mod config;
 mod connection;
 mod connections;
+mod content;
+mod fields;
 mod guard;
 mod head;
 mod ids;
@@ -31,3 +33,7 @@ pub(crate) use head::Head;
 pub(crate) use head::parse_exactly;
 pub(crate) use listener::Edge;
 pub(crate) use response_head::{Delimiter, write_head};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod mutation_tests;

@@ -37,7 +37,7 @@ pub(super) fn serve(inner: &InnerServer, handler: &Handler, admitted: AdmittedRe
         minor: admitted.head.minor,
         fields: responder.fields,
     };
-    let request = typed_request(&parsed, admitted);
+    let request = typed_request(admitted);
     let id = request.id.clone();
     let answer = AnswerMemory {
         memory: request.answer_memory.clone(),
@@ -94,14 +94,15 @@ impl AnswerMemory {
     }
 }
 
-fn typed_request(parsed: &tiny_http::Request, admitted: AdmittedRequest) -> Request {
+fn typed_request(admitted: AdmittedRequest) -> Request {
     Request {
         id: admitted.id,
-        method: parsed.method().as_str().to_owned(),
-        content_length: admitted.head.content_length(),
+        method: admitted.head.method,
+        content_length: admitted.body.length(),
         path: admitted.head.path,
+        ends_in_slash: admitted.head.ends_in_slash,
         query: admitted.head.query,
-        headers: visible_fields(parsed),
+        headers: visible_fields(admitted.head.fields),
         body: Box::new(admitted.body),
         answer_memory: Some(admitted.body_memory.another()),
         body_memory: Some(admitted.body_memory),

@@ -19,8 +19,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 const PARSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The field by which a request of tiny_http is recognized as the one that was forwarded.
 const ID_FIELD: &str = "x-edge-id";
-/// Fields about the client's connection (RFC 9110 §7.6.1) or the framing of its body, with which the edge deals. They are
-/// not forwarded.
+/// Fields about the client's connection (RFC 9110 §7.6.1) or the framing of its body, with which the edge deals.
 const CONNECTION_FIELDS: [&str; 10] = [
     "connection",
     "content-length",
@@ -33,7 +32,7 @@ const CONNECTION_FIELDS: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
 ];
-/// Credentials, which the guard has checked. They are not forwarded.
+/// Credentials, which the guard has checked.
 const CREDENTIALS: [&str; 2] = ["authorization", "proxy-authorization"];
 
 /// A tiny_http server that is replaced when it does anything unexpected.
@@ -183,37 +182,25 @@ impl Drop for TinyServer {
     }
 }
 
-/// The head in the form that tiny_http gets: without framing, and with `Connection: close`.
+/// The head in the form that tiny_http gets: without framing, with `Connection: close`, and without the client's fields.
+/// Handlers get those from the edge: tiny_http refuses values with bytes above 0x7F, which clients may send.
 fn normalized(head: &Head, id: &str) -> Vec<u8> {
-    let mut text = format!(
-        "{} {} HTTP/1.{}\r\n",
+    format!(
+        "{} {} HTTP/1.{}\r\nconnection: close\r\n{ID_FIELD}: {id}\r\n\r\n",
         head.method, head.raw_target, head.minor
-    );
-    for (name, value) in &head.fields {
-        if is_forwarded(name) {
-            text.push_str(name);
-            text.push_str(": ");
-            text.push_str(value);
-            text.push_str("\r\n");
-        }
-    }
-    text.push_str(&format!("connection: close\r\n{ID_FIELD}: {id}\r\n\r\n"));
-    text.into_bytes()
+    )
+    .into_bytes()
 }
 
 /// The fields of a request that its handler gets.
-pub(super) fn visible_fields(request: &tiny_http::Request) -> Vec<(String, String)> {
-    request
-        .headers()
-        .iter()
-        .map(|h| (h.field.as_str().as_str(), h.value.as_str()))
-        .filter(|(name, _)| is_forwarded(name))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+pub(super) fn visible_fields(fields: Vec<(String, String)>) -> Vec<(String, String)> {
+    let is_visible = |name: &str| {
+        !CONNECTION_FIELDS.contains(&name) && !CREDENTIALS.contains(&name) && name != ID_FIELD
+    };
+    fields
+        .into_iter()
+        .filter(|(name, _)| is_visible(name))
         .collect()
-}
-
-fn is_forwarded(name: &str) -> bool {
-    !CONNECTION_FIELDS.contains(&name) && !CREDENTIALS.contains(&name) && name != ID_FIELD
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@
 mod accept;
 mod dispatch;
 mod event_stream;
+mod forwarded;
 mod inner;
+mod media_type;
 mod reply;
 mod request;
 mod server;

@@ -1,8 +1,10 @@
 //! A request as handlers see it. Knows no socket: its body is a reader that the edge limits.
 
+use super::{forwarded, media_type};
 use crate::cancel::Cancel;
 use crate::edge::BodyError;
 use crate::memory::Reservation;
+use crate::problem::Problem;
 use std::io::{self, Read};
 
 /// Most memory to allocate for a declared length before the bytes have arrived.
@@ -15,13 +17,15 @@ pub struct Request {
     pub id: String,
     /// The method, as sent; usually upper-case.
     pub method: String,
-    /// The path, percent-decoded, without the query.
+    /// The path, percent-decoded, without the query and without a slash at the end; `*` in `OPTIONS *`.
     pub path: String,
+    /// Whether a slash at the end of the path was dropped.
+    pub ends_in_slash: bool,
     /// Query parameters, percent-decoded, in order.
     pub query: Vec<(String, String)>,
-    /// Header fields: names in lower case, and values.
+    /// Header fields: names in lower case, each once, and values. Several lines of one list are one value.
     pub headers: Vec<(String, String)>,
-    /// `Content-Length`, if the client sent one.
+    /// Length of the body once decoded, if it is known before.
     pub content_length: Option<u64>,
     /// The body, read from the client as the handler reads it: decoded, limited in size, with a stall deadline and a
     /// minimum rate.
@@ -39,7 +43,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The value of the first header field with this (lower-case) name.
+    /// The value of the header field with this (lower-case) name.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()
@@ -55,12 +59,14 @@ impl Request {
             .map(|(_, v)| v.as_str())
     }
 
-    /// The media type of the body (RFC 9110 §8.3), in lower case and without parameters. `None`: there is no
-    /// `Content-Type` field.
-    pub fn media_type(&self) -> Option<String> {
-        let content_type = self.header("content-type")?;
-        let media_type = content_type.split(';').next().unwrap_or_default();
-        Some(media_type.trim().to_ascii_lowercase())
+    /// Checks that the body is JSON by its `Content-Type`, or has none. Errors: the problem to answer with (415).
+    pub fn require_json(&self) -> Result<(), Box<Problem>> {
+        media_type::require_json(self.header("content-type"))
+    }
+
+    /// The path below which a proxy publishes this server, to be put before every path in an answer. Empty without one.
+    pub fn path_prefix(&self) -> String {
+        forwarded::path_prefix(self.header("x-forwarded-prefix").unwrap_or_default())
     }
 
     /// Drops the body, which must have been read, and returns the reservation of its memory. Code that keeps content of
@@ -93,45 +99,5 @@ impl Request {
             self.body.read_to_end(&mut bytes)?;
         }
         Ok(bytes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(content_type: Option<&str>) -> Request {
-        let field = content_type.map(|value| ("content-type".to_owned(), value.to_owned()));
-        Request {
-            id: String::new(),
-            method: "POST".into(),
-            path: "/".into(),
-            query: Vec::new(),
-            headers: field.into_iter().collect(),
-            content_length: None,
-            body: Box::new(io::empty()),
-            body_memory: None,
-            answer_memory: None,
-            cancel: Cancel::new(),
-            draining: Cancel::new(),
-        }
-    }
-
-    #[test]
-    fn the_media_type_has_no_parameters_and_no_upper_case() {
-        for (content_type, expected) in [
-            (Some("application/json"), Some("application/json")),
-            (
-                Some("Application/JSON ; charset=utf-8"),
-                Some("application/json"),
-            ),
-            (Some("text/plain"), Some("text/plain")),
-            (Some("application/jsonx"), Some("application/jsonx")),
-            (Some(""), Some("")),
-            (None, None),
-        ] {
-            let media_type = request(content_type).media_type();
-            assert_eq!(media_type.as_deref(), expected, "{content_type:?}");
-        }
     }
 }

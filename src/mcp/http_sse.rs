@@ -29,7 +29,10 @@ pub fn open(mcp: &Mcp, request: &Request) -> Reply {
         disconnected: request.cancel.clone(),
         draining: request.draining.clone(),
     };
-    Reply::stream(EVENT_STREAM, move |writer| stream.write(writer, &stop))
+    let path_prefix = request.path_prefix();
+    Reply::stream(EVENT_STREAM, move |writer| {
+        stream.write(writer, &path_prefix, &stop)
+    })
 }
 
 /// Registers a session under the id that the client chose, if that is allowed and free, else under a random one.

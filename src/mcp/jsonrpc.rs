@@ -162,13 +162,26 @@ impl Error {
     }
 }
 
+/// The number as an integer. Some languages write `1` as `1.0`, which is the same number. `None`: it has a fraction, or so many
+/// digits that it would not be echoed as it was sent.
+pub(super) fn whole(number: &Number) -> Option<Number> {
+    // Up to here every integer has a float of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match number.as_f64() {
+        Some(value) if number.is_f64() => {
+            (value.fract() == 0.0 && value.abs() < EXACT).then_some(Number::from(value as i64))
+        }
+        _ => Some(number.clone()),
+    }
+}
+
 impl Id {
     /// Reads a string of at most [`LONGEST_ID`] bytes or an integer from -2⁶³ to 2⁶⁴-1. `None` for anything else, also for
-    /// null, and for a number with a fraction or exponent: it would not be echoed as it was sent.
+    /// null.
     pub(super) fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) if text.len() <= LONGEST_ID => Some(Self::Text(text.clone())),
-            Value::Number(number) if !number.is_f64() => Some(Self::Number(number.clone())),
+            Value::Number(number) => whole(number).map(Self::Number),
             _ => None,
         }
     }
@@ -322,14 +335,25 @@ mod tests {
             "-9223372036854775809",
             "123456789012345678901234567890",
             "9007199254740993.0",
-            "1.0",
-            "1e3",
+            "1.5",
             "1e30",
         ] {
             let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
             let rejected = one(&text).unwrap_err();
             assert_eq!(rejected.error.code, Code::InvalidRequest, "{id}");
             assert_eq!(rejected.id, None, "{id}");
+        }
+    }
+
+    #[test]
+    fn a_whole_number_is_an_integer_however_it_is_written() {
+        for (id, echoed) in [("1.0", "1"), ("-2.0", "-2"), ("1e3", "1000"), ("0.0", "0")] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+            let Message::Request(request) = one(&text).unwrap() else {
+                panic!("a request");
+            };
+            let answer = response(&request.id, Ok(json!({}))).to_string();
+            assert!(answer.contains(&format!("\"id\":{echoed},")), "{answer}");
         }
     }
 
@@ -396,7 +420,7 @@ mod tests {
     #[test]
     fn invalid_json_is_a_parse_error() {
         let deep = "[".repeat(100_000);
-        for text in ["", "{", "{\"a\":\u{1}}", "\u{feff}{}", "nul", &deep] {
+        for text in ["", "{", "{\"a\":\u{1}}", "{\u{feff}}", "nul", &deep] {
             let Err(Refusal::Message(rejected)) = parse(text.as_bytes(), None) else {
                 panic!("{text:.20}");
             };

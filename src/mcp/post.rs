@@ -11,10 +11,9 @@ const LONGEST_EVENT: usize = 900_000;
 /// Reads and parses the JSON body. Blocks until the body has arrived. Errors: the reply to send instead (400, 408, 413,
 /// 415 or 429).
 pub(super) fn payload(request: &mut Request) -> Result<Payload, Reply> {
-    if request.media_type().as_deref() != Some("application/json") {
-        let detail = "send the message as Content-Type: application/json";
-        return Err(problem(415, "unsupported_media_type", detail));
-    }
+    request
+        .require_json()
+        .map_err(|problem| Reply::problem(&problem))?;
     let body = request.read_body().map_err(Reply::from)?;
     let memory = request.body_memory.as_ref();
     let payload = jsonrpc::parse(&body, memory).map_err(|refusal| match refusal {

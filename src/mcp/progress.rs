@@ -43,8 +43,8 @@ struct State {
 pub(super) fn token(meta: Option<&Map<String, Value>>) -> Option<Value> {
     match meta?.get("progressToken")? {
         Value::String(text) if text.len() > LONGEST_TOKEN => None,
-        Value::Number(number) if number.is_f64() => None,
-        token @ (Value::String(_) | Value::Number(_)) => Some(token.clone()),
+        Value::Number(number) => jsonrpc::whole(number).map(Value::Number),
+        token @ Value::String(_) => Some(token.clone()),
         _ => None,
     }
 }

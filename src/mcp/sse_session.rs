@@ -158,8 +158,15 @@ impl EventStream {
 
     /// Writes events until the client leaves, the session ends, or the server drains and the calls have ended. Errors:
     /// the client cannot be written to.
-    pub(super) fn write(self, writer: &mut StreamWriter<'_>, stop: &StopSignals) -> io::Result<()> {
-        let address = format!("/messages?sessionId={}", self.session.session.id);
+    /// The first one says that messages are to be posted below `path_prefix`.
+    pub(super) fn write(
+        self,
+        writer: &mut StreamWriter<'_>,
+        path_prefix: &str,
+        stop: &StopSignals,
+    ) -> io::Result<()> {
+        let id = &self.session.session.id;
+        let address = format!("{path_prefix}/messages?sessionId={id}");
         let endpoint = ServerSentEvent {
             id: None,
             event: "endpoint",

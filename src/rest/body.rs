@@ -9,7 +9,9 @@ use serde_json::Value;
 /// Errors: the reply to give, with status 400, 408, 413, 415 or 429.
 pub(super) fn json(request: &mut Request) -> Result<Value, Box<Reply>> {
     let refused = |problem: &Problem| Box::new(Reply::problem(problem));
-    require_json(request).map_err(|problem| refused(&problem))?;
+    request
+        .require_json()
+        .map_err(|problem| refused(&problem))?;
     let body = request
         .read_body()
         .map_err(|error| Box::new(Reply::from(error)))?;
@@ -27,19 +29,4 @@ pub(super) fn json(request: &mut Request) -> Result<Value, Box<Reply>> {
 
 fn bad_json(detail: String) -> Problem {
     Problem::new(400, "bad_json", detail)
-}
-
-/// Refuses other media types. A web page of another origin can send a form or plain text without a preflight, but no JSON.
-fn require_json(request: &Request) -> Result<(), Box<Problem>> {
-    let Some(media_type) = request.media_type() else {
-        return Ok(());
-    };
-    let suffixed = media_type.starts_with("application/") && media_type.ends_with("+json");
-    if media_type == "application/json" || suffixed {
-        return Ok(());
-    }
-    let detail =
-        "expected Content-Type: application/json (curl: -H 'Content-Type: application/json')";
-    let problem = Problem::new(415, "unsupported_media_type", detail);
-    Err(Box::new(problem))
 }

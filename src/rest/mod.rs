@@ -18,3 +18,7 @@ mod stream;
 pub mod volume;
 
 pub use problems::problem;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod mutation_tests;

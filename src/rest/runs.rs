@@ -183,7 +183,7 @@ pub(super) fn submit(
         }
         _ => Reply::json(202, &RunBody::of(&state)),
     };
-    let reply = reply.with_header("Location", format!("/runs/{}", state.id));
+    let reply = reply.with_header("Location", request.path_prefix() + "/runs/" + &state.id);
     match preferences.preference_applied(state.outcome.is_some()) {
         Some(applied) => reply.with_header("Preference-Applied", applied),
         None => reply,

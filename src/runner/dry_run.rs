@@ -93,7 +93,7 @@ pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> Run
         image: spec.image.clone(),
         pull_policy: spec.pull_policy,
         has_credentials: spec.auth.is_some(),
-        platform: spec.platform.clone(),
+        platform: spec.platform.as_ref().map(ToString::to_string),
         timeout_secs: spec.timeout.as_secs_f64(),
         stdin_bytes: spec.stdin.as_ref().map(Vec::len),
         max_output_bytes: spec.output_bytes,

@@ -44,6 +44,7 @@ pub use jobs::record_keeper::Persistence;
 pub use jobs::registry::Retention;
 pub use policy::{Globs, Policy, VolumeOwners};
 pub use request::check::ApiProfile;
+pub use request::lenient::{Spelling, Takes};
 pub use request::spec::{LABEL_PREFIX, RunSpec};
 pub use request::types::*;
 pub use request::values::*;

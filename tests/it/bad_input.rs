@@ -199,7 +199,7 @@ fn each_field_wrong_in_turn_is_a_422_that_names_it_and_nothing_is_left_behind() 
         ("user", json!(""), "body user"),
         ("user", json!(5), "body user"),
         ("hostname", json!("a b"), "body hostname"),
-        ("platform", json!("linux"), "body platform"),
+        ("platform", json!("unix"), "body platform"),
         ("labels", json!({"a": 1}), "body labels a"),
         (
             "labels",

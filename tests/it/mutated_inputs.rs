@@ -3,7 +3,9 @@
 
 use super::support::{Random, rounds};
 use oneoff_docker_runner::docker::stdcopy::{Stream, demultiplex, demultiplex_frames};
-use oneoff_docker_runner::runner::{ApiProfile, Error, Policy, PullPolicy, RunSpec};
+use oneoff_docker_runner::json;
+use oneoff_docker_runner::memory::MemoryBudget;
+use oneoff_docker_runner::runner::{ApiProfile, Error, Policy, PullPolicy, RunSpec, Spelling};
 use serde_json::Value;
 use std::io::Read;
 
@@ -21,6 +23,7 @@ const WORDS: [&str; 24] = [
 const PROFILE: ApiProfile = ApiProfile {
     root: "body",
     pull_policy: PullPolicy::Missing,
+    spelling: Spelling::Exact,
 };
 
 #[test]
@@ -34,7 +37,13 @@ fn mutated_requests_never_panic_and_every_fault_has_its_place() {
         let mut random = Random(number as u64);
         for _ in 0..rounds(4000) {
             let mut bytes = seed.as_bytes().to_vec();
-            random.mutate(&mut bytes, &WORDS);
+            if random.one_in(2) {
+                let mut value = serde_json::from_slice(&bytes).unwrap();
+                random.mutate_json(&mut value, &WORDS);
+                bytes = value.to_string().into_bytes();
+            } else {
+                random.mutate(&mut bytes, &WORDS);
+            }
             let Ok(value) = serde_json::from_slice::<Value>(&bytes) else {
                 continue;
             };
@@ -116,4 +125,79 @@ fn mutated_output_streams_never_panic_and_never_give_more_than_came() {
             }
         }
     }
+}
+
+/// What the values take at least: what `serde_json` allocates for arrays and strings, and for members of objects.
+fn least_bytes(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => items.iter().map(|item| 32 + least_bytes(item)).sum(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| 24 + 32 + name.len() as u64 + least_bytes(value))
+            .sum(),
+        _ => 0,
+    }
+}
+
+#[test]
+fn mutated_json_is_read_as_serde_json_reads_it_or_is_refused_and_its_memory_is_counted() {
+    const JSON_WORDS: [&str; 22] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\",
+        "\\u00e9",
+        "\\ud83e\\udd80",
+        "\\ud800",
+        "1e999",
+        "1E5",
+        "-0",
+        "01",
+        "0.1",
+        "null",
+        "\"image\":1,",
+        "{\"a\":1,\"a\":2}",
+        " ",
+        "\u{feff}",
+        "\0",
+    ];
+    let budget = MemoryBudget::new(1 << 30);
+    let (mut accepted, mut refused, mut twice) = (0, 0, 0);
+    for number in 0..rounds(20_000) {
+        let mut random = Random(number);
+        let seed = *random.pick(&REQUESTS);
+        let mut bytes = seed.as_bytes().to_vec();
+        random.mutate(&mut bytes, &JSON_WORDS);
+        let text = String::from_utf8_lossy(&bytes);
+        let memory = budget.reservation();
+        let parsed = json::parse(&bytes, Some(&memory));
+        match (parsed, serde_json::from_slice::<Value>(&bytes)) {
+            (Ok(ours), theirs) => {
+                assert_eq!(ours, theirs.unwrap(), "{text}");
+                assert!(memory.bytes() >= least_bytes(&ours), "{text}");
+                let written = json::parse(ours.to_string().as_bytes(), None).unwrap();
+                assert_eq!(written, ours, "{text}");
+                accepted += 1;
+            }
+            (Err(json::Error::Syntax(_)), theirs) => {
+                assert!(theirs.is_err(), "{text}");
+                refused += 1;
+            }
+            (Err(json::Error::Refused(why)), _) => {
+                assert!(why.contains("is there twice") && why.len() < 400, "{why}");
+                twice += 1;
+            }
+            (Err(other), _) => panic!("{other:?}: {text}"),
+        }
+    }
+    assert!(
+        accepted > 2000 && refused > 2000 && twice > 30,
+        "{accepted} accepted, {refused} refused, {twice} with a member twice"
+    );
+    assert_eq!(budget.reservation().bytes(), 0);
 }

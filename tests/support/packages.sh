@@ -1,6 +1,6 @@
 #!/bin/bash
 # Makes sure that commands exist, with Debian's packages if they do not.
-# Usage: packages.sh COMMAND:PACKAGE...    (PACKAGE alone means a command of the same name)
+# Usage: packages.sh COMMAND:PACKAGE...    (PACKAGE alone means a command of the same name; an absolute path means a file)
 # Asks apt for nothing when every command is there; never starts a service that it installs, except Docker's.
 set -euo pipefail
 
@@ -11,7 +11,7 @@ say() { printf 'packages: %s\n' "$*" >&2; }
 missing=()
 for entry in "$@"; do
     package=${entry#*:}
-    command -v "${entry%%:*}" >/dev/null 2>&1 || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
+    command -v "${entry%%:*}" >/dev/null 2>&1 || [[ $entry == /* && -e ${entry%%:*} ]] || [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 

@@ -3,6 +3,7 @@
 
 mod http_sse;
 mod messages;
+mod mutations;
 mod stdio;
 mod streamable_http;
 
@@ -304,6 +305,7 @@ fn http(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpR
         id: "1".into(),
         method: method.into(),
         path: path.into(),
+        ends_in_slash: false,
         query: pairs.map(|(k, v)| (k.into(), v.into())).collect(),
         headers: all,
         content_length: Some(body.len() as u64),

@@ -1,13 +1,15 @@
 //! The arguments of the tools: their types, and reading them from JSON with every fault found in one pass.
 
+use crate::json;
 use crate::runner::request::wire::{Reader, Wire, kind_of, wire_struct};
-use crate::runner::{ApiProfile, Error, Phase, PullPolicy};
+use crate::runner::{ApiProfile, Error, Phase, PullPolicy, Spelling};
 use serde_json::{Map, Value};
 
 /// How the runner reads the arguments of a tool.
 pub(super) const PROFILE: ApiProfile = ApiProfile {
     root: "arguments",
     pull_policy: PullPolicy::Missing,
+    spelling: Spelling::Lenient,
 };
 /// Members that n8n adds to the arguments of every call.
 const IGNORED: [&str; 5] = ["toolCallId", "tool", "sessionId", "action", "chatInput"];
@@ -64,9 +66,13 @@ wire_struct! {
     }
 }
 
-/// The arguments object without the [`IGNORED`] members. Errors: not an object.
+/// Longest arguments that are a string of JSON, in bytes: their values are not charged to the memory budget.
+const MOST_ENCODED_BYTES: usize = 1 << 20;
+
+/// The arguments object without the [`IGNORED`] members. Errors: neither an object nor a string of JSON that is one.
 pub(super) fn object(arguments: Option<&Value>) -> Result<Map<String, Value>, Error> {
-    let mut object = match arguments {
+    let encoded = arguments.and_then(Value::as_str).and_then(decode);
+    let mut object = match encoded.as_ref().or(arguments) {
         None | Some(Value::Null) => Map::new(),
         Some(Value::Object(object)) => object.clone(),
         Some(other) => {
@@ -79,6 +85,17 @@ pub(super) fn object(arguments: Option<&Value>) -> Result<Map<String, Value>, Er
     };
     object.retain(|name, _| !IGNORED.contains(&name.as_str()));
     Ok(object)
+}
+
+/// Some models encode the arguments twice. An empty string is no arguments.
+fn decode(text: &str) -> Option<Value> {
+    match text.trim() {
+        "" => Some(Value::Null),
+        text if text.len() > MOST_ENCODED_BYTES => None,
+        text => json::parse(text.as_bytes(), None)
+            .ok()
+            .filter(Value::is_object),
+    }
 }
 
 /// Checks the arguments of a tool that takes none. Errors: one fault for each argument.
@@ -99,7 +116,7 @@ pub(super) fn read<T: Wire, C>(
     check: impl FnOnce(T, &mut Reader) -> C,
 ) -> Result<C, Error> {
     let object = object(arguments)?;
-    let mut reader = Reader::new(PROFILE.root);
+    let mut reader = Reader::new(PROFILE.root).with_spelling(PROFILE.spelling);
     let checked =
         T::take(Value::Object(object), &mut reader).map(|request| check(request, &mut reader));
     match checked {

@@ -190,6 +190,8 @@ fn run_input() -> Value {
         "When to pull the image; `missing` (only when the engine does not have it) unless said otherwise."
     );
     members["pull_policy"]["default"] = json!("missing");
+    members["entrypoint"]["description"] =
+        json!("Entry point, replacing the image's; an empty list resets it.");
     members["image"]["examples"] = json!(["alpine:latest", "python:3.13-slim"]);
     members["detach"] = json!({
         "type": "boolean", "default": false,

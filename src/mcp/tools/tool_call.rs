@@ -3,7 +3,7 @@
 use super::arguments::{self, CancelRequest, ListRequest, LogsRequest, StatusRequest, VolumeName};
 use super::catalogue::Tool;
 use crate::problem::Fault;
-use crate::runner::request::wire::{Reader, kind_of};
+use crate::runner::request::wire::{Reader, member};
 use crate::runner::{Error, Phase};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -112,13 +112,13 @@ fn run_container(
 
 /// Removes `detach` from the arguments of `run_container` and returns its value.
 fn take_detach(request: &mut Map<String, Value>) -> Result<bool, Fault> {
-    match request.remove("detach") {
-        None | Some(Value::Null) => Ok(false),
-        Some(Value::Bool(detach)) => Ok(detach),
-        Some(other) => Err(Fault {
-            loc: vec![arguments::PROFILE.root.into(), "detach".into()],
-            msg: format!("expected true or false, got {}", kind_of(&other)),
-        }),
+    let mut reader =
+        Reader::new(arguments::PROFILE.root).with_spelling(arguments::PROFILE.spelling);
+    reader.drop_absent(request, &["detach"]);
+    let detach = member(request, "detach", &mut reader);
+    match reader.into_faults().pop() {
+        Some(fault) => Err(fault),
+        None => Ok(detach.unwrap_or(false)),
     }
 }
 

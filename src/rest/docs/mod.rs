@@ -6,7 +6,7 @@ use crate::problem::Problem;
 use flate2::read::GzDecoder;
 use std::io::Read;
 
-const PAGE: &[u8] = include_bytes!("page.html");
+const PAGE: &str = include_str!("page.html");
 
 /// Allows what the page and Swagger UI need, from this origin only.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -50,16 +50,25 @@ const ASSETS: &[Asset] = &[
     },
 ];
 
-/// The page.
-pub fn get() -> Reply {
-    let page = Reply::bytes(200, "text/html; charset=utf-8", PAGE.to_vec());
+/// The page. Its links are relative, so that they work behind a proxy that adds a path prefix.
+pub fn get(request: &Request) -> Reply {
+    let page = match request.ends_in_slash {
+        false => PAGE.to_owned(),
+        true => PAGE
+            .replace("=\"docs/", "=\"")
+            .replace("=\"openapi.json", "=\"../openapi.json"),
+    };
+    let page = Reply::bytes(200, "text/html; charset=utf-8", page.into_bytes());
     with_security_headers(page).with_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
 }
 
 /// `GET /`: redirects to the page, because a request without a path comes from a browser.
-pub fn redirect() -> Reply {
-    // Relative, so that it works behind a proxy that adds a path prefix.
-    Reply::empty(307).with_header("Location", "docs")
+pub fn redirect(request: &Request) -> Reply {
+    let location = match request.path_prefix() {
+        prefix if prefix.is_empty() => "docs".to_owned(),
+        prefix => format!("{prefix}/docs"),
+    };
+    Reply::empty(307).with_header("Location", location)
 }
 
 /// `GET /docs/{name}`: a file that the page loads; gzip-compressed, as it is stored, if the client accepts that.

@@ -1,6 +1,7 @@
 // Nothing may leave for another host: no validator badge, no remote configuration.
 window.ui = SwaggerUIBundle({
-  url: "openapi.json",
+  // Beside the page, whether the page's own address ends in a slash or not.
+  url: new URL("../openapi.json", document.currentScript.src).href,
   dom_id: "#swagger-ui",
   validatorUrl: null,
   docExpansion: "list",

@@ -63,7 +63,7 @@ fn run(schemas: &mut Schemas) -> Operation {
 
 fn accepted_headers() -> Value {
     json!({
-        "Location": {"description": "The run.", "required": true, "schema": {"type": "string", "pattern": "^/runs/"}},
+        "Location": {"description": "The run.", "required": true, "schema": {"type": "string", "pattern": "/runs/[^/]+$"}},
         "Preference-Applied": {"description": "The preferences of `Prefer` that were applied.", "schema": {"type": "string"}},
     })
 }

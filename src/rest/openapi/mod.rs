@@ -7,17 +7,25 @@ mod operation;
 mod problems;
 mod schemas;
 
-use crate::http::Reply;
+use crate::http::{Reply, Request};
 use operation::Operation;
 use schemas::Schemas;
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
-/// The document, built once per process.
-pub fn get() -> Reply {
-    static DOCUMENT: OnceLock<Vec<u8>> = OnceLock::new();
-    let bytes = DOCUMENT.get_or_init(|| document().to_string().into_bytes());
-    Reply::bytes(200, "application/json", bytes.clone())
+/// The document, built once per process. Behind a proxy that adds a path prefix, it names the prefix.
+pub fn get(request: &Request) -> Reply {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    let plain = DOCUMENT.get_or_init(document);
+    let reply = match request.path_prefix() {
+        prefix if prefix.is_empty() => Reply::json(200, plain),
+        prefix => {
+            let mut document = plain.clone();
+            document["servers"] = json!([{"url": prefix}]);
+            Reply::json(200, &document)
+        }
+    };
+    reply.with_header("Vary", "X-Forwarded-Prefix")
 }
 
 /// Builds the document.
@@ -58,7 +66,10 @@ One request runs one container once and answers with exactly what it printed, wr
 does is an answer, never an error: a non-zero exit code comes with status 200.
 
 Errors are `application/problem+json` (RFC 9457) with a stable `code`. Every answer carries `X-Request-Id`: the \
-client's own, where it sent one.";
+client's own, where it sent one.
+
+Bodies are JSON in UTF-8, also with `Content-Encoding: gzip`. A whole number may be written with a fraction of zero (`64.0`). A \
+path may end in a slash.";
 
 fn paths(operations: Vec<Operation>) -> Value {
     let mut paths = Map::new();

@@ -36,3 +36,7 @@ mod scheduler;
 mod store;
 pub(crate) mod submit;
 mod unadopted;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod mutation_tests;

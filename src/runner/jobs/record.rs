@@ -3,6 +3,7 @@
 
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
+use crate::runner::request::lenient::Spelling;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::Encoding;
 use crate::runner::run::result::RunResult;
@@ -23,6 +24,9 @@ pub(crate) struct IdempotencyKey {
 pub(crate) struct RequestRecord {
     /// As [`RunSpec::from_json`] takes it, without credentials.
     pub(crate) request: Value,
+    /// How it is spelt.
+    #[serde(default)]
+    pub(crate) spelling: Spelling,
     pub(crate) facts: RunFacts,
     /// Whether the request had credentials. They are lost with the process that received them.
     pub(crate) had_auth: bool,
@@ -50,10 +54,12 @@ impl RunFacts {
         let now = Moment::now();
         // Larger than every one before it, within this process and across restarts.
         let micros = now.0 * 1000;
-        let last = LAST_ORDER.fetch_update(Relaxed, Relaxed, |last| Some(micros.max(last + 1)));
+        // Saturating: the last one may come from a stored record, which may say anything.
+        let after = |last: u64| micros.max(last.saturating_add(1));
+        let last = LAST_ORDER.fetch_update(Relaxed, Relaxed, |last| Some(after(last)));
         Self {
             created: now.0,
-            order: micros.max(last.unwrap_or(0) + 1),
+            order: after(last.unwrap_or(0)),
             base64: spec.output_encoding == Encoding::Base64,
             key: key.map(|key| (key.name.clone(), format!("{:x}", key.digest))),
         }

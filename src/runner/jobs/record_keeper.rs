@@ -11,6 +11,7 @@ use crate::runner::jobs::request_copies::{RequestCopies, RequestCopy};
 use crate::runner::jobs::store::{LoadError, RequestState, Store, result_name};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
+use crate::runner::request::lenient::Spelling;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
 use crate::runner::run::context::{ContainerTimes, RunHooks};
@@ -47,6 +48,7 @@ pub(crate) struct RecordKeeper {
 /// A request without its credentials.
 pub(crate) struct StrippedRequest {
     pub(crate) request: Value,
+    pub(crate) spelling: Spelling,
     pub(crate) had_auth: bool,
 }
 
@@ -103,6 +105,7 @@ impl RecordKeeper {
         }
         let record = RequestRecord {
             request: stripped.request,
+            spelling: stripped.spelling,
             facts: entry.facts.clone(),
             had_auth: stripped.had_auth,
         };
@@ -149,6 +152,7 @@ impl RecordKeeper {
         let profile = ApiProfile {
             root: "body",
             pull_policy: PullPolicy::Always,
+            spelling: record.spelling,
         };
         let mut spec = RunSpec::from_json(record.request, profile, &self.policy)?;
         spec.id = entry.id.clone();

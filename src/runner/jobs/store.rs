@@ -242,7 +242,8 @@ impl Store {
     }
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(json: &[u8]) -> Result<T, LoadError> {
+/// Reads the JSON of a record. Error: [`LoadError::Unreadable`].
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(json: &[u8]) -> Result<T, LoadError> {
     serde_json::from_slice(json).map_err(|error| {
         // Not serde's own words, which may quote the record.
         let place = format!("line {}, column {}", error.line(), error.column());

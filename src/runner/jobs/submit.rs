@@ -122,7 +122,7 @@ impl Jobs {
         key: Option<&str>,
         cancel: &Cancel,
     ) -> Result<RunState, Error> {
-        let mut stripped = strip_credentials(request.clone());
+        let mut stripped = strip_credentials(request.clone(), profile);
         let key = key.map(|name| IdempotencyKey {
             name: name.to_owned(),
             digest: digest(&stripped.request),
@@ -131,6 +131,7 @@ impl Jobs {
         if let Some(members) = stripped.request.as_object_mut() {
             members.insert("pull_policy".into(), spec.pull_policy.word().into());
         }
+        stripped.had_auth = spec.auth.is_some();
         // Asked before the registry: an adopted run is there before it is no longer unadopted.
         let may_be_unadopted = key.is_some() && self.adopter.unadopted.may_be_some();
         if let Place::Known(entry) = self.registry.enter(key.as_ref())? {
@@ -287,11 +288,15 @@ fn because(consequence: &str, error: Error) -> Error {
     }
 }
 
-fn strip_credentials(mut request: Value) -> StrippedRequest {
+fn strip_credentials(mut request: Value, profile: ApiProfile) -> StrippedRequest {
     let had_auth = request
         .as_object_mut()
         .is_some_and(|members| members.remove("auth_config").is_some());
-    StrippedRequest { request, had_auth }
+    StrippedRequest {
+        request,
+        spelling: profile.spelling,
+        had_auth,
+    }
 }
 
 /// Bytes of events that are kept of a run: its output, and room for pulls and the like.
@@ -309,6 +314,7 @@ mod tests {
     use crate::runner::cleanup::engine::Engine;
     use crate::runner::cleanup::labels::Identity;
     use crate::runner::cleanup::removal::Removal;
+    use crate::runner::request::lenient::Spelling;
     use crate::runner::request::types::PullPolicy;
     use crate::runner::run::pull::Images;
     use crate::runner::run::user::UserCache;
@@ -317,6 +323,7 @@ mod tests {
     const PROFILE: ApiProfile = ApiProfile {
         root: "body",
         pull_policy: PullPolicy::Never,
+        spelling: Spelling::Exact,
     };
 
     /// An executor that never calls its engine: there is none.

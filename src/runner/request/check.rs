@@ -3,6 +3,7 @@
 use crate::archive;
 use crate::runner::error::Error;
 use crate::runner::policy::Policy;
+use crate::runner::request::lenient::Spelling;
 use crate::runner::request::types::PullPolicy;
 use crate::runner::request::wire::Reader;
 
@@ -13,6 +14,8 @@ pub struct ApiProfile {
     pub root: &'static str,
     /// What an absent `pull_policy` means.
     pub pull_policy: PullPolicy,
+    /// How exactly requests must be spelt.
+    pub spelling: Spelling,
 }
 
 /// The limits of all archives in one request together.
@@ -34,7 +37,7 @@ impl<'a> Check<'a> {
     /// A check of one request; nothing was found wrong yet.
     pub(crate) fn new(profile: ApiProfile, policy: &'a Policy) -> Self {
         Self {
-            reader: Reader::new(profile.root),
+            reader: Reader::new(profile.root).with_spelling(profile.spelling),
             forbidden: None,
             policy,
         }

@@ -11,15 +11,20 @@ use crate::runner::request::check::ApiProfile;
 use crate::runner::request::check::{Check, archive_limits};
 use crate::runner::request::kernel_limits::{MOST_MOUNT_OPTION_BYTES, MOST_NAME_BYTES, path_fault};
 use crate::runner::request::mounts::{self, MountSpec};
+use crate::runner::request::platform::Platform;
 use crate::runner::request::types::{AuthRequest, Encoding, PullPolicy, RunRequest};
 use crate::runner::request::values::{EnvValue, StringOrList};
 use crate::runner::request::wire::Wire;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// Most bytes of each of the credentials: they travel in a header field, and engines limit heads to 1 MiB.
 const MOST_AUTH_BYTES: usize = 64 << 10;
+
+/// Longest host name that the kernel takes.
+const MOST_HOSTNAME_BYTES: usize = 64;
 
 /// Prefix of the service's own labels. Callers may not set labels with it.
 pub const LABEL_PREFIX: &str = "oneoff.";
@@ -46,7 +51,7 @@ pub struct RunSpec {
     pub(crate) working_dir: Option<String>,
     pub(crate) user: Option<String>,
     pub(crate) hostname: Option<String>,
-    pub(crate) platform: Option<String>,
+    pub(crate) platform: Option<Platform>,
     pub(crate) labels: Labels,
     pub(crate) init: bool,
     pub(crate) read_only: bool,
@@ -333,39 +338,25 @@ impl Check<'_> {
 
     fn hostname(&mut self, name: Option<String>) -> Option<String> {
         let name = name?;
-        let is_valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-        if name.is_empty()
-            || name.len() > 63
-            || !name.chars().all(is_valid)
-            || name.starts_with('-')
-        {
+        let is_valid = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        if !(1..=MOST_HOSTNAME_BYTES).contains(&name.len()) || !name.chars().all(is_valid) {
             self.reader.fault_at(
                 "hostname",
-                "expected at most 63 letters, digits, '-' and '.'",
+                "expected at most 64 letters, digits, '-', '_' and '.'",
             );
         }
         Some(name)
     }
 
-    fn platform(&mut self, platform: Option<String>) -> Option<String> {
-        let platform = platform?;
-        let parts: Vec<&str> = platform.split('/').collect();
-        let is_valid = |part: &&str| {
-            !part.is_empty()
-                && part
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-        };
-        if !(2..=3).contains(&parts.len())
-            || !parts.iter().all(is_valid)
-            || platform.len() > MOST_NAME_BYTES
-        {
+    fn platform(&mut self, platform: Option<String>) -> Option<Platform> {
+        let parsed = Platform::parse(&platform?);
+        if parsed.is_none() {
             self.reader.fault_at(
                 "platform",
-                "expected os/arch or os/arch/variant, such as linux/amd64",
+                "expected os/arch or os/arch/variant, such as linux/amd64, or one of os and arch",
             );
         }
-        Some(platform)
+        parsed
     }
 
     /// Labels that a caller may set: all but the service's own.
@@ -423,21 +414,23 @@ impl Check<'_> {
     }
 
     fn extra_hosts(&mut self, hosts: Vec<(String, String)>) -> Vec<String> {
-        for (host, address) in &hosts {
-            let unbracketed = address.trim_start_matches('[').trim_end_matches(']');
-            let is_address =
-                address == "host-gateway" || unbracketed.parse::<std::net::IpAddr>().is_ok();
+        let mut checked = Vec::with_capacity(hosts.len());
+        for (host, address) in hosts {
+            let unbracketed = address.strip_prefix('[').and_then(|a| a.strip_suffix(']'));
+            let address = unbracketed.unwrap_or(&address);
+            let is_address = match unbracketed {
+                Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+                None => address == "host-gateway" || address.parse::<IpAddr>().is_ok(),
+            };
             let is_name =
                 (1..=MOST_NAME_BYTES).contains(&host.len()) && !host.chars().any(char::is_control);
             if !is_name || !is_address {
                 let msg = "expected a host name and an IP address (or host-gateway)";
                 self.reader
-                    .within("extra_hosts", |reader| reader.fault_at(host, msg));
+                    .within("extra_hosts", |reader| reader.fault_at(&host, msg));
             }
+            checked.push(format!("{host}:{address}"));
         }
-        hosts
-            .into_iter()
-            .map(|(host, address)| format!("{host}:{address}"))
-            .collect()
+        checked
     }
 }

@@ -16,7 +16,7 @@ wire_struct! {
         command: StringOrList,
         /// Entry point, replacing the image's; empty (`[]` or `""`) resets it.
         entrypoint: StringOrList,
-        /// Environment variables. Numbers and booleans as JSON prints them; null removes the image's variable.
+        /// Environment variables. Numbers keep their digits, booleans are `true` and `false`; null removes the image's variable.
         env_vars: BTreeMap<String, EnvValue>,
         /// When to pull the image; `always` unless said otherwise.
         pull_policy: PullPolicy,
@@ -34,9 +34,9 @@ wire_struct! {
         working_dir: String,
         /// User, as `name`, `uid`, `name:group` or `uid:gid`.
         user: String,
-        /// Host name within the container.
+        /// Host name within the container: at most 64 letters, digits, `-`, `_` and `.`.
         hostname: String,
-        /// Platform of the image, as `os/arch` or `os/arch/variant`.
+        /// Platform of the image, by any name that Docker takes: `linux/amd64`, `x86_64`, `linux/arm64/v8`, …
         platform: String,
         /// Labels of the container.
         labels: BTreeMap<String, String>,
@@ -50,7 +50,7 @@ wire_struct! {
         shm_size: ByteSize,
         /// Capabilities to drop, such as `NET_RAW` or `ALL`.
         cap_drop: Vec<String>,
-        /// Extra `/etc/hosts` lines: host to address, or a list of `host:address`.
+        /// Extra `/etc/hosts` lines: host to address, or a list of `host:address` or `host=address`; also `host-gateway`.
         extra_hosts: ExtraHosts,
         /// OCI runtime; only those the server allows.
         runtime: String,

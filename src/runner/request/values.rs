@@ -1,8 +1,9 @@
 //! Field values that JSON can spell in more than one way: byte sizes, octal modes, owners, a string or a list, a map or a list.
 
+use crate::runner::request::lenient::Takes;
 use crate::runner::request::wire::{Reader, Wire, kind_of, whole};
 use schemars::JsonSchema;
-use serde_json::{Number, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A command line: one string to be split, or its words.
@@ -17,6 +18,7 @@ pub enum StringOrList {
 
 impl Wire for StringOrList {
     const EXPECTED: &'static str = "a string or an array of strings";
+    const TAKES: Takes = Takes::WordsOrText;
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         match value {
             Value::String(line) => Some(Self::Line(line)),
@@ -26,7 +28,8 @@ impl Wire for StringOrList {
     }
 }
 
-/// The value of an environment variable; `None` removes the image's.
+/// The value of an environment variable; `None` removes the image's. A number has the digits that it was sent with: where a
+/// JSON value would not keep them, `json` has made it a string.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EnvValue(pub Option<String>);
 
@@ -45,21 +48,10 @@ impl Wire for EnvValue {
         match value {
             Value::Null => Some(Self(None)),
             Value::String(text) => Some(Self(Some(text))),
-            Value::Number(number) if is_inexact(&number) => {
-                reader.fault("expected a string: a number of so many digits would be changed");
-                None
-            }
             Value::Number(_) | Value::Bool(_) => Some(Self(Some(value.to_string()))),
             other => mismatch::<Self>(&other, reader),
         }
     }
-}
-
-/// Whether the number was read as a float so large that not every integer has a float of its own.
-fn is_inexact(number: &Number) -> bool {
-    const TWO_TO_53: f64 = 9_007_199_254_740_992.0;
-    let is_large = |value: f64| value.abs() > TWO_TO_53;
-    number.is_f64() && number.as_f64().is_some_and(is_large)
 }
 
 /// A number of bytes: an integer, or a string with a unit (`b`, `k`, `m`, `g`, `t`; powers of 1024).
@@ -72,8 +64,8 @@ impl JsonSchema for ByteSize {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"anyOf": [
-            {"type": "integer", "minimum": 0},
-            {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?\\s*([bkmgtBKMGT]([iI]?[bB])?)?$"},
+            {"type": "integer", "minimum": 0, "maximum": i64::MAX},
+            {"type": "string", "pattern": "^\\s*([0-9]+\\.?[0-9]*|\\.[0-9]+)\\s*([bB]|[kmgtKMGT]([iI]?[bB])?)?\\s*$"},
         ]})
     }
 }
@@ -140,7 +132,7 @@ impl JsonSchema for OctalMode {
         "OctalMode".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "pattern": "^(0o)?[0-7]{1,5}$"})
+        schemars::json_schema!({"type": "string", "pattern": "^(0o)?([0-7]{1,3}|0?[01][0-7]{3})$"})
     }
 }
 
@@ -253,8 +245,9 @@ impl JsonSchema for Tmpfs {
 impl Wire for Tmpfs {
     const EXPECTED: &'static str =
         "an object of path to options, or an array of \"path[:options]\"";
+    const TAKES: Takes = Takes::Collection;
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
-        map_or_list::<Self>(value, reader).map(Self)
+        map_or_list::<Self>(value, reader, split_at_colon).map(Self)
     }
 }
 
@@ -272,9 +265,11 @@ impl JsonSchema for ExtraHosts {
 }
 
 impl Wire for ExtraHosts {
-    const EXPECTED: &'static str = "an object of host to address, or an array of \"host:address\"";
+    const EXPECTED: &'static str =
+        "an object of host to address, or an array of \"host:address\" or \"host=address\"";
+    const TAKES: Takes = Takes::Collection;
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
-        map_or_list::<Self>(value, reader).map(Self)
+        map_or_list::<Self>(value, reader, split_host).map(Self)
     }
 }
 
@@ -285,22 +280,29 @@ fn map_or_list_schema() -> schemars::Schema {
     ]})
 }
 
-fn map_or_list<T: Wire>(value: Value, reader: &mut Reader) -> Option<Vec<(String, String)>> {
+fn map_or_list<T: Wire>(
+    value: Value,
+    reader: &mut Reader,
+    split: impl Fn(&str) -> (String, String),
+) -> Option<Vec<(String, String)>> {
     match value {
         Value::Object(_) => BTreeMap::take(value, reader).map(|map| map.into_iter().collect()),
         Value::Array(_) => {
             let lines: Vec<String> = Vec::take(value, reader)?;
-            Some(
-                lines
-                    .into_iter()
-                    .map(|line| split_at_colon(&line))
-                    .collect(),
-            )
+            Some(lines.iter().map(|line| split(line)).collect())
         }
         other => {
             mismatch::<T>(&other, reader);
             None
         }
+    }
+}
+
+/// Splits `host=address` or `host:address`; no host has either sign, but addresses have colons.
+fn split_host(line: &str) -> (String, String) {
+    match line.split_once('=') {
+        Some((host, address)) => (host.to_owned(), address.to_owned()),
+        None => split_at_colon(line),
     }
 }
 
@@ -319,23 +321,6 @@ fn mismatch<T: Wire>(found: &Value, reader: &mut Reader) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_number_that_would_be_changed_is_no_value_of_a_variable() {
-        for (text, expected) in [
-            ("18446744073709551615", Some("18446744073709551615")),
-            ("-1.5", Some("-1.5")),
-            ("18446744073709551616", None),
-            ("123456789012345678901234567890", None),
-            ("1e30", None),
-        ] {
-            let mut reader = Reader::new("body");
-            let value = serde_json::from_str(text).unwrap_or_default();
-            let taken = EnvValue::take(value, &mut reader).and_then(|value| value.0);
-            assert_eq!(taken.as_deref(), expected, "{text}");
-            assert_eq!(reader.is_clean(), expected.is_some(), "{text}");
-        }
-    }
 
     #[test]
     fn owners_are_numbers() {

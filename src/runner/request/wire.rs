@@ -2,6 +2,7 @@
 //! never the value, which may be a secret.
 
 use crate::problem::Fault;
+use crate::runner::request::lenient::{self, MOST_EMBEDDED_BYTES, Spelling, Takes};
 use serde_json::{Map, Number, Value};
 use std::collections::BTreeMap;
 
@@ -10,6 +11,9 @@ use std::collections::BTreeMap;
 pub struct Reader {
     loc: Vec<String>,
     faults: Vec<Fault>,
+    spelling: Spelling,
+    /// Bytes of strings that were parsed as JSON.
+    embedded_bytes: usize,
 }
 
 impl Reader {
@@ -17,7 +21,43 @@ impl Reader {
     pub fn new(root: &str) -> Self {
         Self {
             loc: vec![root.into()],
-            faults: Vec::new(),
+            ..Self::default()
+        }
+    }
+
+    /// The same reader for values in this spelling.
+    #[must_use]
+    pub fn with_spelling(mut self, spelling: Spelling) -> Self {
+        self.spelling = spelling;
+        self
+    }
+
+    /// Reads a value of a type. `None`: it is wrong, and the faults are recorded.
+    pub fn read<T: Wire>(&mut self, value: Value) -> Option<T> {
+        let value = match value {
+            Value::String(text) if self.spelling == Spelling::Lenient => self
+                .meant_by(&text, T::TAKES)
+                .unwrap_or(Value::String(text)),
+            other => other,
+        };
+        T::take(value, self)
+    }
+
+    fn meant_by(&mut self, text: &str, takes: Takes) -> Option<Value> {
+        if lenient::may_be_embedded(text) {
+            self.embedded_bytes = self.embedded_bytes.saturating_add(text.len());
+            if self.embedded_bytes > MOST_EMBEDDED_BYTES {
+                return None;
+            }
+        }
+        let name = self.loc.last().map_or("", String::as_str);
+        lenient::meant_by(text, takes, name)
+    }
+
+    /// Removes the members of an object that count as absent.
+    pub(crate) fn drop_absent(&self, object: &mut Map<String, Value>, known: &[&str]) {
+        if self.spelling == Spelling::Lenient {
+            lenient::drop_empty(object, known);
         }
     }
 
@@ -76,6 +116,8 @@ impl Reader {
 pub trait Wire: Sized {
     /// The expected value, in the words of a fault: "expected …".
     const EXPECTED: &'static str;
+    /// The kinds of values that it takes.
+    const TAKES: Takes = Takes::Text;
 
     /// Reads the value. `None`: it is wrong, and the faults are recorded in `reader`.
     fn take(value: Value, reader: &mut Reader) -> Option<Self>;
@@ -89,7 +131,7 @@ pub fn member<T: Wire>(
 ) -> Option<T> {
     match object.remove(name) {
         None | Some(Value::Null) => None,
-        Some(value) => reader.within(name, |reader| T::take(value, reader)),
+        Some(value) => reader.within(name, |reader| reader.read(value)),
     }
 }
 
@@ -156,6 +198,7 @@ impl Wire for String {
 
 impl Wire for bool {
     const EXPECTED: &'static str = "true or false";
+    const TAKES: Takes = Takes::Boolean;
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         value.as_bool().or_else(|| reader.mismatch::<Self>(&value))
     }
@@ -163,6 +206,7 @@ impl Wire for bool {
 
 impl Wire for u64 {
     const EXPECTED: &'static str = "a non-negative integer";
+    const TAKES: Takes = Takes::Number;
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         let taken = match &value {
             Value::Number(number) => whole(number),
@@ -174,6 +218,7 @@ impl Wire for u64 {
 
 impl Wire for f64 {
     const EXPECTED: &'static str = "a number";
+    const TAKES: Takes = Takes::Number;
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         value.as_f64().or_else(|| reader.mismatch::<Self>(&value))
     }
@@ -183,13 +228,14 @@ impl Wire for f64 {
 
 impl<T: Wire> Wire for Vec<T> {
     const EXPECTED: &'static str = "an array";
+    const TAKES: Takes = Takes::Array;
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         let Value::Array(items) = value else {
             return reader.mismatch::<Self>(&value);
         };
         let mut taken = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
-            taken.extend(reader.within(&index.to_string(), |reader| T::take(item, reader)));
+            taken.extend(reader.within(&index.to_string(), |reader| reader.read(item)));
         }
         Some(taken)
     }
@@ -197,13 +243,14 @@ impl<T: Wire> Wire for Vec<T> {
 
 impl<T: Wire> Wire for BTreeMap<String, T> {
     const EXPECTED: &'static str = "an object";
+    const TAKES: Takes = Takes::Object;
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         let Value::Object(members) = value else {
             return reader.mismatch::<Self>(&value);
         };
         let mut taken = BTreeMap::new();
         for (key, item) in members {
-            if let Some(item) = reader.within(&key, |reader| T::take(item, reader)) {
+            if let Some(item) = reader.within(&key, |reader| reader.read(item)) {
                 taken.insert(key, item);
             }
         }
@@ -261,12 +308,14 @@ macro_rules! wire_struct {
 
         impl $crate::runner::request::wire::Wire for $name {
             const EXPECTED: &'static str = "an object";
+            const TAKES: $crate::runner::request::lenient::Takes = $crate::runner::request::lenient::Takes::Object;
             fn take(value: serde_json::Value, reader: &mut $crate::runner::request::wire::Reader) -> Option<Self> {
                 let serde_json::Value::Object(mut object) = value else {
                     let found = $crate::runner::request::wire::kind_of(&value);
                     reader.fault(format!("expected an object, got {found}"));
                     return None;
                 };
+                reader.drop_absent(&mut object, Self::FIELDS);
                 let taken = Self {
                     $($field: $crate::runner::request::wire::member(
                         &mut object, $crate::runner::request::wire::wire_name!($field $(= $wire)?), reader),)*

@@ -88,10 +88,10 @@ pub(crate) fn create(
     };
     // Owned by name first: a create call may fail on our side and succeed on the engine's.
     let mut guard = engine.removal.own(Object::Container(name.clone()));
-    let platform = spec.platform.as_deref();
+    let platform = spec.platform.as_ref().map(ToString::to_string);
     let created = engine
         .client
-        .container_create(Some(&name), platform, &config);
+        .container_create(Some(&name), platform.as_deref(), &config);
     if let Ok(created) = &created {
         guard.become_object(Object::Container(created.id.clone()));
     }

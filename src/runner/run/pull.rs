@@ -3,6 +3,7 @@
 use crate::cancel::Cancel;
 use crate::docker::{self, Client, ImageInspect, PullProgress};
 use crate::runner::error::Error;
+use crate::runner::request::platform::Platform;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
 use crate::runner::run::result::{Event, Sink};
@@ -66,7 +67,7 @@ impl Images {
     /// Inspects the image that the engine already has. `Ok(None)`: it must be pulled.
     fn inspect_local(&self, spec: &RunSpec) -> Result<Option<ImageInspect>, Error> {
         let detail = match self.client.image_inspect(&spec.image) {
-            Ok(image) if is_for_platform(&image, spec.platform.as_deref()) => {
+            Ok(image) if is_for_platform(&image, spec.platform.as_ref()) => {
                 return Ok(Some(image));
             }
             Ok(_) => format!(
@@ -89,7 +90,7 @@ impl Images {
     fn pull(&self, spec: &RunSpec, cancel: &Cancel, sink: &dyn Sink) -> Result<bool, Error> {
         let key = PullKey {
             reference: spec.image.clone(),
-            platform: spec.platform.clone(),
+            platform: spec.platform.as_ref().map(ToString::to_string),
             auth: spec
                 .auth
                 .as_ref()
@@ -142,15 +143,13 @@ fn engine_error(error: docker::Error) -> Error {
     }
 }
 
-/// Whether a local image is for the requested platform. Parts that the image does not name match any.
-fn is_for_platform(image: &ImageInspect, platform: Option<&str>) -> bool {
-    let Some(platform) = platform else {
-        return true;
-    };
-    let mut parts = platform.split('/');
-    let (os, arch, variant) = (parts.next(), parts.next(), parts.next());
-    let matches = |wanted: Option<&str>, actual: &str| {
-        wanted.is_none_or(|wanted| actual.is_empty() || wanted == actual)
-    };
-    matches(os, &image.os) && matches(arch, &image.architecture) && matches(variant, &image.variant)
+/// Whether a local image is for the requested platform.
+fn is_for_platform(image: &ImageInspect, platform: Option<&Platform>) -> bool {
+    platform.is_none_or(|platform| {
+        platform.matches(&Platform::new(
+            &image.os,
+            &image.architecture,
+            &image.variant,
+        ))
+    })
 }

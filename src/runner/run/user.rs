@@ -93,9 +93,10 @@ fn look_up(
         network_disabled: true,
         ..ContainerCreate::default()
     };
+    let platform = spec.platform.as_ref().map(ToString::to_string);
     let created = engine
         .client
-        .container_create(Some(&name), spec.platform.as_deref(), &config)
+        .container_create(Some(&name), platform.as_deref(), &config)
         .map_err(create_error)?;
     container.become_object(Object::Container(created.id));
     let passwd = text_file(&engine.client, container.id(), "/etc/passwd")?;

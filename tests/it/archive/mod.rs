@@ -1,10 +1,12 @@
-//! Hostile and odd archives against the checks in `src/archive`. They are built byte by byte, because the usual tools
-//! refuse to write them.
+//! Ordinary, odd and hostile archives against the checks in `src/archive`. Those that the usual tools refuse to write are
+//! built byte by byte.
 
 mod accepted;
 mod collected;
 mod mutations;
 mod refused;
+mod tolerated;
+pub(crate) mod tree;
 
 use std::io::{Read, Write};
 
@@ -51,6 +53,11 @@ impl Raw {
         self.header[offset..offset + bytes.len()].copy_from_slice(bytes);
         self
     }
+    /// With a link target.
+    fn to(mut self, target: &str) -> Self {
+        self.at(157, target.as_bytes());
+        self
+    }
     fn octal(&mut self, offset: usize, digits: usize, value: u64) -> &mut Self {
         self.at(offset, format!("{value:0digits$o}\0").as_bytes())
     }
@@ -77,9 +84,7 @@ fn directory(name: &str) -> Raw {
 }
 
 fn link(kind: u8, name: &str, target: &str) -> Raw {
-    let mut raw = Raw::new(kind, name, b"");
-    raw.at(157, target.as_bytes());
-    raw
+    Raw::new(kind, name, b"").to(target)
 }
 
 fn symlink(name: &str, target: &str) -> Raw {

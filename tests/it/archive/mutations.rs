@@ -40,6 +40,25 @@ fn seeds() -> Vec<Vec<u8>> {
             file("x", "four"),
             file("p/r", "r"),
         ]),
+        tar(&[
+            pax(
+                b'x',
+                &[("GNU.sparse.size", b"9"), ("GNU.sparse.map", b"2,3")],
+            ),
+            file("s", "abc"),
+            symlink("l", "s"),
+            hardlink("m", "l"),
+            Raw::new(b'1', "h", b"abc").to("s"),
+        ]),
+        tar(&[
+            pax(
+                b'x',
+                &[("GNU.sparse.major", b"1"), ("GNU.sparse.realsize", b"9")],
+            ),
+            Raw::new(b'0', "s", &[&b"1\n2\n3\n"[..], &[0; 506], b"abc"].concat()),
+            Raw::new(b'V', "label", b""),
+            Raw::new(b'D', "d/", b"Yf\0\0"),
+        ]),
     ]
 }
 
@@ -133,11 +152,12 @@ fn assert_safe(packed: &[u8], limits: Limits) {
             b'5' => assert!(matches!(kinds.get(&name), None | Some(b'5')), "{name}"),
             other => panic!("{name} has type {other}"),
         }
+        let is_file = |kind| matches!(kind, b'0' | b'1');
         assert!(
             kinds
                 .insert(name.clone(), kind)
-                .is_none_or(|before| before == b'5'),
-            "twice: {name}"
+                .is_none_or(|before| before == kind || (is_file(before) && is_file(kind))),
+            "{name} changes its type"
         );
         bytes += content.len() as u64;
     }

@@ -51,7 +51,7 @@ fn configured_origins_may_preflight_and_read_answers_and_errors() {
     );
     assert_eq!(
         preflight.header("access-control-allow-headers").unwrap(),
-        "Content-Type, Accept, Authorization, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
+        "Content-Type, Content-Encoding, Accept, Authorization, Mcp-Session-Id, MCP-Protocol-Version, Last-Event-ID, \
          Mcp-Method, Mcp-Name, Prefer, Idempotency-Key, X-Request-Id"
     );
     for (path, token, status) in [
@@ -85,11 +85,12 @@ fn a_token_is_required_everywhere_but_on_open_paths() {
     assert_eq!(refused.code(), "unauthorized");
     assert_eq!(refused.header("www-authenticate").unwrap(), "Bearer");
     assert!(rig.is_well());
-    for path in ["/%68ealth", "/health?x=1"] {
+    for path in ["/%68ealth", "/health?x=1", "/health/"] {
         assert_eq!(rig.get(path).status, 200);
     }
     for path in [
-        "/health/",
+        "/health//",
+        "/health%2F",
         "/HEALTH",
         "//health",
         "/health/../seen",

@@ -21,7 +21,7 @@ fn malformed_heads_are_refused_each_with_its_own_status() {
         (
             400,
             "bad_request",
-            "GET http://localhost/ HTTP/1.1\r\nHost: h\r\n\r\n",
+            "GET ftp://localhost/ HTTP/1.1\r\nHost: h\r\n\r\n",
         ),
         (
             400,

@@ -6,6 +6,7 @@ mod access_log;
 mod answers;
 mod client;
 mod disconnects;
+mod encodings;
 mod framing;
 mod heads;
 mod process;

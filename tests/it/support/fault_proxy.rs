@@ -27,6 +27,8 @@ pub enum Fate {
     NeverAnswered,
     /// The request is not passed on; the answer is a 500. Unlike the other faults, it befalls every request that it is chosen for.
     Fails,
+    /// As [`Fate::Fails`], with these bytes as the answer, then the end of the connection.
+    Answered(&'static [u8]),
 }
 
 /// Decides the fate of a request by its head. The request waits while this runs.
@@ -106,8 +108,13 @@ fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     std::thread::spawn(move || {
         pass(from, to, |piece| {
             let fate = judge(&String::from_utf8_lossy(piece));
-            if fate == Fate::Fails {
-                let _ = (&answers).write_all(FAILURE);
+            let instead = match fate {
+                Fate::Fails => Some(FAILURE),
+                Fate::Answered(bytes) => Some(bytes),
+                _ => None,
+            };
+            if let Some(bytes) = instead {
+                let _ = (&answers).write_all(bytes);
                 return false;
             }
             let is_first = fate != Fate::Pass && !done.swap(true, Ordering::SeqCst);

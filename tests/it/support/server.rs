@@ -61,6 +61,11 @@ impl Server {
 
     /// As a user who runs nothing else, so that a limit on the user's threads affects this server alone.
     pub fn of_its_own_user() -> Self {
+        Self::of_its_own_user_with(&[])
+    }
+
+    /// As [`Server::of_its_own_user`], with these environment variables.
+    pub fn of_its_own_user_with(settings: &[(&str, &str)]) -> Self {
         let instance = fresh_instance();
         let engine = std::fs::metadata("/var/run/docker.sock").unwrap();
         let user = std::fs::metadata("/proc/self").unwrap().uid();
@@ -69,7 +74,7 @@ impl Server {
             is_root.then(|| 1_000_000 + std::process::id()),
             engine.gid(),
         );
-        Self::launch_as(owner, &instance, &[], Stdio::inherit())
+        Self::launch_as(owner, &instance, settings, Stdio::inherit())
     }
 
     fn launch(instance: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
