@@ -16,7 +16,7 @@ export DOCKER_CONTEXT := default
 export JEMALLOC_SYS_WITH_MALLOC_CONF := narenas:2,dirty_decay_ms:2000,muzzy_decay_ms:0,tcache_max:2048,tcache_nslots_small_max:8,tcache_nslots_large:1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test coverage lint audit bench image docker images clean
+.PHONY: help build run demo test chaos coverage lint audit bench image docker images clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ demo: build docker images ## See a container run from one HTTP request, with fil
 test: docker images ## Every test, against a real engine
 	@tests/support/setup.sh
 	cargo test
+
+chaos: docker images ## The mixed load while everything fails in turn, for long (CHAOS_RUNS=2000, CHAOS_SEED=..., CHAOS_FAULTS=disk,clock)
+	@tests/support/packages.sh faketime mke2fs:e2fsprogs
+	CHAOS_RUNS=$(or $(CHAOS_RUNS),2000) cargo test --test it -- chaos:: --nocapture
 
 coverage: docker images ## Which lines of src/ the tests reach (COVERAGE_ARGS=--html for a report of another kind)
 	@tests/support/setup.sh

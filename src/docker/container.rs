@@ -172,6 +172,12 @@ impl Client {
         ignore_not_found(self.send(call.query("force", "1").query("v", "1")))
     }
 
+    /// `DELETE /containers/{id}?v=1`; Ok if it does not exist, 409 if it runs. Waits for the end of a start that is under way.
+    pub fn container_remove_stopped(&self, id: &str) -> Result<(), Error> {
+        let call = container("container_remove_stopped", Method::DELETE, id, "")?;
+        ignore_not_found(self.send(call.query("v", "1")))
+    }
+
     /// `GET /containers/json?all=1&filters={"label":[…]}`: containers that carry all of `labels` (`key` or `key=value`).
     pub fn container_list(&self, labels: &[String]) -> Result<Vec<ContainerSummary>, Error> {
         let call = Call::new("container_list", Method::GET, "/containers/json".into())

@@ -3,6 +3,7 @@ use super::host::Host;
 use super::socket::DialError;
 use crate::metrics::ENGINE_ERRORS;
 use crate::metrics::Label::{Number, Word};
+use rustix::io::Errno;
 use rustls::{AlertDescription, CertificateError};
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -49,8 +50,8 @@ pub enum Error {
         /// what was wrong
         detail: String,
     },
-    /// This process could not start the thread that the call needs. Nothing was sent.
-    NoThread {
+    /// This process could not have the thread or the descriptor that the call needs. Nothing was sent.
+    Exhausted {
         /// method name
         call: &'static str,
         /// the system's error
@@ -110,7 +111,7 @@ impl Error {
             Self::TimedOut { call, .. } => (call, Word("timeout")),
             Self::Status { call, status, .. } => (call, Number(*status)),
             Self::Malformed { call, .. } => (call, Word("malformed")),
-            Self::NoThread { call, .. } => (call, Word("no_thread")),
+            Self::Exhausted { call, .. } => (call, Word("exhausted")),
             Self::Source { call, .. } => (call, Word("source")),
         };
         ENGINE_ERRORS.add([Word(call), kind]);
@@ -143,7 +144,9 @@ impl fmt::Display for Error {
                     "{call}: the Docker engine's answer cannot be understood: {detail}"
                 )
             }
-            Self::NoThread { call, detail } => write!(f, "{call}: no thread: {detail}"),
+            Self::Exhausted { call, detail } => {
+                write!(f, "{call}: no thread or descriptor: {detail}")
+            }
             Self::Source { call, detail } => write!(f, "{call}: ended on our side: {detail}"),
         }
     }
@@ -211,6 +214,14 @@ impl Context<'_> {
     /// The error for a connection that could not be opened.
     pub(super) fn dial_failed(self, error: &DialError) -> Error {
         let host = self.host;
+        if let DialError::Resolve(error) | DialError::Connect(error) = error
+            && is_our_shortage(error)
+        {
+            return Error::Exhausted {
+                call: self.call,
+                detail: error.to_string(),
+            };
+        }
         self.unreachable(match error {
             DialError::Resolve(error) => {
                 format!("the host name in {host} cannot be resolved ({error}): check DOCKER_HOST")
@@ -280,6 +291,15 @@ fn connect_advice(host: &Host, error: &io::Error) -> String {
         }
         _ => format!("{host}: {error}: check DOCKER_HOST"),
     }
+}
+
+/// Whether this process lacks a descriptor or a thread, which says nothing about the engine.
+fn is_our_shortage(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(
+        code,
+        Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM)
+    )
 }
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
@@ -415,6 +435,15 @@ mod tests {
             (&tcp, ErrorKind::TimedOut, "firewall"),
             (&tcp, ErrorKind::HostUnreachable, "DOCKER_HOST"),
         ];
+        let context = Context {
+            call: "version",
+            host: &unix,
+            timeout: Duration::from_secs(1),
+        };
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            let error = context.dial_failed(&DialError::Connect(errno.into()));
+            assert!(matches!(error, Error::Exhausted { .. }), "{error}");
+        }
         for (host, kind, words) in cases {
             let context = Context {
                 call: "version",

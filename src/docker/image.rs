@@ -56,7 +56,7 @@ impl Client {
             let outcome = client.pull(call, &sender);
             let _ = sender.send(PullEvent::Ended(outcome));
         });
-        spawned.map_err(|error| Error::NoThread {
+        spawned.map_err(|error| Error::Exhausted {
             call: "image_pull",
             detail: error.to_string(),
         })?;

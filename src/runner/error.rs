@@ -71,6 +71,15 @@ pub enum Error {
     EngineUnreachable(String),
 }
 
+/// Words of the engine that say what it lacks itself. An error that has them is its own fault, whatever its status: engines send a
+/// full disk as a 400 too.
+const ENGINE_LACKS: [&str; 4] = [
+    "no space left on device",
+    "disk quota exceeded",
+    "too many open files",
+    "input/output error",
+];
+
 /// A limit on the number of runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunLimit {
@@ -92,10 +101,27 @@ impl Error {
         }])
     }
 
+    /// The error of a call that an engine refuses with a status because of what the request asks for, such as an unknown volume
+    /// driver: [`Error::StartFailed`], unless an object of ours is gone or the engine lacks something itself.
+    pub(crate) fn of_the_request(error: docker::Error) -> Self {
+        let is_engines_own = error.is_object_gone();
+        match error {
+            docker::Error::Status { message, .. } if !is_engines_own && !engine_lacks(&message) => {
+                Self::StartFailed(message)
+            }
+            other => other.into(),
+        }
+    }
+
     /// The caller left, or the server stops, before anything was done. Hardly anybody reads this.
     pub(crate) fn left() -> Self {
         Self::Overloaded("the request was cancelled before anything was done".into())
     }
+}
+
+/// Whether this message of the engine says that it lacks something itself.
+pub(crate) fn engine_lacks(message: &str) -> bool {
+    ENGINE_LACKS.iter().any(|words| message.contains(words))
 }
 
 impl fmt::Display for Error {
@@ -179,8 +205,8 @@ impl From<docker::Error> for Error {
             docker::Error::Malformed { call, detail } => {
                 Self::Engine(format!("the engine's answer to {call} is broken: {detail}"))
             }
-            docker::Error::NoThread { call, detail } => {
-                Self::Overloaded(format!("no thread for {call}: {detail}"))
+            docker::Error::Exhausted { call, detail } => {
+                Self::Overloaded(format!("no thread or descriptor for {call}: {detail}"))
             }
             docker::Error::Source { call, detail } => {
                 Self::Engine(format!("nothing could be sent to {call}: {detail}"))

@@ -26,6 +26,7 @@ mod async_runs;
 mod attacks;
 mod bad_input;
 mod cancelled_runs;
+mod chaos;
 mod configuration;
 mod crash;
 mod docs;

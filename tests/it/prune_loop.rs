@@ -57,14 +57,19 @@ impl Tally {
 
 fn prune_until(host: &str, stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
-        // Fails while another prune is under way.
-        let _ = Command::new("docker")
-            .args(["--host", host])
-            .args(["system", "prune", "--all", "--force", "--volumes"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        prune(host);
     }
+}
+
+/// Removes what no running container uses.
+pub fn prune(host: &str) {
+    // Fails while another prune is under way.
+    let _ = Command::new("docker")
+        .args(["--host", host])
+        .args(["system", "prune", "--all", "--force", "--volumes"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
 }
 
 fn load(client: u32, server: &Server) -> Tally {

@@ -3,20 +3,20 @@
 
 use crate::archive;
 use crate::cancel::Cancel;
-use crate::docker::{self, ContainerSummary};
+use crate::docker::{self, ContainerSummary, Labels};
 use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::{INSTANCE, Role};
+use crate::runner::cleanup::labels::{ASYNC, INSTANCE, RUN, Role, owner};
 use crate::runner::cleanup::owners::{Owners, Unheard};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::jobs::entry::Entry;
+use crate::runner::jobs::entry::{Entry, Kept};
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::predecessor::{PredecessorObjects, UnknownRuns};
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
-use crate::runner::jobs::record_keeper::RecordKeeper;
+use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper};
 use crate::runner::jobs::registry::Registry;
 use crate::runner::jobs::request_copies::RequestCopy;
 use crate::runner::jobs::scheduler::{Scheduler, Turn};
@@ -181,6 +181,26 @@ impl Adopter {
         Ok(found)
     }
 
+    /// Whether another server of this name has the record of a run: it may have accepted the run since the last look at the engine.
+    /// False if the engine cannot say.
+    pub(crate) fn is_elsewhere(&self, id: &str) -> bool {
+        if self.keeper.persistence() == Persistence::Process {
+            return false;
+        }
+        let us = &self.engine.identity;
+        let of_run = [
+            format!("{RUN}={id}"),
+            format!("{INSTANCE}={}", us.instance),
+            ASYNC.to_owned(),
+        ];
+        let found = self.engine.client.container_list(&of_run);
+        let is_theirs = |labels: &Labels| {
+            Role::of(labels).is_some_and(Role::is_record)
+                && owner(labels).as_ref() != Some(&us.owner)
+        };
+        found.is_ok_and(|found| found.iter().any(|found| is_theirs(&found.labels)))
+    }
+
     /// Finds the runs that this server does not know, and takes the lead if there are any to adopt.
     fn survey(&self, unheard: &Unheard) -> Result<Survey, docker::Error> {
         let containers = self.engine.client.container_list(&[INSTANCE.to_owned()])?;
@@ -256,7 +276,7 @@ impl Adopter {
         entry.stored().outcome = objects.result.as_ref().map(|result| result.id.clone());
         self.registry.enter_anyway();
         self.registry.accept(entry.clone(), entry.facts.key());
-        let forgotten = self.registry.finish(&entry, outcome, kept);
+        let forgotten = self.registry.finish(&entry, outcome, Kept::since(kept));
         self.keeper.remove_records(forgotten);
         self.unadopted.remove(&id);
         objects.remove_all_but(&self.engine, &[Role::Result]);
@@ -315,7 +335,11 @@ impl Adopter {
     /// Brings a run that may have been started to its outcome.
     fn finish_started(&self, turn: Turn, objects: &PredecessorObjects) {
         let outcome = match &objects.run {
-            Some(run) if run.state == "created" => {
+            Some(run) if run.state == "created" && !self.has_started_since(run) => {
+                if let Err(error) = self.keeper.unmark_started(&turn.entry) {
+                    let id = &turn.entry.id;
+                    log::warn!("another restart just now would lose run {id}: {error}");
+                }
                 objects.remove_all_but(&self.engine, &[Role::Request]);
                 return self.scheduler.take_turn(turn);
             }
@@ -335,6 +359,22 @@ impl Adopter {
         };
         self.keeper.finish(&turn.entry, outcome);
         drop(turn);
+    }
+
+    /// Whether a container that had not started when it was listed has started since: the dead server may have sent the call, whose
+    /// end both calls here wait for. If it has not, it is removed and never will.
+    fn has_started_since(&self, run: &ContainerSummary) -> bool {
+        let client = &self.engine.client;
+        let found = client.container_inspect(&run.id);
+        let has_started = found.is_ok_and(|found| Moment::parse(&found.state.started_at).is_some());
+        // Fails if it runs by now.
+        has_started
+            || client
+                .container_remove_stopped(&run.id)
+                .is_err_and(|error| {
+                    matches!(error, docker::Error::Status { status: 409, .. })
+                        && !error.is_object_gone()
+                })
     }
 
     /// Follows the run's container to its end, from which point its containers are ours to remove.
@@ -368,7 +408,10 @@ impl Adopter {
         if has_stdin && !is_delivered && !entry.cancel.is_fired() {
             // What the container got of it cannot be found out, and the engine has closed its stdin. Dropping `started` kills it.
             let lost = "the service was restarted before it had delivered all of the run's stdin; the run was ended, send it again";
-            return Err(Error::StdinLost(lost.into()));
+            let lost = Error::StdinLost(lost.into());
+            // Before the container is gone, so that a server that finds none knows why.
+            self.keeper.save_outcome(entry, Err(&lost));
+            return Err(lost);
         }
         self.scheduler.resume(entry, &loaded, started)
     }

@@ -99,12 +99,38 @@ impl Stored {
     }
 }
 
+/// From when on the outcome of a run can be asked for; its time to live counts from here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kept {
+    /// As later servers read it.
+    pub(crate) at: Moment,
+    /// As this server counts: a wall clock that is set forward must not end the life of a result.
+    pub(crate) from: Instant,
+}
+
+impl Kept {
+    pub(crate) fn now() -> Self {
+        Self {
+            at: Moment::now(),
+            from: Instant::now(),
+        }
+    }
+
+    /// Since an earlier process noted this moment.
+    pub(crate) fn since(at: Moment) -> Self {
+        let (now, age) = (Instant::now(), Moment::now().since(at));
+        Self {
+            at,
+            from: now.checked_sub(age).unwrap_or(now),
+        }
+    }
+}
+
 struct Progress {
     phase: Phase,
     started: Option<Moment>,
     finished: Option<Moment>,
-    /// From when on its outcome can be asked for; its time to live counts from here.
-    kept: Option<Moment>,
+    kept: Option<Kept>,
     /// Its place in the admission queue.
     ticket: Option<u64>,
 }
@@ -185,19 +211,17 @@ impl Entry {
         self.progress().phase = Phase::Running;
     }
 
-    /// From when on its outcome can be asked for. `None`: there is none yet.
-    pub(crate) fn kept(&self) -> Option<Moment> {
-        self.progress().kept
-    }
-
     /// Sets from when on the outcome can be asked for, unless that is set already. Returns what is set.
-    pub(crate) fn set_kept(&self, from: Moment) -> Moment {
-        *self.progress().kept.get_or_insert(from)
+    pub(crate) fn set_kept(&self, kept: Kept) -> Kept {
+        *self.progress().kept.get_or_insert(kept)
     }
 
-    /// Sets when the run finished, unless that is set already. Returns what is set.
+    /// Sets when the run finished, unless that is set already. Returns what is set, which is not before the start even if the
+    /// clock was set back.
     pub(crate) fn set_finished(&self, at: Moment) -> Moment {
-        *self.progress().finished.get_or_insert(at)
+        let mut progress = self.progress();
+        let at = at.max(progress.started.unwrap_or(self.created));
+        *progress.finished.get_or_insert(at)
     }
 
     pub(crate) fn stored(&self) -> MutexGuard<'_, Stored> {
@@ -217,7 +241,8 @@ impl Sink for Entry {
                 Event::Pull { .. } => progress.phase = Phase::Pulling,
                 Event::Started => {
                     progress.phase = Phase::Running;
-                    progress.started.get_or_insert_with(Moment::now);
+                    let now = Moment::now().max(self.created);
+                    progress.started.get_or_insert(now);
                 }
                 Event::Queued { .. } | Event::Stdout(_) | Event::Stderr(_) => {}
             }

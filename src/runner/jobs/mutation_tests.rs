@@ -7,7 +7,7 @@ use crate::random::{Random, rounds};
 use crate::runner::cleanup::active::Active;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::jobs::entry::{Entry, Phase};
+use crate::runner::jobs::entry::{Entry, Kept, Phase};
 use crate::runner::jobs::event_log::EventLog;
 use crate::runner::jobs::logs::{LogQuery, Next, RunEvents, RunLogs};
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
@@ -150,7 +150,7 @@ fn a_mutated_outcome_is_adopted_whole_or_refused() {
         let entry = assert_listable(&record.facts, &active);
         entry.set_started(record.started.map(Moment));
         entry.set_finished(Moment(record.finished));
-        entry.set_kept(record.kept());
+        entry.set_kept(Kept::since(record.kept()));
         let facts = record.facts.clone();
         let outcome = record.outcome();
         match &outcome {

@@ -3,7 +3,7 @@
 
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::jobs::entry::{Entry, Stored};
+use crate::runner::jobs::entry::{Entry, Kept, Stored};
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunTimes};
 use crate::runner::jobs::registry::Registry;
@@ -19,7 +19,7 @@ use crate::runner::run::result::RunResult;
 use crate::runner::semaphore::Semaphore;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What asynchronous runs survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,6 +205,19 @@ impl RecordKeeper {
         Ok(())
     }
 
+    /// Takes back that the run may have been started: its container never was, and is to be removed. Without this a server that
+    /// dies before the next container would leave a run that looks lost.
+    pub(crate) fn unmark_started(&self, entry: &Entry) -> Result<(), Error> {
+        let mut stored = entry.stored();
+        if let Some(request) = stored.request.clone().filter(|_| !stored.is_cancelled) {
+            self.store
+                .mark(&entry.id, &request, RequestState::Waiting)?;
+            stored.may_have_started = false;
+            stored.is_fed = false;
+        }
+        Ok(())
+    }
+
     /// Says that all of the run's stdin was delivered, so that a later server lets it go on.
     fn mark_fed(&self, entry: &Entry) {
         let mut stored = entry.stored();
@@ -275,7 +288,7 @@ impl RecordKeeper {
     pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome) {
         self.save_outcome(entry, outcome.as_ref());
         entry.stored().forget_request();
-        let forgotten = self.registry.finish(entry, outcome, Moment::now());
+        let forgotten = self.registry.finish(entry, outcome, Kept::now());
         self.remove_records(forgotten);
     }
 
@@ -295,11 +308,11 @@ impl RecordKeeper {
         entry: &Entry,
         outcome: Result<&RunResult, &Error>,
     ) -> Result<String, Error> {
-        let now = Moment::now();
+        let kept = Kept::now();
         let times = RunTimes {
             started: entry.started(),
-            finished: entry.set_finished(now),
-            kept: entry.set_kept(now),
+            finished: entry.set_finished(kept.at),
+            kept: entry.set_kept(kept).at,
         };
         // The record is a copy, as a value and as text.
         let result_memory = outcome.ok().and_then(|result| result.memory.as_ref());
@@ -330,7 +343,7 @@ impl RecordKeeper {
 
     /// Forgets results that are older than their time to live, and removes their records.
     pub(crate) fn expire(&self) {
-        self.remove_records(self.registry.expire(Moment::now()));
+        self.remove_records(self.registry.expire(Instant::now()));
     }
 
     /// Removes the records of a run that is deleted, so that no later server knows it. Error: that is not possible just now.

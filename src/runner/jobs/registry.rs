@@ -1,9 +1,8 @@
 //! Table of the asynchronous runs that this server answers for: those that wait or run, and for a while those that have
 //! finished. In memory only; nothing here calls the engine.
 
-use crate::runner::clock::Moment;
 use crate::runner::error::{Error, RunLimit};
-use crate::runner::jobs::entry::Entry;
+use crate::runner::jobs::entry::{Entry, Kept};
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::record::IdempotencyKey;
 use crate::runner::run::result::{CollectedVolume, RunResult};
@@ -64,7 +63,7 @@ struct KeyUse {
 struct Finished {
     id: String,
     bytes: u64,
-    at: Moment,
+    kept_from: Instant,
 }
 
 impl Registry {
@@ -179,23 +178,30 @@ impl Registry {
         entries
     }
 
-    /// Sets the outcome of a run, which can be asked for from `at` on, unless it has one. Returns the older runs that are forgotten
+    /// Sets the outcome of a run, which is kept from then on, unless it has one. Returns the older runs that are forgotten
     /// for it.
-    pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome, at: Moment) -> Vec<Arc<Entry>> {
+    pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome, kept: Kept) -> Vec<Arc<Entry>> {
         let mut runs = self.lock();
         if entry.log.outcome().is_some() || !runs.by_id.contains_key(&entry.id) {
             return Vec::new();
         }
         let bytes = entry.log.bytes() + outcome.as_ref().map_or(0, size) + RESULT_BYTES;
-        entry.set_finished(at);
-        let at = entry.set_kept(at);
+        entry.set_finished(kept.at);
+        let kept_from = entry.set_kept(kept).from;
         entry.log.finish(Arc::new(outcome));
         runs.unfinished -= 1;
         self.changed.notify_all();
         let id = entry.id.clone();
         // Results of earlier servers are adopted in any order, while new runs finish.
-        let place = runs.finished.partition_point(|other| other.at <= at);
-        runs.finished.insert(place, Finished { id, bytes, at });
+        let place = runs
+            .finished
+            .partition_point(|other| other.kept_from <= kept_from);
+        let finished = Finished {
+            id,
+            bytes,
+            kept_from,
+        };
+        runs.finished.insert(place, finished);
         runs.finished_bytes += bytes;
         let mut forgotten = Vec::new();
         while runs.finished.len() > 1
@@ -208,13 +214,12 @@ impl Registry {
     }
 
     /// Forgets the results that are older than their time to live, and returns their runs.
-    pub(crate) fn expire(&self, now: Moment) -> Vec<Arc<Entry>> {
+    pub(crate) fn expire(&self, now: Instant) -> Vec<Arc<Entry>> {
         let mut runs = self.lock();
         let mut forgotten = Vec::new();
         while let Some(oldest) = runs.finished.front() {
-            let listed = runs.by_id.get(&oldest.id);
-            let kept = listed.and_then(|listed| listed.entry.kept());
-            if kept.is_some_and(|kept| now.since(kept) < self.retention.result_ttl) {
+            let age = now.saturating_duration_since(oldest.kept_from);
+            if age < self.retention.result_ttl {
                 break;
             }
             forgotten.extend(runs.forget_at(0));

@@ -16,7 +16,7 @@ use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper, StrippedRequ
 use crate::runner::jobs::registry::{Place, Registry, Retention};
 use crate::runner::jobs::scheduler::Scheduler;
 use crate::runner::jobs::store::Store;
-use crate::runner::jobs::unadopted::Unadopted;
+use crate::runner::jobs::unadopted::{Unadopted, elsewhere};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
@@ -267,6 +267,7 @@ impl Jobs {
             return Err(not_known_yet());
         }
         let why = self.adopter.unadopted.why(id);
+        let why = why.or_else(|| self.adopter.is_elsewhere(id).then(elsewhere));
         Err(why.unwrap_or_else(|| Error::NotFound {
             code: "run_not_found",
             detail: "there is no such run, or its result is not kept any more".into(),

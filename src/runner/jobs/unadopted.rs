@@ -130,10 +130,7 @@ impl Unadopted {
             let detail = format!("the record of this run cannot be read: {why}");
             return Some(Error::Engine(detail));
         }
-        runs.elsewhere.contains(run).then(|| {
-            let detail = "another server of this instance name has this run, or had it; ask again";
-            Error::EngineUnreachable(detail.into())
-        })
+        runs.elsewhere.contains(run).then(elsewhere)
     }
 
     fn update(&self, change: impl FnOnce(&mut Runs)) {
@@ -144,6 +141,12 @@ impl Unadopted {
     fn lock(&self) -> MutexGuard<'_, Runs> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The answer for a run of another server.
+pub(crate) fn elsewhere() -> Error {
+    let detail = "another server of this instance name has this run, or had it; ask again";
+    Error::EngineUnreachable(detail.into())
 }
 
 #[cfg(test)]

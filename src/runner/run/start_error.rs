@@ -1,7 +1,7 @@
 //! Which failures of create and start calls are the caller's.
 
 use crate::docker;
-use crate::runner::error::Error;
+use crate::runner::error::{Error, engine_lacks};
 
 /// What the engine says when it cannot start a container because of what the request asks for. The status alone does not say it:
 /// engines use 400, 404 and 500 for these, and the same for faults that are not the request's.
@@ -16,8 +16,6 @@ const ASKED_FOR: [&str; 9] = [
     "error while mounting volume",
     "unknown or invalid runtime name",
 ];
-/// Words of errors that are the engine's, even where they are part of one that looks like the request's.
-const ENGINES_OWN: [&str; 2] = ["no space left on device", "too many open files"];
 
 /// The error of a create call. A 400 is the engine's refusal of the request's settings. The engine had the image just before, so
 /// that one without it has lost it.
@@ -28,11 +26,7 @@ pub(crate) fn create_error(error: docker::Error) -> Error {
         ));
     }
     match error {
-        docker::Error::Status {
-            status: 400,
-            message,
-            ..
-        } => Error::StartFailed(message),
+        docker::Error::Status { status: 400, .. } => Error::of_the_request(error),
         error => start_error(error),
     }
 }
@@ -56,13 +50,33 @@ fn is_asked_for(status: u16, message: &str) -> bool {
     let has_any = |words: &[&str]| words.iter().any(|words| message.contains(words));
     let is_absent_network =
         status == 404 && message.contains("network ") && message.contains(" not found");
-    let is_own = has_any(&ENGINES_OWN);
-    is_absent_network || (matches!(status, 400 | 404 | 500..) && has_any(&ASKED_FOR) && !is_own)
+    is_absent_network
+        || (matches!(status, 400 | 404 | 500..) && has_any(&ASKED_FOR) && !engine_lacks(message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_engine_without_space_is_not_the_callers_fault_whatever_its_status() {
+        for (status, message, is_callers) in [
+            (400, "symlink ../x/diff /y: no space left on device", false),
+            (500, "mkdir /x: no space left on device", false),
+            (400, "mkdir /x: disk quota exceeded", false),
+            (400, "invalid hostname format: x y", true),
+        ] {
+            let error = || docker::Error::Status {
+                call: "container_create",
+                status,
+                message: message.into(),
+            };
+            let is_start_failed = matches!(create_error(error()), Error::StartFailed(_));
+            assert_eq!(is_start_failed, is_callers, "{status} {message}");
+            let is_start_failed = matches!(Error::of_the_request(error()), Error::StartFailed(_));
+            assert_eq!(is_start_failed, is_callers, "{status} {message}");
+        }
+    }
 
     #[test]
     fn only_what_the_engine_blames_on_the_request_is_the_callers() {

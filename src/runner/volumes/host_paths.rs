@@ -5,7 +5,7 @@
 //! container can run and this one exists; and no component below the allowed directory is a symbolic link. Both sides publish
 //! their label before they look, so two servers cannot miss each other.
 
-use crate::docker::{self, ContainerSummary, Labels, Volume};
+use crate::docker::{ContainerSummary, Labels, Volume};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{HOST_PATHS, INSTANCE, OBJECT_SLACK};
 use crate::runner::error::Error;
@@ -91,10 +91,7 @@ impl Claimant<'_> {
         let labels = self.engine.identity.labels(self.run, OBJECT_SLACK);
         let helper = HelperSpec::with_mount(&name, labels, reading_bind(&path.base))
             .create(self.engine)
-            .map_err(|error| match error {
-                docker::Error::Status { message, .. } => Error::StartFailed(message),
-                other => other.into(),
-            })?;
+            .map_err(Error::of_the_request)?;
         let mut below = String::new();
         for component in &path.components {
             below = format!("{below}/{component}");

@@ -127,7 +127,7 @@ impl Volumes {
                 labels,
             };
             let created = self.engine.client.volume_create(&config);
-            require_created_by(active.id(), &created.map_err(driver_error)?)?;
+            require_created_by(active.id(), &created.map_err(Error::of_the_request)?)?;
             return Ok(format!("volume {} created, empty", spec.name));
         }
         let fill = Fill {
@@ -174,7 +174,7 @@ impl Volumes {
         let helper =
             HelperSpec::with_mount(&fill.helper(), helper_labels, mount).create(&self.engine);
         // From here on the guard of the whole fill covers the helper too.
-        let helper = helper.map_err(driver_error)?.release();
+        let helper = helper.map_err(Error::of_the_request)?.release();
         let volume = self.engine.client.volume_inspect(&spec.name)?;
         require_created_by(&fill.id, &volume)?;
         self.claim(&helper, &fill.id, claim.as_slice())?;
@@ -200,7 +200,7 @@ impl Volumes {
         labels.insert(HOST_PATHS.into(), to_label(claim.as_slice()));
         let mut helper = HelperSpec::with_mount(&name, labels, mount)
             .create(&self.engine)
-            .map_err(driver_error)?;
+            .map_err(Error::of_the_request)?;
         if is_made_for(&self.engine.client, &spec.name, &name)? {
             helper.then(self.engine.removal.own(Object::Volume(spec.name.clone())));
             remove_in_time(helper)?;
@@ -420,15 +420,5 @@ fn busy(name: &str) -> Error {
     Error::Conflict {
         code: "volume_busy",
         detail: format!("volume {name} is being written, or taken back, at this moment"),
-    }
-}
-
-/// An error status of the engine here is the caller's fault, such as an unknown driver or driver option, unless an object of ours
-/// is gone.
-fn driver_error(error: docker::Error) -> Error {
-    match error {
-        gone if gone.is_object_gone() => gone.into(),
-        docker::Error::Status { message, .. } => Error::StartFailed(message),
-        other => other.into(),
     }
 }

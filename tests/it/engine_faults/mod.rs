@@ -24,7 +24,7 @@ fn message(error: &Error) -> &str {
         Error::Misconfigured { detail, .. }
         | Error::Unreachable { detail, .. }
         | Error::Malformed { detail, .. }
-        | Error::NoThread { detail, .. }
+        | Error::Exhausted { detail, .. }
         | Error::Source { detail, .. } => detail,
         Error::TimedOut { .. } => "",
     }

@@ -34,6 +34,26 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
     Some(answer)
 }
 
+/// As [`read_answer`], and `None` too if the body is cut. Fails if nothing comes for as long as the client waits.
+pub fn read_whole_answer(stream: &mut TcpStream) -> Option<Answer> {
+    let mut bytes = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut bytes) {
+        assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "no answer");
+        return None;
+    }
+    let mut answer = Answer::parse(bytes)?;
+    if let Some(length) = answer.header("Content-Length") {
+        return (length == answer.body.len().to_string()).then_some(answer);
+    }
+    if answer.header("Transfer-Encoding").as_deref() == Some("chunked") {
+        if !answer.body.ends_with(b"0\r\n\r\n") {
+            return None;
+        }
+        answer.body = unchunked(&answer.body);
+    }
+    Some(answer)
+}
+
 fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some(end) = bytes.windows(2).position(|window| window == b"\r\n") {

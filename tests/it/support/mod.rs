@@ -19,7 +19,7 @@ pub mod registry;
 mod second_engine;
 mod server;
 
-pub use answer::read_answer;
+pub use answer::{read_answer, read_whole_answer};
 pub use archive::{Entry, tar_gz, untar};
 pub use browser::Browser;
 pub use captured_log::CapturedLog;

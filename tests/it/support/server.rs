@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -75,6 +76,13 @@ impl Server {
             engine.gid(),
         );
         Self::launch_as(owner, &instance, settings, Stdio::inherit())
+    }
+
+    /// As [`Server::of_its_own_user`], with the engine at this Unix socket, and under this instance name.
+    pub fn of_its_own_user_at(socket: &Path, instance: &str, settings: &[(&str, &str)]) -> Self {
+        let group = std::fs::metadata(socket).unwrap().gid();
+        let user = 2_000_000 + std::process::id();
+        Self::launch_as((Some(user), group), instance, settings, Stdio::inherit())
     }
 
     fn launch(instance: &str, settings: &[(&str, &str)], log: Stdio) -> Self {
@@ -311,6 +319,30 @@ impl Server {
             .status()
             .unwrap();
         assert!(limited.success());
+    }
+
+    /// Limits the descriptors of the server; `None` removes the limit.
+    pub fn limit_descriptors(&self, descriptors: Option<usize>) {
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+        let most = most.map_or("unlimited".to_owned(), |most| most.to_string());
+        let limit = descriptors.map_or(most, |most| most.to_string());
+        let process = std::fs::metadata(format!("/proc/{}", self.pid())).unwrap();
+        let limited = Command::new("prlimit")
+            .args([
+                format!("--pid={}", self.pid()),
+                format!("--nofile={limit}:"),
+            ])
+            .uid(process.uid())
+            .gid(process.gid())
+            .status()
+            .unwrap();
+        assert!(limited.success());
+    }
+
+    /// How many descriptors the server has open.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        open.unwrap().count()
     }
 
     /// A number from `/proc/<pid>/status`, such as `VmHWM` (kB) or `Threads`.

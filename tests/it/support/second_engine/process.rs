@@ -92,6 +92,34 @@ impl SecondEngine {
         }
     }
 
+    /// One on a Unix socket whose data is on a disk of its own, of this many megabytes; it is not started.
+    pub fn on_a_small_disk(name: &str, megabytes: u64) -> Self {
+        let engine = Self::unix(name);
+        let (disk, data) = (engine.directory.join("disk"), engine.data_root());
+        fs::create_dir(&data).unwrap();
+        let file = fs::File::create(&disk).unwrap();
+        file.set_len(megabytes << 20).unwrap();
+        run(
+            "mke2fs",
+            &["-q", "-F", "-t", "ext4", disk.to_str().unwrap()],
+        );
+        let (disk, data) = (disk.to_str().unwrap(), data.to_str().unwrap());
+        run("mount", &["-o", "loop", disk, data]);
+        engine
+    }
+
+    /// With these further options of `dockerd`.
+    pub fn options(mut self, options: &[&str]) -> Self {
+        let options = options.iter().map(|option| (*option).to_owned());
+        self.options.extend(options);
+        self
+    }
+
+    /// Where it keeps its images, containers and volumes.
+    pub fn data_root(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
     /// Starts it, with the data of its earlier life, if any, and waits until it listens.
     pub fn start(&mut self) {
         let file = |name: &str| self.directory.join(name).display().to_string();
@@ -212,6 +240,15 @@ fn ends_within(pid: Pid, patience: Duration) -> bool {
     };
     let mut ended = [PollFd::new(&process, PollFlags::IN)];
     poll(&mut ended, Some(&patience.try_into().unwrap())).unwrap() > 0
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
+    let status = Command::new(program)
+        .args(arguments)
+        .env("PATH", path)
+        .status();
+    assert!(status.expect(program).success(), "{program} {arguments:?}");
 }
 
 /// The name of this engine's bridge.
