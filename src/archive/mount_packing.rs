@@ -27,7 +27,7 @@ impl<W: Write> Packer<W> {
             "" => name.to_owned(),
             directory => format!("{directory}/{name}"),
         };
-        let found = self.node(full.as_bytes());
+        let found = self.seen.get(full.as_bytes());
         let refuse = |what: &str| {
             let rule = format!("is a {what}, so that nothing else can be mounted there or below");
             Err(Error::entry(name.as_bytes(), rule))

@@ -27,7 +27,7 @@ type Source<'a> = TarReader<BufReader<Gunzip<'a>>>;
 
 /// Reads a base64 tar.gz once, as a stream, and applies every check of [`Packer::targz`], with an allowance of its own.
 pub fn check_targz(base64: &str, limits: Limits) -> Result<Summary, Error> {
-    TargzCheck::new(limits, &|| false).check(base64, 0)
+    TargzCheck::new(limits, &|| false).check(base64, 0, &[])
 }
 
 /// Refuses at once, without unpacking it, a text that does not begin as a base64 tar.gz does.
@@ -50,21 +50,9 @@ impl<'a> TargzCheck<'a> {
         }
     }
 
-    /// Checks one archive, to be packed with `strip_components`. Different names that become equal are refused.
-    pub fn check(&mut self, base64: &str, strip_components: usize) -> Result<Summary, Error> {
-        self.check_with(base64, strip_components, &[])
-    }
-
-    /// Checks one archive, to be packed whole, inside which something else is mounted.
-    pub fn check_mounted_in(
-        &mut self,
-        base64: &str,
-        points: &[MountPoint],
-    ) -> Result<Summary, Error> {
-        self.check_with(base64, 0, points)
-    }
-
-    fn check_with(
+    /// Checks one archive, to be packed with `strip_components`, and the mount points that will be made in it. Different names that
+    /// become equal are refused.
+    pub fn check(
         &mut self,
         base64: &str,
         strip_components: usize,
@@ -105,7 +93,7 @@ impl Write for StoppableSink<'_> {
 pub struct Packer<W: Write> {
     tar: TarWriter<BufWriter<W>>,
     uid_gid: UidGid,
-    seen: SeenNames,
+    pub(super) seen: SeenNames,
     symlink_targets: SymlinkTargets,
     /// Number of files and archives so far.
     sources: u64,
@@ -203,11 +191,6 @@ impl<W: Write> Packer<W> {
             strip_components,
         };
         self.copy_targz(&destination, base64, allowance).map(drop)
-    }
-
-    /// What was packed under a normalised name.
-    pub(super) fn node(&self, name: &[u8]) -> Option<Node> {
-        self.seen.get(name)
     }
 
     /// Ends the tar and flushes it to the writer, which is returned.

@@ -36,7 +36,7 @@ impl RunSpec {
             let MountSource::Archive(content) = &mount.source else {
                 continue;
             };
-            let outcome = check.check_mounted_in(content, tree.points_in(index));
+            let outcome = check.check(content, 0, tree.points_in(index));
             if cancel.is_fired() {
                 return Ok(Checked::Cancelled);
             }

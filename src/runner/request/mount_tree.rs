@@ -214,6 +214,7 @@ mod tests {
     use super::*;
     use crate::runner::policy::Policy;
     use crate::runner::request::check::ApiProfile;
+    use crate::runner::request::lenient::Spelling;
     use crate::runner::request::types::PullPolicy;
 
     #[test]
@@ -229,6 +230,7 @@ mod tests {
         let profile = ApiProfile {
             root: "body",
             pull_policy: PullPolicy::Never,
+            spelling: Spelling::Exact,
         };
         let spec = RunSpec::from_json(request, profile, &Policy::default()).unwrap();
         let tree = MountTree::new(&spec, &["/a/b/v/".to_owned(), "/a/c/d".to_owned()]);

@@ -88,7 +88,8 @@ impl VolumeSpec {
         };
         let strip = strip_components.unwrap_or(0).min(MAX_STRIP);
         let is_stopped = || cancel.is_fired();
-        let checked = archive::TargzCheck::new(limits, &is_stopped).check(base64, strip as usize);
+        let checked =
+            archive::TargzCheck::new(limits, &is_stopped).check(base64, strip as usize, &[]);
         if cancel.is_fired() {
             return Err(Error::left());
         }
