@@ -16,10 +16,10 @@ export DOCKER_CONTEXT := default
 export JEMALLOC_SYS_WITH_MALLOC_CONF := narenas:2,dirty_decay_ms:2000,muzzy_decay_ms:0,tcache_max:2048,tcache_nslots_small_max:8,tcache_nslots_large:1
 
 .DEFAULT_GOAL := help
-.PHONY: help build run demo test chaos coverage lint audit bench image docker images clean
+.PHONY: help build run demo test test-engines chaos coverage lint audit bench image docker images clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An explicit --target keeps crt-static away from build scripts and procedural macros, which cannot be static.
 build: ## The release binary, one static file
@@ -38,6 +38,10 @@ test: docker images ## Every test, against a real engine
 	@tests/support/setup.sh
 	cargo test
 
+test-engines: build docker images ## The core of the tests against other engines, as root on Debian (ENGINES="podman runsc" for some)
+	@tests/support/packages.sh curl openssl docker-registry htpasswd:apache2-utils ip:iproute2 xz:xz-utils
+	cargo test --test engines -- $(ENGINES)
+
 chaos: docker images ## The mixed load while everything fails in turn, for long (CHAOS_RUNS=2000, CHAOS_SEED=..., CHAOS_FAULTS=disk,clock)
 	@tests/support/packages.sh faketime mke2fs:e2fsprogs
 	CHAOS_RUNS=$(or $(CHAOS_RUNS),2000) cargo test --test it -- chaos:: --nocapture
@@ -49,8 +53,9 @@ coverage: docker images ## Which lines of src/ the tests reach (COVERAGE_ARGS=--
 lint: ## Formatting, clippy and documentation, warnings are errors; shell scripts where shellcheck is installed
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --test engines -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
-	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run tests/support/*.sh; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x .ci/run tests/support/*.sh tests/support/engines/*.sh; fi
 
 audit: ## Advisories, licences, duplicates and sources of the dependencies (needs the network)
 	@tests/support/cargo_tool.sh cargo-deny@0.20.2

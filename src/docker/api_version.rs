@@ -12,6 +12,22 @@ const OLDEST: Version = Version(1, 40);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Version(u32, u32);
 
+/// What an engine speaks.
+#[derive(Clone, Debug)]
+pub(super) struct SpokenApi {
+    /// The version for all calls, such as `1.41`.
+    pub(super) version: String,
+    /// It is Podman, which imitates the Engine API.
+    pub(super) is_podman: bool,
+}
+
+impl SpokenApi {
+    /// Whether calls use this version or a newer one.
+    pub(super) fn is_at_least(&self, major: u32, minor: u32) -> bool {
+        parse(&self.version).is_some_and(|version| version >= Version(major, minor))
+    }
+}
+
 /// The version to use with an engine whose `/_ping` answered with this `Api-Version` header: the older of the engine's
 /// newest version and [`NEWEST`]. Errors: no header, not a version, or older than [`OLDEST`].
 pub(super) fn negotiated(call: &'static str, header: Option<&str>) -> Result<String, Error> {
@@ -91,6 +107,7 @@ fn parse(text: &str) -> Option<Version> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

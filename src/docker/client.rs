@@ -1,10 +1,12 @@
 //! The client: sends every call, retries where that is safe, and turns every failure into an [`Error`].
+use super::api_version::{self, SpokenApi};
 use super::call::{Call, Connection, Payload};
 use super::error::{Context, Error, is_disconnect};
 use super::host::Host;
+use super::info_cache::InfoCache;
 use super::response::Response;
 use super::socket::Endpoint;
-use super::{api_version, transport};
+use super::transport;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use ureq::http::{self, Method, header};
@@ -23,8 +25,10 @@ struct Shared {
     pooled: Agent,
     /// Keeps no connection: each call opens its own.
     fresh: Agent,
-    negotiated_version: Mutex<Option<String>>,
+    /// What the last `/_ping` said.
+    spoken: Mutex<Option<SpokenApi>>,
     pinned_version: Option<String>,
+    info: InfoCache,
     missed_exit_events: AtomicU32,
 }
 
@@ -47,8 +51,9 @@ impl Client {
                 pooled: transport::agent(&endpoint, POOLED_CONNECTIONS),
                 fresh: transport::agent(&endpoint, 0),
                 endpoint,
-                negotiated_version: Mutex::new(None),
+                spoken: Mutex::new(None),
                 pinned_version,
+                info: InfoCache::default(),
                 missed_exit_events: AtomicU32::new(0),
             }),
         })
@@ -74,27 +79,41 @@ impl Client {
         if let Some(version) = &self.shared.pinned_version {
             return Ok(version.clone());
         }
-        if let Some(version) = self.negotiated_version().clone() {
-            return Ok(version);
-        }
-        // Not under the lock, so that a slow engine does not make other calls wait past their timeouts.
-        let version = self.negotiate(call)?;
-        log::debug!("engine API version {version}");
-        *self.negotiated_version() = Some(version.clone());
-        Ok(version)
+        Ok(self.spoken_api(call)?.version)
     }
 
-    fn negotiate(&self, call: &'static str) -> Result<String, Error> {
+    pub(super) fn info_cache(&self) -> &InfoCache {
+        &self.shared.info
+    }
+
+    /// What the engine speaks. Blocks for a `/_ping` when that is not known yet.
+    pub(super) fn spoken_api(&self, call: &'static str) -> Result<SpokenApi, Error> {
+        if let Some(spoken) = self.lock_spoken().clone() {
+            return Ok(spoken);
+        }
+        // Not under the lock, so that a slow engine does not make other calls wait past their timeouts.
+        let spoken = self.ping(call)?;
+        log::debug!("engine API: {spoken:?}");
+        *self.lock_spoken() = Some(spoken.clone());
+        Ok(spoken)
+    }
+
+    fn ping(&self, call: &'static str) -> Result<SpokenApi, Error> {
         let ping = Call::new(call, Method::GET, "/_ping".into()).unversioned();
         let response = self.send(ping)?;
         let newest = response.header("api-version").map(str::to_owned);
+        let is_podman = response.header("libpod-api-version").is_some();
         response.discard_body()?;
-        api_version::negotiated(call, newest.as_deref())
+        let version = match &self.shared.pinned_version {
+            Some(pinned) => pinned.clone(),
+            None => api_version::negotiated(call, newest.as_deref())?,
+        };
+        Ok(SpokenApi { version, is_podman })
     }
 
-    fn negotiated_version(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn lock_spoken(&self) -> std::sync::MutexGuard<'_, Option<SpokenApi>> {
         self.shared
-            .negotiated_version
+            .spoken
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,9 +169,9 @@ impl Client {
         self.shared.pinned_version.is_some()
     }
 
-    /// Forgets the negotiated version; false if there was none.
+    /// Forgets what the engine speaks; false if that was not known.
     fn forget_version(&self) -> bool {
-        self.negotiated_version().take().is_some()
+        self.lock_spoken().take().is_some()
     }
 
     fn attempt(&self, call: &mut Call<'_>) -> Result<Response, Error> {

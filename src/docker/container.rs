@@ -98,15 +98,24 @@ impl Client {
     }
 
     /// `POST /containers/{id}/attach?stream=1&stdin=1` on a socket of its own. Call it before start.
+    ///
+    /// Podman sends output to every connection that is attached, also where none was asked for, and stops when nobody reads it.
     pub fn container_attach_stdin(&self, id: &str) -> Result<Stdin, Error> {
-        let path = path(
-            "container_attach_stdin",
-            "/containers",
-            id,
-            "/attach?stream=1&stdin=1",
-        )?;
-        let version = self.api_version("container_attach_stdin")?;
-        Stdin::attach(self.endpoint(), &format!("/v{version}{path}"))
+        const CALL: &str = "container_attach_stdin";
+        let api = self.spoken_api(CALL)?;
+        let query = match api.is_podman {
+            true => "/attach?stream=1&stdin=1&stdout=1&stderr=1",
+            false => "/attach?stream=1&stdin=1",
+        };
+        let path = path(CALL, "/containers", id, query)?;
+        let stdin = Stdin::attach(self.endpoint(), &format!("/v{}{path}", api.version))?;
+        if api.is_podman {
+            stdin.discard_output().map_err(|error| Error::Malformed {
+                call: CALL,
+                detail: format!("its output cannot be read: {error}"),
+            })?;
+        }
+        Ok(stdin)
     }
 
     /// `POST /containers/{id}/wait?condition=next-exit`. Call it before start: it returns as soon as the engine watches,

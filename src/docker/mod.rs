@@ -6,6 +6,7 @@
 //! | [`container`], [`image`], [`volume`], [`system`], [`events`], [`removals`] | the endpoints, as methods of [`Client`] |
 //! | `stdin`, [`stdcopy`], `messages`, [`registry_auth`] | formats of streams and headers |
 //! | `client` | sends a `call`, negotiates the version (`api_version`), turns every failure into an [`Error`] |
+//! | `info_cache` | the last answer of `/info` |
 //! | `call`, `response` | one request before it is sent; one response after its head has arrived |
 //! | `transport` | runs ureq over our socket; the only user of `ureq::unversioned` |
 //! | `socket`, `tls`, [`host`] | byte streams with deadlines; TLS settings; `DOCKER_HOST` |
@@ -20,6 +21,7 @@ mod error;
 pub mod events;
 pub mod host;
 pub mod image;
+mod info_cache;
 mod messages;
 pub mod reference;
 pub mod registry_auth;

@@ -4,6 +4,7 @@ use super::call::CALL_TIMEOUT;
 use super::error::{Context, Error};
 use super::response::status_error;
 use super::socket::{Endpoint, Stream};
+use rustix::io::Errno;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Weak};
@@ -74,6 +75,22 @@ impl Stdin {
             stream,
             closed: false,
         })
+    }
+
+    /// Reads and drops what arrives, on a thread that ends with the connection. For an attach that also asks for output.
+    pub(super) fn discard_output(&self) -> io::Result<()> {
+        let connection = Arc::clone(self.stream.descriptor());
+        let discard = move || {
+            let mut piece = [0; 16 * 1024];
+            while matches!(
+                rustix::io::read(&connection, &mut piece),
+                Ok(1..) | Err(Errno::INTR)
+            ) {}
+        };
+        std::thread::Builder::new()
+            .name("stdin-output".into())
+            .spawn(discard)?;
+        Ok(())
     }
 
     /// A handle for the thread that waits for the container's exit.

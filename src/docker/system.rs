@@ -3,7 +3,7 @@ use super::api_version;
 use super::call::{Call, Timeouts};
 use super::client::Client;
 use super::error::Error;
-use super::types::{SystemInfo, Version};
+use super::types::{Runtime, SystemInfo, Version};
 use std::time::Duration;
 use ureq::http::Method;
 
@@ -23,9 +23,27 @@ impl Client {
         }
         Ok(version)
     }
+
+    /// Whether the engine is Podman, which imitates the Engine API.
+    pub fn is_podman(&self) -> Result<bool, Error> {
+        Ok(self.spoken_api("is_podman")?.is_podman)
+    }
+
     /// `GET /info`. Blocks for at most `timeout`.
     pub fn info(&self, timeout: Duration) -> Result<SystemInfo, Error> {
         let call = Call::new("info", Method::GET, "/info".into());
         self.send(call.timeouts(Timeouts::Total(timeout)))?.json()
+    }
+
+    /// The configuration of a runtime; `None` names the engine's default. Returns none if the engine does not name it. Asks at
+    /// most once a minute, and blocks for at most `timeout`.
+    pub fn runtime(&self, name: Option<&str>, timeout: Duration) -> Result<Option<Runtime>, Error> {
+        let cached = self.info_cache().get();
+        let info = match cached {
+            Some(info) => info,
+            None => self.info_cache().put(self.info(timeout)?),
+        };
+        let name = name.unwrap_or(&info.default_runtime);
+        Ok(info.runtimes.get(name).cloned())
     }
 }

@@ -114,6 +114,9 @@ pub struct Mount {
 pub struct VolumeOptions {
     pub no_copy: bool,
     pub labels: Labels,
+    /// Path in the volume of what is mounted, which must exist when the container starts; `None`: the whole volume.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subpath: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver_config: Option<DriverConfig>,
 }
@@ -302,6 +305,23 @@ pub struct Version {
 pub struct SystemInfo {
     /// The engine's clock, as RFC 3339.
     pub system_time: String,
+    /// Name of the runtime of containers for which none is asked.
+    pub default_runtime: String,
+    /// By name. Podman lists paths only.
+    #[serde(deserialize_with = "null_as_default")]
+    pub runtimes: BTreeMap<String, Runtime>,
+}
+
+/// A runtime that the engine is configured with.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Runtime {
+    /// Its program. Empty for one that containerd knows by a name.
+    #[serde(deserialize_with = "null_as_default")]
+    pub path: String,
+    /// What the engine adds to each of its command lines.
+    #[serde(deserialize_with = "null_as_default")]
+    pub runtime_args: Vec<String>,
 }
 
 /// One progress message of `POST /images/create`.

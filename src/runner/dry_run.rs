@@ -79,6 +79,7 @@ pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> Run
         name: STAGE.into(),
         mountpoint: STAGE.into(),
         masked_paths: Vec::new(),
+        mounts_parts: false,
     };
     let stage = spec
         .mounts

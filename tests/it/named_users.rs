@@ -80,6 +80,8 @@ fn accounts_behind_symbolic_links_are_found_within_the_image() {
         }
     };
     let server = Server::start();
+    // Kept until the runs are gone: Podman does not remove the image of a container that is being removed.
+    let mut images = Vec::new();
     // The target of `/etc/passwd`, and links beside it.
     for (name, target, links) in [
         ("relative", "../data/users", vec![]),
@@ -116,6 +118,7 @@ fn accounts_behind_symbolic_links_are_found_within_the_image() {
         });
         let result = server.run(read_secret(&image));
         assert_eq!(result["stdout"], "secret\n1234:1235\n", "{name}: {result}");
+        images.push(image);
     }
     server.await_nothing_left();
     server.stop();

@@ -59,7 +59,9 @@ fn is_upload(head: &str) -> bool {
 }
 
 fn is_create_of_run(head: &str) -> bool {
-    head.contains("/containers/create?name=oneoff-") && !head.contains("-stage")
+    // Its body names the volume of the stage.
+    let call = head.lines().next().unwrap_or_default();
+    call.contains("/containers/create?name=oneoff-") && !call.contains("-stage")
 }
 
 fn is_read(head: &str) -> bool {

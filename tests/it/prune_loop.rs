@@ -1,17 +1,20 @@
-//! A mixed load beside `docker system prune -af --volumes` in a loop: every answer is true, or says what is missing.
+//! A mixed load beside `docker system prune -af --volumes` in a loop: every answer is true and complete. Only a file that the run's
+//! container has, and no volume, can be taken by a prune at the very moment of the end; the answer then says so.
 
 use super::run::shell;
-use super::support::{Answer, IMAGE, SecondEngine, Server, untar};
+use super::support::{Answer, Fate, FaultProxy, IMAGE, SecondEngine, Server, untar};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 const CLIENTS: u32 = 4;
 /// Runs of each kind by each client.
 const ROUNDS: u32 = 3;
 
 #[test]
-fn beside_a_prune_loop_every_answer_is_true_or_says_what_is_missing_and_nothing_is_left() {
+fn beside_a_prune_loop_every_answer_is_true_and_complete_and_nothing_is_left() {
     let mut engine = SecondEngine::unix("prune-loop");
     engine.start();
     engine.load_images();
@@ -22,7 +25,7 @@ fn beside_a_prune_loop_every_answer_is_true_or_says_what_is_missing_and_nothing_
     let instance = server.instance.clone();
     let stop = AtomicBool::new(false);
     let host = engine.docker_host();
-    let tallies: Vec<Tally> = std::thread::scope(|scope| {
+    let files_of_containers: u32 = std::thread::scope(|scope| {
         scope.spawn(|| prune_until(&host, &stop));
         let (server, stop) = (&server, &stop);
         let clients: Vec<_> = (0..CLIENTS)
@@ -30,29 +33,69 @@ fn beside_a_prune_loop_every_answer_is_true_or_says_what_is_missing_and_nothing_
             .collect();
         let joined: Vec<_> = clients.into_iter().map(|client| client.join()).collect();
         stop.store(true, Ordering::SeqCst);
-        joined.into_iter().map(Result::unwrap).collect()
+        joined.into_iter().map(Result::unwrap).sum()
     });
-    let complete: u32 = tallies.iter().map(|tally| tally.complete).sum();
-    let all: u32 = tallies.iter().map(|tally| tally.all).sum();
-    println!("beside the prune loop {complete} of {all} answers were complete");
-    // Only what was pruned between the end of a run and the reading of its outputs is missing.
-    assert!(2 * complete > all, "{complete} of {all}");
+    let all = CLIENTS * ROUNDS;
+    println!("beside the prune loop {files_of_containers} of {all} files of containers came back");
+    assert!(2 * files_of_containers > all, "{files_of_containers}");
     engine.await_nothing_left(&instance);
     server.stop();
     engine.docker(&["rm", "--force", "keeper"]);
 }
 
-#[derive(Default)]
-struct Tally {
-    complete: u32,
-    all: u32,
-}
-
-impl Tally {
-    fn add(&mut self, is_complete: bool) {
-        self.all += 1;
-        self.complete += u32::from(is_complete);
-    }
+#[test]
+fn a_prune_between_the_end_of_a_run_and_the_reading_of_its_files_changes_nothing() {
+    let mut engine = SecondEngine::unix("prune-after-the-end");
+    engine.start();
+    engine.load_images();
+    let keeper = ["run", "--detach", "--network=none", "--name=keeper", IMAGE];
+    engine.docker(&[&keeper[..], &["sleep", "3600"]].concat());
+    let host = engine.docker_host();
+    let socket = Path::new(host.trim_start_matches("unix://")).to_owned();
+    let reads = Arc::new(AtomicU32::new(0));
+    let count = reads.clone();
+    // Not before every read, since a prune always takes the container through which a volume is read.
+    let proxy = FaultProxy::judging_at(&socket, move |head| {
+        let is_read = head.starts_with("GET ") && head.contains("/archive?");
+        if is_read && count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
+            prune(&host);
+        }
+        Fate::Pass
+    });
+    let server = engine.server(&[("DOCKER_HOST", &proxy.docker_host())]);
+    let made = json!({"name": "after-the-end", "files": {"a": "kept"}});
+    assert_eq!(server.post("/volume", &made).status, 200);
+    let request = shell(
+        "cat /in/f; cp /in/f /out/x; echo changed > /f; echo new > /v/b; exit 3",
+        json!({"volumes": {
+            "/in:ro": {"type": "directory", "files": {"f": "input"}},
+            "/out": {"type": "directory", "response": true},
+            "/f": {"type": "file", "text": "as it was", "response": true},
+            "/v": {"type": "volume", "name": "after-the-end", "response": true},
+        }}),
+    );
+    let result = server.run(request);
+    assert!(reads.load(Ordering::SeqCst) > 3, "nothing was pruned");
+    assert_eq!(
+        (&result["exit_code"], &result["stdout"]),
+        (&json!(3), &json!("input")),
+        "{result}"
+    );
+    let names = |key: &str| -> Vec<String> {
+        let content = result["volumes"][key]["content"].as_str();
+        let entries = untar(content.unwrap_or_else(|| panic!("{key}: {result}")));
+        entries.into_iter().map(|entry| entry.name).collect()
+    };
+    assert_eq!(names("/out"), ["x"]);
+    assert_eq!(names("/v"), ["a", "b"]);
+    assert_eq!(result["volumes"]["/f"]["content"], "Y2hhbmdlZAo=");
+    assert_eq!(result["warnings"], Value::Null, "{result}");
+    // It belongs to the caller, whatever was pruned.
+    let deleted = server.request("DELETE", "/volume/after-the-end", "");
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
+    engine.await_nothing_left(&server.instance);
+    server.stop();
+    engine.docker(&["rm", "--force", "keeper"]);
 }
 
 fn prune_until(host: &str, stop: &AtomicBool) {
@@ -72,40 +115,32 @@ pub fn prune(host: &str) {
         .status();
 }
 
-fn load(client: u32, server: &Server) -> Tally {
-    let mut tally = Tally::default();
+/// Returns how many files came back that only the run's container had.
+fn load(client: u32, server: &Server) -> u32 {
+    let mut count = 0;
     for round in 0..ROUNDS {
-        tally.add(plain(server));
-        tally.add(files(server));
-        tally.add(named(server, &format!("looped-{client}-{round}")));
+        plain(server);
+        count += u32::from(files(server));
+        named(server, &format!("looped-{client}-{round}"));
     }
-    tally
+    count
 }
 
-/// The result of a run. `None`: it could not be started, because prunes were always faster, and the answer says so.
-fn result_of(answer: &Answer) -> Option<Value> {
-    if answer.status == 502 {
-        let (_, code, detail) = answer.problem();
-        assert_eq!(code, "object_removed", "{detail}");
-        return None;
-    }
+fn success(answer: &Answer) -> Value {
     assert_eq!(answer.status, 200, "{}", answer.text());
-    Some(answer.json())
+    answer.json()
 }
 
-fn plain(server: &Server) -> bool {
-    let answer = server.post("/run", &shell("cat; exit 4", json!({"stdin": "fed"})));
-    let Some(result) = result_of(&answer) else {
-        return false;
-    };
+fn plain(server: &Server) {
+    let result = success(&server.post("/run", &shell("cat; exit 4", json!({"stdin": "fed"}))));
     assert_eq!(
         (&result["exit_code"], &result["stdout"]),
         (&json!(4), &json!("fed")),
         "{result}"
     );
-    true
 }
 
+/// Returns whether the file came back that only the run's container had.
 fn files(server: &Server) -> bool {
     let request = shell(
         "cat /in/f; cp /in/f /out/x; echo said > /made/y",
@@ -115,69 +150,40 @@ fn files(server: &Server) -> bool {
             "/made/y": {"type": "file", "response": true},
         }}),
     );
-    let Some(result) = result_of(&server.post("/run", &request)) else {
-        return false;
-    };
+    let result = success(&server.post("/run", &request));
     assert_eq!(
         (&result["status"], &result["stdout"]),
         (&json!("success"), &json!("input")),
         "{result}"
     );
-    let out = content(&result, "/out").map(|content| {
-        let entries = untar(content);
-        assert_eq!(
-            entries[0].content.as_deref(),
-            Some(&b"input"[..]),
-            "{entries:?}"
-        );
-    });
-    let made = content(&result, "/made/y").map(|content| assert_eq!(content, "c2FpZAo="));
-    out.is_some() && made.is_some()
+    let out = result["volumes"]["/out"]["content"].as_str();
+    let entries = untar(out.unwrap_or_else(|| panic!("{result}")));
+    let content = entries[0].content.as_deref();
+    assert_eq!(content, Some(&b"input"[..]), "{entries:?}");
+    let made = &result["volumes"]["/made/y"];
+    if made["content"] == "c2FpZAo=" {
+        return true;
+    }
+    let detail = made["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("removed by another client"), "{result}");
+    assert!(result["warnings"].is_array(), "{result}");
+    false
 }
 
-/// The content under a key. `None`: the answer says why there is none.
-fn content<'a>(result: &'a Value, key: &str) -> Option<&'a str> {
-    let volume = &result["volumes"][key];
-    assert!(volume.is_object(), "a bare null: {result}");
-    let content = volume["content"].as_str();
-    if content.is_none() {
-        let detail = volume["detail"].as_str().unwrap_or_default();
-        assert!(detail.contains("removed by another client"), "{result}");
-        assert!(result["warnings"].is_array(), "{result}");
-    }
-    content
-}
-
-/// This engine's prune takes named volumes that no container uses, so that one may be gone at any call.
-fn named(server: &Server, name: &str) -> bool {
-    let made = server.post("/volume", &json!({"name": name, "files": {"a": "kept"}}));
-    if result_of(&made).is_none() {
-        return false;
-    }
+fn named(server: &Server, name: &str) {
+    success(&server.post("/volume", &json!({"name": name, "files": {"a": "kept"}})));
     let mounted = json!({"volumes": {"/v": {"type": "volume", "name": name, "response": true}}});
-    let answer = server.post("/run", &shell("cat /v/a; echo new > /v/b", mounted));
-    // Gone before the run is a true answer too.
-    let is_complete = is_gone(&answer)
-        || result_of(&answer).is_some_and(|result| {
-            assert_eq!(
-                (&result["status"], &result["stdout"]),
-                (&json!("success"), &json!("kept")),
-                "{result}"
-            );
-            let content = content(&result, "/v");
-            content
-                .map(|content| assert_eq!(untar(content).len(), 2))
-                .is_some()
-        });
-    let deleted = server.request("DELETE", &format!("/volume/{name}"), "");
-    assert!(
-        deleted.status == 204 || is_gone(&deleted),
-        "{}",
-        deleted.text()
+    let result = success(&server.post("/run", &shell("cat /v/a; echo new > /v/b", mounted)));
+    assert_eq!(
+        (&result["status"], &result["stdout"]),
+        (&json!("success"), &json!("kept")),
+        "{result}"
     );
-    is_complete
-}
-
-fn is_gone(answer: &Answer) -> bool {
-    answer.status == 404 && answer.json()["code"] == "volume_not_found"
+    let content = result["volumes"]["/v"]["content"].as_str();
+    assert_eq!(
+        untar(content.unwrap_or_else(|| panic!("{result}"))).len(),
+        2
+    );
+    let deleted = server.request("DELETE", &format!("/volume/{name}"), "");
+    assert_eq!(deleted.status, 204, "{}", deleted.text());
 }

@@ -43,8 +43,8 @@ impl Fill {
         let marker = VolumeCreate {
             name: self.marker(),
             driver: "local".into(),
+            driver_opts: client.options_against_prunes()?,
             labels: labels.clone(),
-            ..VolumeCreate::default()
         };
         client.volume_create(&marker).map(drop)
     }

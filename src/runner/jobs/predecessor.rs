@@ -6,8 +6,9 @@ use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{INSTANCE, RUN, Role, has_our_name, is_named, owner};
 use crate::runner::cleanup::owners::Owners;
-use crate::runner::cleanup::removal::Object;
+use crate::runner::cleanup::removal::{Object, remove_once};
 use crate::runner::jobs::store::{RequestState, request_name};
+use crate::runner::run::stage::stage_name;
 use std::collections::{HashMap, HashSet};
 
 /// The containers of one run.
@@ -117,17 +118,22 @@ impl PredecessorObjects {
         self.run.as_ref().is_some_and(|run| run.state != "created")
     }
 
-    /// Removes the containers of all other roles now, since their names may be needed next. What cannot be removed now is left to
-    /// the removal threads.
+    /// Removes the containers of all other roles and the staging volume now, since their names may be needed next. What cannot be
+    /// removed now is left to the removal threads.
     pub(crate) fn remove_all_but(&self, engine: &Engine, keep: &[Role]) {
         let by_role = self.by_role();
         let removed = by_role.iter().filter(|(role, _)| !keep.contains(role));
         let removed = removed.filter_map(|(_, container)| *container);
         for container in removed.chain(&self.others) {
-            if engine.client.container_remove(&container.id).is_err() {
-                let object = Object::Container(container.id.clone());
-                engine.removal.remove(object);
-            }
+            remove(engine, Object::Container(container.id.clone()));
+        }
+        let mut labels = by_role
+            .iter()
+            .filter_map(|(_, part)| Some(&(*part)?.labels));
+        let run = labels.find_map(|labels| labels.get(RUN));
+        if let Some(run) = run.filter(|_| !keep.contains(&Role::Stage)) {
+            // A prune may have removed its helper.
+            remove(engine, Object::Volume(stage_name(run)));
         }
     }
 
@@ -138,6 +144,12 @@ impl PredecessorObjects {
             (Role::Stage, self.stage.as_ref()),
             (Role::Result, self.result.as_ref()),
         ]
+    }
+}
+
+fn remove(engine: &Engine, object: Object) {
+    if remove_once(&engine.client, &object).is_err() {
+        engine.removal.remove(object);
     }
 }
 

@@ -11,6 +11,7 @@ use crate::runner::run::answer_memory::MemoryTerms;
 use crate::runner::run::context::RunContext;
 use crate::runner::run::lifecycle::{Executor, StartedRun, cancelled_before_start};
 use crate::runner::run::result::Event;
+use crate::runner::run::stage::stage_name;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use std::sync::Arc;
 use std::thread::Builder;
@@ -113,9 +114,7 @@ impl Scheduler {
         let LoadedRun { spec, lacks_auth } = self.keeper.load_run(entry)?;
         if entry.stored().has_leftovers {
             // None of these was ever started, or the name of the request's container would say so.
-            let names = ["", "-stage", "-user"].map(|name| format!("oneoff-{}{name}", entry.id));
-            let removal = &self.executor.engine.removal;
-            if !removal.remove_all(&names.map(Object::Container), &entry.cancel) {
+            if !self.remove_leftovers(entry) {
                 let result = cancelled_before_start(entry.id.clone(), entry.accepted);
                 return Ok(result);
             }
@@ -130,6 +129,16 @@ impl Scheduler {
             }
             other => other,
         }
+    }
+
+    /// Removes what an attempt to start the run may have left: its containers, then the volume that they mount. Blocks until that
+    /// is done. False: the run was cancelled first.
+    fn remove_leftovers(&self, entry: &Entry) -> bool {
+        let names = ["", "-stage", "-user"].map(|name| format!("oneoff-{}{name}", entry.id));
+        let volume = Object::Volume(stage_name(&entry.id));
+        let removal = &self.executor.engine.removal;
+        removal.remove_all(&names.map(Object::Container), &entry.cancel)
+            && removal.remove_all(&[volume], &entry.cancel)
     }
 
     /// Follows a run that an earlier process started.

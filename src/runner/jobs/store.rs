@@ -9,7 +9,7 @@ use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::staging::helper::{HelperSpec, STAGE, anonymous_volume};
-use crate::runner::staging::upload::{staged_name, upload};
+use crate::runner::staging::upload::upload;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -149,9 +149,12 @@ impl Store {
             return Ok(Some(helper.release()));
         }
         let client = &self.engine.client;
-        let uploaded = upload(client, helper.id(), UidGid::default(), move |packer| {
-            packer.file(&staged_name("record"), 0o600, json)
-        });
+        let uploaded = upload(
+            client,
+            helper.id(),
+            UidGid::default(),
+            move |packer, names| packer.file(&names.below("record"), 0o600, json),
+        );
         match uploaded {
             Ok(()) => Ok(Some(helper.release())),
             Err(_) if self.is_gone(helper.id()) => Ok(None),

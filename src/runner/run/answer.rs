@@ -26,6 +26,7 @@ impl Answer {
             exit_code: None,
             reason: Reason::Cancelled,
             oom_killed: false,
+            killed: None,
             stdout: nothing(),
             stderr: nothing(),
             start: Duration::ZERO,

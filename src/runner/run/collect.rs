@@ -11,6 +11,7 @@ use crate::runner::run::collectable::Directories;
 use crate::runner::run::result::CollectedVolume;
 use crate::runner::run::sources::{Fault, Opened, Sources};
 use std::collections::BTreeMap;
+use std::thread::Builder;
 
 const NO_MEMORY: &str =
     "the server had no memory for it: other requests and answers use it (RUNNER_MAX_BODY_MEMORY)";
@@ -25,30 +26,48 @@ pub(crate) struct Collection {
 }
 
 /// Collects every mount that asks for a response, `max_collect_bytes` of all together at most. A mount that is over the limit, or
-/// that cannot be read, or for which `room` has no memory, is answered with a reason instead of content.
+/// that cannot be read, or for which `room` has no memory, is answered with a reason instead of content. To be called as soon as
+/// the container has ended, before any other call for it: a prune may remove it from then on.
 pub(crate) fn collect(sources: &Sources<'_>, spec: &RunSpec, room: CollectRoom<'_>) -> Collection {
     let tree = MountTree::new(spec, &sources.created.image_volumes);
-    let container = &sources.created.container;
     let mut collector = Collector {
         sources,
         tree: &tree,
-        directories: Directories::new(&sources.engine.client, container, &tree),
+        whole_limit_bytes: spec.max_collect_bytes,
         limit_bytes: spec.max_collect_bytes,
         room,
         collection: Collection::default(),
         engine_is_away: None,
     };
     let mounts = spec.mounts.iter().enumerate();
-    for (index, mount) in mounts.filter(|(_, mount)| mount.response) {
-        collector.add(index, mount);
+    let wanted = mounts.filter(|(_, mount)| mount.response);
+    let (in_container, in_volumes): (Vec<Wanted<'_>>, Vec<Wanted<'_>>) =
+        wanted.partition(|(_, mount)| matches!(mount.source, MountSource::CollectedFile));
+    for files in in_container.chunks(MOST_AT_ONCE) {
+        collector.add_together(files);
+    }
+    // Not before: these calls wait until what was opened has been read.
+    collector.take_back_lost(&in_container);
+    for (index, mount) in in_volumes {
+        let opened = collector.open(index, mount);
+        collector.add(opened, (index, mount));
     }
     collector.collection
 }
 
+/// A mount to collect, and its index in the run.
+type Wanted<'a> = (usize, &'a MountSpec);
+
+/// What [`Sources::open`] returns.
+type Opening = Result<Option<Opened>, Fault>;
+
+/// How many files of the container are requested at once.
+const MOST_AT_ONCE: usize = 16;
+
 struct Collector<'a> {
     sources: &'a Sources<'a>,
     tree: &'a MountTree<'a>,
-    directories: Directories<'a>,
+    whole_limit_bytes: u64,
     /// What is left of the limit.
     limit_bytes: u64,
     /// Grants the memory for what is read.
@@ -59,15 +78,60 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    fn add(&mut self, index: usize, mount: &MountSpec) {
-        let collected = match &self.engine_is_away {
-            Some(fault) => Err(fault.clone()),
-            None => self.collect(index, mount),
+    /// Collects files that only the container has. All calls are made at once: the engine answers them one after the other, and
+    /// removes the container for nobody before it has answered those that came first.
+    fn add_together(&mut self, files: &[Wanted<'_>]) {
+        let [first, others @ ..] = files else {
+            return;
         };
-        let volume = collected.unwrap_or_else(|fault| {
-            let warning = format!("{}: not collected: {fault}", mount.key);
+        let sources = self.sources;
+        std::thread::scope(|scope| {
+            let (sender, openings) = crossbeam_channel::unbounded();
+            let mut late = Vec::new();
+            for (index, mount) in others {
+                let sender = sender.clone();
+                let call =
+                    move || drop(sender.send((sources.open(*index, mount), (*index, *mount))));
+                let spawned = Builder::new()
+                    .name("collect".into())
+                    .spawn_scoped(scope, call);
+                if spawned.is_err() {
+                    late.push((*index, *mount));
+                }
+            }
+            drop(sender);
+            let opened = self.open(first.0, first.1);
+            self.add(opened, *first);
+            for (opened, wanted) in openings {
+                self.add(opened, wanted);
+            }
+            for (index, mount) in late {
+                let opened = self.open(index, mount);
+                self.add(opened, (index, mount));
+            }
+        });
+    }
+
+    fn open(&self, index: usize, mount: &MountSpec) -> Opening {
+        match &self.engine_is_away {
+            Some(fault) => Err(Fault::EngineAway(fault.clone())),
+            None => self.sources.open(index, mount),
+        }
+    }
+
+    fn add(&mut self, opened: Opening, (index, mount): Wanted<'_>) {
+        let read = opened.and_then(|opened| match opened {
+            Some(opened) => self.read(opened, index, mount),
+            None => Ok(None),
+        });
+        let volume = read.unwrap_or_else(|fault| {
+            let text = fault.to_string();
+            if fault.is_engine_away() {
+                self.engine_is_away = Some(text.clone());
+            }
+            let warning = format!("{}: not collected: {text}", mount.key);
             self.collection.warnings.push(warning);
-            Some(without_content(mount, fault))
+            Some(without_content(mount, text))
         });
         let content = volume.as_ref().and_then(|volume| volume.content.as_ref());
         // All contents stay in memory until the answer is sent, so they share one limit.
@@ -76,36 +140,31 @@ impl Collector<'_> {
         self.collection.volumes.insert(mount.key.clone(), volume);
     }
 
-    fn collect(
-        &mut self,
-        index: usize,
-        mount: &MountSpec,
-    ) -> Result<Option<CollectedVolume>, String> {
-        let opened = self.require_kept(mount);
-        let opened = opened.and_then(|()| self.sources.open(index, mount));
-        let read = opened.and_then(|opened| match opened {
-            Some(opened) => self.read(opened, index, mount),
-            None => Ok(None),
-        });
-        read.map_err(|fault| {
-            let text = fault.to_string();
-            if fault.is_engine_away() {
-                self.engine_is_away = Some(text.clone());
+    /// Takes back files behind symbolic links that lead into file systems which were gone: the engine has read what the image has
+    /// there. If the container was removed meanwhile, this cannot be known any more.
+    fn take_back_lost(&mut self, files: &[Wanted<'_>]) {
+        let client = &self.sources.engine.client;
+        let mut directories = Directories::new(client, &self.sources.created.container, self.tree);
+        for (_, mount) in files {
+            match directories.lost(&mount.target) {
+                Ok(None) => {}
+                Ok(Some(text)) => self.report(mount, text),
+                Err(error) => {
+                    log::debug!("the links above {} cannot be looked at: {error}", mount.key);
+                    return;
+                }
             }
-            text
-        })
+        }
     }
 
-    /// Checks that the engine reads the file that the container would have.
-    fn require_kept(&mut self, mount: &MountSpec) -> Result<(), Fault> {
-        if !matches!(mount.source, MountSource::CollectedFile) {
-            return Ok(());
-        }
-        match self.directories.lost(&mount.target) {
-            Ok(None) => Ok(()),
-            Ok(Some(lost)) => Err(Fault::Lost(lost)),
-            Err(error) => Err(Fault::Engine(error)),
-        }
+    /// Answers a mount with a reason instead of content.
+    fn report(&mut self, mount: &MountSpec, text: String) {
+        let collection = &mut self.collection;
+        collection
+            .warnings
+            .push(format!("{}: not collected: {text}", mount.key));
+        let volume = without_content(mount, text);
+        collection.volumes.insert(mount.key.clone(), Some(volume));
     }
 
     fn read(
@@ -134,10 +193,22 @@ impl Collector<'_> {
             }),
         };
         match read {
-            Err(archive::Error::TooLarge(detail)) => Ok(Some(without_content(mount, detail))),
+            Err(archive::Error::TooLarge(detail)) => {
+                let detail = format!("{detail}{}", self.what_is_left());
+                Ok(Some(without_content(mount, detail)))
+            }
             Err(archive::Error::NoRoom) => Ok(Some(without_content(mount, NO_MEMORY.into()))),
             Err(error) => Err(Fault::Archive(error)),
             Ok(volume) => Ok(volume),
+        }
+    }
+
+    /// Says of the number of bytes in an error what it is, if it is not the limit.
+    fn what_is_left(&self) -> String {
+        let whole = self.whole_limit_bytes;
+        match self.limit_bytes < whole {
+            true => format!(", what other volumes have left of the run's {whole}"),
+            false => String::new(),
         }
     }
 

@@ -17,18 +17,19 @@ pub(crate) fn container_name(spec: &RunSpec) -> String {
     format!("oneoff-{}", spec.id)
 }
 
-/// Where the run's container mounts its whole staging volume, for two reasons. The binds of single items do not count as uses
-/// of the volume, so that a volume prune would take it from under a running container; and after the run its items can be read
-/// through the container, should the helper be gone. In `/dev`, where callers cannot mount anything and `ls /` does not show it.
-///
-/// `VolumeOptions.Subpath` (Engine API 1.45) would do without; but older engines need this anyway, and it is slower than a bind.
+/// Where the run's container mounts its whole staging volume if the single items are binds. These do not count as uses of the
+/// volume, which another client could then remove from under a running container. In `/dev`, where callers cannot mount anything
+/// and `ls /` does not show it.
 pub(crate) const STAGE_REFERENCE: &str = "/dev/.oneoff";
 
 /// The staging volume as a run's container mounts it.
 pub(crate) struct StageVolume {
     pub(crate) name: String,
-    /// Its path on the engine's host: the source of the binds.
+    /// Its path on the engine's host.
     pub(crate) mountpoint: String,
+    /// Whether single items are mounted as parts of the volume. Else they are binds of paths of the engine's host, which the engine
+    /// of a desktop machine may refuse.
+    pub(crate) mounts_parts: bool,
     /// The paths that the engine hides in a container unless other ones are given. Empty: unknown.
     pub(crate) masked_paths: Vec<String>,
 }
@@ -64,7 +65,10 @@ pub(crate) fn container(
         network_disabled: spec.network == "none",
         host_config: HostConfig {
             mounts: mounts(spec, stage, &service_labels),
-            masked_paths: stage.map(masked_paths).unwrap_or_default(),
+            masked_paths: stage
+                .filter(|stage| !stage.mounts_parts)
+                .map(masked_paths)
+                .unwrap_or_default(),
             ..host_config(spec)
         },
         ..ContainerCreate::default()
@@ -114,6 +118,14 @@ fn log_config(spec: &RunSpec) -> LogConfig {
     }
 }
 
+/// The log of a detached run on Podman, which has no driver `local`. Unlimited: a limit would drop the whole of what was written.
+pub(crate) fn podman_log() -> LogConfig {
+    LogConfig {
+        kind: "k8s-file".into(),
+        ..LogConfig::default()
+    }
+}
+
 /// Size at which the engine begins a new file of a container's log.
 const LOG_FILE_BYTES: u64 = 20 << 20;
 
@@ -140,7 +152,8 @@ fn masked_paths(stage: &StageVolume) -> Vec<String> {
 /// The mount of the staging volume is the first: if the volume is gone, the engine creates an empty one for it, and then refuses
 /// the binds of its items.
 fn mounts(spec: &RunSpec, stage: Option<&StageVolume>, labels: &Labels) -> Vec<Mount> {
-    let reference = stage.map(|stage| reference_mount(stage, labels));
+    let reference = stage.filter(|stage| !stage.mounts_parts);
+    let reference = reference.map(|stage| stage_mount(stage, labels));
     let mount = |(index, mount): (usize, &MountSpec)| {
         let plain = |kind: &str, source: &str| Mount {
             kind: kind.into(),
@@ -156,16 +169,21 @@ fn mounts(spec: &RunSpec, stage: Option<&StageVolume>, labels: &Labels) -> Vec<M
                 ..plain("volume", name)
             }),
             MountSource::Host(path) => Some(plain("bind", path)),
-            MountSource::File { .. } | MountSource::Archive(_) | MountSource::Files(_) => {
-                stage.map(|stage| plain("bind", &format!("{}/{index}", stage.mountpoint)))
-            }
+            MountSource::File { .. } | MountSource::Archive(_) | MountSource::Files(_) => stage
+                .map(|stage| match stage.mounts_parts {
+                    true => Mount {
+                        volume_options: Some(part_of_stage(index, labels)),
+                        ..plain("volume", &stage.name)
+                    },
+                    false => plain("bind", &format!("{}/{index}", stage.mountpoint)),
+                }),
         }
     };
     let mounts = spec.mounts.iter().enumerate().filter_map(mount);
     reference.into_iter().chain(mounts).collect()
 }
 
-fn reference_mount(stage: &StageVolume, labels: &Labels) -> Mount {
+fn stage_mount(stage: &StageVolume, labels: &Labels) -> Mount {
     Mount {
         kind: "volume".into(),
         source: stage.name.clone(),
@@ -176,6 +194,15 @@ fn reference_mount(stage: &StageVolume, labels: &Labels) -> Mount {
             labels: labels.clone(),
             ..VolumeOptions::default()
         }),
+    }
+}
+
+fn part_of_stage(index: usize, labels: &Labels) -> VolumeOptions {
+    VolumeOptions {
+        no_copy: true,
+        labels: labels.clone(),
+        subpath: Some(index.to_string()),
+        ..VolumeOptions::default()
     }
 }
 
@@ -251,8 +278,13 @@ pub(crate) fn image_volumes(image: &ImageInspect) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::runner::policy::Policy;
+    use crate::runner::request::check::ApiProfile;
+    use crate::runner::request::lenient::Spelling;
+    use crate::runner::request::types::PullPolicy;
 
     #[test]
     fn staged_content_belongs_to_the_user_of_the_run() {
@@ -273,6 +305,63 @@ mod tests {
         assert_eq!(numeric_owner(""), Some(UidGid::default()));
         assert_eq!(numeric_owner("5"), Some(UidGid { uid: 5, gid: 0 }));
         assert_eq!(numeric_owner("5:6"), Some(UidGid { uid: 5, gid: 6 }));
+    }
+
+    fn stage(mounts_parts: bool) -> StageVolume {
+        StageVolume {
+            name: "stage".into(),
+            mountpoint: "/host/stage/_data".into(),
+            mounts_parts,
+            masked_paths: vec!["/proc/kcore".into()],
+        }
+    }
+
+    #[test]
+    fn a_stage_that_can_be_mounted_in_parts_needs_no_path_of_the_engines_host() {
+        let request = serde_json::json!({"image": "x", "volumes": {
+            "/d": {"type": "directory"},
+            "/f:ro": {"type": "file", "text": "t"},
+        }});
+        let profile = ApiProfile {
+            root: "body",
+            pull_policy: PullPolicy::Missing,
+            spelling: Spelling::Exact,
+        };
+        let spec = RunSpec::from_json(request, profile, &Policy::default()).unwrap();
+        let parts = container(&spec, Some(&stage(true)), Labels::new()).host_config;
+        let seen: Vec<_> = parts
+            .mounts
+            .iter()
+            .map(|mount| {
+                let subpath = mount
+                    .volume_options
+                    .as_ref()
+                    .and_then(|o| o.subpath.as_deref());
+                (
+                    mount.kind.as_str(),
+                    mount.source.as_str(),
+                    subpath,
+                    mount.read_only,
+                )
+            })
+            .collect();
+        let expected = [
+            ("volume", "stage", Some("0"), false),
+            ("volume", "stage", Some("1"), true),
+        ];
+        assert_eq!(seen, expected);
+        assert!(parts.masked_paths.is_empty(), "the engine's own");
+        let binds = container(&spec, Some(&stage(false)), Labels::new()).host_config;
+        let sources: Vec<_> = binds
+            .mounts
+            .iter()
+            .map(|mount| mount.source.as_str())
+            .collect();
+        assert_eq!(
+            sources,
+            ["stage", "/host/stage/_data/0", "/host/stage/_data/1"]
+        );
+        assert_eq!(binds.masked_paths, ["/proc/kcore", STAGE_REFERENCE]);
     }
 
     #[test]

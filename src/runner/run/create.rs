@@ -12,10 +12,10 @@ use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{
-    STAGE_REFERENCE, StageVolume, container, container_name, image_digest, image_volumes,
-    object_labels,
+    STAGE_REFERENCE, container, container_name, image_digest, image_volumes, object_labels,
+    podman_log,
 };
-use crate::runner::run::stage::Staged;
+use crate::runner::run::stage::{Staged, missing_item, not_arrived, stage_name};
 use crate::runner::run::start_error::create_error;
 use crate::runner::staging::existing_volume::is_made_for;
 use crate::runner::volumes::host_paths::{Claimant, claim_of};
@@ -46,6 +46,8 @@ pub(crate) struct StageObjects {
     pub(crate) helper: Option<String>,
     /// Name of the volume, which the run's container mounts too.
     pub(crate) volume: Option<String>,
+    /// The volume's path on the engine's host.
+    mountpoint: Option<String>,
 }
 
 impl StageObjects {
@@ -54,16 +56,83 @@ impl StageObjects {
     pub(crate) fn of_container(
         client: &Client,
         container: &str,
+        run: &str,
         helper: Option<String>,
     ) -> Result<Self, docker::Error> {
         let inspected = client.container_inspect(container)?;
         let mut mounts = inspected.mounts.into_iter();
-        let reference = mounts.find(|mount| mount.destination == STAGE_REFERENCE);
+        let volume = mounts
+            .find(|mount| mount.destination == STAGE_REFERENCE || mount.name == stage_name(run));
         Ok(Self {
             helper,
-            volume: reference.map(|mount| mount.name),
+            volume: volume.map(|mount| mount.name),
+            mountpoint: None,
         })
     }
+
+    /// The cause of an error before the container had started, if it is that what was staged did not arrive or was removed; else
+    /// the error itself.
+    pub(crate) fn explain(&self, client: &Client, spec: &RunSpec, error: Error) -> Error {
+        let Some(helper) = &self.helper else {
+            return error;
+        };
+        let is_source_missing = self.names_missing_source(&error);
+        if !is_source_missing && !matches!(error, Error::Engine(_)) {
+            return error;
+        }
+        match missing_item(client, helper, spec) {
+            Ok(Some(mount)) => not_arrived(mount),
+            _ if is_source_missing => {
+                Error::Vanished(format!("the staged content was removed: {error}"))
+            }
+            Err(gone) if gone.is_object_gone() => gone.into(),
+            Ok(None) | Err(_) => error,
+        }
+    }
+
+    /// Whether the engine says that there is nothing where the stage's items are. Other errors of a mount name the place, too.
+    fn names_missing_source(&self, error: &Error) -> bool {
+        const WORDS: [&str; 2] = ["bind source path does not exist", "cannot access path"];
+        let text = error.to_string();
+        let names_stage = self
+            .mountpoint
+            .as_ref()
+            .is_some_and(|path| text.contains(path));
+        names_stage && WORDS.iter().any(|words| text.contains(words))
+    }
+}
+
+impl From<Staged> for StageObjects {
+    fn from(staged: Staged) -> Self {
+        Self {
+            helper: Some(staged.helper),
+            volume: Some(staged.volume.name),
+            mountpoint: Some(staged.volume.mountpoint),
+        }
+    }
+}
+
+/// The body of the create call.
+fn body(
+    engine: &Engine,
+    spec: &RunSpec,
+    ingredients: &Ingredients<'_>,
+    claims: &[HostClaim],
+) -> Result<ContainerCreate, Error> {
+    let Ingredients { image, staged } = ingredients;
+    let mut labels = without_effect(&image.config.labels);
+    labels.extend(object_labels(spec, &engine.identity, Role::Run));
+    labels.insert(HOST_PATHS.into(), to_label(claims));
+    let volume = staged.as_ref().map(|staged| &staged.volume);
+    let mut config = ContainerCreate {
+        // What was inspected, whatever its name may mean by now: another run may just have pulled.
+        image: image.id.clone(),
+        ..container(spec, volume, labels)
+    };
+    if spec.is_detached && engine.client.is_podman()? {
+        config.host_config.log_config = podman_log();
+    }
+    Ok(config)
 }
 
 /// Creates the container of a run; it is not started. Errors: [`Error::Vanished`] if the image, the stage or the container was
@@ -74,18 +143,9 @@ pub(crate) fn create(
     ingredients: Ingredients<'_>,
     owned: &mut Owned,
 ) -> Result<Created, Error> {
-    let Ingredients { image, staged } = ingredients;
     let name = container_name(spec);
-    let mut labels = without_effect(&image.config.labels);
-    labels.extend(object_labels(spec, &engine.identity, Role::Run));
     let claims = host_claims(&engine.client, spec)?;
-    labels.insert(HOST_PATHS.into(), to_label(&claims));
-    let volume = staged.as_ref().map(|staged| &staged.volume);
-    let config = ContainerCreate {
-        // What was inspected, whatever its name may mean by now: another run may just have pulled.
-        image: image.id.clone(),
-        ..container(spec, volume, labels)
-    };
+    let config = body(engine, spec, &ingredients, &claims)?;
     // Owned by name first: a create call may fail on our side and succeed on the engine's.
     let mut guard = engine.removal.own(Object::Container(name.clone()));
     let platform = spec.platform.as_ref().map(ToString::to_string);
@@ -96,7 +156,12 @@ pub(crate) fn create(
         guard.become_object(Object::Container(created.id.clone()));
     }
     owned.add_first(guard);
-    let created = created.map_err(|error| stage_or_create_error(error, volume))?;
+    let stage = ingredients
+        .staged
+        .map(StageObjects::from)
+        .unwrap_or_default();
+    let created =
+        created.map_err(|error| stage.explain(&engine.client, spec, create_error(error)))?;
     let claimant = Claimant {
         engine,
         container: &created.id,
@@ -107,27 +172,16 @@ pub(crate) fn create(
     claimant.claim(&claims)?;
     let mut created = Created {
         container: created.id,
-        stage: staged.map_or_else(StageObjects::default, |staged| StageObjects {
-            helper: Some(staged.helper),
-            volume: Some(staged.volume.name),
-        }),
-        image_digest: image_digest(&spec.image, image),
-        image_volumes: image_volumes(image),
+        stage,
+        image_digest: image_digest(&spec.image, ingredients.image),
+        image_volumes: image_volumes(ingredients.image),
         warnings: created.warnings,
     };
     refuse_new_volumes(engine, spec, owned)?;
-    make_parents(&engine.client, spec, &mut created)?;
+    // The first call that makes the engine mount everything.
+    make_parents(&engine.client, spec, &mut created)
+        .map_err(|error| created.stage.explain(&engine.client, spec, error))?;
     Ok(created)
-}
-
-/// An error that names the stage's own path does not come from the request: the volume is gone.
-fn stage_or_create_error(error: docker::Error, volume: Option<&StageVolume>) -> Error {
-    match volume {
-        Some(volume) if error.to_string().contains(&volume.mountpoint) => {
-            Error::Vanished(format!("the staged content was removed: {error}"))
-        }
-        _ => create_error(error),
-    }
 }
 
 /// An engine creates a named volume that it does not have. Here that means that another client removed it after this service had

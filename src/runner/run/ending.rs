@@ -12,6 +12,8 @@ pub(crate) struct Ending {
     pub(crate) exit_code: Option<i64>,
     pub(crate) reason: Reason,
     pub(crate) oom_killed: bool,
+    /// Why this service killed the container. `None`: it did not.
+    pub(crate) killed: Option<Reason>,
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
     /// How long the start call took.
@@ -29,11 +31,29 @@ impl Ending {
             exit_code: Some(watched.end.exit_code),
             reason: reason(watched.killed, watched.end),
             oom_killed: watched.end.oom_killed,
+            killed: watched.killed,
             stdout: output.stdout,
             stderr: output.stderr,
             start: Duration::ZERO,
             run: Duration::ZERO,
             warnings: Vec::new(),
+        }
+    }
+
+    /// Whether an out-of-memory kill may be behind the exit code that is not known yet.
+    pub(crate) fn may_be_oom(&self) -> bool {
+        self.exit_code != Some(0) && self.killed.is_none() && !self.oom_killed
+    }
+
+    /// Sets what the engine says of an out-of-memory kill.
+    pub(crate) fn set_oom_killed(&mut self, oom_killed: bool) {
+        self.oom_killed = oom_killed;
+        if let Some(exit_code) = self.exit_code {
+            let end = ContainerExit {
+                exit_code,
+                oom_killed,
+            };
+            self.reason = reason(self.killed, end);
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::runner::error::{Error, RunLimit};
 use crate::runner::request::archives::Checked;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
+use crate::runner::run::abilities::check_abilities;
 use crate::runner::run::admission::{Admission, Refused};
 use crate::runner::run::answer::Answer;
 use crate::runner::run::answer_memory::{CollectRoom, MemoryTerms};
@@ -28,7 +29,7 @@ use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::sources::Sources;
 use crate::runner::run::stage::{Contents, Staged, stage};
-use crate::runner::run::supervise::{JustStarted, start, supervise};
+use crate::runner::run::supervise::{JustStarted, ask_whether_oom, start, supervise};
 use crate::runner::run::user::UserCache;
 use crate::runner::volumes::named::require_mountable;
 use std::time::{Duration, Instant};
@@ -191,12 +192,14 @@ impl<'a> Run<'a> {
         // The engine has the content, so that ours is dropped.
         spec.forget_content();
         let client = &self.executor.engine.client;
-        let ending = supervise(client, container, spec, &self.context)?;
+        let mut ending = supervise(client, container, spec, &self.context)?;
         // Stdin was its last part.
         spec.content_memory = None;
         self.timings.start_ms = observe("start", ending.start);
         self.timings.run_ms = observe("run", ending.run);
-        Ok(self.answer(spec, created, ending))
+        let collection = self.collect(spec, &created, ending.reason);
+        ask_whether_oom(client, &created.container, &mut ending);
+        Ok(self.answer(created, ending, collection))
     }
 
     /// The time that no server was there counts only as far as the container ran.
@@ -208,7 +211,7 @@ impl<'a> Run<'a> {
         run.helper
             .into_iter()
             .for_each(|helper| self.owned.add_last(helper));
-        let stage = StageObjects::of_container(&engine.client, &id, helper)?;
+        let stage = StageObjects::of_container(&engine.client, &id, &spec.id, helper)?;
         if let Some(volume) = &stage.volume {
             let volume = Object::Volume(volume.clone());
             self.owned.add_last(engine.removal.own(volume));
@@ -230,7 +233,8 @@ impl<'a> Run<'a> {
             image_volumes,
             warnings: followed.warnings,
         };
-        Ok(self.answer(spec, created, followed.ending))
+        let collection = self.collect(spec, &created, followed.ending.reason);
+        Ok(self.answer(created, followed.ending, collection))
     }
 
     /// Gets the image, stages the content, creates the container and starts it. Until it has started nothing has run, so that all
@@ -257,18 +261,22 @@ impl<'a> Run<'a> {
             return Ok(None);
         };
         check_executable(spec, &image)?;
+        let warnings = check_abilities(&self.executor.engine.client, spec, &image)?;
         let staged = self.stage(spec, &image)?;
         let begun = Instant::now();
         let engine = &self.executor.engine;
         let image = &image;
         let ingredients = Ingredients { image, staged };
-        let created = create(engine, spec, ingredients, &mut self.owned)?;
+        let mut created = create(engine, spec, ingredients, &mut self.owned)?;
+        created.warnings.extend(warnings);
         self.timings.create_ms = observe("create", begun.elapsed());
         if self.context.cancel.is_fired() {
             return Ok(None);
         }
         self.context.hooks.before_start()?;
-        let container = start(&engine.client, &created.container, spec)?;
+        let client = &engine.client;
+        let container = start(client, &created.container, spec)
+            .map_err(|error| created.stage.explain(client, spec, error))?;
         Ok(Some(Started { created, container }))
     }
 
@@ -325,11 +333,12 @@ impl<'a> Run<'a> {
         Ok(staged)
     }
 
-    /// Collects what was asked for.
-    fn answer(&mut self, spec: &RunSpec, mut created: Created, ending: Ending) -> RunResult {
-        let begun = Instant::now();
-        let mut collection = self.collect(spec, &created, ending.reason);
-        self.timings.collect_ms = observe("collect", begun.elapsed());
+    fn answer(
+        &mut self,
+        mut created: Created,
+        ending: Ending,
+        mut collection: Collection,
+    ) -> RunResult {
         for helper in collection.helpers.drain(..) {
             self.owned.add_first(helper);
         }
@@ -343,18 +352,21 @@ impl<'a> Run<'a> {
         result
     }
 
-    /// Nothing is collected from a cancelled run: nobody waits for it.
-    fn collect(&self, spec: &RunSpec, created: &Created, reason: Reason) -> Collection {
-        if reason == Reason::Cancelled {
-            return Collection::default();
-        }
+    /// Collects what was asked for. Nothing is collected from a cancelled run: nobody waits for it.
+    fn collect(&mut self, spec: &RunSpec, created: &Created, reason: Reason) -> Collection {
+        let begun = Instant::now();
         let sources = Sources {
             engine: &self.executor.engine,
             run: &self.id,
             created,
         };
         let room = CollectRoom::new(&self.memory, self.context.cancel);
-        collect(&sources, spec, room)
+        let collection = match reason {
+            Reason::Cancelled => Collection::default(),
+            _ => collect(&sources, spec, room),
+        };
+        self.timings.collect_ms = observe("collect", begun.elapsed());
+        collection
     }
 
     /// Removes everything of this run from the engine, and waits for that. False: it takes too long, and continues behind.

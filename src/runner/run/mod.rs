@@ -8,6 +8,7 @@
 //! | `admission` | the queue in front of a fixed number of slots |
 //! | `archive_checks` | checks archives of requests that hold no slot |
 //! | `pull` | gets the image; equal pulls are shared |
+//! | `abilities` | what the engine at hand cannot do of the request |
 //! | `executable` | whether the kernel can execute what request and image say together; pure |
 //! | `user` | uid and gid of staged content |
 //! | `stage` | puts the content of mounts on one volume |
@@ -26,6 +27,7 @@
 //! | `answer` | builds the result |
 //! | `result` | the types of results and events |
 
+mod abilities;
 pub(crate) mod admission;
 mod answer;
 pub(crate) mod answer_memory;

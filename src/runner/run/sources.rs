@@ -7,7 +7,6 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::OBJECT_SLACK;
 use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::request::mounts::{MountSource, MountSpec};
-use crate::runner::run::container_config::STAGE_REFERENCE;
 use crate::runner::run::create::Created;
 use crate::runner::staging::existing_volume::open_volume;
 use crate::runner::staging::helper::STAGE;
@@ -15,7 +14,7 @@ use std::fmt;
 use std::io::{ErrorKind, Read};
 
 /// How many helpers are made to read one volume, if prunes remove them.
-const MOST_HELPERS: u32 = 3;
+const MOST_HELPERS: u32 = 50;
 
 /// Everything that the mounts of a run can be read from.
 pub(crate) struct Sources<'a> {
@@ -38,6 +37,8 @@ pub(crate) enum Fault {
     Lost(String),
     /// The engine failed.
     Engine(docker::Error),
+    /// The engine could not be asked for an earlier mount, with the reason; it was not asked again.
+    EngineAway(String),
     /// The engine's archive broke off or makes no sense.
     Archive(archive::Error),
 }
@@ -66,25 +67,20 @@ impl Sources<'_> {
         }
     }
 
-    /// Through the helper or the run's own container, whichever is there; the volume may be there without both.
+    /// Through the helper, or through a new one if that is gone.
     fn open_staged(&self, index: usize) -> Result<Opened, Fault> {
         let stage = &self.created.stage;
-        let helper = stage.helper.as_deref().map(|helper| (helper, STAGE));
-        let container = (self.created.container.as_str(), STAGE_REFERENCE);
-        let container = stage.volume.is_some().then_some(container);
-        let mut failure = None;
-        for (container, directory) in [helper, container].into_iter().flatten() {
-            let path = format!("{directory}/{index}");
-            match self.engine.client.archive_get(container, &path) {
+        let path = format!("{STAGE}/{index}");
+        if let Some(helper) = &stage.helper {
+            match self.engine.client.archive_get(helper, &path) {
                 Ok(tar) => return Ok(tar.into()),
-                Err(error) if is_engine_away(&error) => return Err(Fault::Engine(error)),
-                Err(error) => failure = failure.or(Some(error)),
+                Err(error) if error.is_object_gone() => {}
+                Err(error) => return Err(Fault::Engine(error)),
             }
         }
-        match (failure, &stage.volume) {
-            (Some(error), _) if !error.is_object_gone() => Err(Fault::Engine(error)),
-            (_, Some(volume)) => self.open_volume(index, volume, &format!("{STAGE}/{index}")),
-            (_, None) => Err(Fault::Lost(lost_volume())),
+        match &stage.volume {
+            Some(volume) => self.open_volume(index, volume, &path),
+            None => Err(Fault::Lost(lost_volume())),
         }
     }
 
@@ -131,8 +127,8 @@ impl Fault {
         match self {
             Self::Engine(error) => is_engine_away(error),
             Self::Archive(archive::Error::Io(error)) => error.kind() == ErrorKind::TimedOut,
-            Self::Archive(_) => false,
-            Self::Lost(_) => false,
+            Self::EngineAway(_) => true,
+            Self::Archive(_) | Self::Lost(_) => false,
         }
     }
 }
@@ -140,7 +136,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lost(what) => f.write_str(what),
+            Self::Lost(text) | Self::EngineAway(text) => f.write_str(text),
             Self::Engine(error) => error.fmt(f),
             Self::Archive(error) => write!(f, "the engine's archive cannot be read: {error}"),
         }

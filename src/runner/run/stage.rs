@@ -1,7 +1,8 @@
-//! Stages a run's content: one helper container with one anonymous volume, filled by one archive. The run then binds single
-//! items of that volume.
+//! Stages a run's content: one helper container with one volume, filled by one archive. The run then binds single items of that
+//! volume. The volume is one that no prune takes, so that what a run leaves there outlasts the containers that mount it.
 
 use crate::archive::{self, Packer, UidGid};
+use crate::docker::{self, Client};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::owned::Owned;
@@ -11,8 +12,8 @@ use crate::runner::request::mount_tree::MountTree;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{StageVolume, object_labels};
-use crate::runner::staging::helper::{HelperSpec, STAGE, anonymous_volume};
-use crate::runner::staging::upload::{Modes, pack_files, staged_name, upload};
+use crate::runner::staging::helper::{HelperSpec, STAGE, lasting_volume};
+use crate::runner::staging::upload::{Modes, StagedNames, pack_files, upload};
 use std::io::Write;
 
 /// Modes of what was sent as text. It belongs to the run's user.
@@ -26,6 +27,11 @@ pub(crate) struct Staged {
     /// Id of the helper.
     pub(crate) helper: String,
     pub(crate) volume: StageVolume,
+}
+
+/// Name of a run's staging volume, and of the helper that mounts it.
+pub(crate) fn stage_name(run: &str) -> String {
+    format!("oneoff-{run}-stage")
 }
 
 /// What is staged.
@@ -47,11 +53,14 @@ pub(crate) fn stage(
         return Ok(None);
     }
     let labels = object_labels(spec, &engine.identity, Role::Stage);
-    let volume = anonymous_volume(labels.clone());
-    let name = format!("oneoff-{}-stage", spec.id);
+    let name = stage_name(&spec.id);
+    // Owned by name first: the volume is not removed with the helper.
+    let volume = Object::Volume(name.clone());
+    owned.add_last(engine.removal.own(volume));
+    let volume = lasting_volume(&engine.client, &name, labels.clone())?;
     let guard = HelperSpec::with_mount(&name, labels, volume).create(engine)?;
     let helper = guard.id().to_owned();
-    owned.add_last(guard);
+    owned.add_first(guard);
     let inspected = engine.client.container_inspect(&helper)?;
     let Some(mount) = inspected
         .mounts
@@ -62,28 +71,58 @@ pub(crate) fn stage(
             "the engine does not say where the staging volume is".into(),
         ));
     };
-    // By name too, because a prune of containers removes the helper without its volume.
-    let volume = Object::Volume(mount.name.clone());
-    owned.add_last(engine.removal.own(volume));
-    upload(&engine.client, &helper, contents.owner, |packer| {
-        pack(packer, contents)
+    upload(&engine.client, &helper, contents.owner, |packer, names| {
+        pack(packer, names, contents)
     })?;
+    // Podman takes an archive for a place where nothing is mounted. Docker finds out by itself when it mounts the items.
+    if engine.client.is_podman()?
+        && let Some(mount) = missing_item(&engine.client, &helper, spec)?
+    {
+        return Err(not_arrived(mount));
+    }
     Ok(Some(Staged {
         helper,
         volume: StageVolume {
             name: mount.name,
             mountpoint: mount.source,
             masked_paths: inspected.host_config.masked_paths,
+            mounts_parts: engine.client.mounts_parts_of_volumes()?,
         },
     }))
 }
 
-fn pack<W: Write>(packer: &mut Packer<W>, contents: &Contents<'_>) -> Result<(), archive::Error> {
+/// A mount whose content was sent and is not on the volume. `None`: it is all there.
+pub(crate) fn missing_item<'a>(
+    client: &Client,
+    helper: &str,
+    spec: &'a RunSpec,
+) -> Result<Option<&'a MountSpec>, docker::Error> {
+    let mut items = spec.mounts.iter().enumerate();
+    // All went in one archive, so that one of them speaks for the others.
+    let Some((index, mount)) = items.rfind(|(_, mount)| mount.is_staged()) else {
+        return Ok(None);
+    };
+    let found = client.archive_stat(helper, &format!("{STAGE}/{index}"))?;
+    Ok(found.is_none().then_some(mount))
+}
+
+pub(crate) fn not_arrived(mount: &MountSpec) -> Error {
+    Error::Engine(format!(
+        "the engine took the content for {} and does not have it; the container was not started",
+        mount.key
+    ))
+}
+
+fn pack<W: Write>(
+    packer: &mut Packer<W>,
+    names: StagedNames,
+    contents: &Contents<'_>,
+) -> Result<(), archive::Error> {
     let spec = contents.spec;
     let tree = MountTree::new(spec, contents.image_volumes);
     let mut allowance = archive::Allowance::new(spec.archive_limits());
     for (index, mount) in spec.mounts.iter().enumerate() {
-        let name = staged_name(&index.to_string());
+        let name = names.below(&index.to_string());
         match &mount.source {
             MountSource::File { mode, content } => packer.file(&name, *mode, content)?,
             MountSource::Archive(content) => {

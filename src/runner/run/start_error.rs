@@ -5,8 +5,9 @@ use crate::runner::error::{Error, engine_lacks};
 
 /// What the engine says when it cannot start a container because of what the request asks for. The status alone does not say it:
 /// engines use 400, 404 and 500 for these, and the same for faults that are not the request's.
-const ASKED_FOR: [&str; 9] = [
+const ASKED_FOR: [&str; 10] = [
     "OCI runtime",
+    "OCI permission denied",
     "unable to find user",
     "unable to find group",
     "starting container process",
@@ -89,6 +90,11 @@ mod tests {
             (500, "OCI runtime create failed: chdir to cwd", true),
             (400, "unable to find user x: no matching entries", true),
             (404, "network nowhere not found", true),
+            (
+                500,
+                "preparing container 1 for attach: crun: the path `/tmp` is not a regular file: OCI permission denied",
+                true,
+            ),
             (
                 500,
                 "OCI runtime create failed: write /x: no space left on device",

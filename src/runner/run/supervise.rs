@@ -10,7 +10,7 @@ use crate::runner::run::ending::Ending;
 use crate::runner::run::result::Event;
 use crate::runner::run::start_error::start_error;
 use crate::runner::run::streams::OutputStreams;
-use crate::runner::run::watchdog::{Watchdog, WatchedEnd};
+use crate::runner::run::watchdog::Watchdog;
 use std::io::Write;
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
@@ -77,41 +77,39 @@ pub(crate) fn supervise(
         bytes,
         hooks,
     });
-    let mut watched = watchdog.watch_while(|scope| {
+    let watched = watchdog.watch_while(|scope| {
         context.sink.event(Event::Started);
         let _interrupt = input.map(|input| feed(scope, input)).transpose()?;
         streams.read_attached(prepared.output)?;
         Ok(prepared.end.finish()?)
     })?;
     let run = started.elapsed();
-    let warnings = ask_whether_oom(client, &container, &mut watched);
     Ok(Ending {
         start,
         run,
-        warnings,
         ..Ending::new(&watched, streams.finish(spec.output_encoding))
     })
 }
 
 /// Asks the engine about an out-of-memory kill where one may be behind the exit code: its event may have come too late. Only
 /// there, since asking waits until the network is down.
-fn ask_whether_oom(client: &Client, container: &str, watched: &mut WatchedEnd) -> Vec<String> {
-    let end = &mut watched.end;
-    if end.exit_code == 0 || watched.killed.is_some() || end.oom_killed {
-        return Vec::new();
+pub(crate) fn ask_whether_oom(client: &Client, container: &str, ending: &mut Ending) {
+    if !ending.may_be_oom() {
+        return;
     }
     match client.container_oom_killed(container) {
-        Ok(oom_killed) => {
-            end.oom_killed = oom_killed;
-            Vec::new()
+        Ok(oom_killed) => ending.set_oom_killed(oom_killed),
+        Err(error) => {
+            let warning = format!("whether memory ran out is not known: {error}");
+            ending.warnings.push(warning);
         }
-        Err(error) => vec![format!("whether memory ran out is not known: {error}")],
     }
 }
 
 fn prepare(client: &Client, container: &str, feeds_stdin: bool) -> Result<Prepared, Error> {
     Ok(Prepared {
-        output: client.container_attach(container)?,
+        // Podman prepares the container here, and says what would otherwise be said at its start.
+        output: client.container_attach(container).map_err(start_error)?,
         stdin: if feeds_stdin {
             Some(client.container_attach_stdin(container)?)
         } else {

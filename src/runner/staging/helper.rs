@@ -1,6 +1,8 @@
 //! Creates helper containers. Content travels through them over the Engine API only; no host directory is touched.
 
-use crate::docker::{self, Client, ContainerCreate, Labels, Mount, VolumeOptions};
+use crate::docker::{
+    self, Client, ContainerCreate, DriverConfig, Labels, Mount, VolumeCreate, VolumeOptions,
+};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use std::io::{self, Read};
@@ -41,8 +43,9 @@ impl<'a> HelperSpec<'a> {
         let name = self.name;
         // Owned by name first: a create call may fail on our side and succeed on the engine's.
         let mut helper = engine.removal.own(Object::Container(name.to_owned()));
-        let config = self.config();
         let client = &engine.client;
+        create_new_volumes(client, &self.mounts)?;
+        let config = self.config();
         let mut imports = 0;
         loop {
             match client.container_create(Some(name), None, &config) {
@@ -87,6 +90,30 @@ impl<'a> HelperSpec<'a> {
     }
 }
 
+/// Docker creates new volumes with the container that mounts them. So does Podman, but without their labels and options.
+fn create_new_volumes(client: &Client, mounts: &[Mount]) -> Result<(), docker::Error> {
+    if !client.is_podman()? {
+        return Ok(());
+    }
+    for mount in mounts.iter().filter(|mount| !mount.source.is_empty()) {
+        let Some(VolumeOptions {
+            labels,
+            driver_config: Some(driver),
+            ..
+        }) = &mount.volume_options
+        else {
+            continue;
+        };
+        client.volume_create(&VolumeCreate {
+            name: mount.source.clone(),
+            driver: driver.name.clone(),
+            driver_opts: driver.options.clone(),
+            labels: labels.clone(),
+        })?;
+    }
+    Ok(())
+}
+
 /// A new anonymous volume at [`STAGE`], which the engine removes together with its helper.
 pub(crate) fn anonymous_volume(labels: Labels) -> Mount {
     Mount {
@@ -99,6 +126,28 @@ pub(crate) fn anonymous_volume(labels: Labels) -> Mount {
         }),
         ..Mount::default()
     }
+}
+
+/// A new volume of this name at [`STAGE`], which no prune takes. It stays when its helper is removed.
+pub(crate) fn lasting_volume(
+    client: &Client,
+    name: &str,
+    labels: Labels,
+) -> Result<Mount, docker::Error> {
+    let driver_config = DriverConfig {
+        name: "local".into(),
+        options: client.options_against_prunes()?,
+    };
+    Ok(Mount {
+        source: name.to_owned(),
+        volume_options: Some(VolumeOptions {
+            no_copy: true,
+            labels,
+            driver_config: Some(driver_config),
+            ..VolumeOptions::default()
+        }),
+        ..anonymous_volume(Labels::new())
+    })
 }
 
 /// A directory of the engine's host at [`STAGE`], to be read only.
@@ -114,7 +163,16 @@ pub(crate) fn reading_bind(path: &str) -> Mount {
 
 /// An empty tar archive, which is 1,024 zero bytes, makes an empty image.
 fn import_empty_image(client: &Client) -> Result<(), docker::Error> {
-    let mut empty_tar = io::repeat(0).take(1024);
-    client.image_import(EMPTY_IMAGE.0, EMPTY_IMAGE.1, &[], &mut empty_tar)?;
+    let import = || {
+        let mut empty_tar = io::repeat(0).take(1024);
+        client.image_import(EMPTY_IMAGE.0, EMPTY_IMAGE.1, &[], &mut empty_tar)
+    };
+    // With the containerd image store, one of two imports of a name at the same time fails, because the other was faster.
+    match import() {
+        Err(docker::Error::Status { message, .. }) if message.contains("already exists") => {
+            import()?
+        }
+        outcome => outcome?,
+    };
     Ok(())
 }

@@ -3,7 +3,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `helper` | creates a helper container with its mounts |
+//! | `helper` | creates a helper container with its mounts, and the volumes it uses |
 //! | `existing_volume` | mounts volumes that must exist |
 //! | `upload` | packs files and archives, and streams them into a helper's volume |
 //! | `pipe` | the bounded pipe between packing and sending |

@@ -8,21 +8,23 @@ use crate::runner::staging::pipe::{PipeWriter, pipe};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-/// Streams what `write` packs, under [`staged_name`]s, into the helper's volume; blocks until the engine has it all. `owner`
-/// owns every entry. Errors: [`Error::Invalid`] for a fault of the content, which is the caller's; else the engine's.
+/// Streams what `write` packs, under [`StagedNames`], into the helper's volume; blocks until the engine has it all. `owner` owns
+/// every entry. Errors: [`Error::Invalid`] for a fault of the content, which is the caller's; else the engine's.
 pub(crate) fn upload(
     client: &Client,
     helper: &str,
     owner: UidGid,
-    write: impl FnOnce(&mut Packer<&mut PipeWriter>) -> Result<(), archive::Error> + Send,
+    write: impl FnOnce(&mut Packer<&mut PipeWriter>, StagedNames) -> Result<(), archive::Error> + Send,
 ) -> Result<(), Error> {
+    let names = StagedNames::of(client)?;
     let (mut reader, writer) = pipe();
+    let write = move |packer: &mut Packer<&mut PipeWriter>| write(packer, names);
     std::thread::scope(|scope| {
         let packing = std::thread::Builder::new()
             .name("pack".into())
             .spawn_scoped(scope, move || pack_into(writer, owner, write))
             .map_err(|error| Error::Overloaded(format!("no thread to pack: {error}")))?;
-        let put = client.archive_put(helper, "/", &mut reader);
+        let put = client.archive_put(helper, names.extracted_at, &mut reader);
         // An unread rest would block the packer for ever.
         drop(reader);
         let packed = packing
@@ -81,8 +83,41 @@ pub(crate) fn pack_files<W: Write>(
     Ok(())
 }
 
-/// The name, in an archive that is extracted at `/`, of something on the helper's volume. Archives are extracted there and not
-/// at [`STAGE`] because the engine refuses a relative link that leads out of the directory it extracts to.
-pub(crate) fn staged_name(name: &str) -> String {
-    format!("{}/{name}", STAGE.trim_start_matches('/'))
+/// Names of what is on a helper's volume, in the archive that is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct StagedNames {
+    /// Where the engine extracts the archive.
+    extracted_at: &'static str,
+    /// The volume's root, from there.
+    root: &'static str,
+}
+
+impl StagedNames {
+    /// Docker extracts at the root of the container, since it refuses a relative link that leads out of the directory it extracts
+    /// to. Podman extracts into a volume only if the path of the call is in it.
+    fn of(client: &Client) -> Result<Self, Error> {
+        Ok(match client.is_podman()? {
+            true => Self {
+                extracted_at: STAGE,
+                root: ".",
+            },
+            false => Self {
+                extracted_at: "/",
+                root: STAGE.trim_start_matches('/'),
+            },
+        })
+    }
+
+    /// Name of the volume's root.
+    pub(crate) fn root(self) -> &'static str {
+        self.root
+    }
+
+    /// Name of something on the volume.
+    pub(crate) fn below(self, name: &str) -> String {
+        match self.root {
+            "." => name.to_owned(),
+            root => format!("{root}/{name}"),
+        }
+    }
 }

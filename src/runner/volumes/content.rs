@@ -5,8 +5,7 @@ use crate::docker::{Client, Volume};
 use crate::runner::error::Error;
 use crate::runner::request::values::NumericOwner;
 use crate::runner::request::volume::{Content, VolumeSpec, is_own_storage};
-use crate::runner::staging::helper::STAGE;
-use crate::runner::staging::upload::{Modes, pack_files, staged_name, upload};
+use crate::runner::staging::upload::{Modes, pack_files, upload};
 use crate::runner::volumes::existing::owner_of;
 
 /// Owner and modes of what is written.
@@ -56,7 +55,7 @@ impl Ownership {
     }
 }
 
-/// Writes the content of the request to the volume that the helper mounts at [`STAGE`]; blocks until the engine has it all.
+/// Writes the content of the request to the volume that the helper mounts at the stage's path; blocks until the engine has it all.
 pub(crate) fn put_content(
     client: &Client,
     helper: &str,
@@ -64,11 +63,10 @@ pub(crate) fn put_content(
     ownership: Ownership,
 ) -> Result<(), Error> {
     let mut allowance = archive::Allowance::new(spec.archive_limits());
-    let top = STAGE.trim_start_matches('/');
-    upload(client, helper, ownership.owner, move |packer| {
+    upload(client, helper, ownership.owner, move |packer, names| {
         packer.implied_mode(ownership.implied.directory);
         if let Some(mode) = ownership.top {
-            packer.directory(top, mode)?;
+            packer.directory(names.root(), mode)?;
         }
         match &spec.content {
             Content::Nothing => Ok(()),
@@ -77,9 +75,9 @@ pub(crate) fn put_content(
                 strip_components,
             } => {
                 let strip = strip_components.unwrap_or(0) as usize;
-                packer.targz(top, base64, strip, &mut allowance)
+                packer.targz(names.root(), base64, strip, &mut allowance)
             }
-            Content::Files(files) => pack_files(packer, &staged_name(""), files, ownership.implied),
+            Content::Files(files) => pack_files(packer, &names.below(""), files, ownership.implied),
         }
     })
 }

@@ -6,6 +6,7 @@ use crate::runner::error::Error;
 use crate::runner::request::spec::LABEL_PREFIX;
 use crate::runner::request::values::NumericOwner;
 use crate::runner::request::volume::{KEEPS_NOTHING, VolumeSpec, is_in_memory};
+use crate::runner::volumes::driver_options::named_options;
 use std::collections::BTreeMap;
 
 /// Checks a volume of this service against a request to write it. What the request does not name may be anything. Errors:
@@ -61,7 +62,11 @@ fn differences(spec: &VolumeSpec, volume: &Volume) -> Vec<String> {
         found.push("driver".to_owned());
     }
     if let Some(asked) = &spec.driver_opts {
-        found.extend(different_keys("driver_opts", asked, &volume.options));
+        let options = named_options(&volume.options);
+        // A request may name the option that this service adds by itself.
+        if *asked != volume.options {
+            found.extend(different_keys("driver_opts", asked, &options));
+        }
     }
     if let Some(asked) = &spec.labels {
         let mut labels = volume.labels.clone();

@@ -23,6 +23,7 @@ use crate::runner::semaphore::Semaphore;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist, open_volume};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
 use crate::runner::volumes::content::{Ownership, put_content};
+use crate::runner::volumes::driver_options::driver_options;
 use crate::runner::volumes::existing::{require_as_asked, require_created_by};
 use crate::runner::volumes::host_paths::{Claimant, claim_of, device_claim};
 use crate::runner::volumes::write_locks::WriteLocks;
@@ -123,7 +124,7 @@ impl Volumes {
             let config = VolumeCreate {
                 name: spec.name.clone(),
                 driver: spec.driver_or_default().to_owned(),
-                driver_opts: spec.driver_opts.clone().unwrap_or_default(),
+                driver_opts: driver_options(&self.engine.client, spec)?,
                 labels,
             };
             let created = self.engine.client.volume_create(&config);
@@ -165,8 +166,9 @@ impl Volumes {
                 labels,
                 driver_config: Some(DriverConfig {
                     name: spec.driver_or_default().to_owned(),
-                    options: spec.driver_opts.clone().unwrap_or_default(),
+                    options: driver_options(&self.engine.client, spec)?,
                 }),
+                ..VolumeOptions::default()
             }),
             ..filled_mount(spec)
         };
@@ -213,7 +215,7 @@ impl Volumes {
         put_content(&self.engine.client, helper.id(), spec, ownership)?;
         remove_in_time(helper)?;
         Ok(format!(
-            "volume {} exists; its content would be overwritten",
+            "volume {} exists; its content was overwritten",
             spec.name
         ))
     }

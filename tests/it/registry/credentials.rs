@@ -30,7 +30,13 @@ fn wrong_and_missing_passwords_are_a_403_with_the_registrys_message() {
                 (403, "registry_denied"),
                 "{more}: {detail}"
             );
-            assert!(detail.contains(words), "{more}: {detail}");
+            // The containerd image store quotes the status line, and Podman the error's code, whatever is wrong.
+            let detail = detail.to_lowercase();
+            let said = [words, "401 unauthorized", "authentication required"];
+            assert!(
+                said.iter().any(|words| detail.contains(words)),
+                "{more}: {detail}"
+            );
         }
     }
     assert!(!registry.engine_has("team/secret:1"));

@@ -1,5 +1,6 @@
 //! The engine seen through the `docker` command, independent of the client under test.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Runs `docker` with these arguments and returns its output; panics with its error output if it fails.
@@ -23,6 +24,13 @@ pub fn require_engine() {
         answered,
         "these tests need a Docker engine; `make test` starts one (said: {output:?})"
     );
+}
+
+/// The Unix socket of the engine under test: that of `DOCKER_HOST`, or the default one.
+pub fn engine_socket() -> PathBuf {
+    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
+    let path = host.strip_prefix("unix://");
+    PathBuf::from(path.unwrap_or("/var/run/docker.sock"))
 }
 
 /// Every container and volume that carries this label.

@@ -1,9 +1,10 @@
 //! A proxy between a server and the real engine that withholds one answer, delays one request, or fails requests.
 
-use super::Directory;
+use super::{Directory, engine_socket};
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,6 +26,8 @@ pub enum Fate {
     Unanswered,
     /// As [`Fate::Unanswered`], for every such request and not only for the first.
     NeverAnswered,
+    /// An archive for the root of a container is put into its `/etc` instead. Befalls every such request.
+    Misplaced,
     /// The request is not passed on; the answer is a 500. Unlike the other faults, it befalls every request that it is chosen for.
     Fails,
     /// As [`Fate::Fails`], with these bytes as the answer, then the end of the connection.
@@ -57,6 +60,12 @@ impl FaultProxy {
 
     /// Decides with `judge`; of requests that are [`Fate::Unanswered`], only the first is.
     pub fn judging(judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> Self {
+        Self::judging_at(&engine_socket(), judge)
+    }
+
+    /// As [`FaultProxy::judging`], for the engine at this socket.
+    pub fn judging_at(engine: &Path, judge: impl Fn(&str) -> Fate + Send + Sync + 'static) -> Self {
+        let engine = engine.to_owned();
         let judge: Arc<Judge> = Arc::new(judge);
         let directory = Directory::new("cutting");
         let listener = UnixListener::bind(directory.path().join("engine.sock")).unwrap();
@@ -67,7 +76,8 @@ impl FaultProxy {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                relay(client, judge.clone(), &flag);
+                let engine = UnixStream::connect(&engine).unwrap();
+                relay([client, engine], judge.clone(), &flag);
             }
         });
         Self {
@@ -98,8 +108,7 @@ impl Drop for FaultProxy {
 const FAILURE: &[u8] = b"HTTP/1.1 500 X\r\nContent-Type: application/json\r\nContent-Length: 26\r\nConnection: close\r\n\r\n\
     {\"message\":\"disk on fire\"}";
 
-fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
-    let engine = UnixStream::connect("/var/run/docker.sock").unwrap();
+fn relay([client, engine]: [UnixStream; 2], judge: Arc<Judge>, done: &Arc<AtomicBool>) {
     let cut = Arc::new(AtomicBool::new(false));
     let (is_cut, done) = (cut.clone(), done.clone());
     let (from, to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
@@ -115,27 +124,43 @@ fn relay(client: UnixStream, judge: Arc<Judge>, done: &Arc<AtomicBool>) {
             };
             if let Some(bytes) = instead {
                 let _ = (&answers).write_all(bytes);
-                return false;
+                return None;
+            }
+            if fate == Fate::Misplaced {
+                done.store(true, Ordering::SeqCst);
+                return Some(misplaced(piece));
             }
             let is_first = fate != Fate::Pass && !done.swap(true, Ordering::SeqCst);
             if fate == Fate::NeverAnswered || is_first {
                 cut.store(fate != Fate::Delayed, Ordering::SeqCst);
             }
-            true
+            Some(piece.to_vec())
         });
     });
-    std::thread::spawn(move || pass(engine, client, |_| !is_cut.load(Ordering::SeqCst)));
+    std::thread::spawn(move || {
+        pass(engine, client, |piece| {
+            (!is_cut.load(Ordering::SeqCst)).then(|| piece.to_vec())
+        })
+    });
 }
 
-/// Copies until one side closes, or `wanted` returns false.
-fn pass(mut from: UnixStream, mut to: UnixStream, wanted: impl Fn(&[u8]) -> bool) {
+/// The request with another path of extraction.
+fn misplaced(piece: &[u8]) -> Vec<u8> {
+    let end = piece.iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    let (line, rest) = piece.split_at(end);
+    let line = String::from_utf8_lossy(line).replace("?path=%2F ", "?path=%2Fetc ");
+    [line.as_bytes(), rest].concat()
+}
+
+/// Copies what `passed` makes of each piece, until one side closes or it returns `None`.
+fn pass(mut from: UnixStream, mut to: UnixStream, passed: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let mut buffer = [0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if !wanted(&buffer[..count]) {
+        let Some(piece) = passed(&buffer[..count]) else {
             let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
             return;
-        }
-        if to.write_all(&buffer[..count]).is_err() {
+        };
+        if to.write_all(&piece).is_err() {
             break;
         }
     }

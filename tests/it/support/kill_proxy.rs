@@ -1,6 +1,6 @@
 //! A proxy between a server and the real engine. At one chosen call it kills the calling process.
 
-use super::{Directory, docker};
+use super::{Directory, docker, engine_socket};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Signal, kill_process};
 use std::io::{Read, Write};
@@ -215,7 +215,7 @@ fn kill(client: &UnixStream) {
 }
 
 fn relay(client: UnixStream, state: &Arc<State>) -> std::io::Result<()> {
-    let engine = UnixStream::connect("/var/run/docker.sock")?;
+    let engine = UnixStream::connect(engine_socket())?;
     let is_the_one = Arc::new(Mutex::new(false));
     let requests = (client.try_clone()?, engine.try_clone()?);
     let (shared, one) = (state.clone(), is_the_one.clone());

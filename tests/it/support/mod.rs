@@ -18,6 +18,7 @@ mod readme;
 pub mod registry;
 mod second_engine;
 mod server;
+mod version_proxy;
 
 pub use answer::{read_answer, read_whole_answer};
 pub use archive::{Entry, tar_gz, untar};
@@ -25,7 +26,7 @@ pub use browser::Browser;
 pub use captured_log::CapturedLog;
 pub use certificates::Authority;
 pub use directory::Directory;
-pub use engine::{docker, leftovers, require_engine};
+pub use engine::{docker, engine_socket, leftovers, require_engine};
 pub use event_stream::EventStream;
 pub use fault_proxy::{Fate, FaultProxy};
 pub(crate) use http::{Answer, Request};
@@ -34,6 +35,7 @@ pub use random::{Random, rounds};
 pub use readme::{commands, readme, shell_output, spawn_shell};
 pub use second_engine::SecondEngine;
 pub use server::{Server, ask, await_nothing_left, fresh_instance};
+pub use version_proxy::VersionProxy;
 
 /// The image that `make images` builds for the tests: busybox with a bash.
 pub const IMAGE: &str = "oneoff-test:latest";

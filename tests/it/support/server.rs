@@ -1,6 +1,6 @@
 //! The built binary as a server process on a free port: start, requests, stop, and a check that nothing is left.
 
-use super::engine::{leftovers, require_engine};
+use super::engine::{engine_socket, leftovers, require_engine};
 use super::{Answer, Request, read_answer};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -68,7 +68,7 @@ impl Server {
     /// As [`Server::of_its_own_user`], with these environment variables.
     pub fn of_its_own_user_with(settings: &[(&str, &str)]) -> Self {
         let instance = fresh_instance();
-        let engine = std::fs::metadata("/var/run/docker.sock").unwrap();
+        let engine = std::fs::metadata(engine_socket()).unwrap();
         let user = std::fs::metadata("/proc/self").unwrap().uid();
         let is_root = user == 0;
         let owner = (

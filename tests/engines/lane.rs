@@ -1,0 +1,223 @@
+//! Runs the tests on an engine in namespaces of its own, entered by `tests/support/engines/enter.sh`. The tests run in the
+//! engine's network namespace, so that a registry on a loopback port is one for the engine too.
+
+use crate::engine::{Engine, Kind, Suite};
+use crate::outcome::Outcome;
+use crate::{binary, table};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const START: Duration = Duration::from_secs(60);
+const PATIENCE_SECS: &str = "400";
+/// Ports of a lane's registries. Podman takes a list of those that it may talk to without TLS, port by port.
+const PORTS: std::ops::Range<u16> = 40_000..42_000;
+
+/// What all lanes use.
+pub struct Setup {
+    /// Below `target/`, kept for the next time.
+    pub cache: PathBuf,
+    /// Removed at the end.
+    pub directory: PathBuf,
+    pub binary: PathBuf,
+    /// The test images, as `docker save` writes them.
+    pub images: PathBuf,
+}
+
+impl Setup {
+    /// Unpacks the suites, builds the tests, and saves the images of the machine's engine.
+    pub fn new(engines: &[&Engine]) -> Self {
+        let is_root = fs::metadata("/proc/self").is_ok_and(|itself| itself.uid() == 0);
+        assert!(
+            is_root,
+            "engines get namespaces of their own: run this as root, on Debian"
+        );
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let directory = std::env::temp_dir().join(format!("oneoff-engines-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let setup = Self {
+            cache: manifest.join("target/engines"),
+            images: directory.join("images.tar"),
+            binary: binary::path(),
+            directory,
+        };
+        let mut suites: Vec<&Suite> = Vec::new();
+        for engine in engines {
+            if !suites.iter().any(|suite| suite.name == engine.suite.name) {
+                suites.push(engine.suite);
+            }
+        }
+        let unpacking: Vec<Child> = suites.iter().map(|suite| setup.unpack(suite)).collect();
+        let mut save = Command::new("docker");
+        save.args(["save", "--output"]).arg(&setup.images);
+        save.args(["alpine:latest", "busybox:latest"]);
+        save.args(
+            ["latest", "nonroot", "named-user", "entrypoint", "content"]
+                .map(|tag| format!("oneoff-test:{tag}")),
+        );
+        assert!(save.status().unwrap().success(), "docker save");
+        for mut child in unpacking {
+            assert!(child.wait().unwrap().success(), "a suite is not unpacked");
+        }
+        setup
+    }
+
+    fn unpack(&self, suite: &Suite) -> Child {
+        Command::new(script("root.sh"))
+            .arg(suite.name)
+            .arg(self.root(suite))
+            .args(suite.packages)
+            .spawn()
+            .unwrap()
+    }
+
+    pub fn root(&self, suite: &Suite) -> PathBuf {
+        self.cache.join(suite.name)
+    }
+}
+
+impl Drop for Setup {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+pub fn script(name: &str) -> PathBuf {
+    let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/engines");
+    Path::new(scripts).join(name)
+}
+
+/// A running engine. Dropping it ends it and all that it started.
+struct Lane {
+    directory: PathBuf,
+    control_group: String,
+    process: Child,
+}
+
+pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
+    let lane = Lane::start(engine, setup);
+    let version = lane.await_version();
+    println!("  version {version}");
+    lane.load(&setup.images);
+    let printed = lane.test(&setup.binary, &table::tests_of(engine));
+    Outcome::parse(&printed)
+}
+
+impl Lane {
+    fn start(engine: &Engine, setup: &Setup) -> Self {
+        let directory = setup.directory.join(engine.name);
+        fs::create_dir_all(directory.join("tmp")).unwrap();
+        let control_group = format!("oneoff-engines-{}-{}", std::process::id(), engine.name);
+        let socket = format!("unix://{}", directory.join("engine.sock").display());
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(script("enter.sh"))
+            .arg(setup.root(engine.suite))
+            .arg(&directory);
+        match engine.kind {
+            Kind::Docker(configuration) => {
+                let file = directory.join("daemon.json");
+                fs::write(&file, configuration).unwrap();
+                command.args(["dockerd", "--host", &socket, "--data-root", "/data"]);
+                command.args(["--cgroup-parent", &control_group]);
+                command.arg("--config-file").arg(file);
+            }
+            _ => {
+                let file = directory.join("registries.conf");
+                fs::write(&file, without_tls()).unwrap();
+                command.env("CONTAINERS_REGISTRIES_CONF", file);
+                command.args(["podman", "--root", "/data", "--runroot", "/run/podman"]);
+                command.args(["--cgroup-manager", "cgroupfs"]);
+                command.args(["system", "service", "--time=0", &socket]);
+            }
+        }
+        let log = fs::File::create(setup.cache.join(format!("{}.log", engine.name))).unwrap();
+        command
+            .env("ONEOFF_PORTS", format!("{} {}", PORTS.start, PORTS.end - 1))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        Self {
+            process: command.spawn().unwrap(),
+            directory,
+            control_group,
+        }
+    }
+
+    fn docker(&self, arguments: &[&str]) -> Option<String> {
+        let output = Command::new("docker")
+            .env("DOCKER_HOST", self.docker_host())
+            .args(arguments)
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then_some(text)
+    }
+
+    fn docker_host(&self) -> String {
+        format!("unix://{}", self.directory.join("engine.sock").display())
+    }
+
+    fn await_version(&self) -> String {
+        let deadline = Instant::now() + START;
+        loop {
+            if let Some(version) = self.docker(&["version", "--format", "{{.Server.Version}}"]) {
+                return version;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the engine does not answer; its log is in target/engines"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn load(&self, images: &Path) {
+        let images = images.to_str().unwrap();
+        let loaded = self.docker(&["load", "--quiet", "--input", images]);
+        assert!(loaded.is_some(), "docker load");
+    }
+
+    /// Runs these tests on the engine and returns what they print.
+    fn test(&self, binary: &Path, tests: &[&str]) -> String {
+        let output = Command::new("nsenter")
+            .arg(format!("--net=/proc/{}/ns/net", self.process.id()))
+            .args(["timeout", "--kill-after=5", PATIENCE_SECS])
+            .arg(binary)
+            .args(["--exact", "--test-threads=4"])
+            .args(tests)
+            .env("DOCKER_HOST", self.docker_host())
+            .env("TMPDIR", self.directory.join("tmp"))
+            .env("RUST_BACKTRACE", "0")
+            .stderr(Stdio::null())
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        // Of containers that were killed with the engine; of Podman's the name is its own.
+        for parent in [self.control_group.as_str(), "libpod_parent"] {
+            let _ = Command::new("find")
+                .args(["/sys/fs/cgroup", "-depth", "-type", "d", "-path"])
+                .arg(format!("*/{parent}*"))
+                .args(["-exec", "rmdir", "{}", ";"])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+/// Podman's configuration of registries.
+fn without_tls() -> String {
+    let entry = |port| format!("[[registry]]\nlocation = \"127.0.0.1:{port}\"\ninsecure = true\n");
+    PORTS.map(entry).collect()
+}

@@ -1,0 +1,33 @@
+//! Runs the tests on an engine in an emulated machine, which has version 2 of control groups whatever this machine has.
+
+use crate::engine::Engine;
+use crate::lane::{Setup, script};
+use crate::outcome::Outcome;
+use crate::table;
+use std::process::{Command, Stdio};
+
+const PATIENCE_SECS: &str = "300";
+
+pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
+    let output = Command::new("timeout")
+        .args(["--kill-after=5", PATIENCE_SECS])
+        .arg(script("machine.sh"))
+        .arg(setup.root(engine.suite))
+        .arg(setup.directory.join(engine.name))
+        .args([&setup.binary, &setup.images])
+        .args(table::tests_of(engine))
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let log = setup.cache.join(format!("{}.log", engine.name));
+    std::fs::write(&log, &printed).unwrap();
+    let version = printed
+        .lines()
+        .find_map(|line| line.trim_end().strip_prefix("engine version "));
+    println!(
+        "  version {}",
+        version.unwrap_or("unknown: it did not answer")
+    );
+    Outcome::parse(&printed)
+}

@@ -1,0 +1,55 @@
+//! What a run of the tests printed: which test passed, and what the others said.
+
+use std::collections::BTreeMap;
+
+/// One run of `tests/it` on one engine.
+#[derive(Default)]
+pub struct Outcome {
+    /// By name; the output of those that failed.
+    pub tests: BTreeMap<String, Result<(), String>>,
+}
+
+impl Outcome {
+    /// Reads what libtest printed.
+    pub fn parse(printed: &str) -> Self {
+        let mut tests = BTreeMap::new();
+        for line in printed.lines() {
+            let Some((name, word)) = line
+                .trim_end()
+                .strip_prefix("test ")
+                .and_then(|rest| rest.rsplit_once(" ... "))
+            else {
+                continue;
+            };
+            let result = match word {
+                "ok" => Ok(()),
+                "FAILED" => Err(said(printed, name)),
+                _ => continue,
+            };
+            tests.insert(name.to_owned(), result);
+        }
+        Self { tests }
+    }
+
+    /// The result of a test; one that did not end is a failure.
+    pub fn of(&self, test: &str) -> Result<(), &str> {
+        match self.tests.get(test) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(said)) => Err(said),
+            None => Err("it did not run to its end"),
+        }
+    }
+}
+
+/// The output of a failed test.
+fn said(printed: &str, name: &str) -> String {
+    let head = format!("---- {name} stdout ----");
+    let lines = printed
+        .lines()
+        .map(str::trim_end)
+        .skip_while(|line| *line != head)
+        .skip(1)
+        .take_while(|line| !line.starts_with("---- ") && *line != "failures:")
+        .filter(|line| !line.is_empty() && !line.starts_with("note: run with"));
+    lines.collect::<Vec<_>>().join("\n    ")
+}
