@@ -12,7 +12,9 @@ use flate2::write::GzEncoder;
 use super::entry::{Entry, EntryKind};
 use super::error::Error;
 use super::limit_counter::MAX_ENTRIES;
+use super::mount_point::MountPoint;
 use super::name;
+use super::placeholders::{Placeholders, Role, below};
 use super::reader::{BUFFER, TarReader};
 use super::text_sink::{Room, TextSink};
 use super::writer::{EntryHeader, TarWriter, UidGid};
@@ -110,6 +112,17 @@ pub fn collect_directory<'a>(
     limit_bytes: u64,
     room: &'a mut Room<'a>,
 ) -> Result<CollectedDirectory, Error> {
+    collect_directory_without(engine_tar, &[], limit_bytes, room)
+}
+
+/// As [`collect_directory`], without what is there only because something else was mounted in it: an empty file or directory at a
+/// mount point, and directories above one that have nothing else in them.
+pub fn collect_directory_without<'a>(
+    engine_tar: &mut dyn Read,
+    points: &[MountPoint],
+    limit_bytes: u64,
+    room: &'a mut Room<'a>,
+) -> Result<CollectedDirectory, Error> {
     let mut source = reader(engine_tar, limit_bytes);
     let first = first_entry(&mut source)?;
     if first.kind != EntryKind::Directory {
@@ -121,9 +134,10 @@ pub fn collect_directory<'a>(
     let base = name::normalise(without_root(&first.name))
         .map_err(|rule| Error::entry(&first.name, rule))?;
     let mut collector = Collector::new(base, limit_bytes, room);
+    collector.placeholders = Placeholders::new(points);
     let mut next = Some(first);
     while let Some(entry) = next {
-        collector.add(&mut source, &entry)?;
+        collector.add(&mut source, entry)?;
         next = source.next_entry()?;
     }
     collector.finish()
@@ -173,6 +187,17 @@ struct Collector<'a> {
     /// Hashes of the names of entries that are left out, because hard links to those are left out too.
     unlinkable: HashSet<u64>,
     seed: RandomState,
+    placeholders: Placeholders,
+    /// Directories that are written once something in them is, outermost first, each in the one before.
+    held: Vec<Held>,
+}
+
+/// A directory that is written only if something is in it.
+struct Held {
+    /// Relative to the collected directory.
+    relative: Vec<u8>,
+    entry: Entry,
+    paths: EntryPaths,
 }
 
 /// An entry's name and link target in the new archive.
@@ -192,20 +217,53 @@ impl<'a> Collector<'a> {
             skipped: 0,
             unlinkable: HashSet::new(),
             seed: RandomState::new(),
+            placeholders: Placeholders::default(),
+            held: Vec::new(),
         }
     }
 
     /// Copies an entry, or notes why it is left out.
-    fn add(&mut self, source: &mut Source<'_>, entry: &Entry) -> Result<(), Error> {
-        self.check_limits(entry)?;
-        match self.renamed(entry) {
-            Ok(paths) => self.write(source, entry, &paths),
+    fn add(&mut self, source: &mut Source<'_>, entry: Entry) -> Result<(), Error> {
+        self.check_limits(&entry)?;
+        let relative = self.relative(&entry.name);
+        if let Ok(relative) = &relative {
+            let is_in = |held: &Held| below(relative, &held.relative).is_some();
+            while self.held.last().is_some_and(|held| !is_in(held)) {
+                self.held.pop();
+            }
+            match self.placeholders.role(relative, &entry) {
+                Role::Placeholder => return Ok(()),
+                Role::Leading => return self.hold(relative.clone(), entry),
+                Role::Content => {}
+            }
+        }
+        self.write_held()?;
+        match self.renamed(&entry) {
+            Ok(paths) => self.write(source, &entry, &paths),
             Err(why) => {
-                let name = self.relative(&entry.name);
+                let name = relative;
                 self.skip(&name.unwrap_or_else(|_| entry.name.clone()), &why);
                 Ok(())
             }
         }
+    }
+
+    fn hold(&mut self, relative: Vec<u8>, entry: Entry) -> Result<(), Error> {
+        let renamed = self.renamed(&entry);
+        let paths = renamed.map_err(|why| Error::entry(&entry.name, why))?;
+        self.held.push(Held {
+            relative,
+            entry,
+            paths,
+        });
+        Ok(())
+    }
+
+    fn write_held(&mut self) -> Result<(), Error> {
+        for held in std::mem::take(&mut self.held) {
+            self.write_header(&held.entry, &held.paths)?;
+        }
+        Ok(())
     }
 
     /// An entry's name and link target in the new archive, or why it is left out.
@@ -263,6 +321,13 @@ impl<'a> Collector<'a> {
         entry: &Entry,
         paths: &EntryPaths,
     ) -> Result<(), Error> {
+        self.write_header(entry, paths)?;
+        source.copy_content(self.tar.content())?;
+        self.tar.pad_content(entry.size)?;
+        Ok(())
+    }
+
+    fn write_header(&mut self, entry: &Entry, paths: &EntryPaths) -> Result<(), Error> {
         self.tar.write_header(&EntryHeader {
             name: &paths.name,
             kind: entry.kind,
@@ -275,8 +340,6 @@ impl<'a> Collector<'a> {
             mtime: entry.mtime,
             size: entry.size,
         })?;
-        source.copy_content(self.tar.content())?;
-        self.tar.pad_content(entry.size)?;
         self.collected.entries += 1;
         self.collected.unpacked_bytes += entry.size;
         Ok(())

@@ -8,6 +8,7 @@ use super::entry::{Entry, EntryKind};
 use super::error::Error;
 use super::gunzip::Gunzip;
 use super::limit_counter::{Allowance, LimitCounter, Limits, Summary};
+use super::mount_point::MountPoint;
 use super::name;
 use super::reader::{BUFFER, TarReader};
 use super::seen_names::{Node, Origin, SeenNames};
@@ -15,7 +16,7 @@ use super::shared_top::{self, SharedTop};
 use super::symlink_targets::SymlinkTargets;
 use super::writer::{EntryHeader, TarWriter, UidGid};
 
-/// Mode of a parent directory that has no entry in the archive.
+/// Mode of a parent directory that has no entry in the archive, unless [`Packer::implied_mode`] says otherwise.
 const IMPLIED_MODE: u32 = 0o755;
 /// Permissions and the sticky bit. Setuid and setgid are dropped.
 const MODE_BITS: u32 = 0o1777;
@@ -26,7 +27,7 @@ type Source<'a> = TarReader<BufReader<Gunzip<'a>>>;
 
 /// Reads a base64 tar.gz once, as a stream, and applies every check of [`Packer::targz`], with an allowance of its own.
 pub fn check_targz(base64: &str, limits: Limits) -> Result<Summary, Error> {
-    TargzCheck::new(limits, &|| false).check(base64, 0)
+    TargzCheck::new(limits, &|| false).check(base64, 0, &[])
 }
 
 /// Refuses at once, without unpacking it, a text that does not begin as a base64 tar.gz does.
@@ -49,15 +50,25 @@ impl<'a> TargzCheck<'a> {
         }
     }
 
-    /// Checks one archive, to be packed with `strip_components`. Different names that become equal are refused.
-    pub fn check(&mut self, base64: &str, strip_components: usize) -> Result<Summary, Error> {
+    /// Checks one archive, to be packed with `strip_components`, and the mount points that will be made in it. Different names that
+    /// become equal are refused.
+    pub fn check(
+        &mut self,
+        base64: &str,
+        strip_components: usize,
+        points: &[MountPoint],
+    ) -> Result<Summary, Error> {
         let destination = Destination {
             directory: Vec::new(),
             strip_components,
         };
         let sink = StoppableSink(self.is_stopped);
         let mut packer = Packer::new(sink, UidGid::default());
-        packer.copy_targz(&destination, base64, &mut self.allowance)
+        let summary = packer.copy_targz(&destination, base64, &mut self.allowance)?;
+        points
+            .iter()
+            .try_for_each(|point| packer.mount_point("", point))?;
+        Ok(summary)
     }
 }
 
@@ -82,12 +93,13 @@ impl Write for StoppableSink<'_> {
 pub struct Packer<W: Write> {
     tar: TarWriter<BufWriter<W>>,
     uid_gid: UidGid,
-    seen: SeenNames,
+    pub(super) seen: SeenNames,
     symlink_targets: SymlinkTargets,
     /// Number of files and archives so far.
     sources: u64,
     /// Modification time, in seconds since 1970, of entries that have none of their own.
     now: u64,
+    implied_mode: u32,
 }
 
 /// Where an incoming archive is unpacked.
@@ -130,7 +142,13 @@ impl<W: Write> Packer<W> {
             symlink_targets: SymlinkTargets::new(),
             sources: 0,
             now: now.map_or(0, |time| time.as_secs()),
+            implied_mode: IMPLIED_MODE,
         }
+    }
+
+    /// Sets the mode of parent directories that have no entry in their archive.
+    pub fn implied_mode(&mut self, mode: u32) {
+        self.implied_mode = mode;
     }
 
     /// Writes a directory; `.` is the tar's root.
@@ -339,7 +357,7 @@ impl<W: Write> Packer<W> {
             .map_err(|rule| Error::entry(sent_name, rule))?;
         parents
             .into_iter()
-            .try_for_each(|parent| self.write_directory(parent, IMPLIED_MODE, self.now))
+            .try_for_each(|parent| self.write_directory(parent, self.implied_mode, self.now))
     }
 
     fn write_directory(&mut self, name: &[u8], mode: u32, mtime: u64) -> Result<(), Error> {

@@ -196,6 +196,9 @@ pub struct ContainerConfig {
     #[serde(deserialize_with = "null_as_default")]
     pub cmd: Vec<String>,
     pub working_dir: String,
+    /// The volumes that it declares: path to an empty object.
+    #[serde(deserialize_with = "null_as_default")]
+    pub volumes: BTreeMap<String, serde_json::Value>,
 }
 
 /// `Mounts[]` of an inspected container.

@@ -162,6 +162,37 @@ fn a_volume_is_absent_or_complete_after_a_kill_at_any_call_of_its_filling() {
     }
 }
 
+#[test]
+fn an_empty_volume_is_absent_or_usable_by_everybody_after_a_kill_at_any_call() {
+    for dies in [KillAt::Request, KillAt::Answer] {
+        let name = |n| volume_name("empty", dies, n);
+        let usable = |server: &Server, name: &str| {
+            let volumes = json!({"/v": {"type": "volume", "name": name}});
+            let result = server.run(shell("stat -c %a /v", json!({"volumes": volumes})));
+            assert_eq!(result["stdout"], "777\n", "{name}: {result}");
+        };
+        let deadly = at_every_call(
+            dies,
+            &Scenario {
+                path: "/volume",
+                request: &|n| json!({"name": name(n)}),
+                afterwards: &|server, n| {
+                    let (name, path) = (name(n), format!("/volume/{}", name(n)));
+                    if exists(&name) {
+                        usable(server, &name);
+                    }
+                    let again = server.post("/volume", &json!({"name": name}));
+                    assert_eq!(again.status, 200, "{name}: {}", again.json());
+                    usable(server, &name);
+                    server.await_nothing_left();
+                    assert_eq!(server.request("DELETE", &path, "").status, 204);
+                },
+            },
+        );
+        assert_covers(&deadly, &["POST volumes/create", "PUT containers archive"]);
+    }
+}
+
 /// A request for a volume that the engine's host cannot mount.
 fn failing(name: &str) -> Value {
     let options = json!({"type": "nfs", "device": ":/x", "o": "addr=127.0.0.1,no-such-option"});

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const ACCOUNTS: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1234:1235::/:/bin/sh\n";
 
 /// An image whose `/etc` has been changed. Dropping it removes the image.
-struct Image(String);
+pub struct Image(pub String);
 
 impl Image {
     /// `change` gets a directory whose content is copied to the image's root.
-    fn new(name: &str, change: impl Fn(&Path)) -> Self {
+    pub fn new(name: &str, change: impl Fn(&Path)) -> Self {
         let added = Directory::new("rootfs");
         std::fs::create_dir(added.path().join("etc")).unwrap();
         change(added.path());
@@ -74,26 +74,94 @@ fn a_failed_lookup_of_a_user_fails_the_run_and_is_not_remembered() {
 #[test]
 fn accounts_behind_symbolic_links_are_found_within_the_image() {
     let data = |root: &Path| {
-        std::fs::create_dir(root.join("data")).unwrap();
-        std::fs::write(root.join("data/users"), ACCOUNTS).unwrap();
+        std::fs::create_dir_all(root.join("data/etc")).unwrap();
+        for file in ["users", "etc/passwd"] {
+            std::fs::write(root.join("data").join(file), ACCOUNTS).unwrap();
+        }
     };
     let server = Server::start();
     // Kept until the runs are gone: Podman does not remove the image of a container that is being removed.
     let mut images = Vec::new();
-    for (name, target) in [
-        ("relative", "../data/users"),
-        ("absolute", "/data/users"),
-        ("beyond-the-root", "../../../../data/users"),
-        ("twice", "/etc/again"),
+    // The target of `/etc/passwd`, and links beside it.
+    for (name, target, links) in [
+        ("relative", "../data/users", vec![]),
+        ("absolute", "/data/users", vec![]),
+        ("beyond-the-root", "../../../../data/users", vec![]),
+        ("twice", "/etc/again", vec![("again", "/data/users")]),
+        (
+            "behind-a-directory",
+            "static/passwd",
+            vec![("static", "../data/etc")],
+        ),
+        (
+            "as-nixos-has-it",
+            "/etc/static/passwd",
+            vec![("static", "/data/etc")],
+        ),
+        (
+            "chained",
+            "/etc/static/passwd",
+            vec![
+                ("static", "one"),
+                ("one", "../etc/two"),
+                ("two", "/etc/three"),
+                ("three", "../../data/etc"),
+            ],
+        ),
     ] {
         let image = Image::new(name, |root| {
             data(root);
             symlink(target, root.join("etc/passwd")).unwrap();
-            symlink("/data/users", root.join("etc/again")).unwrap();
+            for (link, target) in &links {
+                symlink(target, root.join("etc").join(link)).unwrap();
+            }
         });
         let result = server.run(read_secret(&image));
         assert_eq!(result["stdout"], "secret\n1234:1235\n", "{name}: {result}");
         images.push(image);
+    }
+    server.await_nothing_left();
+    server.stop();
+}
+
+#[test]
+fn groups_behind_symbolic_links_are_found_within_the_image() {
+    let image = Image::new("group", |root| {
+        std::fs::write(root.join("etc/passwd"), ACCOUNTS).unwrap();
+        std::fs::create_dir(root.join("data")).unwrap();
+        std::fs::write(root.join("data/group"), "root:x:0:\nstaff:x:77:\n").unwrap();
+        symlink("/data", root.join("etc/static")).unwrap();
+        symlink("/etc/static/group", root.join("etc/group")).unwrap();
+    });
+    let server = Server::start();
+    let mut request = read_secret(&image);
+    request["user"] = json!("app:staff");
+    let result = server.run(request);
+    assert_eq!(result["stdout"], "secret\n1234:77\n", "{result}");
+    server.await_nothing_left();
+    server.stop();
+}
+
+#[test]
+fn accounts_that_cannot_be_read_are_the_images_fault() {
+    let server = Server::start();
+    for (name, target) in [
+        ("circle", "passwd-too"),
+        ("itself", "passwd"),
+        ("directory", "/data"),
+    ] {
+        let image = Image::new(name, |root| {
+            std::fs::create_dir(root.join("data")).unwrap();
+            symlink(target, root.join("etc/passwd")).unwrap();
+            symlink("passwd", root.join("etc/passwd-too")).unwrap();
+        });
+        let answer = server.post("/run", &read_secret(&image));
+        let (status, code, detail) = answer.problem();
+        assert_eq!(
+            (status, code.as_str()),
+            (422, "start_failed"),
+            "{name}: {detail}"
+        );
     }
     server.await_nothing_left();
     server.stop();

@@ -11,7 +11,18 @@ pub(crate) struct Active {
     ids: Arc<Mutex<HashSet<String>>>,
     /// Of asynchronous runs that this server answers for, executed or not.
     held: Arc<Mutex<HashSet<String>>>,
+    ended: Arc<Mutex<Ended>>,
 }
+
+/// Ids whose use ended while somebody looked at a listing of objects.
+#[derive(Default)]
+struct Ended {
+    ids: HashSet<String>,
+    lookers: usize,
+}
+
+/// As long as this exists, an id counts as in use that was so at any time meanwhile.
+pub(crate) struct Look(Active);
 
 /// The id of an asynchronous run, held until this is dropped.
 pub(crate) struct HeldId {
@@ -49,9 +60,26 @@ impl Active {
         }
     }
 
-    /// Whether the id is in use or held.
+    /// To be called before objects are listed, and kept until all of them are judged. An operation may end in between: what the
+    /// listing has of it is gone then, and what it made is complete. In particular the volume of a fill must not be removed.
+    pub(crate) fn look(&self) -> Look {
+        self.lock_ended().lookers += 1;
+        Look(self.clone())
+    }
+
+    /// Whether the id is in use or held, or was so since a [`Look`] began that still exists.
     pub(crate) fn contains(&self, id: &str) -> bool {
-        self.lock().contains(id) || self.lock_held().contains(id)
+        self.lock().contains(id)
+            || self.lock_held().contains(id)
+            || self.lock_ended().ids.contains(id)
+    }
+
+    /// To be called before the id is taken out, so that it is never in none of the sets.
+    fn note_end(&self, id: &str) {
+        let mut ended = self.lock_ended();
+        if ended.lookers > 0 {
+            ended.ids.insert(id.to_owned());
+        }
     }
 
     /// How many ids are in use.
@@ -67,6 +95,10 @@ impl Active {
 
     fn lock_held(&self) -> MutexGuard<'_, HashSet<String>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_ended(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -88,12 +120,51 @@ impl HeldId {
 
 impl Drop for HeldId {
     fn drop(&mut self) {
+        self.active.note_end(&self.id);
         self.active.lock_held().remove(&self.id);
     }
 }
 
 impl Drop for ActiveId {
     fn drop(&mut self) {
+        self.active.note_end(&self.id);
         self.active.lock().remove(&self.id);
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let mut ended = self.0.lock_ended();
+        ended.lookers -= 1;
+        if ended.lookers == 0 {
+            ended.ids.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_whose_use_ends_during_a_look_counts_as_in_use_until_its_end() {
+        let active = Active::default();
+        let before = active.enter_as("before".into());
+        drop(active.enter_as("over".into()));
+        let look = active.look();
+        drop(before);
+        drop(active.enter_as("meanwhile".into()));
+        drop(active.hold("held"));
+        for id in ["before", "meanwhile", "held"] {
+            assert!(active.contains(id), "{id}");
+        }
+        assert!(!active.contains("over"));
+        let another = active.look();
+        drop(look);
+        assert!(active.contains("before"));
+        drop(another);
+        for id in ["before", "meanwhile", "held"] {
+            assert!(!active.contains(id), "{id}");
+        }
     }
 }

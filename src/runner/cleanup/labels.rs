@@ -26,6 +26,9 @@ pub(crate) const LEADS: &str = "oneoff.leads";
 /// means nothing, since it may come from the image.
 pub(crate) const KEPT: &str = "oneoff.volume";
 
+/// On a named volume: the owner that `POST /volume` asked for, as `uid:gid`.
+pub(crate) const VOLUME_OWNER: &str = "oneoff.volume-owner";
+
 /// On every run's container, and on helpers of volumes: the host paths that it mounts, one a line. Always set, so that an image's
 /// label of this name does not count.
 pub(crate) const HOST_PATHS: &str = "oneoff.host-paths";

@@ -54,6 +54,8 @@ impl Reaper {
     pub(crate) fn sweep(&self, unheard: &Unheard, stop: &Cancel) -> Result<Swept, docker::Error> {
         let goes_on = || !stop.is_fired();
         let client = &self.engine.client;
+        // Before the listing: an operation of this process may end while its objects are judged.
+        let _look = self.active.look();
         let any_of_ours = [INSTANCE.to_owned()];
         let mut containers = client.container_list(&any_of_ours)?;
         containers.retain(|container| !self.is_stranger(container));

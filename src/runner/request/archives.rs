@@ -3,6 +3,7 @@
 use crate::archive::{Error as ArchiveError, TargzCheck};
 use crate::cancel::Cancel;
 use crate::runner::error::Error;
+use crate::runner::request::mount_tree::MountTree;
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::wire::Reader;
@@ -29,12 +30,13 @@ impl RunSpec {
     pub(crate) fn check_archives(&self, cancel: &Cancel) -> Result<Checked, Error> {
         let mut reader = Reader::new(self.loc_root);
         let is_stopped = || cancel.is_fired();
+        let tree = MountTree::new(self, &[]);
         let mut check = TargzCheck::new(self.archive_limits(), &is_stopped);
-        for mount in &self.mounts {
+        for (index, mount) in self.mounts.iter().enumerate() {
             let MountSource::Archive(content) = &mount.source else {
                 continue;
             };
-            let outcome = check.check(content, 0);
+            let outcome = check.check(content, 0, tree.points_in(index));
             if cancel.is_fired() {
                 return Ok(Checked::Cancelled);
             }

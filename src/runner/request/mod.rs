@@ -8,6 +8,7 @@
 //! | `lenient` | what language models send in place of what a schema says |
 //! | `check` | a check under way: faults, policy |
 //! | `mounts`, `limits` | the checks of `volumes`, and of values with defaults and maxima |
+//! | `mount_tree` | how mounts lie within each other, and the checks of that |
 //! | `execution` | the check that the kernel can execute the command |
 //! | `kernel_limits` | lengths that the kernel cannot execute or resolve |
 //! | `platform` | the names of platforms |
@@ -23,6 +24,7 @@ pub(crate) mod host_paths;
 pub(crate) mod kernel_limits;
 pub(crate) mod lenient;
 pub(crate) mod limits;
+pub(crate) mod mount_tree;
 pub(crate) mod mounts;
 pub(crate) mod platform;
 pub(crate) mod spec;

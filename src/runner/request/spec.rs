@@ -89,6 +89,7 @@ impl RunSpec {
             RunRequest::take(request, &mut check.reader).map(|request| check.run(request, profile));
         if let Some(spec) = &spec {
             check.execution(spec);
+            check.nesting(spec);
         }
         check.finish(spec)
     }

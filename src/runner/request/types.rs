@@ -1,7 +1,7 @@
 //! The types of requests, from which `POST /run`, `POST /volume`, OpenAPI and the MCP tools all derive.
 
 use crate::runner::request::values::{
-    ByteSize, EnvValue, ExtraHosts, OctalMode, StringOrList, Tmpfs,
+    ByteSize, EnvValue, ExtraHosts, NumericOwner, OctalMode, StringOrList, Tmpfs,
 };
 use crate::runner::request::wire::{wire_enum, wire_struct};
 use std::collections::BTreeMap;
@@ -128,6 +128,9 @@ wire_struct! {
         driver_opts: BTreeMap<String, String>,
         /// Labels of the volume.
         labels: BTreeMap<String, String>,
+        /// Owner of the volume's directory and of everything that is written to it: `uid` or `uid:gid`, in numbers; without a gid
+        /// it is 0. Without an owner everything belongs to root, and every user may write to the volume.
+        owner: NumericOwner,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Field values that JSON can spell in more than one way: byte sizes, octal modes, a string or a list, a map or a list.
+//! Field values that JSON can spell in more than one way: byte sizes, octal modes, owners, a string or a list, a map or a list.
 
 use crate::runner::request::lenient::Takes;
 use crate::runner::request::wire::{Reader, Wire, kind_of, whole};
@@ -169,6 +169,66 @@ impl Wire for OctalMode {
     }
 }
 
+/// An owner by numbers: `uid` or `uid:gid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumericOwner {
+    /// User.
+    pub uid: u32,
+    /// Group; 0 if only a user was given, as for the processes of a container.
+    pub gid: u32,
+}
+
+impl NumericOwner {
+    /// Parses `1000` or `1000:1000`. `None`: not numbers, or more than 4294967294, since the kernel takes 4294967295 for "no
+    /// change".
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = |digits: &str| {
+            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+            let id = digits.parse().ok().filter(|id| *id < u32::MAX);
+            id.filter(|_| is_number)
+        };
+        let (uid, gid) = text.split_once(':').unwrap_or((text, "0"));
+        Some(Self {
+            uid: id(uid)?,
+            gid: id(gid)?,
+        })
+    }
+}
+
+impl std::fmt::Display for NumericOwner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+impl JsonSchema for NumericOwner {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "NumericOwner".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"anyOf": [
+            {"type": "string", "pattern": "^[0-9]{1,10}(:[0-9]{1,10})?$"},
+            {"type": "integer", "minimum": 0, "maximum": u32::MAX - 1},
+        ]})
+    }
+}
+
+impl Wire for NumericOwner {
+    const EXPECTED: &'static str =
+        "an owner in numbers, such as \"1000\" or \"1000:1000\", up to 4294967294";
+    fn take(value: Value, reader: &mut Reader) -> Option<Self> {
+        let owner = match &value {
+            Value::String(text) => Self::parse(text),
+            Value::Number(number) => whole(number).and_then(|uid| Self::parse(&uid.to_string())),
+            other => return mismatch::<Self>(other, reader),
+        };
+        if owner.is_none() {
+            reader.fault(format!("expected {}", Self::EXPECTED));
+        }
+        owner
+    }
+}
+
 /// Temporary file systems: path to options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tmpfs(pub Vec<(String, String)>);
@@ -261,6 +321,37 @@ fn mismatch<T: Wire>(found: &Value, reader: &mut Reader) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_are_numbers() {
+        let owner = |uid, gid| Some(NumericOwner { uid, gid });
+        for (value, expected) in [
+            (serde_json::json!("1000"), owner(1000, 0)),
+            (serde_json::json!("0"), owner(0, 0)),
+            (serde_json::json!("1000:50"), owner(1000, 50)),
+            (serde_json::json!("4294967294"), owner(4_294_967_294, 0)),
+            (serde_json::json!(1000), owner(1000, 0)),
+            (serde_json::json!(1000.0), owner(1000, 0)),
+            (serde_json::json!("4294967295"), None),
+            (serde_json::json!(4_294_967_295_u64), None),
+            (serde_json::json!("app"), None),
+            (serde_json::json!("app:1"), None),
+            (serde_json::json!("1:"), None),
+            (serde_json::json!(":1"), None),
+            (serde_json::json!("1:2:3"), None),
+            (serde_json::json!("+1"), None),
+            (serde_json::json!("-1"), None),
+            (serde_json::json!(-1), None),
+            (serde_json::json!(1.5), None),
+            (serde_json::json!(""), None),
+            (serde_json::json!(["1"]), None),
+        ] {
+            let mut reader = Reader::new("body");
+            let taken = NumericOwner::take(value.clone(), &mut reader);
+            assert_eq!(taken, expected, "{value}");
+            assert_eq!(reader.is_clean(), expected.is_some(), "{value}");
+        }
+    }
 
     #[test]
     fn byte_sizes_parse_as_in_the_docker_cli() {

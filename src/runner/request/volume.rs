@@ -10,6 +10,7 @@ use crate::runner::request::host_paths::below_outermost;
 use crate::runner::request::kernel_limits::{MOST_MOUNT_OPTION_BYTES, MOST_NAME_BYTES};
 use crate::runner::request::mounts::{VOLUME_NAME_RULE, file_names, is_volume_name};
 use crate::runner::request::types::VolumeRequest;
+use crate::runner::request::values::NumericOwner;
 use crate::runner::request::wire::Wire;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub(crate) struct VolumeSpec {
     pub(crate) driver: Option<String>,
     pub(crate) driver_opts: Option<BTreeMap<String, String>>,
     pub(crate) labels: Option<Labels>,
+    /// `None`: not asked for. An existing volume may then have any.
+    pub(crate) owner: Option<NumericOwner>,
     /// Most bytes that the archive may unpack to.
     max_unpacked_bytes: u64,
     /// First element of the `loc` of faults that show only beside the volume.
@@ -35,6 +38,9 @@ pub const NETWORK_TYPES: [&str; 4] = ["nfs", "nfs4", "cifs", "smb3"];
 /// What is wrong with content for a volume in memory.
 pub(crate) const KEEPS_NOTHING: &str =
     "the volume is in memory (tmpfs), which keeps nothing while no container uses it";
+/// What is wrong with an owner for a volume in memory.
+const OWNER_IN_MEMORY: &str =
+    "the volume is in memory (tmpfs): give the owner as uid=…,gid=… in driver_opts.o";
 /// Most path components that are stripped; no name has more.
 const MAX_STRIP: u64 = 4096;
 
@@ -82,7 +88,8 @@ impl VolumeSpec {
         };
         let strip = strip_components.unwrap_or(0).min(MAX_STRIP);
         let is_stopped = || cancel.is_fired();
-        let checked = archive::TargzCheck::new(limits, &is_stopped).check(base64, strip as usize);
+        let checked =
+            archive::TargzCheck::new(limits, &is_stopped).check(base64, strip as usize, &[]);
         if cancel.is_fired() {
             return Err(Error::left());
         }
@@ -98,6 +105,18 @@ impl VolumeSpec {
 impl VolumeSpec {
     pub(crate) fn driver_or_default(&self) -> &str {
         self.driver.as_deref().unwrap_or(LOCAL)
+    }
+
+    /// The mode of a new volume's top directory. `None`: it stays what its storage gives it, since that is not new: a directory of
+    /// the host or of a file server, or whatever another driver uses.
+    pub(crate) fn top_mode(&self) -> Option<u32> {
+        let none = BTreeMap::new();
+        let options = self.driver_opts.as_ref().unwrap_or(&none);
+        match self.owner {
+            Some(_) => Some(0o755),
+            None if is_own_storage(self.driver_or_default(), options) => Some(0o777),
+            None => None,
+        }
     }
 
     fn asks_for_memory(&self) -> bool {
@@ -123,6 +142,12 @@ pub(crate) fn is_in_memory(driver: &str, options: &BTreeMap<String, String>) -> 
     driver == LOCAL && matches!(kind, Some("tmpfs" | "ramfs")) && !is_bind(options)
 }
 
+/// Whether the engine keeps a volume with these options in a directory of its own, which is new and which only containers reach.
+pub(crate) fn is_own_storage(driver: &str, options: &BTreeMap<String, String>) -> bool {
+    let names_storage = options.contains_key("device") || options.contains_key("type");
+    driver == LOCAL && !names_storage && !is_bind(options)
+}
+
 /// Whether mount(2) with these options mounts what is there already, whatever the type.
 fn is_bind(options: &BTreeMap<String, String>) -> bool {
     let words = options.get("o").map(String::as_str).unwrap_or_default();
@@ -143,12 +168,18 @@ impl Check<'_> {
             }),
             driver_opts: request.driver_opts,
             labels: request.labels.map(|labels| self.labels(labels)),
+            owner: request.owner,
             max_unpacked_bytes: self.policy.max_unpacked_bytes,
             loc_root: profile.root,
         };
         self.driver(&spec);
-        if let (true, Some(field)) = (spec.asks_for_memory(), spec.content.field()) {
-            self.reader.fault_at(field, KEEPS_NOTHING);
+        if spec.asks_for_memory() {
+            if let Some(field) = spec.content.field() {
+                self.reader.fault_at(field, KEEPS_NOTHING);
+            }
+            if spec.owner.is_some() {
+                self.reader.fault_at("owner", OWNER_IN_MEMORY);
+            }
         }
         spec
     }

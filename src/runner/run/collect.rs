@@ -3,8 +3,11 @@
 
 use crate::archive::{self, Collected};
 use crate::runner::cleanup::removal::RemovalGuard;
+use crate::runner::request::mount_tree::MountTree;
 use crate::runner::request::mounts::{MountSource, MountSpec};
+use crate::runner::request::spec::RunSpec;
 use crate::runner::run::answer_memory::CollectRoom;
+use crate::runner::run::collectable::Directories;
 use crate::runner::run::result::CollectedVolume;
 use crate::runner::run::sources::{Fault, Opened, Sources};
 use std::collections::BTreeMap;
@@ -22,33 +25,32 @@ pub(crate) struct Collection {
     pub(crate) helpers: Vec<RemovalGuard>,
 }
 
-/// Collects every mount that asks for a response, `limit_bytes` of all together at most. A mount that is over the limit, or that
-/// cannot be read, or for which `room` has no memory, is answered with a reason instead of content. To be called as soon as the
-/// container has ended, before any other call for it: a prune may remove it from then on.
-pub(crate) fn collect(
-    sources: &Sources<'_>,
-    mounts: &[MountSpec],
-    limit_bytes: u64,
-    room: CollectRoom<'_>,
-) -> Collection {
+/// Collects every mount that asks for a response, `max_collect_bytes` of all together at most. A mount that is over the limit, or
+/// that cannot be read, or for which `room` has no memory, is answered with a reason instead of content. To be called as soon as
+/// the container has ended, before any other call for it: a prune may remove it from then on.
+pub(crate) fn collect(sources: &Sources<'_>, spec: &RunSpec, room: CollectRoom<'_>) -> Collection {
+    let tree = MountTree::new(spec, &sources.created.image_volumes);
     let mut collector = Collector {
         sources,
-        whole_limit_bytes: limit_bytes,
-        limit_bytes,
+        tree: &tree,
+        whole_limit_bytes: spec.max_collect_bytes,
+        limit_bytes: spec.max_collect_bytes,
         room,
         collection: Collection::default(),
         engine_is_away: None,
     };
-    let mounts = mounts.iter().enumerate();
+    let mounts = spec.mounts.iter().enumerate();
     let wanted = mounts.filter(|(_, mount)| mount.response);
     let (in_container, in_volumes): (Vec<Wanted<'_>>, Vec<Wanted<'_>>) =
         wanted.partition(|(_, mount)| matches!(mount.source, MountSource::CollectedFile));
     for files in in_container.chunks(MOST_AT_ONCE) {
         collector.add_together(files);
     }
+    // Not before: these calls wait until what was opened has been read.
+    collector.take_back_lost(&in_container);
     for (index, mount) in in_volumes {
         let opened = collector.open(index, mount);
-        collector.add(opened, mount);
+        collector.add(opened, (index, mount));
     }
     collector.collection
 }
@@ -64,6 +66,7 @@ const MOST_AT_ONCE: usize = 16;
 
 struct Collector<'a> {
     sources: &'a Sources<'a>,
+    tree: &'a MountTree<'a>,
     whole_limit_bytes: u64,
     /// What is left of the limit.
     limit_bytes: u64,
@@ -87,7 +90,8 @@ impl Collector<'_> {
             let mut late = Vec::new();
             for (index, mount) in others {
                 let sender = sender.clone();
-                let call = move || drop(sender.send((sources.open(*index, mount), *mount)));
+                let call =
+                    move || drop(sender.send((sources.open(*index, mount), (*index, *mount))));
                 let spawned = Builder::new()
                     .name("collect".into())
                     .spawn_scoped(scope, call);
@@ -97,13 +101,13 @@ impl Collector<'_> {
             }
             drop(sender);
             let opened = self.open(first.0, first.1);
-            self.add(opened, first.1);
-            for (opened, mount) in openings {
-                self.add(opened, mount);
+            self.add(opened, *first);
+            for (opened, wanted) in openings {
+                self.add(opened, wanted);
             }
             for (index, mount) in late {
                 let opened = self.open(index, mount);
-                self.add(opened, mount);
+                self.add(opened, (index, mount));
             }
         });
     }
@@ -115,9 +119,9 @@ impl Collector<'_> {
         }
     }
 
-    fn add(&mut self, opened: Opening, mount: &MountSpec) {
+    fn add(&mut self, opened: Opening, (index, mount): Wanted<'_>) {
         let read = opened.and_then(|opened| match opened {
-            Some(opened) => self.read(opened, mount),
+            Some(opened) => self.read(opened, index, mount),
             None => Ok(None),
         });
         let volume = read.unwrap_or_else(|fault| {
@@ -136,9 +140,37 @@ impl Collector<'_> {
         self.collection.volumes.insert(mount.key.clone(), volume);
     }
 
+    /// Takes back files behind symbolic links that lead into file systems which were gone: the engine has read what the image has
+    /// there. If the container was removed meanwhile, this cannot be known any more.
+    fn take_back_lost(&mut self, files: &[Wanted<'_>]) {
+        let client = &self.sources.engine.client;
+        let mut directories = Directories::new(client, &self.sources.created.container, self.tree);
+        for (_, mount) in files {
+            match directories.lost(&mount.target) {
+                Ok(None) => {}
+                Ok(Some(text)) => self.report(mount, text),
+                Err(error) => {
+                    log::debug!("the links above {} cannot be looked at: {error}", mount.key);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Answers a mount with a reason instead of content.
+    fn report(&mut self, mount: &MountSpec, text: String) {
+        let collection = &mut self.collection;
+        collection
+            .warnings
+            .push(format!("{}: not collected: {text}", mount.key));
+        let volume = without_content(mount, text);
+        collection.volumes.insert(mount.key.clone(), Some(volume));
+    }
+
     fn read(
         &mut self,
         opened: Opened,
+        index: usize,
         mount: &MountSpec,
     ) -> Result<Option<CollectedVolume>, Fault> {
         let mut tar = opened.tar;
@@ -147,7 +179,13 @@ impl Collector<'_> {
         let read = match kind(mount) {
             "file" => archive::collect_file_text(&mut *tar, self.limit_bytes, room)
                 .map(|collected| self.file(collected, mount)),
-            _ => archive::collect_directory(&mut *tar, self.limit_bytes, room).map(|collected| {
+            _ => archive::collect_directory_without(
+                &mut *tar,
+                self.tree.points_in(index),
+                self.limit_bytes,
+                room,
+            )
+            .map(|collected| {
                 let skipped = collected.skipped.iter();
                 let warnings = skipped.map(|entry| format!("{}: left out {entry}", mount.key));
                 self.collection.warnings.extend(warnings);

@@ -272,6 +272,11 @@ pub(crate) fn image_digest(reference: &str, image: &ImageInspect) -> String {
         .unwrap_or_else(|| image.id.clone())
 }
 
+/// The volumes that the image declares. The engine mounts each of them, unless the run mounts something else there.
+pub(crate) fn image_volumes(image: &ImageInspect) -> Vec<String> {
+    image.config.volumes.keys().cloned().collect()
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

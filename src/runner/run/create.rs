@@ -12,7 +12,8 @@ use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{
-    STAGE_REFERENCE, container, container_name, image_digest, object_labels, podman_log,
+    STAGE_REFERENCE, container, container_name, image_digest, image_volumes, object_labels,
+    podman_log,
 };
 use crate::runner::run::stage::{Staged, missing_item, not_arrived, stage_name};
 use crate::runner::run::start_error::create_error;
@@ -26,6 +27,8 @@ pub(crate) struct Created {
     pub(crate) container: String,
     pub(crate) stage: StageObjects,
     pub(crate) image_digest: String,
+    /// The volumes that the image declares.
+    pub(crate) image_volumes: Vec<String>,
     /// What the engine said that it cannot do as asked.
     pub(crate) warnings: Vec<String>,
 }
@@ -171,6 +174,7 @@ pub(crate) fn create(
         container: created.id,
         stage,
         image_digest: image_digest(&spec.image, ingredients.image),
+        image_volumes: image_volumes(ingredients.image),
         warnings: created.warnings,
     };
     refuse_new_volumes(engine, spec, owned)?;

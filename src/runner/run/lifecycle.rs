@@ -18,7 +18,8 @@ use crate::runner::run::admission::{Admission, Refused};
 use crate::runner::run::answer::Answer;
 use crate::runner::run::answer_memory::{CollectRoom, MemoryTerms};
 use crate::runner::run::collect::{Collection, collect};
-use crate::runner::run::container_config::image_digest;
+use crate::runner::run::collectable::require_collectable;
+use crate::runner::run::container_config::{image_digest, image_volumes};
 use crate::runner::run::context::{NoHooks, RunContext};
 use crate::runner::run::create::{Created, Ingredients, StageObjects, create};
 use crate::runner::run::ending::Ending;
@@ -27,7 +28,7 @@ use crate::runner::run::follow::follow;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::sources::Sources;
-use crate::runner::run::stage::{Staged, stage};
+use crate::runner::run::stage::{Contents, Staged, stage};
 use crate::runner::run::supervise::{JustStarted, ask_whether_oom, start, supervise};
 use crate::runner::run::user::UserCache;
 use crate::runner::volumes::named::require_mountable;
@@ -221,11 +222,15 @@ impl<'a> Run<'a> {
         self.timings.run_ms = observe("run", followed.ending.run);
         // By its id: by now, the reference may name another image.
         let image = engine.client.image_inspect(&followed.image);
-        let digest = image.map(|image| image_digest(&spec.image, &image));
+        let (digest, image_volumes) = match image {
+            Ok(image) => (image_digest(&spec.image, &image), image_volumes(&image)),
+            Err(_) => (followed.image, Vec::new()),
+        };
         let created = Created {
             container: id,
             stage,
-            image_digest: digest.unwrap_or(followed.image),
+            image_digest: digest,
+            image_volumes,
             warnings: followed.warnings,
         };
         let collection = self.collect(spec, &created, followed.ending.reason);
@@ -311,12 +316,19 @@ impl<'a> Run<'a> {
         for mount in &spec.mounts {
             // A typo must not make a volume, as it would with `docker run`.
             if let MountSource::Named(name) = &mount.source {
-                require_mountable(&engine.client, name, spec.volume_owners)?;
+                let volume = require_mountable(&engine.client, name, spec.volume_owners)?;
+                require_collectable(spec, &volume)?;
             }
         }
         let begun = Instant::now();
         let owner = self.executor.users.owner(engine, spec, image)?;
-        let staged = stage(engine, spec, owner, &mut self.owned)?;
+        let image_volumes = image_volumes(image);
+        let contents = Contents {
+            spec,
+            owner,
+            image_volumes: &image_volumes,
+        };
+        let staged = stage(engine, &contents, &mut self.owned)?;
         self.timings.stage_ms = observe("stage", begun.elapsed());
         Ok(staged)
     }
@@ -351,7 +363,7 @@ impl<'a> Run<'a> {
         let room = CollectRoom::new(&self.memory, self.context.cancel);
         let collection = match reason {
             Reason::Cancelled => Collection::default(),
-            _ => collect(&sources, &spec.mounts, spec.max_collect_bytes, room),
+            _ => collect(&sources, spec, room),
         };
         self.timings.collect_ms = observe("collect", begun.elapsed());
         collection

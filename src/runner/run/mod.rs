@@ -21,6 +21,7 @@
 //! | `streams`, `log_lines`, `utf8_chunks`, `output` | read the output, restore it from a log, cut it between characters, keep a bounded part |
 //! | `ending` | exit code and reason |
 //! | `sources` | finds where mounts can still be read after the end |
+//! | `collectable` | what is gone when the container ends, and cannot be collected |
 //! | `collect` | reads volumes back |
 //! | `answer_memory` | takes the memory of the answer from the budget |
 //! | `answer` | builds the result |
@@ -32,6 +33,7 @@ mod answer;
 pub(crate) mod answer_memory;
 pub(crate) mod archive_checks;
 mod collect;
+mod collectable;
 pub(crate) mod container_config;
 pub(crate) mod context;
 mod create;

@@ -8,12 +8,19 @@ use crate::runner::cleanup::labels::Role;
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
+use crate::runner::request::mount_tree::MountTree;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{StageVolume, object_labels};
 use crate::runner::staging::helper::{HelperSpec, STAGE, lasting_volume};
-use crate::runner::staging::upload::{StagedNames, pack_files, upload};
+use crate::runner::staging::upload::{Modes, StagedNames, pack_files, upload};
 use std::io::Write;
+
+/// Modes of what was sent as text. It belongs to the run's user.
+const TEXT_MODES: Modes = Modes {
+    file: 0o644,
+    directory: 0o777,
+};
 
 /// A filled stage.
 pub(crate) struct Staged {
@@ -27,13 +34,21 @@ pub(crate) fn stage_name(run: &str) -> String {
     format!("oneoff-{run}-stage")
 }
 
-/// Puts every item of the run on one volume, owned by `owner`. `None`: the run has nothing to stage.
+/// What is staged.
+pub(crate) struct Contents<'a> {
+    pub(crate) spec: &'a RunSpec,
+    pub(crate) owner: UidGid,
+    /// The volumes that the image declares.
+    pub(crate) image_volumes: &'a [String],
+}
+
+/// Puts every item of the run on one volume. `None`: the run has nothing to stage.
 pub(crate) fn stage(
     engine: &Engine,
-    spec: &RunSpec,
-    owner: UidGid,
+    contents: &Contents<'_>,
     owned: &mut Owned,
 ) -> Result<Option<Staged>, Error> {
+    let spec = contents.spec;
     if !spec.mounts.iter().any(MountSpec::is_staged) {
         return Ok(None);
     }
@@ -56,8 +71,8 @@ pub(crate) fn stage(
             "the engine does not say where the staging volume is".into(),
         ));
     };
-    upload(&engine.client, &helper, owner, |packer, names| {
-        pack(packer, names, spec)
+    upload(&engine.client, &helper, contents.owner, |packer, names| {
+        pack(packer, names, contents)
     })?;
     // Podman takes an archive for a place where nothing is mounted. Docker finds out by itself when it mounts the items.
     if engine.client.is_podman()?
@@ -101,8 +116,10 @@ pub(crate) fn not_arrived(mount: &MountSpec) -> Error {
 fn pack<W: Write>(
     packer: &mut Packer<W>,
     names: StagedNames,
-    spec: &RunSpec,
+    contents: &Contents<'_>,
 ) -> Result<(), archive::Error> {
+    let spec = contents.spec;
+    let tree = MountTree::new(spec, contents.image_volumes);
     let mut allowance = archive::Allowance::new(spec.archive_limits());
     for (index, mount) in spec.mounts.iter().enumerate() {
         let name = names.below(&index.to_string());
@@ -114,9 +131,12 @@ fn pack<W: Write>(
             }
             MountSource::Files(files) => {
                 packer.directory(&name, 0o777)?;
-                pack_files(packer, &format!("{name}/"), files)?;
+                pack_files(packer, &format!("{name}/"), files, TEXT_MODES)?;
             }
-            MountSource::CollectedFile | MountSource::Named(_) | MountSource::Host(_) => {}
+            MountSource::CollectedFile | MountSource::Named(_) | MountSource::Host(_) => continue,
+        }
+        for point in tree.points_in(index) {
+            packer.mount_point(&name, point)?;
         }
     }
     Ok(())

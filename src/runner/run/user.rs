@@ -2,7 +2,7 @@
 //! makes root the owner.
 
 use crate::archive::{self, Collected, UidGid};
-use crate::docker::{Client, ContainerCreate, ImageInspect};
+use crate::docker::{self, Client, ContainerCreate, ImageInspect};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{HOST_PATHS, OBJECT_SLACK, without_effect};
 use crate::runner::cleanup::removal::Object;
@@ -130,7 +130,8 @@ fn follow_links(client: &Client, container: &str, path: &str) -> Result<Option<S
     const MOST_LINKS: usize = 8;
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
-        match client.archive_stat(container, &path)? {
+        let stat = client.archive_stat(container, &path);
+        match stat.map_err(|error| explained(client, container, &path, error))? {
             None => return Ok(None),
             Some(stat) if stat.is_symlink() => path = link_target(&path, &stat.link_target),
             Some(_) => return Ok(Some(path)),
@@ -139,6 +140,20 @@ fn follow_links(client: &Client, container: &str, path: &str) -> Result<Option<S
     Err(Error::StartFailed(format!(
         "the user cannot be looked up: the image's {path} is behind more than {MOST_LINKS} symbolic links"
     )))
+}
+
+/// The reason why the engine cannot look at a path. The answer to that call has no text; reading the path gives the same fault with
+/// one. Links that lead in a circle are the image's fault: the engine does not start a container of such a user either.
+fn explained(client: &Client, container: &str, path: &str, error: docker::Error) -> Error {
+    let is_unexplained = matches!(error, docker::Error::Status { .. }) && !error.is_object_gone();
+    match is_unexplained.then(|| client.archive_get(container, path)) {
+        Some(Err(docker::Error::Status { message, .. })) if message.contains("too many l") => {
+            Error::StartFailed(format!(
+                "the user cannot be looked up: the symbolic links at the image's {path} lead in a circle"
+            ))
+        }
+        _ => error.into(),
+    }
 }
 
 /// Where a link at `path` leads. Docker returns an absolute path, other engines may return the link's own text.

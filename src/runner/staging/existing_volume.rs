@@ -13,10 +13,12 @@ const MADE_FOR: &str = "oneoff.made-for";
 /// How long the removal of such a volume is waited for.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The options for a mount of a volume that must exist, in a container of this name with these labels.
+/// The options for a mount of a volume that must exist, in a container of this name with these labels. Nothing that the image has
+/// at that path is copied into an empty volume: the mount hides it.
 pub(crate) fn must_exist(container: &str, mut labels: Labels) -> VolumeOptions {
     labels.insert(MADE_FOR.into(), container.to_owned());
     VolumeOptions {
+        no_copy: true,
         labels,
         ..VolumeOptions::default()
     }

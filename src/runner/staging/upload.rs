@@ -57,20 +57,28 @@ fn pack_into(
     result
 }
 
+/// Modes of what was sent without any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Modes {
+    pub(crate) file: u32,
+    pub(crate) directory: u32,
+}
+
 /// Packs text files below `prefix`, with the directories that their names imply.
 pub(crate) fn pack_files<W: Write>(
     packer: &mut Packer<W>,
     prefix: &str,
     files: &BTreeMap<String, String>,
+    modes: Modes,
 ) -> Result<(), archive::Error> {
     let mut made = BTreeSet::new();
     for (name, text) in files {
         for (slash, _) in name.match_indices('/') {
             if made.insert(&name[..slash]) {
-                packer.directory(&format!("{prefix}{}", &name[..slash]), 0o777)?;
+                packer.directory(&format!("{prefix}{}", &name[..slash]), modes.directory)?;
             }
         }
-        packer.file(&format!("{prefix}{name}"), 0o644, text.as_bytes())?;
+        packer.file(&format!("{prefix}{name}"), modes.file, text.as_bytes())?;
     }
     Ok(())
 }

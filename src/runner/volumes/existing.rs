@@ -1,9 +1,10 @@
 //! Whether a volume that exists is the one that a request asks for. Pure.
 
 use crate::docker::Volume;
-use crate::runner::cleanup::labels::KEPT;
+use crate::runner::cleanup::labels::{KEPT, VOLUME_OWNER};
 use crate::runner::error::Error;
 use crate::runner::request::spec::LABEL_PREFIX;
+use crate::runner::request::values::NumericOwner;
 use crate::runner::request::volume::{KEEPS_NOTHING, VolumeSpec, is_in_memory};
 use crate::runner::volumes::driver_options::named_options;
 use std::collections::BTreeMap;
@@ -46,6 +47,11 @@ pub(crate) fn require_created_by(id: &str, volume: &Volume) -> Result<(), Error>
     }
 }
 
+/// The owner that the volume was created with. `None`: none was asked for.
+pub(crate) fn owner_of(volume: &Volume) -> Option<NumericOwner> {
+    NumericOwner::parse(volume.labels.get(VOLUME_OWNER)?)
+}
+
 fn differences(spec: &VolumeSpec, volume: &Volume) -> Vec<String> {
     let mut found = Vec::new();
     if spec
@@ -66,6 +72,12 @@ fn differences(spec: &VolumeSpec, volume: &Volume) -> Vec<String> {
         let mut labels = volume.labels.clone();
         labels.retain(|key, _| !key.starts_with(LABEL_PREFIX));
         found.extend(different_keys("labels", asked, &labels));
+    }
+    if spec
+        .owner
+        .is_some_and(|asked| owner_of(volume) != Some(asked))
+    {
+        found.push("owner".to_owned());
     }
     found
 }

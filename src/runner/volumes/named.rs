@@ -1,6 +1,6 @@
 //! Named volumes: create, fill, read and delete on request. They belong to the caller and stay until deleted.
 
-use crate::archive::{self, UidGid};
+use crate::archive;
 use crate::cancel::Cancel;
 use crate::docker::{
     self, Client, DriverConfig, Labels, Mount, Volume, VolumeCreate, VolumeOptions,
@@ -9,7 +9,9 @@ use crate::memory::{MemoryBudget, Reservation};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::fill::{self, Fill};
-use crate::runner::cleanup::labels::{FILLS, HOST_PATHS, INSTANCE, KEPT, OBJECT_SLACK};
+use crate::runner::cleanup::labels::{
+    FILLS, HOST_PATHS, INSTANCE, KEPT, OBJECT_SLACK, VOLUME_OWNER,
+};
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
 use crate::runner::policy::{Policy, VolumeOwners};
@@ -20,7 +22,7 @@ use crate::runner::request::volume::{Content, VolumeSpec};
 use crate::runner::semaphore::Semaphore;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist, open_volume};
 use crate::runner::staging::helper::{HelperSpec, STAGE};
-use crate::runner::staging::upload::{pack_files, upload};
+use crate::runner::volumes::content::{Ownership, put_content};
 use crate::runner::volumes::driver_options::driver_options;
 use crate::runner::volumes::existing::{require_as_asked, require_created_by};
 use crate::runner::volumes::host_paths::{Claimant, claim_of, device_claim};
@@ -114,7 +116,11 @@ impl Volumes {
         let active = self.active.enter();
         let mut labels = spec.labels.clone().unwrap_or_default();
         labels.insert(KEPT.into(), active.id().to_owned());
-        if matches!(spec.content, Content::Nothing) {
+        if let Some(owner) = spec.owner {
+            labels.insert(VOLUME_OWNER.into(), owner.to_string());
+        }
+        let is_empty = matches!(spec.content, Content::Nothing);
+        if is_empty && spec.top_mode().is_none() {
             let config = VolumeCreate {
                 name: spec.name.clone(),
                 driver: spec.driver_or_default().to_owned(),
@@ -134,7 +140,8 @@ impl Volumes {
         match self.create_filled(&fill, spec, labels) {
             Ok(()) => {
                 guard.release();
-                Ok(format!("volume {} created and filled", spec.name))
+                let how = if is_empty { ", empty" } else { " and filled" };
+                Ok(format!("volume {} created{how}", spec.name))
             }
             Err(error) => {
                 // Before the answer, because the caller, or this service, may try again at once.
@@ -173,7 +180,7 @@ impl Volumes {
         let volume = self.engine.client.volume_inspect(&spec.name)?;
         require_created_by(&fill.id, &volume)?;
         self.claim(&helper, &fill.id, claim.as_slice())?;
-        self.put_content(&helper, spec)?;
+        put_content(&self.engine.client, &helper, spec, Ownership::of_new(spec))?;
         remove_in_time(self.engine.removal.own(Object::Container(helper)))?;
         Ok(fill.complete(&self.engine.client)?)
     }
@@ -204,35 +211,13 @@ impl Volumes {
         }
         helper.keep_active(active);
         self.claim(helper.id(), &id, claim.as_slice())?;
-        self.put_content(helper.id(), spec)?;
+        let ownership = Ownership::of_existing(volume);
+        put_content(&self.engine.client, helper.id(), spec, ownership)?;
         remove_in_time(helper)?;
         Ok(format!(
-            "volume {} exists; its content would be overwritten",
+            "volume {} exists; its content was overwritten",
             spec.name
         ))
-    }
-
-    fn put_content(&self, helper: &str, spec: &VolumeSpec) -> Result<(), Error> {
-        let mut allowance = archive::Allowance::new(spec.archive_limits());
-        let client = &self.engine.client;
-        upload(
-            client,
-            helper,
-            UidGid::default(),
-            move |packer, names| match &spec.content {
-                Content::Nothing => Ok(()),
-                Content::Archive {
-                    base64,
-                    strip_components,
-                } => packer.targz(
-                    names.root(),
-                    base64,
-                    strip_components.unwrap_or(0) as usize,
-                    &mut allowance,
-                ),
-                Content::Files(files) => pack_files(packer, &names.below(""), files),
-            },
-        )
     }
 
     /// Reads a volume of this service. Errors: [`Error::NotFound`], [`Error::Forbidden`], [`Error::TooLarge`] over the collect
@@ -345,16 +330,16 @@ impl Volumes {
     }
 }
 
-/// Checks that a run may mount a volume. Errors: [`Error::NotFound`]; [`Error::Forbidden`] for a volume of another client, or one
+/// Inspects a volume that a run may mount. Errors: [`Error::NotFound`]; [`Error::Forbidden`] for a volume of another client, or one
 /// in which this service keeps what belongs to runs.
 pub(crate) fn require_mountable(
     client: &Client,
     name: &str,
     owners: VolumeOwners,
-) -> Result<(), Error> {
+) -> Result<Volume, Error> {
     let volume = require_volume(client, name)?;
     if is_ours(&volume) {
-        return Ok(());
+        return Ok(volume);
     }
     if volume.labels.contains_key(INSTANCE) {
         return Err(Error::Forbidden {
@@ -363,7 +348,7 @@ pub(crate) fn require_mountable(
         });
     }
     match owners {
-        VolumeOwners::Anyone => Ok(()),
+        VolumeOwners::Anyone => Ok(volume),
         VolumeOwners::Ours => Err(Error::Forbidden {
             code: "volume_not_ours",
             detail: format!(
