@@ -79,16 +79,14 @@ struct Collector<'a> {
 
 impl Collector<'_> {
     /// Collects files that only the container has. All calls are made at once: the engine answers them one after the other, and
-    /// removes the container for nobody before it has answered those that came first.
+    /// removes the container for nobody before it has answered those that came first. It answers the next one once the answer
+    /// before has been read, so that answers are read in the order in which they arrive, and no call is waited for meanwhile.
     fn add_together(&mut self, files: &[Wanted<'_>]) {
-        let [first, others @ ..] = files else {
-            return;
-        };
         let sources = self.sources;
         std::thread::scope(|scope| {
             let (sender, openings) = crossbeam_channel::unbounded();
             let mut late = Vec::new();
-            for (index, mount) in others {
+            for (index, mount) in files {
                 let sender = sender.clone();
                 let call =
                     move || drop(sender.send((sources.open(*index, mount), (*index, *mount))));
@@ -100,8 +98,6 @@ impl Collector<'_> {
                 }
             }
             drop(sender);
-            let opened = self.open(first.0, first.1);
-            self.add(opened, *first);
             for (opened, wanted) in openings {
                 self.add(opened, wanted);
             }
@@ -129,8 +125,7 @@ impl Collector<'_> {
             if fault.is_engine_away() {
                 self.engine_is_away = Some(text.clone());
             }
-            let warning = format!("{}: not collected: {text}", mount.key);
-            self.collection.warnings.push(warning);
+            self.warn(mount, &text);
             Some(without_content(mount, text))
         });
         let content = volume.as_ref().and_then(|volume| volume.content.as_ref());
@@ -148,7 +143,12 @@ impl Collector<'_> {
         for (_, mount) in files {
             match directories.lost(&mount.target) {
                 Ok(None) => {}
-                Ok(Some(text)) => self.report(mount, text),
+                Ok(Some(text)) => {
+                    self.warn(mount, &text);
+                    let volume = without_content(mount, text);
+                    let volumes = &mut self.collection.volumes;
+                    volumes.insert(mount.key.clone(), Some(volume));
+                }
                 Err(error) => {
                     log::debug!("the links above {} cannot be looked at: {error}", mount.key);
                     return;
@@ -157,14 +157,9 @@ impl Collector<'_> {
         }
     }
 
-    /// Answers a mount with a reason instead of content.
-    fn report(&mut self, mount: &MountSpec, text: String) {
-        let collection = &mut self.collection;
-        collection
-            .warnings
-            .push(format!("{}: not collected: {text}", mount.key));
-        let volume = without_content(mount, text);
-        collection.volumes.insert(mount.key.clone(), Some(volume));
+    fn warn(&mut self, mount: &MountSpec, text: &str) {
+        let warning = format!("{}: not collected: {text}", mount.key);
+        self.collection.warnings.push(warning);
     }
 
     fn read(
