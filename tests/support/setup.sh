@@ -6,7 +6,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 "$here/packages.sh" curl openssl docker-registry htpasswd:apache2-utils chromium chromedriver:chromium-driver \
-    bsdtar:libarchive-tools busybox cpio pax python3 node:nodejs \
+    bsdtar:libarchive-tools busybox:busybox-static cpio pax python3 node:nodejs \
     /usr/share/nodejs/tar/package.json:node-tar /usr/share/nodejs/tar-stream/package.json:node-tar-stream \
     faketime mke2fs:e2fsprogs
 "$here/promtool.sh"

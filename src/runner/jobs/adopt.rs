@@ -12,15 +12,15 @@ use crate::runner::cleanup::owners::{Owners, Unheard};
 use crate::runner::cleanup::removal::Object;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::jobs::adopt_records::Unfinished;
+use crate::runner::jobs::adopt_records::{FinishedRun, RecordLoader, Unfinished, UnfinishedRun};
 use crate::runner::jobs::entry::{Entry, Kept};
 use crate::runner::jobs::event_log::Outcome;
+use crate::runner::jobs::journal_reader::JournalReader;
 use crate::runner::jobs::marks::Mark;
 use crate::runner::jobs::predecessor::{PredecessorObjects, Search, UnknownRuns};
-use crate::runner::jobs::record::{OutcomeRecord, RunFacts};
+use crate::runner::jobs::record::OutcomeRecord;
 use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper};
 use crate::runner::jobs::registry::Registry;
-use crate::runner::jobs::request_copies::RequestCopy;
 use crate::runner::jobs::scheduler::{Scheduler, Turn};
 use crate::runner::jobs::unadopted::{Sighting, Unadopted};
 use crate::runner::request::types::Encoding;
@@ -48,21 +48,6 @@ pub(crate) struct Adopter {
     pub(crate) stop: Cancel,
     pub(crate) succession: Succession,
     pub(crate) unadopted: Arc<Unadopted>,
-}
-
-/// A run of the predecessor that has an outcome.
-pub(crate) struct FinishedRun {
-    pub(crate) id: String,
-    pub(crate) record: OutcomeRecord,
-    pub(crate) objects: PredecessorObjects,
-}
-
-/// A run of the predecessor that has none.
-pub(crate) struct UnfinishedRun {
-    pub(crate) id: String,
-    pub(crate) facts: RunFacts,
-    pub(crate) request: RequestCopy,
-    pub(crate) objects: PredecessorObjects,
 }
 
 /// What a call of [`Adopter::adopt`] found of servers that may live.
@@ -107,6 +92,24 @@ impl Adopter {
             self.adopt_orphans(unknown, &lead)?;
         }
         Ok(others)
+    }
+
+    /// Adopts every run that has an outcome, and returns the others.
+    fn adopt_finished(
+        &self,
+        unknown: UnknownRuns,
+        lead: &Arc<Lead>,
+    ) -> Result<Unfinished, docker::Error> {
+        let loader = RecordLoader {
+            reader: JournalReader {
+                engine: &self.engine,
+                active: &self.active,
+                limit_bytes: self.keeper.limit_bytes(),
+            },
+            keeper: &self.keeper,
+            stop: &self.stop,
+        };
+        loader.load(unknown, &mut |run| self.add_finished(run, lead))
     }
 
     fn adopt_orphans(&self, unknown: UnknownRuns, lead: &Arc<Lead>) -> Result<(), docker::Error> {

@@ -1,14 +1,29 @@
 //! Loads what dead predecessors stored of their runs.
 
+use crate::cancel::Cancel;
 use crate::docker;
-use crate::runner::jobs::adopt::{Adopter, FinishedRun, UnfinishedRun};
 use crate::runner::jobs::journal_reader::{JournalReader, StoredRecord};
 use crate::runner::jobs::predecessor::{PredecessorObjects, UnknownRuns};
-use crate::runner::jobs::record::{OutcomeRecord, RequestRecord};
-use crate::runner::takeover::lead::Lead;
+use crate::runner::jobs::record::{OutcomeRecord, RequestRecord, RunFacts};
+use crate::runner::jobs::record_keeper::RecordKeeper;
+use crate::runner::jobs::request_copies::RequestCopy;
 use serde::Deserialize;
 use std::collections::HashMap;
-use std::sync::Arc;
+
+/// A run of the predecessor that has an outcome.
+pub(crate) struct FinishedRun {
+    pub(crate) id: String,
+    pub(crate) record: OutcomeRecord,
+    pub(crate) objects: PredecessorObjects,
+}
+
+/// A run of the predecessor that has none.
+pub(crate) struct UnfinishedRun {
+    pub(crate) id: String,
+    pub(crate) facts: RunFacts,
+    pub(crate) request: RequestCopy,
+    pub(crate) objects: PredecessorObjects,
+}
 
 /// Runs that have a mark, a container or both, but no outcome.
 #[derive(Default)]
@@ -24,25 +39,27 @@ pub(crate) struct Unfinished {
     pub(crate) journals: Vec<String>,
 }
 
-impl Adopter {
-    /// Reads the journals, adopts every run that has an outcome, and returns the others. Errors: the engine failed; a second call
-    /// continues.
-    pub(crate) fn adopt_finished(
+/// Loads the records of runs that this server does not know.
+pub(crate) struct RecordLoader<'a> {
+    pub(crate) reader: JournalReader<'a>,
+    pub(crate) keeper: &'a RecordKeeper,
+    pub(crate) stop: &'a Cancel,
+}
+
+impl RecordLoader<'_> {
+    /// Reads the journals, passes every run that has an outcome to `adopt` at once, and returns the others. Errors: the engine
+    /// failed; a second call continues.
+    pub(crate) fn load(
         &self,
         unknown: UnknownRuns,
-        lead: &Arc<Lead>,
+        adopt: &mut dyn FnMut(FinishedRun),
     ) -> Result<Unfinished, docker::Error> {
-        let reader = JournalReader {
-            engine: &self.engine,
-            active: &self.active,
-            limit_bytes: self.keeper.limit_bytes(),
-        };
         let mut left = unknown.orphaned;
         let mut requests = HashMap::new();
         let mut found = Unfinished::default();
         for journal in unknown.journals {
             let mut unreadable = Vec::new();
-            reader.read(&journal, &mut |run, record| {
+            self.reader.read(&journal, &mut |run, record| {
                 if self.stop.is_fired() || !left.contains_key(run) {
                     return;
                 }
@@ -53,7 +70,11 @@ impl Adopter {
                     StoredRecord::Outcome(json) => parse(&json).map(|record| {
                         let objects = left.remove(run).unwrap_or_default();
                         found.finished += 1;
-                        self.add_finished(FinishedRun::new(run, record, objects), lead);
+                        adopt(FinishedRun {
+                            id: run.to_owned(),
+                            record,
+                            objects,
+                        });
                     }),
                     StoredRecord::Unreadable(why) => Err(why),
                 };
@@ -79,16 +100,6 @@ impl Adopter {
         found.unreadable.retain(|run, _| left.remove(run).is_some());
         found.unrecorded = left;
         Ok(found)
-    }
-}
-
-impl FinishedRun {
-    fn new(id: &str, record: OutcomeRecord, objects: PredecessorObjects) -> Self {
-        Self {
-            id: id.to_owned(),
-            record,
-            objects,
-        }
     }
 }
 

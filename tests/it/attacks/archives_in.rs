@@ -106,9 +106,14 @@ fn names() -> Vec<Row> {
 
 fn links_and_types() -> Vec<Row> {
     let through = Tarball::new().symlink("l", "/etc").file("l/x", "");
+    // A second symbolic link, which means nothing outside of the run's container.
     let shadow = Tarball::new()
         .symlink("l", "/etc/shadow")
         .hardlink("h", "l");
+    let through_it = Tarball::new()
+        .symlink("l", "/etc")
+        .hardlink("h", "l")
+        .file("h/x", "");
     let becomes_link = Tarball::new().file("l/x", "").symlink("l", "/etc");
     let becomes_file = Tarball::new().symlink("l", "/etc/cron.d/x").file("l", "x");
     let device = |kind| Tarball::new().entry(kind, ("dev", ""), b"");
@@ -124,7 +129,17 @@ fn links_and_types() -> Vec<Row> {
             "`..`",
             Tarball::new().hardlink("h", "../x"),
         ),
-        refused("hardlink to a symlink", "symbolic link", shadow),
+        taken(
+            "hardlink to a symlink",
+            "200 success | 777 ./h",
+            shadow.base64(),
+        ),
+        refused("hardlink to a symlink", "symbolic link", through_it),
+        taken(
+            "plain duplicate",
+            "200 success | 644 ./x",
+            Tarball::new().file("x", "old").file("x", "new").base64(),
+        ),
         refused("device entry", "device", device(EntryType::Char)),
         refused("device entry", "device", device(EntryType::Block)),
         refused("FIFO entry", "FIFO", device(EntryType::Fifo)),
@@ -139,6 +154,13 @@ fn links_and_types() -> Vec<Row> {
             "sparse map that lies about sizes",
             "",
             Tarball::new().gnu_sparse("s", (0, 1 << 40), b"piece"),
+        ),
+        taken(
+            "honest sparse file",
+            "200 success | 644 ./s",
+            Tarball::new()
+                .gnu_sparse("s", (4096, 4101), b"piece")
+                .base64(),
         ),
         taken(
             "setuid bits",
@@ -272,7 +294,7 @@ fn taken(case: &'static str, expected: &'static str, content: String) -> Row {
 fn listing(content: &str) -> Value {
     let volumes = json!({"/d": {"type": "directory", "content": content}});
     shell(
-        "cd /d; find . -type f -exec stat -c '%a %n' {} +",
+        "cd /d; find . ! -type d -exec stat -c '%a %n' {} +",
         json!({"volumes": volumes}),
     )
 }

@@ -6,6 +6,10 @@ pub fn tables() -> Vec<Table> {
     let every_step = "kill -9 at every step between create and remove";
     let rows = vec![
         tested(
+            "clock jump",
+            "chaos::whatever_goes_wrong_no_answer_is_false_nothing_is_lost_and_nothing_is_left",
+        ),
+        tested(
             every_step,
             "kill_anywhere::a_run_leaves_nothing_after_a_kill_at_any_call_and_a_neighbours_run_continues",
         ),

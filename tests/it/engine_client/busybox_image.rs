@@ -42,8 +42,12 @@ fn archive() -> Vec<u8> {
     let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/target/busybox-static");
     let places = ["", "/usr", unpacked, &format!("{unpacked}/usr")];
     let mut candidates = places.iter().map(|place| format!("{place}/bin/busybox"));
+    let is_static = |program: &Vec<u8>| {
+        let head = &program[..program.len().min(4096)];
+        !head.windows(8).any(|bytes| bytes == b"ld-linux")
+    };
     let busybox = candidates
-        .find_map(|path| std::fs::read(path).ok())
+        .find_map(|path| std::fs::read(path).ok().filter(is_static))
         .expect("a static busybox: `make images` gets one");
     let mut tar = tar::Builder::new(Vec::new());
     for directory in ["bin/", "tmp/", "data/"] {
