@@ -7,9 +7,6 @@ use crate::memory::Reservation;
 use crate::problem::Problem;
 use std::io::{self, Read};
 
-/// Most memory to allocate for a declared length before the bytes have arrived.
-const MAX_PREALLOCATED_BYTES: usize = 64 * 1024 * 1024;
-
 /// One request whose head passed the guard (Host, Origin, bearer token) and whose body is still unread.
 pub struct Request {
     /// Unique id of this request: the client's `X-Request-Id` if it is safe to log, else a random one. The response
@@ -76,28 +73,40 @@ impl Request {
         self.body_memory.take()
     }
 
-    /// Reads the whole body, into a buffer of exactly its size if a length was declared. Blocks until the client has sent
-    /// it or a deadline passes.
+    /// Reads the whole body. Blocks until the client has sent it or a deadline passes.
+    ///
+    /// The buffer takes the memory of the bytes that have arrived, whatever its capacity, because the system gives memory to what
+    /// is written. So it is moved seldom: a copy takes the same once more.
     pub fn read_body(&mut self) -> Result<Vec<u8>, BodyError> {
-        let declared = usize::try_from(self.content_length.unwrap_or(0)).unwrap_or(usize::MAX);
+        let declared = self.content_length;
+        let declared = declared.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
         let mut bytes = Vec::new();
-        while bytes.len() < declared {
-            // Doubles at most, so that a large allocation follows only on bytes that have arrived.
-            let step = (declared - bytes.len()).min(MAX_PREALLOCATED_BYTES.max(bytes.len()));
-            bytes.reserve_exact(step);
-            if self
-                .body
-                .by_ref()
-                .take(step as u64)
-                .read_to_end(&mut bytes)?
-                == 0
-            {
-                return Err(BodyError::Broken(io::ErrorKind::UnexpectedEof.into()));
+        loop {
+            let next = next_capacity(bytes.len());
+            let capacity = match declared {
+                Some(length) if !bytes.is_empty() => length,
+                Some(length) => length.min(next),
+                None => next,
+            };
+            let room = capacity - bytes.len();
+            bytes
+                .try_reserve_exact(room)
+                .map_err(|_| BodyError::OutOfMemory)?;
+            let mut part = self.body.by_ref().take(room as u64);
+            let count = part.read_to_end(&mut bytes)?;
+            match declared {
+                Some(length) if bytes.len() == length => return Ok(bytes),
+                _ if count == room => {}
+                None => return Ok(bytes),
+                Some(_) => return Err(BodyError::Broken(io::ErrorKind::UnexpectedEof.into())),
             }
         }
-        if self.content_length.is_none() {
-            self.body.read_to_end(&mut bytes)?;
-        }
-        Ok(bytes)
     }
+}
+
+/// Capacity of a buffer that `length` bytes have filled.
+fn next_capacity(length: usize) -> usize {
+    const CAPACITIES: [usize; 3] = [1 << 20, 1 << 26, 1 << 30];
+    let larger = CAPACITIES.into_iter().find(|capacity| *capacity > length);
+    larger.unwrap_or(length.saturating_mul(2))
 }

@@ -3,7 +3,7 @@
 use super::run::shell;
 use super::support::{Request, Server, docker, read_answer, tar_gz};
 use serde_json::{Value, json};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 const MB: u64 = 1 << 20;
@@ -157,6 +157,30 @@ fn contents_of_volumes_share_the_budget_and_a_run_keeps_its_answer_when_it_is_us
     }
     server.await_nothing_left();
     docker(&["volume", "rm", &volume]);
+    server.stop();
+}
+
+#[test]
+fn a_body_without_a_declared_length_takes_little_more_memory_than_its_bytes() {
+    let server = Server::start();
+    let before = server.status_number("VmHWM") << 10;
+    let piece = [b' '; MB as usize];
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    write!(
+        stream,
+        "POST /run HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    .unwrap();
+    for _ in 0..160 {
+        write!(stream, "{:x}\r\n", piece.len()).unwrap();
+        stream.write_all(&piece).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    let answer = read_answer(&mut stream).unwrap();
+    assert_eq!(answer.status, 400, "blanks are no JSON");
+    let grown = (server.status_number("VmHWM") << 10) - before;
+    assert!(grown < 260 * MB, "{} MB", grown / MB);
     server.stop();
 }
 
