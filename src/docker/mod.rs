@@ -3,7 +3,7 @@
 //!
 //! | layer, from the endpoints down | what it does |
 //! |---|---|
-//! | [`container`], [`image`], [`volume`], [`system`], [`events`], [`removals`] | the endpoints, as methods of [`Client`] |
+//! | [`container`], [`image`], [`volume`], [`system`], [`events`], [`removals`], [`engine_restarts`] | the endpoints, as methods of [`Client`] |
 //! | `stdin`, [`stdcopy`], `messages`, [`registry_auth`] | formats of streams and headers |
 //! | `client` | sends a `call`, negotiates the version (`api_version`), turns every failure into an [`Error`] |
 //! | `info_cache` | the last answer of `/info` |
@@ -17,6 +17,7 @@ mod api_version;
 mod call;
 mod client;
 pub mod container;
+pub mod engine_restarts;
 mod error;
 pub mod events;
 pub mod host;

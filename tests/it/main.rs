@@ -33,6 +33,7 @@ mod crash;
 mod docs;
 mod edge;
 mod engine_client;
+mod engine_crash;
 mod engine_faults;
 mod host_paths;
 mod http_clients;

@@ -44,6 +44,7 @@ pub(crate) fn follow(
     context.hooks.container_started(started);
     let age = Moment::now().since(started);
     let before_start = context.accepted.elapsed().saturating_sub(age);
+    let was_restarted = was_restarted(client, container);
     let now = engine_now(client, &found);
     let mut reading = LogReading::new(OutputStreams::new(spec, context.sink), now);
     let watchdog = Watchdog {
@@ -57,7 +58,12 @@ pub(crate) fn follow(
         context.sink.event(Event::Started);
         reading.read_to_end(client, &found)
     })?;
-    let warnings = reading.end(spec);
+    let mut warnings = reading.end(spec);
+    if was_restarted || self::was_restarted(client, container) {
+        warnings.push(
+            "stdout, stderr: the Docker engine was restarted during the run: what the run printed meanwhile may be missing".into(),
+        );
+    }
     let ended = client.container_inspect(container)?.state;
     let finished = Moment::parse(&ended.finished_at).unwrap_or_else(Moment::now);
     let times = ContainerTimes { started, finished };
@@ -90,6 +96,18 @@ fn ending(ending: Ending, times: &ContainerTimes, limit: Duration) -> Ending {
         },
         ..ending
     }
+}
+
+/// Whether the engine was restarted since it started the container. Nobody reads a container's output while it is away. False if
+/// that cannot be known.
+fn was_restarted(client: &Client, container: &str) -> bool {
+    let clock = client.info(CLOCK_TIMEOUT).map(|info| info.system_time);
+    let now = clock.ok().and_then(|text| Moment::parse(&text));
+    now.is_some_and(|now| {
+        client
+            .has_restarted_since_start(container, now.0)
+            .unwrap_or(false)
+    })
 }
 
 /// The engine's clock if the container runs; its end if it has ended.
