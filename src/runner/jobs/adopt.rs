@@ -82,7 +82,10 @@ impl Adopter {
             return Ok(others);
         };
         // At once, since an outcome that is stored is final.
-        self.adopt_finished(unknown, &lead)?;
+        let found = self.adopt_finished(unknown, &lead)?;
+        if found.runs.is_empty() && found.unrecorded.is_empty() && found.unreadable.is_empty() {
+            self.take_over_journals(&found.journals);
+        }
         if self.stop.wait(LAST_CALLS) {
             return Ok(others);
         }
@@ -142,11 +145,19 @@ impl Adopter {
     /// Writes the records of all adopted runs to the journal of this server, and removes those of the dead ones. A failure is
     /// logged; the next call tries again.
     fn take_over_journals(&self, journals: &[String]) {
-        for entry in self.registry.list() {
-            self.keeper.journal().add(&entry.id, 0);
+        let listed = self.registry.list();
+        let listed: Vec<String> = listed.iter().map(|entry| entry.id.clone()).collect();
+        for id in &listed {
+            self.keeper.journal().add(id, 0);
         }
         if let Err(error) = self.keeper.rewrite() {
             return log::warn!("records of an earlier server are not taken over yet: {error}");
+        }
+        for id in listed {
+            // It was deleted meanwhile.
+            if self.registry.get(&id).is_none() {
+                self.keeper.journal().forget(&id);
+            }
         }
         for journal in journals {
             let container = Object::Container(journal.clone());

@@ -158,13 +158,13 @@ fn a_restart_forgets_passwords_and_the_error_of_a_run_that_needs_one_says_so() {
     }
 }
 
-/// Waits until the server has nothing in its engine but this number of outcomes, and the container by which it leads the others of
+/// Waits until the server has nothing in its engine but the marks of this many runs, their records, and the container by which it leads the others of
 /// its name as long as it holds adopted runs.
 fn await_outcomes_only(server: &Server, outcomes: usize) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let mut left = server.leftovers();
-        left.retain(|line| !line.contains("-lead "));
+        left.retain(|line| !line.contains("-lead ") && !line.contains("-records"));
         if left.len() <= outcomes {
             return;
         }
