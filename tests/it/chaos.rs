@@ -65,7 +65,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "disk",
         strike: faults::fill_the_disk,
-        allowed: &["engine_error", "error: 9", "tool error"],
+        allowed: &["engine_error", "error: 9", "outputs lacking", "tool error"],
     },
     Fault {
         name: "descriptors",
