@@ -162,8 +162,8 @@ impl Error {
     }
 }
 
-/// The number as an integer. Some languages write `1` as `1.0`, which is the same number. `None`: it has a fraction, or so many
-/// digits that it would not be echoed as it was sent.
+/// The number as an integer. Some languages write `1` as `1.0`, which is the same number. `None`: it has a fraction, or too many
+/// digits to be echoed as it was sent.
 pub(super) fn whole(number: &Number) -> Option<Number> {
     // Up to here every integer has a float of its own.
     const EXACT: f64 = 9_007_199_254_740_992.0;

@@ -18,7 +18,7 @@ pub enum Spelling {
 /// The kinds of values that a type takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// Strings, or values that a string may stand for anyway.
+    /// Strings, or values that may be written as a string anyway.
     Text,
     /// A boolean.
     Boolean,
@@ -37,7 +37,7 @@ pub enum Takes {
 /// Most bytes of JSON within strings, of one request: their values are not charged to the memory budget.
 pub(crate) const MOST_EMBEDDED_BYTES: usize = 1 << 20;
 
-/// The value that a string stands for where `takes` is expected, as the member `name`. `None`: it is only a string.
+/// The value that is written as a string where `takes` is expected, as the member `name`. `None`: it is only a string.
 pub(crate) fn meant_by(text: &str, takes: Takes, name: &str) -> Option<Value> {
     let trimmed = text.trim();
     match takes {
