@@ -1,10 +1,14 @@
-//! Extracts the two files of Swagger UI that `/docs` serves from the zip in the vendoring crate. Does not recompress them: it
-//! puts each file's deflate stream into a gzip frame, which browsers accept.
+//! Prepares the files that browsers load. Those of the page at `/` are compressed. The two files of Swagger UI that `/docs` serves
+//! are extracted from the zip in the vendoring crate, and not recompressed: each file's deflate stream is put into a gzip frame,
+//! which browsers accept.
 #![allow(clippy::print_stdout)] // build scripts give cargo instructions on stdout
 
+use flate2::{Compression, GzBuilder};
+use std::io::Write;
 use std::path::Path;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED as ZIP;
 
+const PAGE: &str = "src/rest/page";
 const FILES: [&str; 2] = ["swagger-ui-bundle.js", "swagger-ui.css"];
 
 fn main() -> Result<(), String> {
@@ -15,6 +19,23 @@ fn main() -> Result<(), String> {
             .ok_or_else(|| format!("{name} is not in the zip, or not deflated there"))?;
         std::fs::write(Path::new(&out).join(format!("{name}.gz")), gzip)
             .map_err(|error| format!("{name}: {error}"))?;
+    }
+    compress_page(Path::new(&out)).map_err(|error| format!("{PAGE}: {error}"))
+}
+
+/// Writes each file of the page, compressed, below `page` in the output directory.
+fn compress_page(out: &Path) -> std::io::Result<()> {
+    println!("cargo::rerun-if-changed={PAGE}");
+    std::fs::create_dir_all(out.join("page"))?;
+    for file in std::fs::read_dir(PAGE)? {
+        let path = file?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".js") || name.ends_with(".css") {
+            // No time and no name, so that the same sources give the same binary.
+            let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
+            gzip.write_all(&std::fs::read(&path)?)?;
+            std::fs::write(out.join("page").join(format!("{name}.gz")), gzip.finish()?)?;
+        }
     }
     Ok(())
 }

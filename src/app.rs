@@ -7,6 +7,7 @@ use crate::http::{CorsPolicy, Handler, Reply, Request, RouteTable, Server, Serve
 use crate::mcp::{self, Mcp, Toolset};
 use crate::problem::Problem;
 use crate::rest;
+use crate::rest::live::Live;
 use crate::runner::{Persistence, Runner, Settings};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ pub struct App {
 struct Services {
     runner: Runner,
     mcp: Mcp,
+    live: Live,
     /// A limit of the edge, which `/policy` reports.
     body_limit_bytes: u64,
 }
@@ -53,10 +55,12 @@ const fn endpoint(method: &'static str, path: &'static str, summary: &'static st
 /// Every endpoint. `route` serves them; this list is for the banner, for 405 responses and for metrics.
 pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("POST", "/run", "run a container once"),
-    endpoint("GET", "/runs", "asynchronous runs"),
+    endpoint("GET", "/runs", "what runs and what ran"),
     endpoint("GET", "/runs/{id}", "the state of one, its result"),
-    endpoint("GET", "/runs/{id}/events", "its events, from the start"),
+    endpoint("GET", "/runs/{id}/events", "its events, as they happen"),
     endpoint("DELETE", "/runs/{id}", "cancel it"),
+    endpoint("GET", "/events", "what changes, for the page"),
+    endpoint("GET", "/images", "images that the engine has"),
     endpoint("POST", "/volume", "create and fill a named volume"),
     endpoint("GET", "/volume/{name}", "its content"),
     endpoint("DELETE", "/volume/{name}", "remove it"),
@@ -64,7 +68,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/policy", "what callers may ask for"),
     endpoint("GET", "/docs", "this API, to read and to try in a browser"),
     endpoint("GET", "/docs/{file}", "what the page loads"),
-    endpoint("GET", "/", "leads to /docs"),
+    endpoint("GET", "/", "a page to watch and to run containers"),
+    endpoint("GET", "/page/{file}", "what it loads"),
     endpoint("GET", "/metrics", "what it counts, for Prometheus"),
     endpoint("GET", "/openapi.json", "this API, as OpenAPI 3.1"),
     endpoint("POST", "/mcp", "MCP over Streamable HTTP"),
@@ -76,7 +81,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
 const ROUTES: RouteTable = RouteTable {
     health_path: "/health",
     // They reveal nothing but that the service is there.
-    open_paths: &["/", "/docs", "/docs/", "/health", "/openapi.json"],
+    open_paths: &["/", "/docs", "/docs/", "/health", "/openapi.json", "/page/"],
     single_fields: &[
         "idempotency-key",
         "last-event-id",
@@ -181,6 +186,7 @@ impl Services {
         let mcp = Mcp::new(runner.clone(), mcp_settings(config))
             .map_err(|error| format!("no thread for MCP: {error}"))?;
         Ok(Self {
+            live: Live::new(&runner),
             runner,
             mcp,
             body_limit_bytes: config.body_limit_bytes,
@@ -338,7 +344,10 @@ fn route(services: &Services, request: Request) -> Reply {
         ("GET" | "HEAD", ["volume", name]) => rest::volume::get(runner, name),
         ("DELETE", ["volume", name]) => rest::volume::delete(runner, name),
         ("GET" | "HEAD", ["health"]) => rest::health::get(runner),
-        ("GET" | "HEAD", [""]) => rest::docs::redirect(&request),
+        ("GET" | "HEAD", ["events"]) => services.live.events(&request),
+        ("GET" | "HEAD", ["images"]) => rest::images::get(runner),
+        ("GET" | "HEAD", [""]) => rest::page::get(&request),
+        ("GET" | "HEAD", ["page", file]) => rest::page::file(file, &request),
         ("GET" | "HEAD", ["docs"]) => rest::docs::get(&request),
         ("GET" | "HEAD", ["docs", file]) => rest::docs::asset(file, &request),
         ("GET" | "HEAD", ["policy"]) => rest::policy::get(runner, services.body_limit_bytes),

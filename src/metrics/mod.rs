@@ -8,6 +8,7 @@ mod metric_types;
 mod process;
 
 pub use metric_types::{Counter, CounterVec, HistogramVec, Label, Sample};
+pub(crate) use process::resident_bytes;
 
 use metric_types::Label::Word;
 

@@ -38,6 +38,12 @@ pub(super) fn render(text: &mut String) {
     }
 }
 
+/// Resident memory.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    number(&status, "VmRSS:").map(|kib| kib as u64 * 1024)
+}
+
 /// The number after `field` in `/proc/self/status`.
 fn number(status: &str, field: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;

@@ -3,16 +3,21 @@
 
 mod api_profile;
 mod body;
+mod browser_files;
 mod channel_sink;
 pub mod docs;
 pub mod health;
+pub mod images;
 mod large_event;
+pub mod live;
 pub mod metrics;
 pub mod openapi;
+pub mod page;
 pub mod policy;
 mod prefer;
 mod problems;
 pub mod run;
+pub mod run_body;
 pub mod runs;
 mod stream;
 pub mod volume;

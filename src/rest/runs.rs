@@ -1,90 +1,20 @@
-//! `/runs`: the state, the events and the cancellation of asynchronous runs; and the part of `POST /run` that creates them
+//! `/runs`: the state, the events and the cancellation of runs; and the part of `POST /run` that creates asynchronous ones
 //! (`Prefer`, RFC 7240, and `Idempotency-Key`).
 
 use super::api_profile::API_PROFILE;
 use super::prefer::Prefer;
-use super::problems::{self, problem};
+use super::problems;
+use super::run_body::{RunBody, RunList, RunStateBody, outcome_reply};
 use super::stream::{Delivery, KEEP_ALIVE_INTERVAL, WireEvent, send_outcome};
 use crate::cancel::Cancel;
 use crate::http::{BodyError, Reply, Request, StreamWriter};
 use crate::memory::Reservation;
 use crate::problem::Problem;
 use crate::runner::request::wire::Wire;
-use crate::runner::{Error, Next, Outcome, Phase, RunEvents, RunResult, RunState, Runner};
-use serde::{Serialize, Serializer};
+use crate::runner::{Error, Next, Phase, RunEvents, RunFilter, RunKind, Runner};
 use serde_json::Value;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
-
-/// The present state of an asynchronous run.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct RunBody<'a> {
-    /// The run's id.
-    pub id: &'a str,
-    /// How far it has come.
-    pub state: Phase,
-    /// When it was accepted (RFC 3339).
-    pub created_at: &'a str,
-    /// When its container started.
-    pub started_at: Option<&'a str>,
-    /// When its result was there; of a run that a restart of the service fell into, when its container ended.
-    pub finished_at: Option<&'a str>,
-    /// What the plain answer's body would have been; null before the end, in lists, and when there is an error.
-    pub result: Option<&'a RunResult>,
-    /// Why there is no result.
-    pub error: Option<Problem>,
-}
-
-/// Answer of `GET /runs`.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct RunList<'a> {
-    /// Newest first, without their results.
-    pub runs: Vec<RunBody<'a>>,
-    /// False if there are more, or may be: beyond `limit`, of another server of this name, or with a record that cannot be read.
-    pub complete: bool,
-}
-
-impl<'a> RunBody<'a> {
-    fn of(state: &'a RunState) -> Self {
-        let outcome = state.outcome.as_deref().map(Result::as_ref);
-        Self {
-            id: &state.id,
-            state: state.phase,
-            created_at: &state.created_at,
-            started_at: state.started_at.as_deref(),
-            finished_at: state.finished_at.as_deref(),
-            result: outcome.and_then(Result::ok),
-            error: outcome.and_then(Result::err).map(problem),
-        }
-    }
-}
-
-/// Serializes an owned state as its [`RunBody`].
-struct RunStateBody(RunState);
-
-impl Serialize for RunStateBody {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RunBody::of(&self.0).serialize(serializer)
-    }
-}
-
-/// Serializes the result of a shared outcome without copying it.
-struct SharedResult(Arc<Outcome>);
-
-impl Serialize for SharedResult {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.as_ref().as_ref().ok().serialize(serializer)
-    }
-}
-
-/// The reply that a synchronous run with this outcome would have.
-fn outcome_reply(outcome: Arc<Outcome>) -> Reply {
-    match outcome.as_ref() {
-        Ok(_) => Reply::large_json(200, SharedResult(outcome)),
-        Err(error) => problems::reply(error),
-    }
-}
 
 /// The header fields of `POST /run` that select an asynchronous run.
 #[derive(Debug)]
@@ -198,7 +128,7 @@ fn memory_of_copy(request: &Reservation) -> Option<Reservation> {
     copy.grow(request.bytes()).then_some(copy)
 }
 
-/// Lists runs, newest first, filtered by `state` and at most `limit` of them.
+/// Lists runs, newest first, filtered by `kind` and `state`, and at most `limit` of them.
 pub fn list(runner: &Runner, request: &Request) -> Reply {
     const DEFAULT_LIMIT: usize = 100;
     const MAX_LIMIT: usize = 1000;
@@ -209,21 +139,25 @@ pub fn list(runner: &Runner, request: &Request) -> Reply {
             None => return invalid("state", format!("expected {}", Phase::EXPECTED)),
         },
     };
+    let kind = match request.query("kind") {
+        None | Some("") => None,
+        Some(wanted) => match RunKind::from_word(wanted) {
+            Some(kind) => Some(kind),
+            None => return invalid("kind", format!("expected {}", RunKind::EXPECTED)),
+        },
+    };
     let limit = match request.query("limit").map(str::parse::<usize>) {
         None => DEFAULT_LIMIT,
         Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
         Some(_) => return invalid("limit", format!("expected a number from 1 to {MAX_LIMIT}")),
     };
-    let listed = match runner.run_list(phase, limit) {
+    let filter = RunFilter { kind, phase, limit };
+    let listed = match runner.run_list(&filter) {
         Ok(listed) => listed,
         Err(error) => return problems::reply(&error),
     };
-    let brief = |state| RunBody {
-        result: None,
-        ..RunBody::of(state)
-    };
     let list = RunList {
-        runs: listed.states.iter().map(brief).collect(),
+        runs: listed.states.iter().map(RunBody::brief).collect(),
         complete: listed.is_complete,
     };
     Reply::json(200, &list)
@@ -256,7 +190,8 @@ pub fn delete(runner: &Runner, id: &str) -> Reply {
 }
 
 /// Streams the events of a run, from the first or after `Last-Event-ID`, and then live until the run has finished. As
-/// server-sent events unless `Accept` prefers NDJSON.
+/// server-sent events unless `Accept` prefers NDJSON. The result of a plain run is its caller's only, so that its last event is a
+/// summary.
 pub fn events(runner: &Runner, id: &str, request: &Request) -> Reply {
     let delivery = match Delivery::wanted(request.header("accept")) {
         Delivery::Json => Delivery::Sse,
@@ -268,6 +203,7 @@ pub fn events(runner: &Runner, id: &str, request: &Request) -> Reply {
     };
     let (left, draining) = (request.cancel.clone(), request.draining.clone());
     let stream = EventStream {
+        is_plain: events.state().kind == RunKind::Plain,
         events,
         delivery,
         left,
@@ -279,6 +215,7 @@ pub fn events(runner: &Runner, id: &str, request: &Request) -> Reply {
 /// The events of a run on their way to a client.
 struct EventStream {
     events: RunEvents,
+    is_plain: bool,
     delivery: Delivery,
     /// Fires when the client has left.
     left: Cancel,
@@ -297,6 +234,10 @@ impl EventStream {
                     let told = WireEvent::event(&event, self.events.id(), encoding);
                     (told, Some(cursor))
                 }
+                Next::Outcome { cursor, .. } if self.is_plain => {
+                    let told = WireEvent::new("ended", &RunBody::of(&self.events.state()));
+                    (told, Some(cursor))
+                }
                 Next::Outcome { cursor, outcome } => {
                     let outcome = (*outcome).as_ref();
                     send_outcome(outcome, Some(&cursor), self.delivery, writer)?;
@@ -304,7 +245,7 @@ impl EventStream {
                 }
                 Next::Skipped(count) => (WireEvent::skipped(count), None),
                 Next::Nothing if self.draining.is_fired() => {
-                    let stopping = WireEvent::problem(&stopping(self.events.id()));
+                    let stopping = WireEvent::problem(&self.stopping());
                     return writer.send(&self.delivery.frame(&stopping, None));
                 }
                 Next::Nothing => {
@@ -326,12 +267,15 @@ impl EventStream {
             next => next,
         }
     }
-}
 
-/// The end of a stream whose run has not finished when the server stops.
-fn stopping(id: &str) -> Problem {
-    let detail = format!(
-        "the server stops before the run has finished; the next server of this instance name resumes it at /runs/{id}"
-    );
-    Problem::new(503, "stopping", detail)
+    /// The end of a stream whose run has not finished when the server stops.
+    fn stopping(&self) -> Problem {
+        let id = self.events.id();
+        let then = match self.is_plain {
+            true => "its caller gets what it has printed".to_owned(),
+            false => format!("the next server of this instance name resumes it at /runs/{id}"),
+        };
+        let detail = format!("the server stops before the run has finished; {then}");
+        Problem::new(503, "stopping", detail)
+    }
 }

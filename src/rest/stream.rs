@@ -102,7 +102,7 @@ pub(super) struct WireEvent {
 }
 
 impl WireEvent {
-    fn new(name: &'static str, value: &impl Serialize) -> Self {
+    pub(super) fn new(name: &'static str, value: &impl Serialize) -> Self {
         let json = serde_json::to_string(value).unwrap_or_else(|_| "{}".into());
         Self { name, json }
     }

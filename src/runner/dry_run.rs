@@ -3,7 +3,7 @@
 use crate::runner::cleanup::labels::{Identity, Role};
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
-use crate::runner::request::types::{Encoding, PullPolicy, VolumeKind};
+use crate::runner::request::types::{Encoding, PullPolicy, RunKind, VolumeKind};
 use crate::runner::run::container_config;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,15 +15,6 @@ const REDACTED: &str = "<redacted>";
 const STAGE: &str = "<stage>";
 /// Replaces the run's id.
 const RUN: &str = "<run id>";
-
-/// How a run is executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunKind {
-    /// Its caller waits for the result.
-    Plain,
-    /// It outlives its caller and its server, so that its container has a log and other labels.
-    Asynchronous,
-}
 
 /// What a checked request would do: defaults filled in, secrets left out.
 #[derive(Clone, Debug, Serialize, JsonSchema)]

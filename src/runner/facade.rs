@@ -2,25 +2,28 @@
 //! and hands each of them only what it needs.
 
 use crate::cancel::Cancel;
-use crate::docker::{self, Client, ImageSummary};
+use crate::docker::{self, Client};
 use crate::memory::MemoryBudget;
 use crate::process_identity::ProcessIdentity;
+use crate::runner::changes::Changes;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::Identity;
 use crate::runner::cleanup::owners::Unheard;
 use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::Removal;
-use crate::runner::dry_run::{self, RunKind, RunPlan};
+use crate::runner::dry_run::{self, RunPlan};
 use crate::runner::error::Error;
-use crate::runner::jobs::entry::{Phase, RunState, RunStates};
-use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
+use crate::runner::jobs::entry::RunState;
 use crate::runner::jobs::record_keeper::Persistence;
 use crate::runner::jobs::registry::Retention;
 use crate::runner::jobs::submit::{JobSettings, Jobs};
+use crate::runner::plain::registry::PlainRuns;
 use crate::runner::policy::Policy;
+use crate::runner::reports::{Health, Occupancy};
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
+use crate::runner::request::types::RunKind;
 use crate::runner::rounds::Rounds;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::archive_checks::{ArchiveChecks, refusal};
@@ -30,10 +33,11 @@ use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
 use crate::runner::takeover::life_signs::{Asker, answer_questions};
 use crate::runner::volumes::named::{VolumeContent, Volumes};
-use serde::Serialize;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+mod runs;
 
 /// Runs containers on one engine. Clones share everything.
 #[derive(Clone)]
@@ -70,6 +74,8 @@ struct Parts {
     policy: Arc<Policy>,
     executor: Executor,
     jobs: Jobs,
+    plain: PlainRuns,
+    changes: Changes,
     archive_checks: ArchiveChecks,
     /// Slots for calls that fill named volumes.
     fills: Admission,
@@ -78,49 +84,6 @@ struct Parts {
     asker: Asker,
     /// In the order in which they are stopped.
     patrol: Mutex<Vec<Rounds>>,
-}
-
-/// Answer of `GET /health`.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub struct Health {
-    /// `ok`.
-    pub status: String,
-    /// The engine's version.
-    pub docker_version: String,
-    /// The newest API version the engine speaks.
-    pub api_version: String,
-}
-
-/// How many runs a runner executes and could execute.
-#[derive(Clone, Copy, Debug)]
-pub struct Occupancy {
-    /// Runs that may be executed at once.
-    pub slots: usize,
-    /// Slots that are free.
-    pub free: usize,
-    /// Runs whose callers wait that may be queued.
-    pub queue_length: usize,
-    /// Runs that are queued.
-    pub waiting: usize,
-    /// Runs and volume operations that have objects in the engine, or soon will.
-    pub active: usize,
-    /// Leftovers that the reaper has removed.
-    pub reaped: u64,
-}
-
-/// An image the engine has.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub struct Image {
-    /// Its content's digest.
-    pub id: String,
-    /// `repo:tag` names.
-    pub tags: Vec<String>,
-    /// `repo@sha256:…` names.
-    pub digests: Vec<String>,
-    /// Size in bytes.
-    pub size_bytes: i64,
-    /// When it was built, in seconds since 1970.
-    pub created: i64,
 }
 
 /// How long the engine may take to answer a health check.
@@ -141,6 +104,7 @@ impl Runner {
     pub fn new(settings: Settings, client: Client) -> std::io::Result<Self> {
         let (slots, queue_length) = (settings.max_concurrent_runs, settings.queue_length);
         let policy = Arc::new(settings.policy);
+        let changes = Changes::default();
         let active = Active::default();
         let engine = engine(settings.instance, &client)?;
         let executor = Executor {
@@ -158,6 +122,7 @@ impl Runner {
             persistence: settings.persistence,
             max_record_bytes: settings.max_record_bytes,
             policy: policy.clone(),
+            changes: changes.clone(),
         };
         let memory = settings.memory;
         let volumes = Volumes::new(engine.clone(), active.clone(), policy.clone(), memory);
@@ -165,6 +130,8 @@ impl Runner {
             slots,
             queue_length,
             jobs: Jobs::start(job_settings, &executor)?,
+            plain: PlainRuns::new(changes.clone()),
+            changes,
             executor,
             archive_checks,
             fills: Admission::new(slots, FILL_QUEUE_LENGTH),
@@ -216,11 +183,14 @@ impl Runner {
         RunSpec::from_json(request, profile, &self.parts.policy)
     }
 
-    /// Runs a container. Blocks until the result is there; firing `cancel` ends the run with
+    /// Runs a container. Blocks until the result is there; firing `cancel`, as [`Runner::run_cancel`], ends the run with
     /// [`Reason::Cancelled`](crate::runner::Reason::Cancelled). Whatever happens, everything that the run created in the engine
     /// is removed, after this returns.
     pub fn run(&self, spec: RunSpec, cancel: &Cancel, sink: &dyn Sink) -> Result<RunResult, Error> {
-        self.parts.executor.execute(spec, cancel, sink)
+        let execute = |spec: RunSpec, cancel: &Cancel, sink: &dyn Sink| {
+            self.parts.executor.execute(spec, cancel, sink)
+        };
+        self.parts.plain.follow(spec, cancel, sink, execute)
     }
 
     /// What a run of this kind would do. Checks the archives, does nothing, and does not call the engine. Errors: a fault of an
@@ -246,49 +216,6 @@ impl Runner {
         cancel: &Cancel,
     ) -> Result<RunState, Error> {
         self.parts.jobs.submit(request, profile, key, cancel)
-    }
-
-    /// State and result of one asynchronous run.
-    pub fn run_state(&self, id: &str) -> Result<RunState, Error> {
-        self.parts.jobs.state(id)
-    }
-
-    /// Blocks until the run has finished, `timeout` has passed (`None`: no limit) or `stop` fires. Returns the state then.
-    pub fn run_wait(
-        &self,
-        id: &str,
-        timeout: Option<Duration>,
-        stop: &Cancel,
-    ) -> Result<RunState, Error> {
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        self.parts.jobs.wait(id, deadline, stop)
-    }
-
-    /// Cancels an asynchronous run that waits or runs, without waiting for its end. Its output is kept. A finished run stays as
-    /// it is.
-    pub fn run_cancel(&self, id: &str) -> Result<RunState, Error> {
-        self.parts.jobs.cancel(id)
-    }
-
-    /// Forgets a finished asynchronous run, and returns its last state. `None`: it has not finished.
-    pub fn run_forget(&self, id: &str) -> Result<Option<RunState>, Error> {
-        self.parts.jobs.forget(id)
-    }
-
-    /// Asynchronous runs of one phase or of all, newest first. Error: those of an earlier server are not all known yet.
-    pub fn run_list(&self, phase: Option<Phase>, limit: usize) -> Result<RunStates, Error> {
-        self.parts.jobs.list(phase, limit)
-    }
-
-    /// A reader of an asynchronous run's events, from the start or after a cursor. A cursor of another run or of an earlier process
-    /// reads from the start.
-    pub fn run_events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
-        self.parts.jobs.events(id, cursor)
-    }
-
-    /// A page of an asynchronous run's output. Errors: not a cursor, or no such run.
-    pub fn run_logs(&self, id: &str, query: &LogQuery<'_>) -> Result<RunLogs, Error> {
-        self.parts.jobs.logs(id, query)
     }
 
     /// Creates a named volume and fills it (an object with [`VolumeRequest`](crate::runner::VolumeRequest)'s fields), or
@@ -326,19 +253,6 @@ impl Runner {
         })
     }
 
-    /// The images that the engine has.
-    pub fn images(&self) -> Result<Vec<Image>, Error> {
-        let images = self.parts.executor.engine.client.image_list()?;
-        let image = |image: ImageSummary| Image {
-            id: image.id,
-            tags: named(image.repo_tags),
-            digests: named(image.repo_digests),
-            size_bytes: image.size,
-            created: image.created,
-        };
-        Ok(images.into_iter().map(image).collect())
-    }
-
     /// Cancels all asynchronous runs that no later server resumes. Does not wait for their end.
     pub fn cancel_all(&self) {
         self.parts.jobs.cancel_all();
@@ -373,6 +287,8 @@ impl Runner {
             waiting,
             active: parts.executor.active.count(),
             reaped: parts.reaper.removed(),
+            memory_used_bytes: parts.executor.memory.used_bytes(),
+            memory_limit_bytes: parts.executor.memory.limit_bytes(),
         }
     }
 }
@@ -425,12 +341,4 @@ fn engine(instance: String, client: &Client) -> std::io::Result<Engine> {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// An untagged image is listed under this name by some engines (20.10).
-fn named(names: Vec<String>) -> Vec<String> {
-    names
-        .into_iter()
-        .filter(|name| !name.starts_with("<none>"))
-        .collect()
 }

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `facade` | [`Runner`]: every operation | all below |
 //! | `dry_run` | what a run would do, without doing it | `run`, `request`, `cleanup` |
+//! | `plain` | runs whose callers wait, as others see them | `jobs`, `run`, `request` |
 //! | `jobs` | asynchronous runs: submit, scheduler, registry, store, adoption | `run`, `request`, `takeover`, `staging`, `cleanup` |
 //! | `run` | the life of a run, step by step | `volumes`, `request`, `staging`, `cleanup` |
 //! | `volumes` | named volumes, filled completely or not at all | `request`, `staging`, `cleanup` |
@@ -13,10 +14,11 @@
 //! | `staging` | helper containers, through which content gets into volumes and out of them | `cleanup` |
 //! | `request` | JSON types, every check, [`RunSpec`] | `policy` |
 //! | `cleanup` | labels and ownership, removal, reaper | |
-//! | `policy`, `image_patterns`, `error`, `clock`, `rounds`, `semaphore` | shared by all; they use none of the rooms | |
+//! | `changes`, `policy`, `image_patterns`, `error`, `reports`, `clock`, `rounds`, `semaphore` | shared by all; they use none of the rooms | |
 //!
 //! Inside the runner a file is imported by its own path; the re-exports below are for other rooms.
 
+mod changes;
 mod cleanup;
 mod clock;
 mod dry_run;
@@ -24,7 +26,9 @@ mod error;
 mod facade;
 mod image_patterns;
 mod jobs;
+mod plain;
 mod policy;
+mod reports;
 pub mod request;
 mod rounds;
 mod run;
@@ -33,16 +37,19 @@ mod staging;
 mod takeover;
 mod volumes;
 
-pub use dry_run::{PlannedVolume, RunKind, RunPlan};
+pub use changes::RunChanges;
+pub use dry_run::{PlannedVolume, RunPlan};
 pub use error::{Error, RunLimit};
-pub use facade::{Health, Image, Occupancy, Runner, Settings};
+pub use facade::{Runner, Settings};
 pub use image_patterns::ImagePatterns;
-pub use jobs::entry::{Phase, RunState, RunStates};
+pub use jobs::entry::{Phase, RunFilter, RunState, RunStates};
 pub use jobs::event_log::Outcome;
 pub use jobs::logs::{LogQuery, Next, Piece, RunEvents, RunLogs};
 pub use jobs::record_keeper::Persistence;
 pub use jobs::registry::Retention;
+pub use jobs::shown_command::ShownCommand;
 pub use policy::{Globs, Policy, VolumeOwners};
+pub use reports::{Health, Image, Occupancy};
 pub use request::check::ApiProfile;
 pub use request::lenient::{Spelling, Takes};
 pub use request::spec::{LABEL_PREFIX, RunSpec};

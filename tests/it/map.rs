@@ -113,7 +113,9 @@ fn imports_point_one_way() {
 
 /// What each room or file of the runner may import of the others.
 const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
+    ("changes", &[]),
     ("clock", &[]),
+    ("reports", &[]),
     ("id", &[]),
     ("policy", &["image_patterns"]),
     ("image_patterns", &[]),
@@ -142,6 +144,7 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     (
         "jobs",
         &[
+            "changes",
             "cleanup",
             "clock",
             "error",
@@ -153,12 +156,16 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
             "takeover",
         ],
     ),
+    (
+        "plain",
+        &["changes", "clock", "error", "jobs", "request", "run"],
+    ),
     ("dry_run", &["cleanup", "request", "run"]),
     (
         "facade",
         &[
-            "cleanup", "dry_run", "error", "jobs", "policy", "request", "rounds", "run",
-            "takeover", "volumes",
+            "changes", "cleanup", "dry_run", "error", "jobs", "plain", "policy", "reports",
+            "request", "rounds", "run", "takeover", "volumes",
         ],
     ),
     ("mod", &[]),

@@ -17,8 +17,8 @@ use crate::cancel::Cancel;
 use crate::http::{Reply, ReplyBody, Request as HttpRequest, StreamWriter};
 use crate::problem::Fault;
 use crate::runner::{
-    CollectedVolume, Encoding, Error, Event, Health, Image, Phase, Piece, Reason, RunLimit,
-    RunLogs, RunResult, RunState, RunStates, Sink, Timings,
+    CollectedVolume, Encoding, Error, Event, Health, Image, Phase, Piece, Reason, RunKind,
+    RunLimit, RunLogs, RunResult, RunState, RunStates, ShownCommand, Sink, Timings,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -71,6 +71,11 @@ fn detached(id: &str) -> RunState {
     };
     let moment = || "2026-01-01T00:00:00.000Z".to_owned();
     RunState {
+        kind: RunKind::Asynchronous,
+        order: 0,
+        image: "x".into(),
+        command: ShownCommand::default(),
+        end: None,
         id: id.into(),
         phase,
         created_at: moment(),

@@ -4,8 +4,8 @@ use super::arguments::PROFILE;
 use super::tool_call::ToolCall;
 use crate::cancel::Cancel;
 use crate::runner::{
-    Encoding, Error, Health, Image, LogQuery, RunLogs, RunResult, RunState, RunStates, Runner,
-    Sink, VolumeContent,
+    Encoding, Error, Health, Image, LogQuery, RunFilter, RunKind, RunLogs, RunResult, RunState,
+    RunStates, Runner, Sink, VolumeContent,
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -101,7 +101,13 @@ impl Backend for Runner {
             }
             ToolCall::CancelRun { id } => cancel_run(self, &id, cancel),
             ToolCall::ListRuns { state, limit } => {
-                self.run_list(state, limit).map(ToolOutcome::Runs)
+                let filter = RunFilter {
+                    // Of plain runs a model has the results, and no use for their ids.
+                    kind: Some(RunKind::Asynchronous),
+                    phase: state,
+                    limit,
+                };
+                self.run_list(&filter).map(ToolOutcome::Runs)
             }
             ToolCall::CreateVolume(request) => self
                 .volume_create(request, PROFILE, cancel)
@@ -130,6 +136,8 @@ fn run(
 
 /// Forgets a run that has finished, or cancels one that has not and waits for its end.
 fn cancel_run(runner: &Runner, id: &str, cancel: &Cancel) -> Result<ToolOutcome, Error> {
+    // Only detached runs can be waited for.
+    runner.run_wait(id, Some(Duration::ZERO), cancel)?;
     if let Some(state) = runner.run_forget(id)? {
         return Ok(ToolOutcome::Forgotten(state));
     }

@@ -233,6 +233,7 @@ mod tests {
     use super::super::result::LARGEST_RESULT;
     use super::*;
     use crate::mcp::tests::sample_run;
+    use crate::runner::{RunKind, ShownCommand};
 
     fn first_text(result: &Value) -> &str {
         result["content"][0]["text"].as_str().unwrap()
@@ -287,6 +288,11 @@ mod tests {
         let path = |n: usize| (format!("/{n}/{}", "x".repeat(1000)), None);
         run.volumes = (0..1000).map(path).collect();
         let state = RunState {
+            kind: RunKind::Asynchronous,
+            order: 0,
+            image: "x".into(),
+            command: ShownCommand::default(),
+            end: None,
             id: "r".into(),
             phase: Phase::Finished,
             created_at: String::new(),

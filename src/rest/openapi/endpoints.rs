@@ -3,8 +3,9 @@
 use super::examples;
 use super::operation::{Content, Operation, header_parameter, path_parameter, query_parameter};
 use super::schemas::Schemas;
+use crate::rest::images::ImageList;
 use crate::rest::policy::PolicyAnswer;
-use crate::rest::runs::{RunBody, RunList};
+use crate::rest::run_body::{RunBody, RunList};
 use crate::rest::volume::{VolumeContent, VolumeCreated};
 use crate::runner::{Health, RunPlan, RunRequest, RunResult, VolumeRequest};
 use serde_json::{Value, json};
@@ -82,18 +83,38 @@ fn run_id() -> Value {
     )
 }
 
-fn runs(schemas: &mut Schemas) -> [Operation; 4] {
+fn runs(schemas: &mut Schemas) -> [Operation; 5] {
     [
         list_runs(schemas),
         run_state(schemas),
         cancel_run(schemas),
         run_events(),
+        all_events(),
     ]
 }
 
-fn list_runs(schemas: &mut Schemas) -> Operation {
-    Operation::new("GET", "/runs", "listRuns", "List asynchronous runs")
+fn all_events() -> Operation {
+    Operation::new("GET", "/events", "events", "Watch everything")
         .tag("runs")
+        .description(
+            "Server-sent events for a page that shows what goes on: `status`, then `snapshot`, `runs` and `complete` with all runs, \
+             and then `status` and `runs` as they change. A reader that falls behind gets everything again.",
+        )
+        .response(200, "Events.", Content::text("text/event-stream", examples::EVENTS))
+}
+
+fn list_runs(schemas: &mut Schemas) -> Operation {
+    Operation::new("GET", "/runs", "listRuns", "List what runs and what ran")
+        .tag("runs")
+        .description(
+            "Asynchronous runs for as long as their results are kept; plain runs, whose callers wait, while they go on, and the \
+             last 200 that ended.",
+        )
+        .parameter(query_parameter(
+            "kind",
+            "Only runs of this kind.",
+            json!({"enum": ["plain", "async"]}),
+        ))
         .parameter(query_parameter(
             "state",
             "Only runs in this state.",
@@ -113,8 +134,8 @@ fn list_runs(schemas: &mut Schemas) -> Operation {
 }
 
 fn run_state(schemas: &mut Schemas) -> Operation {
-    let summary = "Read the state of an asynchronous run";
-    let description = "Its state, and its result once it has ended.";
+    let summary = "Read the state of a run";
+    let description = "Its state, and its result once it has ended. The result of a plain run is its caller's only.";
     Operation::new("GET", "/runs/{id}", "runState", summary)
         .tag("runs")
         .parameter(run_id())
@@ -123,7 +144,7 @@ fn run_state(schemas: &mut Schemas) -> Operation {
 }
 
 fn cancel_run(schemas: &mut Schemas) -> Operation {
-    let summary = "Cancel an asynchronous run";
+    let summary = "Cancel a run";
     let deleted = "It had finished, and is forgotten.";
     Operation::new("DELETE", "/runs/{id}", "cancelRun", summary)
         .tag("runs")
@@ -134,11 +155,12 @@ fn cancel_run(schemas: &mut Schemas) -> Operation {
 }
 
 fn run_events() -> Operation {
-    let summary = "Watch an asynchronous run";
+    let summary = "Watch a run";
     Operation::new("GET", "/runs/{id}/events", "runEvents", summary)
         .tag("runs")
         .description(
-            "Its events from the start, or after `Last-Event-ID`, and then live, to its end.",
+            "Its events from the start, or after `Last-Event-ID`, and then live, to its end. Of a plain run the last events are \
+             kept, and only while it goes on.",
         )
         .parameter(run_id())
         .parameter(header_parameter(
@@ -202,18 +224,20 @@ fn volume_name() -> Value {
     )
 }
 
-fn pages() -> [Operation; 3] {
-    let redirect = json!({
-        "description": "To /docs.",
-        "headers": {"Location": {
-            "description": "Where the documentation is.", "required": true, "schema": {"const": "docs"},
-        }},
-    });
+fn pages() -> [Operation; 4] {
+    let files = json!({"description": "The file.", "content": {
+        "text/javascript": {"schema": {"type": "string"}, "examples": {"script": {"value": "…"}}},
+        "text/css": {"schema": {"type": "string"}, "examples": {"style": {"value": "…"}}},
+    }});
     [
         Operation::new("GET", "/docs", "docs", "Read and try this API in a browser")
             .tag("service")
             .without_authentication()
-            .response(200, "A page.", Content::text("text/html", "<!doctype html>…")),
+            .response(
+                200,
+                "A page.",
+                Content::text("text/html", "<!doctype html>…"),
+            ),
         Operation::new("GET", "/docs/{file}", "docsFile", "What the page loads")
             .tag("service")
             .without_authentication()
@@ -223,18 +247,27 @@ fn pages() -> [Operation; 3] {
                 json!({"enum": ["swagger-ui-bundle.js", "swagger-ui.css", "start.js"]}),
                 "start.js",
             ))
-            .response_object(
-                200,
-                json!({"description": "The file.", "content": {
-                    "text/javascript": {"schema": {"type": "string"}, "examples": {"script": {"value": "…"}}},
-                    "text/css": {"schema": {"type": "string"}, "examples": {"style": {"value": "…"}}},
-                }}),
-            )
+            .response_object(200, files.clone())
             .problems(&[404]),
-        Operation::new("GET", "/", "root", "Find the documentation")
+        Operation::new("GET", "/", "page", "Watch and run containers in a browser")
             .tag("service")
             .without_authentication()
-            .response_object(307, redirect),
+            .response(
+                200,
+                "A page.",
+                Content::text("text/html", "<!doctype html>…"),
+            ),
+        Operation::new("GET", "/page/{file}", "pageFile", "What that page loads")
+            .tag("service")
+            .without_authentication()
+            .parameter(path_parameter(
+                "file",
+                "Its name.",
+                json!({"type": "string", "pattern": "^[a-z]+\\.(js|css)$"}),
+                "main.js",
+            ))
+            .response_object(200, files)
+            .problems(&[404]),
     ]
 }
 
@@ -256,6 +289,14 @@ fn service(schemas: &mut Schemas) -> Vec<Operation> {
                 "Defaults, maxima and what may be named.",
                 Content::json(schemas.response::<PolicyAnswer>(), examples::policy()),
             ),
+        Operation::new("GET", "/images", "images", "List the engine's images")
+            .tag("service")
+            .response(
+                200,
+                "What runs without a pull.",
+                Content::json(schemas.response::<ImageList>(), examples::images()),
+            )
+            .problems(&[502]),
         Operation::new("GET", "/metrics", "metrics", "Read what the service counts")
             .tag("service")
             .description("In Prometheus' text format.")

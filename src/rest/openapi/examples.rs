@@ -32,9 +32,23 @@ pub(super) fn run_list() -> Value {
 
 fn run_state() -> Value {
     json!({
-        "id": RUN_ID, "state": "running", "created_at": "2026-01-01T12:00:00.000Z",
+        "id": RUN_ID, "kind": "async", "state": "running", "image": "alpine:latest", "command": ["echo", "Hello, World!"],
+        "output_encoding": "utf8", "status": null, "reason": null, "exit_code": null, "timings": null, "created_at": "2026-01-01T12:00:00.000Z",
         "started_at": "2026-01-01T12:00:00.250Z", "finished_at": null, "result": null, "error": null,
     })
+}
+
+/// The stream of `GET /events`.
+pub(super) const EVENTS: &str =
+    "event: snapshot\ndata: {}\n\nevent: complete\ndata: {\"runs\":0}\n\n";
+
+/// Responses of `GET /images`.
+pub(super) fn images() -> Value {
+    let image = json!({
+        "id": "sha256:9b2a5c8f0c1de1a7a6f3f0d3f2b5f8f4f3f9a1f1f6c3e6e1d5b1a2c3d4e5f607", "tags": ["alpine:latest"],
+        "digests": [], "size_bytes": 7_800_000, "created": 1_767_225_600,
+    });
+    json!({"images": {"value": {"images": [image]}}})
 }
 
 /// Responses of `GET /metrics`.

@@ -2,16 +2,18 @@
 
 use crate::cancel::Cancel;
 use crate::docker::AuthConfig;
+use crate::runner::changes::Changes;
 use crate::runner::cleanup::active::HeldId;
 use crate::runner::clock::Moment;
 use crate::runner::jobs::event_log::{EventLog, Outcome};
 use crate::runner::jobs::marks::Marks;
 use crate::runner::jobs::record::RunFacts;
 use crate::runner::jobs::request_copies::RequestCopy;
+use crate::runner::jobs::shown_command::ShownCommand;
 use crate::runner::request::spec::RunSpec;
-use crate::runner::request::types::Encoding;
+use crate::runner::request::types::{Encoding, RunKind};
 use crate::runner::request::wire::wire_enum;
-use crate::runner::run::result::{Event, Sink};
+use crate::runner::run::result::{Event, RunEnd, Sink};
 use crate::runner::takeover::lead::Lead;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -30,11 +32,19 @@ wire_enum! {
     }
 }
 
-/// State and result of an asynchronous run at one moment.
+/// State and result of a run at one moment.
 #[derive(Clone, Debug)]
 pub struct RunState {
     /// The run's id.
     pub id: String,
+    /// Whether its caller waits for it.
+    pub kind: RunKind,
+    /// Sorts runs by their acceptance.
+    pub order: u64,
+    /// Its image, as it was asked for.
+    pub image: String,
+    /// Its command.
+    pub command: ShownCommand,
     /// How far it has come.
     pub phase: Phase,
     /// When it was accepted, as RFC 3339.
@@ -45,11 +55,24 @@ pub struct RunState {
     pub finished_at: Option<String>,
     /// How its output is encoded.
     pub output_encoding: Encoding,
-    /// Its result or error, once it has finished.
+    /// How it came out, once it has finished.
+    pub end: Option<RunEnd>,
+    /// Its result or error, once it has finished. The result of a plain run is not kept.
     pub outcome: Option<Arc<Outcome>>,
 }
 
-/// Asynchronous runs, newest first.
+/// Which runs to list.
+#[derive(Clone, Copy, Debug)]
+pub struct RunFilter {
+    /// Only these. `None`: both kinds.
+    pub kind: Option<RunKind>,
+    /// Only those in this phase.
+    pub phase: Option<Phase>,
+    /// Most runs to list.
+    pub limit: usize,
+}
+
+/// Runs, newest first.
 #[derive(Clone, Debug)]
 pub struct RunStates {
     /// Their states.
@@ -74,6 +97,8 @@ pub(crate) struct Entry {
     _held: HeldId,
     /// For a run that this server adopted: the right to do so, which it needs for as long as it has the run.
     lead: OnceLock<Arc<Lead>>,
+    /// Set when the run is listed.
+    changes: OnceLock<Changes>,
 }
 
 /// What a later attempt or a later server needs of a run.
@@ -135,9 +160,38 @@ impl Kept {
     }
 }
 
+/// How far a run has come, as its events say.
+#[derive(Clone, Copy)]
+pub(crate) struct Steps {
+    pub(crate) phase: Phase,
+    pub(crate) started: Option<Moment>,
+}
+
+impl Steps {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: Phase::Queued,
+            started: None,
+        }
+    }
+
+    /// Takes an event of a run that was accepted at `created` into account. Returns whether the phase has changed.
+    pub(crate) fn advance(&mut self, event: &Event, created: Moment) -> bool {
+        let phase = match event {
+            Event::Pull { .. } => Phase::Pulling,
+            Event::Started => {
+                let now = Moment::now().max(created);
+                self.started.get_or_insert(now);
+                Phase::Running
+            }
+            Event::Queued { .. } | Event::Stdout(_) | Event::Stderr(_) => return false,
+        };
+        std::mem::replace(&mut self.phase, phase) != phase
+    }
+}
+
 struct Progress {
-    phase: Phase,
-    started: Option<Moment>,
+    steps: Steps,
     finished: Option<Moment>,
     kept: Option<Kept>,
     /// Its place in the admission queue.
@@ -148,6 +202,18 @@ impl Entry {
     /// Keeps the lead for as long as this run is known.
     pub(crate) fn keep_lead(&self, lead: Arc<Lead>) {
         let _ = self.lead.set(lead);
+    }
+
+    /// From here on, changes of this run are noted.
+    pub(crate) fn note_changes_in(&self, changes: &Changes) {
+        let _ = self.changes.set(changes.clone());
+        changes.note(&self.id);
+    }
+
+    fn note_change(&self) {
+        if let Some(changes) = self.changes.get() {
+            changes.note(&self.id);
+        }
     }
 
     /// A run that waits. Its log keeps up to `log_bytes` bytes of events.
@@ -166,8 +232,7 @@ impl Entry {
             cancel: Cancel::new(),
             log: EventLog::new(log_bytes),
             progress: Mutex::new(Progress {
-                phase: Phase::Queued,
-                started: None,
+                steps: Steps::new(),
                 finished: None,
                 kept: None,
                 ticket: None,
@@ -175,6 +240,7 @@ impl Entry {
             stored: Mutex::default(),
             _held: held,
             lead: OnceLock::new(),
+            changes: OnceLock::new(),
         }
     }
 
@@ -183,17 +249,22 @@ impl Entry {
         let outcome = self.log.outcome();
         RunState {
             id: self.id.clone(),
+            kind: RunKind::Asynchronous,
+            order: self.facts.order,
+            image: self.facts.image.clone(),
+            command: self.facts.command.clone(),
             phase: match &outcome {
                 Some(_) => Phase::Finished,
-                None => progress.phase,
+                None => progress.steps.phase,
             },
             created_at: self.created.to_string(),
-            started_at: progress.started.map(|moment| moment.to_string()),
+            started_at: progress.steps.started.map(|moment| moment.to_string()),
             finished_at: outcome
                 .as_ref()
                 .and(progress.finished)
                 .map(|moment| moment.to_string()),
             output_encoding: self.encoding,
+            end: outcome.as_deref().map(RunEnd::of),
             outcome,
         }
     }
@@ -207,17 +278,18 @@ impl Entry {
     }
 
     pub(crate) fn started(&self) -> Option<Moment> {
-        self.progress().started
+        self.progress().steps.started
     }
 
     /// Sets when the container started, as an earlier process or the engine knew it.
     pub(crate) fn set_started(&self, started: Option<Moment>) {
-        self.progress().started = started;
+        self.progress().steps.started = started;
     }
 
     /// An earlier process has started the container; when, the engine will say.
     pub(crate) fn set_running(&self) {
-        self.progress().phase = Phase::Running;
+        self.progress().steps.phase = Phase::Running;
+        self.note_change();
     }
 
     /// Sets from when on the outcome can be asked for, unless that is set already. Returns what is set.
@@ -229,7 +301,7 @@ impl Entry {
     /// clock was set back.
     pub(crate) fn set_finished(&self, at: Moment) -> Moment {
         let mut progress = self.progress();
-        let at = at.max(progress.started.unwrap_or(self.created));
+        let at = at.max(progress.steps.started.unwrap_or(self.created));
         *progress.finished.get_or_insert(at)
     }
 
@@ -244,17 +316,8 @@ impl Entry {
 
 impl Sink for Entry {
     fn event(&self, event: Event) {
-        {
-            let mut progress = self.progress();
-            match event {
-                Event::Pull { .. } => progress.phase = Phase::Pulling,
-                Event::Started => {
-                    progress.phase = Phase::Running;
-                    let now = Moment::now().max(self.created);
-                    progress.started.get_or_insert(now);
-                }
-                Event::Queued { .. } | Event::Stdout(_) | Event::Stderr(_) => {}
-            }
+        if self.progress().steps.advance(&event, self.created) {
+            self.note_change();
         }
         self.log.push(event);
     }

@@ -1,19 +1,48 @@
-//! Reads the event log of an asynchronous run: event by event, or its output in pages, for callers that cannot hold a stream
+//! Reads the event log of a run: event by event, or its output in pages, for callers that cannot hold a stream
 //! open.
 
 use crate::cancel::Cancel;
 use crate::process_identity::process_token;
 use crate::runner::error::Error;
 use crate::runner::jobs::entry::{Entry, Phase, RunState};
-use crate::runner::jobs::event_log::{Found, Outcome};
+use crate::runner::jobs::event_log::{EventLog, Found, Outcome};
 use crate::runner::request::types::Encoding;
 use crate::runner::run::result::Event;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// A run whose events are kept for readers.
+pub(crate) trait Followed: Send + Sync {
+    fn id(&self) -> &str;
+
+    fn log(&self) -> &EventLog;
+
+    fn output_encoding(&self) -> Encoding;
+
+    fn state(&self) -> RunState;
+}
+
+impl Followed for Entry {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    fn output_encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    fn state(&self) -> RunState {
+        self.state()
+    }
+}
+
 /// A reader of one run's events.
 pub struct RunEvents {
-    entry: Arc<Entry>,
+    run: Arc<dyn Followed>,
     next: u64,
 }
 
@@ -161,34 +190,34 @@ fn position(cursor: &str, run: &str) -> Option<u64> {
 
 impl RunEvents {
     /// Reads from the start, or after a cursor of the same run and process.
-    pub(crate) fn new(entry: Arc<Entry>, cursor: Option<&str>) -> Self {
-        let last_read = cursor.and_then(|cursor| position(cursor, &entry.id));
+    pub(crate) fn new(run: Arc<dyn Followed>, cursor: Option<&str>) -> Self {
+        let last_read = cursor.and_then(|cursor| position(cursor, run.id()));
         Self {
             next: last_read.map_or(0, |number| number.saturating_add(1)),
-            entry,
+            run,
         }
     }
 
     /// The run's id.
     pub fn id(&self) -> &str {
-        &self.entry.id
+        self.run.id()
     }
 
     /// The run's state now.
     pub fn state(&self) -> RunState {
-        self.entry.state()
+        self.run.state()
     }
 
     /// How its output is to be encoded.
     pub fn output_encoding(&self) -> Encoding {
-        self.entry.encoding
+        self.run.output_encoding()
     }
 
     /// The next event. Blocks until there is one, the timeout has passed or one of the stop tokens fires.
     pub fn next(&mut self, timeout: Duration, stops: &[&Cancel]) -> Next {
-        let origin = origin(&self.entry.id);
+        let origin = origin(self.run.id());
         let cursor = |next: u64| format!("{origin}-{}", next.saturating_sub(1));
-        match self.entry.log.read(&mut self.next, timeout, stops) {
+        match self.run.log().read(&mut self.next, timeout, stops) {
             Found::Event(event) => Next::Event {
                 cursor: cursor(self.next),
                 event,

@@ -19,6 +19,7 @@
 //! | `adopt_records` | loads the records of dead predecessors |
 //! | `predecessor` | finds what dead predecessors left in the engine |
 //! | `unadopted` | runs in the engine that this server cannot answer for |
+//! | `shown_command` | a command as lists show it; pure |
 //! | `request_copies` | requests in memory, because a prune may remove the engine's |
 //! | `heal` | stores again what the engine has lost |
 
@@ -33,11 +34,12 @@ mod journal_reader;
 pub(crate) mod logs;
 mod marks;
 mod predecessor;
-mod record;
+pub(crate) mod record;
 pub(crate) mod record_keeper;
 pub(crate) mod registry;
 mod request_copies;
 mod scheduler;
+pub(crate) mod shown_command;
 pub(crate) mod submit;
 mod unadopted;
 

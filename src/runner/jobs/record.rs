@@ -3,6 +3,7 @@
 
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
+use crate::runner::jobs::shown_command::ShownCommand;
 use crate::runner::request::lenient::Spelling;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::Encoding;
@@ -43,6 +44,12 @@ pub(crate) struct RunFacts {
     pub(crate) base64: bool,
     /// Name and digest, in hexadecimal, of the idempotency key.
     pub(crate) key: Option<(String, String)>,
+    /// The image; empty in records of version 0.1.0.
+    #[serde(default)]
+    pub(crate) image: String,
+    /// The command, as far as lists show it.
+    #[serde(default)]
+    pub(crate) command: ShownCommand,
 }
 
 /// The `order` of the run that was accepted last.
@@ -62,6 +69,8 @@ impl RunFacts {
             order: after(last.unwrap_or(0)),
             base64: spec.output_encoding == Encoding::Base64,
             key: key.map(|key| (key.name.clone(), format!("{:x}", key.digest))),
+            image: spec.image.clone(),
+            command: ShownCommand::of(spec.command.as_deref()),
         }
     }
 
@@ -128,6 +137,8 @@ impl OutcomeRecord {
                 order: now.0 * 1000,
                 base64: false,
                 key: None,
+                image: String::new(),
+                command: ShownCommand::default(),
             },
             started: None,
             finished: now.0,

@@ -1,6 +1,7 @@
 //! Table of the asynchronous runs that this server answers for: those that wait or run, and for a while those that have
 //! finished. In memory only; nothing here calls the engine.
 
+use crate::runner::changes::Changes;
 use crate::runner::error::{Error, RunLimit};
 use crate::runner::jobs::entry::{Entry, Kept};
 use crate::runner::jobs::event_log::Outcome;
@@ -35,6 +36,8 @@ pub(crate) struct Registry {
     runs: Mutex<Runs>,
     /// Signalled when a run was accepted or rejected, and when one has finished.
     changed: Condvar,
+    /// What readers of all runs wait for.
+    changes: Changes,
 }
 
 #[derive(Default)]
@@ -67,11 +70,12 @@ struct Finished {
 }
 
 impl Registry {
-    pub(crate) fn new(retention: Retention) -> Self {
+    pub(crate) fn new(retention: Retention, changes: Changes) -> Self {
         Self {
             retention,
             runs: Mutex::default(),
             changed: Condvar::new(),
+            changes,
         }
     }
 
@@ -131,8 +135,14 @@ impl Registry {
             runs.keys.insert(key.name.clone(), used);
             key.name
         });
-        let listed = Listed { entry, key };
-        runs.by_id.insert(id, listed);
+        runs.by_id.insert(
+            id,
+            Listed {
+                entry: entry.clone(),
+                key,
+            },
+        );
+        entry.note_changes_in(&self.changes);
         self.changed.notify_all();
     }
 
@@ -174,7 +184,7 @@ impl Registry {
         let entries = listed.by_id.values().map(|listed| listed.entry.clone());
         let mut entries: Vec<_> = entries.collect();
         drop(listed);
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.facts.order));
+        entries.sort_by(|a, b| (b.facts.order, &b.id).cmp(&(a.facts.order, &a.id)));
         entries
     }
 
@@ -203,6 +213,7 @@ impl Registry {
         };
         runs.finished.insert(place, finished);
         runs.finished_bytes += bytes;
+        self.changes.note(&entry.id);
         let mut forgotten = Vec::new();
         while runs.finished.len() > 1
             && (runs.finished_bytes > self.retention.max_result_bytes
@@ -210,6 +221,7 @@ impl Registry {
         {
             forgotten.extend(runs.forget_at(0));
         }
+        self.note_all(&forgotten);
         forgotten
     }
 
@@ -224,14 +236,23 @@ impl Registry {
             }
             forgotten.extend(runs.forget_at(0));
         }
+        self.note_all(&forgotten);
         forgotten
+    }
+
+    fn note_all(&self, forgotten: &[Arc<Entry>]) {
+        for entry in forgotten {
+            self.changes.note(&entry.id);
+        }
     }
 
     /// Forgets a run that has finished, and returns it.
     pub(crate) fn forget(&self, id: &str) -> Option<Arc<Entry>> {
         let mut runs = self.lock();
         let index = runs.finished.iter().position(|other| other.id == id)?;
-        runs.forget_at(index)
+        let forgotten = runs.forget_at(index);
+        self.changes.note(id);
+        forgotten
     }
 
     fn lock(&self) -> MutexGuard<'_, Runs> {

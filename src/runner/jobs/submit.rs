@@ -3,6 +3,7 @@
 
 use crate::cancel::Cancel;
 use crate::docker;
+use crate::runner::changes::Changes;
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::owners::Unheard;
 use crate::runner::error::Error;
@@ -50,6 +51,8 @@ pub(crate) struct JobSettings {
     pub(crate) max_record_bytes: u64,
     pub(crate) policy: Arc<Policy>,
     pub(crate) archive_checks: ArchiveChecks,
+    /// Where changes of runs are noted.
+    pub(crate) changes: Changes,
 }
 
 /// How long a caller waits for a run of an earlier server to be adopted. With an engine that answers, it takes milliseconds.
@@ -60,7 +63,7 @@ impl Jobs {
     pub(crate) fn start(settings: JobSettings, executor: &Executor) -> std::io::Result<Self> {
         let stop = Cancel::new();
         let policy = settings.policy;
-        let registry = Arc::new(Registry::new(settings.retention));
+        let registry = Arc::new(Registry::new(settings.retention, settings.changes));
         let store = RecordStore {
             persistence: settings.persistence,
             engine: executor.engine.clone(),
@@ -221,6 +224,21 @@ impl Jobs {
         })
     }
 
+    /// The states of runs behind `last` in the order of a list, or from its start: those that are known just now.
+    pub(crate) fn page(&self, last: Option<&RunState>, limit: usize) -> Vec<RunState> {
+        let entries = self.registry.list().into_iter();
+        let is_behind = |entry: &Arc<Entry>| {
+            last.is_none_or(|last| (entry.facts.order, &entry.id) < (last.order, &last.id))
+        };
+        let page = entries.filter(is_behind).take(limit);
+        page.map(|entry| entry.state()).collect()
+    }
+
+    /// The state of a run that is known just now.
+    pub(crate) fn known(&self, id: &str) -> Option<RunState> {
+        Some(self.registry.get(id)?.state())
+    }
+
     /// A reader of the run's events.
     pub(crate) fn events(&self, id: &str, cursor: Option<&str>) -> Result<RunEvents, Error> {
         Ok(RunEvents::new(self.entry(id)?, cursor))
@@ -360,6 +378,7 @@ mod tests {
             max_record_bytes: 1 << 20,
             policy: Arc::default(),
             archive_checks: ArchiveChecks::new(1),
+            changes: Changes::default(),
         };
         Jobs::start(settings, executor).unwrap()
     }

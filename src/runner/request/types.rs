@@ -161,6 +161,16 @@ wire_enum! {
 }
 
 wire_enum! {
+    /// How a run is executed.
+    pub enum RunKind {
+        /// Its caller waits for the result.
+        Plain = "plain",
+        /// It outlives its caller and its server, so that its container has a log and other labels.
+        Asynchronous = "async",
+    }
+}
+
+wire_enum! {
     /// How bytes are written in JSON.
     pub enum Encoding {
         /// As text.

@@ -46,6 +46,39 @@ pub struct RunResult {
     pub memory: Option<Reservation>,
 }
 
+/// How a run came out, in a few words: what lists have of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunEnd {
+    /// As in [`RunResult`], or `failed` if there is no result.
+    pub status: String,
+    /// Why the container ended. `None`: there is no result.
+    pub reason: Option<Reason>,
+    /// The exit code, where there is one.
+    pub exit_code: Option<i64>,
+    /// How long each step took. `None`: there is no result.
+    pub timings: Option<Timings>,
+}
+
+impl RunEnd {
+    /// The end of a run with this outcome.
+    pub(crate) fn of<E>(outcome: &Result<RunResult, E>) -> Self {
+        match outcome {
+            Ok(result) => Self {
+                status: result.status.clone(),
+                reason: Some(result.reason),
+                exit_code: result.exit_code,
+                timings: Some(result.timings),
+            },
+            Err(_) => Self {
+                status: "failed".into(),
+                reason: None,
+                exit_code: None,
+                timings: None,
+            },
+        }
+    }
+}
+
 /// Why a container ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -110,7 +143,7 @@ impl<'de> Deserialize<'de> for CollectedVolume {
 }
 
 /// Milliseconds spent in each step of a run; 0 for those that were done before a restart of the service.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Timings {
     /// Waiting for a free slot.
     pub queue_ms: u64,
