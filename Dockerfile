@@ -49,7 +49,7 @@ RUN set -eu; \
         name=$(echo "$triple" | tr 'a-z-' 'A-Z_'); \
         export "CARGO_TARGET_${name}_LINKER=$tool" "CC_$(echo "$triple" | tr - _)=$tool"; \
     fi; \
-    RUSTFLAGS='-C target-feature=+crt-static' \
+    RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs' \
         cargo build --release --locked --target "$triple" --target-dir /build --bin oneoff-docker-runner; \
     install -D "/build/$triple/release/oneoff-docker-runner" /out/oneoff-docker-runner
 

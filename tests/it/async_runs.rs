@@ -48,7 +48,7 @@ pub fn known(server: &Server, path: &str) -> Value {
     }
 }
 
-/// Deletes every run (an unfinished one twice: the first DELETE cancels it) and waits until the engine holds nothing.
+/// Deletes every asynchronous run (an unfinished one twice: the first DELETE cancels it) and waits until the engine holds nothing.
 pub fn forget_all(server: &Server) {
     forget_all_with(server, &[]);
 }
@@ -57,7 +57,7 @@ pub fn forget_all(server: &Server) {
 pub fn forget_all_with(server: &Server, fields: &[(&str, &str)]) {
     loop {
         let runs = server
-            .ask(&Request::new("GET", "/runs?limit=1000").fields(fields))
+            .ask(&Request::new("GET", "/runs?kind=async&limit=1000").fields(fields))
             .json();
         let runs = runs["runs"].as_array().unwrap().clone();
         if runs.is_empty() {
@@ -301,7 +301,13 @@ fn faults_are_reported_at_submission_or_in_the_state_of_the_run() {
         (429, &json!("queue_full"))
     );
     assert!(answer.header("Retry-After").is_some());
-    for query in ["state=lost", "limit=0", "limit=1001", "limit=x"] {
+    for query in [
+        "state=lost",
+        "kind=fancy",
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+    ] {
         assert_eq!(server.get(&format!("/runs?{query}")).status, 422, "{query}");
     }
     assert_eq!(server.request("POST", "/runs", "").status, 405);

@@ -27,7 +27,8 @@ fn sample(template: &str) -> String {
     template
         .replace("{name}", "no-such-volume")
         .replace("{id}", "no-such-run")
-        .replace("{file}", "start.js")
+        .replace("/docs/{file}", "/docs/start.js")
+        .replace("{file}", "main.js")
 }
 
 #[test]
@@ -133,6 +134,9 @@ fn head_returns_the_fields_of_get_and_no_body() {
         "/docs",
         "/openapi.json",
         "/policy",
+        "/",
+        "/page/main.js",
+        "/images",
         "/runs",
         &run,
         &events,

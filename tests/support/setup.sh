@@ -1,6 +1,6 @@
 #!/bin/bash
 # What the tests need besides an engine and images: a registry with its password file, certificates, an HTTP client,
-# a browser for /docs, promtool for /metrics, schemathesis for /openapi.json, all that writes tar for the archives, a clock
+# a browser for the pages, axe-core for what keeps people from using them, promtool for /metrics, schemathesis for /openapi.json, all that writes tar for the archives, a clock
 # that can be moved and small disks.
 set -euo pipefail
 
@@ -10,4 +10,5 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
     /usr/share/nodejs/tar/package.json:node-tar /usr/share/nodejs/tar-stream/package.json:node-tar-stream \
     faketime mke2fs:e2fsprogs
 "$here/promtool.sh"
+"$here/axe.sh"
 "$here/schemathesis.sh"

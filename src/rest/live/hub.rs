@@ -1,8 +1,8 @@
 //! The events that all readers of `/events` share: a bounded list of encoded ones, filled by one thread as long as there are
 //! readers. Writing never waits for a reader.
 
+use super::frames::{RUNS_PER_EVENT, frame, runs_frame};
 use super::status::{EngineWatch, status};
-use super::{RUNS_PER_EVENT, frame, runs_frame};
 use crate::cancel::Cancel;
 use crate::runner::{RunChanges, RunState, Runner};
 use crossbeam_channel::Select;

@@ -4,38 +4,26 @@
 //! All readers share what one thread writes into `hub`, so that a hundred pages cost little more than one. A reader that falls
 //! behind gets everything anew.
 
+mod frames;
 mod hub;
 mod status;
 
 use super::problems;
-use super::run_body::RunBody;
-use super::stream::{Delivery, KEEP_ALIVE_INTERVAL, WireEvent};
+use super::stream::{Delivery, KEEP_ALIVE_INTERVAL};
 use crate::cancel::Cancel;
 use crate::http::{Reply, Request, StreamWriter};
 use crate::runner::{Error, RunState, Runner};
+use frames::{RUNS_PER_EVENT, frame, runs_frame};
 use hub::{Hub, Next, Reader};
-use serde::Serialize;
 use serde_json::json;
 use std::io;
 use std::sync::Arc;
 
 /// Most runs that a reader gets at its start: the newest.
 const MOST_RUNS: usize = 1000;
-/// How many runs one event has at most.
-const RUNS_PER_EVENT: usize = 64;
-
 /// The stream's source. Clones share it.
 #[derive(Clone)]
 pub struct Live(Arc<Hub>);
-
-/// The data of a `runs` event.
-#[derive(Serialize)]
-struct Runs<'a> {
-    /// New or changed ones, without their results.
-    runs: Vec<RunBody<'a>>,
-    /// Ids of those that are no longer known.
-    gone: &'a [String],
-}
 
 impl Live {
     /// A source that does nothing until somebody reads.
@@ -89,14 +77,4 @@ fn write_everything(reader: &Reader, writer: &mut StreamWriter<'_>) -> io::Resul
         last = page.into_iter().next_back();
     }
     writer.send(&frame("complete", &json!({"runs": count})))
-}
-
-/// An event with the states of these runs.
-fn runs_frame(states: &[RunState], gone: &[String]) -> Vec<u8> {
-    let runs = states.iter().map(RunBody::brief).collect();
-    frame("runs", &Runs { runs, gone })
-}
-
-fn frame(name: &'static str, data: &impl Serialize) -> Vec<u8> {
-    Delivery::Sse.frame(&WireEvent::new(name, data), None)
 }

@@ -52,6 +52,7 @@ pub fn get(request: &Request) -> Reply {
     with_security_headers(page)
         .with_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         .with_header("Cache-Control", "no-cache")
+        .with_header("Vary", "X-Forwarded-Prefix")
 }
 
 /// `GET /page/{name}`: a file that the page loads.

@@ -5,26 +5,26 @@ const tiles = {};
 
 /** Shows a tile; `part` of 0 to 1 as a meter. */
 function tile(name, value, detail, { part, kind = "" } = {}) {
-  if (!tiles[name]) {
-    const [strong, meter, small] = [el("b"), el("meter", { min: 0, max: 1, "aria-label": name }), el("span")];
-    const box = el("div", { className: "tile" }, el("span", { className: "quiet", textContent: name }), strong, meter, small);
-    byId("now").append(box);
-    tiles[name] = { strong, meter, small };
-  }
-  const { strong, meter, small } = tiles[name];
-  strong.textContent = value;
-  strong.className = kind;
-  small.textContent = visible(detail);
-  meter.hidden = part === undefined;
-  meter.value = part ?? 0;
+	if (!tiles[name]) {
+		const [strong, meter, small] = [el("b"), el("meter", { min: 0, max: 1, "aria-label": name }), el("span")];
+		const box = el("div.tile", el("span.quiet", name), strong, meter, small);
+		byId("now").append(box);
+		tiles[name] = { strong, meter, small };
+	}
+	const { strong, meter, small } = tiles[name];
+	strong.textContent = value;
+	strong.className = kind;
+	small.textContent = visible(detail);
+	meter.hidden = part === undefined;
+	meter.value = part ?? 0;
 }
 
 export function showStatus({ slots, queue, memory, engine, warm, version }) {
-  tile("Slots", `${slots.used} of ${slots.total}`, "runs at once", { part: slots.used / slots.total });
-  tile("Queue", String(queue.waiting), `waiting; at most ${queue.capacity} whose callers wait`);
-  if (warm) tile("Warm", String(warm.ready ?? warm), "containers that wait for a command");
-  tile("Memory", bytes(memory.held_bytes), `held, of ${bytes(memory.limit_bytes)}; the process has ${bytes(memory.resident_bytes)}`, { part: memory.held_bytes / memory.limit_bytes });
-  if (!engine) tile("Engine", "…", "being asked");
-  else if (engine.ok) tile("Engine", engine.version, `answers; API ${engine.api_version}; this server is ${version}`, { kind: "good" });
-  else tile("Engine", "away", engine.detail, { kind: "bad" });
+	tile("Slots", `${slots.used} of ${slots.total}`, "runs at once", { part: slots.used / slots.total });
+	tile("Queue", String(queue.waiting), `waiting; at most ${queue.capacity} whose callers wait`);
+	if (warm) tile("Warm", String(warm.ready ?? warm), "containers that wait for a command");
+	tile("Memory", bytes(memory.held_bytes), `held, of ${bytes(memory.limit_bytes)}; the process has ${bytes(memory.resident_bytes)}`, { part: memory.held_bytes / memory.limit_bytes });
+	if (!engine) tile("Engine", "…", "being asked");
+	else if (engine.ok) tile("Engine", engine.version, `answers; API ${engine.api_version}; this server is ${version}`, { kind: "good" });
+	else tile("Engine", "away", engine.detail, { kind: "bad" });
 }

@@ -63,8 +63,14 @@ impl PlainRuns {
             sink,
         };
         let outcome = execute(spec, &listed.run.cancel, &tapped);
-        // A run that was refused was never accepted: a burst of them must not push the others out of the list.
-        if !matches!(outcome, Err(Error::QueueFull { .. } | Error::OutOfMemory)) {
+        // A request that was refused is no run: a burst of them must not push the runs out of the list.
+        let is_refused = |error: &Error| {
+            matches!(
+                error,
+                Error::QueueFull { .. } | Error::OutOfMemory | Error::Invalid(_)
+            )
+        };
+        if !outcome.as_ref().is_err_and(is_refused) {
             self.keep(listed.run.end(&outcome));
         }
         outcome

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long to wait for an element or a text.
@@ -32,7 +33,10 @@ impl Browser {
             .expect("Debian's chromium-driver is installed; `make test` sees to it");
         let mut output = BufReader::new(driver.stdout.take().unwrap());
         let address = format!("127.0.0.1:{}", announced_port(&mut output));
-        let profile = std::env::temp_dir().join(format!("oneoff-browser-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("oneoff-browser-{}-{number}", std::process::id());
+        let profile = std::env::temp_dir().join(name);
         let mut browser = Self {
             driver,
             _output: output,
@@ -73,6 +77,33 @@ impl Browser {
             "/execute/sync",
             &json!({"script": script, "args": []}),
         )
+    }
+
+    /// Runs the body of an asynchronous function in the page. Returns its result.
+    pub fn script_async(&self, script: &str) -> Value {
+        let script = format!(
+            "const done = arguments[0]; (async () => {{ {script} }})().then(done, (error) => done(`failed: ${{error}}`));"
+        );
+        let body = json!({"script": script, "args": []});
+        self.command("POST", "/execute/async", &body)
+    }
+
+    /// Waits until a script returns something that counts as true. Returns it.
+    pub fn await_script(&self, script: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.script(script);
+            if !matches!(value, Value::Null | Value::Bool(false)) {
+                return value;
+            }
+            assert!(Instant::now() < deadline, "{script} stays {value}");
+        }
+    }
+
+    /// A command of the DevTools protocol, for what WebDriver does not have.
+    pub fn devtools(&self, command: &str, parameters: Value) -> Value {
+        let body = json!({"cmd": command, "params": parameters});
+        self.command("POST", "/goog/cdp/execute", &body)
     }
 
     /// Waits for an element.
