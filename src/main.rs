@@ -7,6 +7,7 @@ use oneoff_docker_runner::healthcheck;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::ExitCode;
 
 /// Gives freed memory back to the system, from a thread of its own, so that an idle server is small again.
@@ -117,9 +118,16 @@ fn is_ignored(signal: i32) -> bool {
     mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
 }
 
-/// The address and the endpoints.
+/// The address and the endpoints, as whole addresses: terminals make links of them.
 fn banner(app: &App) -> String {
     let address = app.local_addr();
+    let mut reachable = address;
+    if address.ip().is_unspecified() {
+        reachable.set_ip(match address.is_ipv4() {
+            true => Ipv4Addr::LOCALHOST.into(),
+            false => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
     let head = format!(
         "oneoff-docker-runner {} on http://{address}\n",
         env!("CARGO_PKG_VERSION")
@@ -130,7 +138,8 @@ fn banner(app: &App) -> String {
             path,
             summary,
         } = endpoint;
-        format!("  {method:<7}{path:<18} {summary}\n")
+        let whole = format!("http://{reachable}{path}");
+        format!("  {method:<7}{whole:<46} {summary}\n")
     };
     head + &ENDPOINTS.iter().map(line).collect::<String>()
 }

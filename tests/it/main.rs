@@ -75,6 +75,7 @@ mod strange_objects;
 mod streaming;
 mod takeover;
 mod texts;
+mod tool_setups;
 mod volume_owners;
 mod volume_sweeps;
 mod volumes;

@@ -263,7 +263,7 @@ fn pages() -> [Operation; 4] {
             .parameter(path_parameter(
                 "file",
                 "Its name.",
-                json!({"type": "string", "pattern": "^[a-z]+\\.(js|css)$"}),
+                json!({"enum": crate::rest::page::file_names()}),
                 "main.js",
             ))
             .response_object(200, files)

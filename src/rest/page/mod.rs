@@ -59,3 +59,8 @@ pub fn get(request: &Request) -> Reply {
 pub fn file(name: &str, request: &Request) -> Reply {
     browser_files::reply(FILES, name, request)
 }
+
+/// The names of those files.
+pub fn file_names() -> Vec<&'static str> {
+    FILES.iter().map(|file| file.name).collect()
+}
