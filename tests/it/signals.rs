@@ -84,7 +84,8 @@ fn everything_that_needs_no_engine_is_served_while_the_engine_hangs() {
         "/openapi.json",
         "/policy",
         "/metrics",
-        "/runs",
+        // Of asynchronous ones, nobody knows which there are.
+        "/runs?kind=plain",
     ] {
         assert!(server.get(path).status < 400, "{path}");
     }
