@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How often the status is looked at.
 const STATUS_PERIOD: Duration = Duration::from_millis(500);
-/// After a change, changes are collected this long, so that a burst of runs is few events.
-const GATHERING: Duration = Duration::from_millis(100);
+/// After a change, changes are collected this long, so that a short run is sent to every reader once or twice and not six times.
+const GATHERING: Duration = Duration::from_millis(250);
 /// How much is kept for readers that are a little behind.
 const MOST_BYTES: usize = 1 << 20;
 
@@ -207,30 +207,36 @@ impl Filler {
             self.hub.engine.ask_sometimes();
             let runner = &self.hub.runner;
             let changes = runner.run_changes(&mut self.position, STATUS_PERIOD, &self.stop);
-            match changes {
-                RunChanges::Runs(ids) => {
-                    self.publish_runs(&ids);
-                    self.stop.wait(GATHERING);
-                }
-                RunChanges::Missed => self.hub.reset(),
-                RunChanges::Nothing => {}
+            let mut frames = match &changes {
+                RunChanges::Runs(ids) => self.runs(ids),
+                RunChanges::Missed | RunChanges::Nothing => Vec::new(),
+            };
+            if changes == RunChanges::Missed {
+                self.hub.reset();
             }
             let status = status_frame(&self.hub);
             if status != self.last_status {
-                self.hub.publish(status.clone());
+                frames.extend_from_slice(&status);
                 self.last_status = status;
+            }
+            if !frames.is_empty() {
+                self.hub.publish(frames);
+                self.stop.wait(GATHERING);
             }
         }
     }
 
-    fn publish_runs(&self, ids: &[String]) {
+    /// Events with the present states of these runs.
+    fn runs(&self, ids: &[String]) -> Vec<u8> {
+        let mut frames = Vec::new();
         for ids in ids.chunks(RUNS_PER_EVENT) {
             let known = |id: &String| self.hub.runner.run_known(id);
             let states: Vec<RunState> = ids.iter().filter_map(known).collect();
             let is_gone = |id: &&String| states.iter().all(|state| state.id != **id);
             let gone: Vec<String> = ids.iter().filter(is_gone).cloned().collect();
-            self.hub.publish(runs_frame(&states, &gone));
+            frames.extend(runs_frame(&states, &gone));
         }
+        frames
     }
 }
 
