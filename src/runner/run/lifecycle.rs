@@ -276,6 +276,7 @@ impl<'a> Run<'a> {
             match self.try_start(spec) {
                 Err(Error::Vanished(what)) if setups < MOST_SETUPS || Instant::now() < deadline => {
                     log::info!("run {} is set up again: {what}", self.id);
+                    self.context.hooks.not_started();
                 }
                 outcome => return outcome,
             }
