@@ -132,7 +132,10 @@ pub(super) fn read(
 
 /// Drops empty lines at the start, and returns their number. A lone CR may be the start of another one.
 fn skip_empty_lines(received: &mut Vec<u8>, most: usize) -> Result<usize, Refusal> {
-    let lines = received.chunks(2).take_while(|line| *line == b"\r\n").count();
+    let lines = received
+        .chunks(2)
+        .take_while(|line| *line == b"\r\n")
+        .count();
     if lines > most {
         return Err(Refusal::bad_request(format!(
             "more than {MAX_EMPTY_LINES} empty lines precede the request line"

@@ -140,7 +140,13 @@ fn invalid_bytes_are_refused_before_the_head_is_complete() {
 
 #[test]
 fn a_few_empty_lines_before_the_request_line_are_skipped() {
-    for (lines, left) in [(0, Some(8)), (1, Some(7)), (8, Some(0)), (9, None), (2000, None)] {
+    for (lines, left) in [
+        (0, Some(8)),
+        (1, Some(7)),
+        (8, Some(0)),
+        (9, None),
+        (2000, None),
+    ] {
         for rest in ["", "\r", "GET / HTTP/1.1\r\n\r\n", "\n"] {
             let mut received = format!("{}{rest}", "\r\n".repeat(lines)).into_bytes();
             let skipped = skip_empty_lines(&mut received, MAX_EMPTY_LINES);
