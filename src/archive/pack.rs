@@ -311,7 +311,15 @@ impl<W: Write> Packer<W> {
     ) -> Result<Option<Placed>, Error> {
         let refuse = |rule: &str| hard_link_fault(entry, rule);
         let target = hard_link_target(entry)?;
-        let target = destination.name_of(&target).unwrap_or_default();
+        let target = match destination.name_of(&target) {
+            Some(name) => name,
+            None if target.is_empty() => return Err(refuse("is the archive's root, a directory")),
+            None => {
+                return Err(refuse(
+                    "is not unpacked: strip_components drops its whole name",
+                ));
+            }
+        };
         let node = match self.seen.get(&target) {
             Some(node @ (Node::File | Node::Symlink)) => node,
             Some(Node::Directory | Node::Implied) => return Err(refuse("is a directory")),
@@ -408,7 +416,7 @@ fn normalised_entry(entry: &Entry) -> Result<Vec<u8>, Error> {
 
 fn is_companion(source: &mut Source<'_>, entry: &Entry) -> Result<bool, Error> {
     match shared_top::may_be_companion(entry) {
-        true => source.content_begins_with(&shared_top::APPLE_DOUBLE),
+        true => source.content_begins_like(&shared_top::APPLE_DOUBLE),
         false => Ok(false),
     }
 }
