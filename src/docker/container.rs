@@ -50,6 +50,11 @@ pub struct PathStat {
 }
 
 impl PathStat {
+    /// Whether the path is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & (1 << 31) != 0
+    }
+
     /// Whether the path itself is a symbolic link.
     pub fn is_symlink(&self) -> bool {
         self.mode & (1 << 27) != 0

@@ -3,7 +3,6 @@
 //! nothing else can be meant.
 
 use crate::json;
-use crate::runner::request::wire::whole;
 use serde_json::{Map, Number, Value};
 
 /// How exactly a request must be spelt.
@@ -87,10 +86,10 @@ fn are_words(value: &Value) -> bool {
 /// The value that is meant by one of a near type: a number where a string is expected, or one item where a list is.
 pub(crate) fn near(value: Value, takes: Takes) -> Value {
     match (takes, value) {
-        (Takes::String, Value::Number(number)) => Value::String(match whole(&number) {
-            Some(whole) => whole.to_string(),
-            None => number.to_string(),
-        }),
+        (Takes::String, Value::Number(number)) => {
+            let text = number.to_string();
+            Value::String(text.strip_suffix(".0").unwrap_or(&text).to_owned())
+        }
         (Takes::Array | Takes::Collection, Value::String(text)) if !may_be_embedded(&text) => {
             Value::Array(vec![Value::String(text)])
         }
