@@ -18,7 +18,7 @@ pub(crate) struct Content {
 
 enum Source {
     Plain(Body),
-    Gzip(Gunzip),
+    Gzip(Box<Gunzip>),
 }
 
 impl Content {
@@ -26,7 +26,7 @@ impl Content {
     pub(super) fn new(body: Body, head: &Head, limit_bytes: u64, reservation: Reservation) -> Self {
         let (source, length) = match codings(head).next() {
             None => (Source::Plain(body), head.content_length()),
-            Some(_) => (Source::Gzip(Gunzip::new(body, limit_bytes)), None),
+            Some(_) => (Source::Gzip(Box::new(Gunzip::new(body, limit_bytes))), None),
         };
         Self {
             source,
