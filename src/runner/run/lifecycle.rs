@@ -220,7 +220,7 @@ impl<'a> Run<'a> {
             .into_iter()
             .for_each(|helper| self.owned.add_last(helper));
         let cancel = self.context.cancel;
-        let stage = until_reachable(cancel, || {
+        let stage = until_reachable((&engine.client, cancel), || {
             Ok(StageObjects::of_container(
                 &engine.client,
                 &id,

@@ -131,6 +131,14 @@ impl Fault {
             Self::Archive(_) | Self::Lost(_) => false,
         }
     }
+
+    /// Whether the engine sent only a part of an archive.
+    pub(crate) fn is_cut(&self) -> bool {
+        match self {
+            Self::Archive(error) => matches!(error, archive::Error::Io(_) | archive::Error::Tar(_)),
+            Self::Engine(_) | Self::EngineAway(_) | Self::Lost(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
