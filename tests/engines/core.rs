@@ -71,6 +71,7 @@ pub const CORE: &[Capability] = &[
             "run::the_engine_is_asked_for_every_limit",
             "run::the_defaults_of_the_server_apply_without_being_requested",
             "run::a_fork_bomb_meets_its_limit",
+            "run::a_limit_holds_or_the_warnings_say_that_it_does_not",
             "run::more_cpus_than_the_engine_has_are_refused",
         ],
     },

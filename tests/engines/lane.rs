@@ -125,7 +125,11 @@ impl Lane {
                 command.args(["--cgroup-parent", &control_group]);
                 command.arg("--config-file").arg(file);
             }
-            _ => {
+            Kind::Rootless => {
+                command.args(["dockerd-rootless.sh", "--host", &socket]);
+                command.args(["--data-root", "/data"]);
+            }
+            Kind::Podman | Kind::Machine => {
                 let file = directory.join("registries.conf");
                 fs::write(&file, without_tls()).unwrap();
                 command.env("CONTAINERS_REGISTRIES_CONF", file);
@@ -182,10 +186,23 @@ impl Lane {
         assert!(loaded.is_some(), "docker load");
     }
 
+    /// The id of a process in the engine's network namespace. A rootless engine has one of its own within the lane's.
+    fn networked(&self) -> u32 {
+        let socket = self.docker_host();
+        let is_engine = |id: &u32| {
+            let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0);
+            words.next() == Some(b"dockerd") && words.any(|word| word == socket.as_bytes())
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        ids.into_iter().find(is_engine).unwrap_or(self.process.id())
+    }
+
     /// Runs these tests on the engine and returns what they print.
     fn test(&self, binary: &Path, tests: &[&str]) -> String {
         let output = Command::new("nsenter")
-            .arg(format!("--net=/proc/{}/ns/net", self.process.id()))
+            .arg(format!("--net=/proc/{}/ns/net", self.networked()))
             .args(["timeout", "--kill-after=5", PATIENCE_SECS])
             .arg(binary)
             .args(["--exact", "--test-threads=4"])

@@ -172,6 +172,9 @@ impl Collector<'_> {
         self.collection.helpers.extend(opened.helper);
         let room = &mut |bytes| self.room.take(bytes);
         let read = match kind(mount) {
+            "file" if opened.is_symlink => {
+                return Ok(self.file(Collected::Other("symbolic link"), mount));
+            }
             "file" => archive::collect_file_text(&mut *tar, self.limit_bytes, room)
                 .map(|collected| self.file(collected, mount)),
             _ => archive::collect_directory_without(
