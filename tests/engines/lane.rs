@@ -93,16 +93,22 @@ pub fn script(name: &str) -> PathBuf {
 struct Lane {
     directory: PathBuf,
     control_group: String,
+    log: PathBuf,
     process: Child,
 }
 
 pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
     let lane = Lane::start(engine, setup);
-    let version = lane.await_version();
-    println!("  version {version}");
-    lane.load(&setup.images);
-    let printed = lane.test(&setup.binary, &table::tests_of(engine));
-    Outcome::parse(&printed)
+    match lane.await_version().and_then(|version| {
+        lane.load(&setup.images)?;
+        Ok(version)
+    }) {
+        Ok(version) => {
+            let printed = lane.test(&setup.binary, &table::tests_of(engine));
+            Outcome::parse(version, &printed)
+        }
+        Err(why) => Outcome::failed(format!("{why}; the end of its log:\n{}", lane.log_end())),
+    }
 }
 
 impl Lane {
@@ -138,7 +144,8 @@ impl Lane {
                 command.args(["system", "service", "--time=0", &socket]);
             }
         }
-        let log = fs::File::create(setup.cache.join(format!("{}.log", engine.name))).unwrap();
+        let path = setup.cache.join(format!("{}.log", engine.name));
+        let log = fs::File::create(&path).unwrap();
         command
             .env("ONEOFF_PORTS", format!("{} {}", PORTS.start, PORTS.end - 1))
             .stdin(Stdio::null())
@@ -148,42 +155,54 @@ impl Lane {
             process: command.spawn().unwrap(),
             directory,
             control_group,
+            log: path,
         }
     }
 
-    fn docker(&self, arguments: &[&str]) -> Option<String> {
+    /// The output of a `docker` command, or what it said when it failed.
+    fn docker(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new("docker")
             .env("DOCKER_HOST", self.docker_host())
             .args(arguments)
-            .stderr(Stdio::null())
             .output()
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        output.status.success().then_some(text)
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        }
     }
 
     fn docker_host(&self) -> String {
         format!("unix://{}", self.directory.join("engine.sock").display())
     }
 
-    fn await_version(&self) -> String {
+    fn await_version(&self) -> Result<String, String> {
         let deadline = Instant::now() + START;
         loop {
-            if let Some(version) = self.docker(&["version", "--format", "{{.Server.Version}}"]) {
-                return version;
+            match self.docker(&["version", "--format", "{{.Server.Version}}"]) {
+                Ok(version) => return Ok(version),
+                Err(said) if Instant::now() > deadline => {
+                    return Err(format!("the engine does not answer ({said})"));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
-            assert!(
-                Instant::now() < deadline,
-                "the engine does not answer; its log is in target/engines"
-            );
-            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    fn load(&self, images: &Path) {
+    fn load(&self, images: &Path) -> Result<(), String> {
         let images = images.to_str().unwrap();
         let loaded = self.docker(&["load", "--quiet", "--input", images]);
-        assert!(loaded.is_some(), "docker load");
+        loaded
+            .map(drop)
+            .map_err(|said| format!("docker load: {said}"))
+    }
+
+    fn log_end(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&log).into_owned();
+        let lines: Vec<&str> = text.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
     /// The id of a process in the engine's network namespace. A rootless engine has one of its own within the lane's.

@@ -6,7 +6,7 @@ use crate::outcome::Outcome;
 use crate::table;
 use std::process::{Command, Stdio};
 
-const PATIENCE_SECS: &str = "300";
+const PATIENCE_SECS: &str = "600";
 
 pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
     let output = Command::new("timeout")
@@ -25,9 +25,15 @@ pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
     let version = printed
         .lines()
         .find_map(|line| line.trim_end().strip_prefix("engine version "));
-    println!(
-        "  version {}",
-        version.unwrap_or("unknown: it did not answer")
-    );
-    Outcome::parse(&printed)
+    match version {
+        Some(version) => Outcome::parse(version.to_owned(), &printed),
+        None => {
+            let lines: Vec<&str> = printed.lines().rev().take(20).collect();
+            let end: Vec<&str> = lines.into_iter().rev().collect();
+            Outcome::failed(format!(
+                "its engine did not start; the end of what the machine printed:\n{}",
+                end.join("\n")
+            ))
+        }
+    }
 }

@@ -28,6 +28,11 @@ impl Row {
             faults: Vec::new(),
             passed: 0,
         };
+        if let Some(why) = &outcome.failure {
+            row.faults.push(format!("{}: {why}", engine.title));
+            row.cells.extend(CORE.iter().map(|_| Cell::Fails));
+            return row;
+        }
         for capability in CORE {
             let tests: Vec<&str> = capability
                 .tests

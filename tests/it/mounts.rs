@@ -153,8 +153,11 @@ fn users_other_than_root_can_read_every_input_and_write_every_writable_mount() {
         }
         let result = server.run(request);
         assert_eq!(result["exit_code"], 0, "{image} {user:?}: {result}");
-        assert_eq!(result["volumes"]["/f"]["content"], "eAo=");
-        assert_eq!(result["volumes"]["/out/deep/result"]["content"], "eAo=");
+        assert_eq!(result["volumes"]["/f"]["content"], "eAo=", "{result}");
+        assert_eq!(
+            result["volumes"]["/out/deep/result"]["content"], "eAo=",
+            "{result}"
+        );
         assert_eq!(
             files_of(&result["volumes"]["/d"]["content"]),
             [file("new", "x\n"), file("sub/a", "x\n")]
