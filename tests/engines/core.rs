@@ -33,6 +33,7 @@ pub const CORE: &[Capability] = &[
             "mounts::read_only_mounts_refuse_writes_with_erofs_and_are_still_returned",
             "mounts::files_have_the_requested_mode_and_content_and_their_changes_are_returned",
             "mounts::users_other_than_root_can_read_every_input_and_write_every_writable_mount",
+            "mounts::from_api_1_45_on_no_path_of_the_engines_host_is_mounted",
             "mounts::an_output_that_does_not_exist_is_null",
             "mounts::an_output_over_the_limit_is_reported_and_never_truncated",
             "mounts::unusual_names_and_links_in_an_archive_are_kept_in_both_directions",
