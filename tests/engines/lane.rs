@@ -1,9 +1,9 @@
 //! Runs the tests on an engine in namespaces of its own, entered by `tests/support/engines/enter.sh`. The tests run in the
 //! engine's network namespace, so that a registry on a loopback port is one for the engine too.
 
+use crate::binary;
 use crate::engine::{Engine, Kind, Suite};
 use crate::outcome::Outcome;
-use crate::{binary, table};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 const START: Duration = Duration::from_secs(60);
 const PATIENCE_SECS: &str = "400";
+/// Up to this number, tests are run one after the other.
+const FEW: usize = 5;
 /// Ports of a lane's registries. Podman takes a list of those that it may talk to without TLS, port by port.
 const PORTS: std::ops::Range<u16> = 40_000..42_000;
 
@@ -97,14 +99,15 @@ struct Lane {
     process: Child,
 }
 
-pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
+/// Starts the engine and runs these tests on it.
+pub fn run(engine: &Engine, setup: &Setup, tests: &[&str]) -> Outcome {
     let lane = Lane::start(engine, setup);
     match lane.await_version().and_then(|version| {
         lane.load(&setup.images)?;
         Ok(version)
     }) {
         Ok(version) => {
-            let printed = lane.test(&setup.binary, &table::tests_of(engine));
+            let printed = lane.test(&setup.binary, tests);
             Outcome::parse(version, &printed)
         }
         Err(why) => Outcome::failed(format!("{why}; the end of its log:\n{}", lane.log_end())),
@@ -115,6 +118,8 @@ impl Lane {
     fn start(engine: &Engine, setup: &Setup) -> Self {
         let directory = setup.directory.join(engine.name);
         fs::create_dir_all(directory.join("tmp")).unwrap();
+        // Of an earlier attempt.
+        let _ = fs::remove_file(directory.join("engine.sock"));
         let control_group = format!("oneoff-engines-{}-{}", std::process::id(), engine.name);
         let socket = format!("unix://{}", directory.join("engine.sock").display());
         let mut command = Command::new("setpriv");
@@ -220,11 +225,12 @@ impl Lane {
 
     /// Runs these tests on the engine and returns what they print.
     fn test(&self, binary: &Path, tests: &[&str]) -> String {
+        let threads = if tests.len() > FEW { "4" } else { "1" };
         let output = Command::new("nsenter")
             .arg(format!("--net=/proc/{}/ns/net", self.networked()))
             .args(["timeout", "--kill-after=5", PATIENCE_SECS])
             .arg(binary)
-            .args(["--exact", "--test-threads=4"])
+            .args(["--exact", "--test-threads", threads])
             .args(tests)
             .env("DOCKER_HOST", self.docker_host())
             .env("TMPDIR", self.directory.join("tmp"))

@@ -3,19 +3,19 @@
 use crate::engine::Engine;
 use crate::lane::{Setup, script};
 use crate::outcome::Outcome;
-use crate::table;
 use std::process::{Command, Stdio};
 
 const PATIENCE_SECS: &str = "600";
 
-pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
+/// Boots the machine and runs these tests in it.
+pub fn run(engine: &Engine, setup: &Setup, tests: &[&str]) -> Outcome {
     let output = Command::new("timeout")
         .args(["--kill-after=5", PATIENCE_SECS])
         .arg(script("machine.sh"))
         .arg(setup.root(engine.suite))
         .arg(setup.directory.join(engine.name))
         .args([&setup.binary, &setup.images])
-        .args(table::tests_of(engine))
+        .args(tests)
         .stderr(Stdio::inherit())
         .output()
         .unwrap();

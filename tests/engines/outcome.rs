@@ -48,6 +48,13 @@ impl Outcome {
         }
     }
 
+    /// Takes what another run of some of the tests gave instead.
+    pub fn replace(&mut self, other: Self) {
+        self.failure = other.failure;
+        self.version = other.version;
+        self.tests.extend(other.tests);
+    }
+
     /// The result of a test; one that did not end is a failure.
     pub fn of(&self, test: &str) -> Result<(), &str> {
         match self.tests.get(test) {

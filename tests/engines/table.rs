@@ -91,6 +91,14 @@ pub fn tests_of(engine: &Engine) -> Vec<&'static str> {
         .collect()
 }
 
+/// The tests that failed and should not have.
+pub fn unexpected(engine: &Engine, outcome: &Outcome) -> Vec<&'static str> {
+    let tests = tests_of(engine).into_iter();
+    tests
+        .filter(|test| outcome.of(test).is_err() && exceptions::find(engine.name, test).is_none())
+        .collect()
+}
+
 fn is_run_on(engine: &Engine, test: &str) -> bool {
     engine.kind != Kind::Machine || SHORT.contains(&test)
 }
