@@ -41,6 +41,9 @@ pub struct PathStat {
     pub size: i64,
     /// Go `os.FileMode` bits: 1<<31 directory, 1<<27 symlink.
     pub mode: u32,
+    /// Modification time, RFC 3339.
+    #[serde(default)]
+    pub mtime: String,
     /// Target of a symlink, in the container.
     #[serde(default)]
     pub link_target: String,
@@ -55,6 +58,11 @@ pub struct PathArchive {
 }
 
 impl PathStat {
+    /// Whether the path is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & (1 << 31) != 0
+    }
+
     /// Whether the path itself is a symbolic link.
     pub fn is_symlink(&self) -> bool {
         self.mode & (1 << 27) != 0

@@ -37,7 +37,7 @@ pub use dry_run::{PlannedVolume, RunKind, RunPlan};
 pub use error::{Error, RunLimit};
 pub use facade::{Health, Image, Occupancy, Runner, Settings};
 pub use image_patterns::ImagePatterns;
-pub use jobs::entry::{Phase, RunState};
+pub use jobs::entry::{Phase, RunState, RunStates};
 pub use jobs::event_log::Outcome;
 pub use jobs::logs::{LogQuery, Next, Piece, RunEvents, RunLogs};
 pub use jobs::record_keeper::Persistence;

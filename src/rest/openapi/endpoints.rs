@@ -109,7 +109,7 @@ fn list_runs(schemas: &mut Schemas) -> Operation {
             "Newest first, without their results.",
             Content::json(schemas.response::<RunList>(), examples::run_list()),
         )
-        .problems(&[422])
+        .problems(&[422, 503])
 }
 
 fn run_state(schemas: &mut Schemas) -> Operation {
@@ -197,7 +197,7 @@ fn volume_name() -> Value {
     path_parameter(
         "name",
         "The volume's name. Only volumes that this service created are reached.",
-        json!({"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"}),
+        json!({"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]+$"}),
         "inputs",
     )
 }

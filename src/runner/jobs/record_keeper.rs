@@ -417,6 +417,17 @@ impl RunHooks for KeptRun<'_> {
         Ok(())
     }
 
+    fn not_started(&self) {
+        if !self.entry.stored().may_have_started {
+            return;
+        }
+        self.entry.stored().may_have_started = false;
+        if let Err(error) = self.keeper.unmark_started(self.entry) {
+            let id = &self.entry.id;
+            log::warn!("a restart just now would lose run {id}: {error}");
+        }
+    }
+
     fn stdin_delivered(&self) {
         self.keeper.mark_fed(self.entry);
     }
