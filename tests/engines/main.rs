@@ -76,7 +76,10 @@ fn row(engine: &'static engine::Engine, setup: &lane::Setup) -> table::Row {
     let mut outcome = attempt(engine, setup, &tests);
     let again = table::unexpected(engine, &outcome);
     if again.len() <= MOST_AGAIN && !again.is_empty() || outcome.failure.is_some() {
-        println!("\n{}: once more, alone: {again:?}", engine.name);
+        println!("\n{}: once more, one after the other:", engine.name);
+        for test in &again {
+            println!("  {test}: {}", outcome.of(test).err().unwrap_or_default());
+        }
         outcome.replace(attempt(engine, setup, &again));
     }
     let row = table::Row::new(engine, &outcome);
