@@ -1,6 +1,6 @@
-//! The engines: from which Debian suite each comes, and how it is started.
+//! The engines: from which suite of Debian or Ubuntu each comes, and how it is started.
 
-/// A Debian suite whose packages are unpacked into one directory.
+/// A suite of Debian or Ubuntu whose packages are unpacked into one directory.
 pub struct Suite {
     pub name: &'static str,
     pub packages: &'static [&'static str],
@@ -28,15 +28,26 @@ pub const FORKY: Suite = Suite {
         "liblzma5",
         "netavark",
         "nftables",
+        "rootlesskit",
+        "slirp4netns",
         "tar",
+        "uidmap",
         "linux-image-cloud-amd64",
     ],
+};
+
+/// Ubuntu 26.04: no suite of Debian has Engine 29.
+pub const RESOLUTE: Suite = Suite {
+    name: "resolute",
+    packages: &["docker.io"],
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// dockerd, with this configuration file.
     Docker(&'static str),
+    /// dockerd, started by a user by the script that Docker has for that.
+    Rootless,
     Podman,
     /// dockerd in an emulated machine with a kernel of its own.
     Machine,
@@ -82,9 +93,21 @@ pub const ENGINES: &[Engine] = &[
     },
     Engine {
         name: "containerd",
-        title: "the same with the containerd image store, as in Engine 29",
+        title: "the same with the containerd image store",
         suite: &FORKY,
         kind: Kind::Docker(r#"{"features": {"containerd-snapshotter": true}}"#),
+    },
+    Engine {
+        name: "rootless",
+        title: "Docker Engine 28.5, rootless on control groups v1",
+        suite: &FORKY,
+        kind: Kind::Rootless,
+    },
+    Engine {
+        name: "docker-29",
+        title: "Docker Engine 29.1 (Ubuntu 26.04)",
+        suite: &RESOLUTE,
+        kind: Kind::Docker("{}"),
     },
     Engine {
         name: "podman",
