@@ -1,6 +1,6 @@
-//! The engines: from which suite of Debian or Ubuntu each comes, and how it is started.
+//! The engines: from which suite of Debian each comes, and how it is started.
 
-/// A suite of Debian or Ubuntu whose packages are unpacked into one directory.
+/// A suite of Debian whose packages are unpacked into one directory.
 pub struct Suite {
     pub name: &'static str,
     pub packages: &'static [&'static str],
@@ -34,12 +34,6 @@ pub const FORKY: Suite = Suite {
         "uidmap",
         "linux-image-cloud-amd64",
     ],
-};
-
-/// Ubuntu 26.04: no suite of Debian has Engine 29.
-pub const RESOLUTE: Suite = Suite {
-    name: "resolute",
-    packages: &["docker.io"],
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,7 +87,7 @@ pub const ENGINES: &[Engine] = &[
     },
     Engine {
         name: "containerd",
-        title: "the same with the containerd image store",
+        title: "the same with the containerd image store, as in Engine 29",
         suite: &FORKY,
         kind: Kind::Docker(r#"{"features": {"containerd-snapshotter": true}}"#),
     },
@@ -102,12 +96,6 @@ pub const ENGINES: &[Engine] = &[
         title: "Docker Engine 28.5, rootless on control groups v1",
         suite: &FORKY,
         kind: Kind::Rootless,
-    },
-    Engine {
-        name: "docker-29",
-        title: "Docker Engine 29.1 (Ubuntu 26.04)",
-        suite: &RESOLUTE,
-        kind: Kind::Docker("{}"),
     },
     Engine {
         name: "podman",

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes a directory that holds the engines of a suite of Debian or Ubuntu, if it is not there already.
+# Makes a directory that holds the engines of a suite of Debian, if it is not there already.
 # Usage: root.sh SUITE DIR PACKAGE...
 # Packages are unpacked and not configured: engines need nothing more, and it takes a third of the time.
 set -euo pipefail
@@ -8,12 +8,8 @@ suite=$1 root=$2
 shift 2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 base=(base-files base-passwd bash coreutils dash grep iproute2 iptables kmod mount procps sed util-linux)
-debian=http://deb.debian.org/debian
+mirror=http://deb.debian.org/debian
 tries=3
-case $suite in
-resolute) mirror=http://archive.ubuntu.com/ubuntu components='main universe' ;;
-*) mirror=$debian components=main ;;
-esac
 
 say() { printf 'engines: %s\n' "$*" >&2; }
 
@@ -45,14 +41,8 @@ unpack() { # DIR SUITE SOURCE PACKAGES [OPTION...]
 "$here/../packages.sh" mmdebstrap
 say "unpacking $suite with $*"
 mkdir -p "$(dirname "$root")"
-keyring=()
-if [ $mirror != $debian ]; then
-    # Debian vouches for Ubuntu's keys.
-    unpack "$root.keys" trixie "deb $debian trixie main" ubuntu-archive-keyring
-    keyring=(--keyring="$root.keys/usr/share/keyrings/ubuntu-archive-keyring.gpg")
-fi
 include=$(IFS=,; echo "${base[*]} $*")
-unpack "$root" "$suite" "deb $mirror $suite $components" "${include// /,}" "${keyring[@]}"
+unpack "$root" "$suite" "deb $mirror $suite main" "${include// /,}"
 
 # what the packages' own scripts would have done
 cp "$root/usr/share/base-passwd/passwd.master" "$root/etc/passwd"
