@@ -2,7 +2,7 @@
 //! error with the variable's name and the reason; no error repeats a value.
 
 use crate::docker;
-use crate::runner::{ByteSize, Globs, ImagePatterns, NETWORK_TYPES, Policy};
+use crate::runner::{ByteSize, Globs, ImagePatterns, InitMode, NETWORK_TYPES, Policy};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -166,6 +166,15 @@ impl<'a> Values<'a> {
             "true" | "1" | "yes" | "on" => Ok(true),
             "false" | "0" | "no" | "off" => Ok(false),
             _ => Err(format!("{name}: expected true or false")),
+        }
+    }
+
+    pub(super) fn init_mode(&self, name: &str) -> Result<InitMode, String> {
+        match self.text(name).to_ascii_lowercase().as_str() {
+            "auto" => Ok(InitMode::Auto),
+            "on" | "true" | "1" | "yes" => Ok(InitMode::On),
+            "off" | "false" | "0" | "no" => Ok(InitMode::Off),
+            _ => Err(format!("{name}: expected auto, on or off")),
         }
     }
 

@@ -13,6 +13,8 @@ use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::Removal;
 use crate::runner::dry_run::{self, RunKind, RunPlan};
 use crate::runner::error::Error;
+use crate::runner::init::choice::InitMode;
+use crate::runner::init::delivery::InitDelivery;
 use crate::runner::jobs::entry::{Phase, RunState};
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
 use crate::runner::jobs::record_keeper::Persistence;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub queue_length: usize,
     /// Longest time for a pull.
     pub pull_timeout: Duration,
+    /// Which runs that do not say it themselves have this service's PID 1.
+    pub init: InitMode,
     /// How many asynchronous runs and results are kept, and for how long.
     pub retention: Retention,
     /// What asynchronous runs survive.
@@ -150,6 +154,7 @@ impl Runner {
             images: Images::new(client, settings.pull_timeout),
             users: UserCache::default(),
             memory: settings.memory.clone(),
+            init: InitDelivery::new(engine.clone(), active.clone(), settings.init),
         };
         let archive_checks = ArchiveChecks::new(cores());
         let job_settings = JobSettings {

@@ -83,7 +83,7 @@ fn host_config(spec: &RunSpec) -> HostConfig {
         memory_swap: memory,
         nano_cpus: i64::try_from(spec.nano_cpus).unwrap_or(i64::MAX),
         pids_limit: i64::try_from(spec.pids_limit).ok(),
-        init: spec.init.then_some(true),
+        init: (spec.init == Some(true)).then_some(true),
         readonly_rootfs: spec.read_only,
         tmpfs: spec.tmpfs.clone(),
         shm_size: spec

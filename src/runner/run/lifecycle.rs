@@ -10,6 +10,7 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::{Error, RunLimit};
+use crate::runner::init::delivery::InitDelivery;
 use crate::runner::request::archives::Checked;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
@@ -43,6 +44,7 @@ pub(crate) struct Executor {
     pub(crate) images: Images,
     pub(crate) users: UserCache,
     pub(crate) memory: MemoryBudget,
+    pub(crate) init: InitDelivery,
 }
 
 /// What an earlier process left of a run that it had started.
