@@ -27,6 +27,9 @@ pub struct ContainerExit {
     /// Whether the engine had reported an out-of-memory kill before the exit. False is not final: the engine may notice
     /// the kill only later, so ask [`Client::container_oom_killed`] where it matters.
     pub oom_killed: bool,
+    /// Whether the connection on which the exit was waited for broke, so that the engine was asked again: other connections, such as
+    /// that of the output, may have broken with it.
+    pub after_break: bool,
 }
 
 /// Watches for a container's exit from before its start; [`PendingExit::finish`] blocks for it.
@@ -93,6 +96,7 @@ impl Client {
         Ok(ContainerExit {
             exit_code: self.container_wait_stopped(id)?.finish()?.status_code,
             oom_killed: self.container_oom_killed(id)?,
+            after_break: false,
         })
     }
 
@@ -114,6 +118,7 @@ impl Client {
         }
         let mut exit = self.container_ended(id)?;
         exit.oom_killed |= missed.oom_killed;
+        exit.after_break = !missed.is_engine_silent;
         Ok(exit)
     }
 }
@@ -128,6 +133,7 @@ impl PendingExit {
                 return Ok(ContainerExit {
                     exit_code: wait.finish()?.status_code,
                     oom_killed: self.client.container_oom_killed(&self.container)?,
+                    after_break: false,
                 });
             }
         };
@@ -173,6 +179,7 @@ fn read_exit(source: impl Read) -> Result<ContainerExit, MissedEvent> {
                 return Ok(ContainerExit {
                     exit_code,
                     oom_killed,
+                    after_break: false,
                 });
             }
             _ => {}
@@ -197,6 +204,7 @@ mod tests {
             Ok(ContainerExit {
                 exit_code,
                 oom_killed,
+                after_break: false,
             })
         };
         assert_eq!(read_exit(format!("{die}\n").as_bytes()), exit(137, false));

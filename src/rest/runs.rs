@@ -41,6 +41,8 @@ pub struct RunBody<'a> {
 pub struct RunList<'a> {
     /// Newest first, without their results.
     pub runs: Vec<RunBody<'a>>,
+    /// False if there are more, or may be: beyond `limit`, of another server of this name, or with a record that cannot be read.
+    pub complete: bool,
 }
 
 impl<'a> RunBody<'a> {
@@ -212,13 +214,19 @@ pub fn list(runner: &Runner, request: &Request) -> Reply {
         Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
         Some(_) => return invalid("limit", format!("expected a number from 1 to {MAX_LIMIT}")),
     };
-    let states = runner.run_list(phase, limit);
+    let listed = match runner.run_list(phase, limit) {
+        Ok(listed) => listed,
+        Err(error) => return problems::reply(&error),
+    };
     let brief = |state| RunBody {
         result: None,
         ..RunBody::of(state)
     };
-    let runs = states.iter().map(brief).collect();
-    Reply::json(200, &RunList { runs })
+    let list = RunList {
+        runs: listed.states.iter().map(brief).collect(),
+        complete: listed.is_complete,
+    };
+    Reply::json(200, &list)
 }
 
 /// A 422 for a query parameter.

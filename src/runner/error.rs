@@ -113,6 +113,11 @@ impl Error {
         }
     }
 
+    /// Whether the engine failed or cannot be reached, so that the same may succeed later.
+    pub(crate) fn is_of_engine(&self) -> bool {
+        matches!(self, Self::Engine(_) | Self::EngineUnreachable(_))
+    }
+
     /// The caller left, or the server stops, before anything was done. Hardly anybody reads this.
     pub(crate) fn left() -> Self {
         Self::Overloaded("the request was cancelled before anything was done".into())

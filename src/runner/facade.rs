@@ -15,7 +15,7 @@ use crate::runner::dry_run::{self, RunKind, RunPlan};
 use crate::runner::error::Error;
 use crate::runner::init::choice::InitMode;
 use crate::runner::init::delivery::InitDelivery;
-use crate::runner::jobs::entry::{Phase, RunState};
+use crate::runner::jobs::entry::{Phase, RunState, RunStates};
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
 use crate::runner::jobs::record_keeper::Persistence;
 use crate::runner::jobs::registry::Retention;
@@ -280,8 +280,8 @@ impl Runner {
         self.parts.jobs.forget(id)
     }
 
-    /// Asynchronous runs of one phase or of all, newest first.
-    pub fn run_list(&self, phase: Option<Phase>, limit: usize) -> Vec<RunState> {
+    /// Asynchronous runs of one phase or of all, newest first. Error: those of an earlier server are not all known yet.
+    pub fn run_list(&self, phase: Option<Phase>, limit: usize) -> Result<RunStates, Error> {
         self.parts.jobs.list(phase, limit)
     }
 

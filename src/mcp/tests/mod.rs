@@ -18,7 +18,7 @@ use crate::http::{Reply, ReplyBody, Request as HttpRequest, StreamWriter};
 use crate::problem::Fault;
 use crate::runner::{
     CollectedVolume, Encoding, Error, Event, Health, Image, Phase, Piece, Reason, RunLimit,
-    RunLogs, RunResult, RunState, Sink, Timings,
+    RunLogs, RunResult, RunState, RunStates, Sink, Timings,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -203,7 +203,10 @@ impl Backend for Memory {
                 ToolOutcome::Logs(Self::logs(&id, cursor.as_deref()))
             }
             ToolCall::CancelRun { id } => Self::cancel_run(&id)?,
-            ToolCall::ListRuns { state, limit } => ToolOutcome::Runs(Self::runs(state, limit)),
+            ToolCall::ListRuns { state, limit } => ToolOutcome::Runs(RunStates {
+                states: Self::runs(state, limit),
+                is_complete: true,
+            }),
             ToolCall::CreateVolume(request) => ToolOutcome::VolumeCreated {
                 detail: format!(
                     "volume {} was created",

@@ -4,8 +4,8 @@ use super::arguments::PROFILE;
 use super::tool_call::ToolCall;
 use crate::cancel::Cancel;
 use crate::runner::{
-    Encoding, Error, Health, Image, LogQuery, RunLogs, RunResult, RunState, Runner, Sink,
-    VolumeContent,
+    Encoding, Error, Health, Image, LogQuery, RunLogs, RunResult, RunState, RunStates, Runner,
+    Sink, VolumeContent,
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub(crate) enum ToolOutcome {
     /// A detached run had finished, and is forgotten now.
     Forgotten(RunState),
     /// The detached runs.
-    Runs(Vec<RunState>),
+    Runs(RunStates),
     /// A volume was created or written over.
     VolumeCreated {
         /// A sentence that says what was done.
@@ -101,7 +101,7 @@ impl Backend for Runner {
             }
             ToolCall::CancelRun { id } => cancel_run(self, &id, cancel),
             ToolCall::ListRuns { state, limit } => {
-                Ok(ToolOutcome::Runs(self.run_list(state, limit)))
+                self.run_list(state, limit).map(ToolOutcome::Runs)
             }
             ToolCall::CreateVolume(request) => self
                 .volume_create(request, PROFILE, cancel)

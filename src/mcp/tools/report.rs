@@ -5,7 +5,9 @@ use super::decode::{self, DecodedVolume};
 use super::result::{ResultKind, fitting, success, with_kind};
 use super::structured::{self, RunBrief, RunBriefs, VolumeCreated};
 use super::{failure, text, truncate};
-use crate::runner::{Encoding, Health, Image, Phase, Reason, RunLogs, RunResult, RunState};
+use crate::runner::{
+    Encoding, Health, Image, Phase, Reason, RunLogs, RunResult, RunState, RunStates,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -139,11 +141,15 @@ fn run_logs(logs: &RunLogs) -> Value {
     })
 }
 
-fn runs(states: &[RunState]) -> Value {
+fn runs(listed: &RunStates) -> Value {
     let found = RunBriefs {
-        runs: states.iter().map(RunBrief::of).collect(),
+        runs: listed.states.iter().map(RunBrief::of).collect(),
+        complete: listed.is_complete,
     };
     let mut text = format!("Detached runs: {}", found.runs.len());
+    if !found.complete {
+        text.push_str(" (there are more, or may be)");
+    }
     for run in &found.runs {
         let status = run.status.as_deref().unwrap_or("no result yet");
         let line = format!(

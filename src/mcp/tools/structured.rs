@@ -45,6 +45,8 @@ pub(super) struct RunBrief {
 pub(super) struct RunBriefs {
     /// Newest first.
     pub(super) runs: Vec<RunBrief>,
+    /// False if there are more, or may be: beyond `limit`, of another server, or with a record that cannot be read.
+    pub(super) complete: bool,
 }
 
 /// Structured content of `run_logs`.

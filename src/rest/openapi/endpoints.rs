@@ -109,7 +109,7 @@ fn list_runs(schemas: &mut Schemas) -> Operation {
             "Newest first, without their results.",
             Content::json(schemas.response::<RunList>(), examples::run_list()),
         )
-        .problems(&[422])
+        .problems(&[422, 503])
 }
 
 fn run_state(schemas: &mut Schemas) -> Operation {

@@ -27,7 +27,7 @@ pub(super) fn run_states() -> Value {
 
 /// Responses of `GET /runs`.
 pub(super) fn run_list() -> Value {
-    json!({"runs": {"value": {"runs": [run_state()]}}})
+    json!({"runs": {"value": {"runs": [run_state()], "complete": true}}})
 }
 
 fn run_state() -> Value {

@@ -25,6 +25,7 @@ use crate::runner::jobs::scheduler::{Scheduler, Turn};
 use crate::runner::jobs::unadopted::{Sighting, Unadopted};
 use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
+use crate::runner::run::engine_away::{has_started, until_reachable};
 use crate::runner::run::lifecycle::StartedRun;
 use crate::runner::run::result::{Event, RunResult, Sink};
 use crate::runner::run::utf8_chunks::Utf8Chunks;
@@ -321,7 +322,7 @@ impl Adopter {
     /// Brings a run that may have been started to its outcome.
     fn finish_started(&self, turn: Turn, objects: &PredecessorObjects) {
         let outcome = match &objects.run {
-            Some(run) if run.state == "created" && !self.has_started_since(run) => {
+            Some(run) if run.state == "created" && !self.has_started_since(&turn, run) => {
                 if let Err(error) = self.keeper.unmark_started(&turn.entry) {
                     let id = &turn.entry.id;
                     log::warn!("another restart just now would lose run {id}: {error}");
@@ -339,20 +340,12 @@ impl Adopter {
         drop(turn);
     }
 
-    /// Whether a container that had not started when it was listed has started since: the dead server may have sent the call, whose
-    /// end both calls here wait for. If it has not, it is removed and never will.
-    fn has_started_since(&self, run: &ContainerSummary) -> bool {
+    /// Whether a container that had not started when it was listed has started since: the dead server may have sent the call. If
+    /// that cannot be known, it counts as started.
+    fn has_started_since(&self, turn: &Turn, run: &ContainerSummary) -> bool {
         let client = &self.engine.client;
-        let found = client.container_inspect(&run.id);
-        let has_started = found.is_ok_and(|found| Moment::parse(&found.state.started_at).is_some());
-        // Fails if it runs by now.
-        has_started
-            || client
-                .container_remove_stopped(&run.id)
-                .is_err_and(|error| {
-                    matches!(error, docker::Error::Status { status: 409, .. })
-                        && !error.is_object_gone()
-                })
+        let started = until_reachable(&turn.entry.cancel, || has_started(client, &run.id));
+        !matches!(started, Ok(Some(false)))
     }
 
     /// Follows the run's container to its end, from which point its containers are ours to remove.

@@ -49,6 +49,16 @@ pub struct RunState {
     pub outcome: Option<Arc<Outcome>>,
 }
 
+/// Asynchronous runs, newest first.
+#[derive(Clone, Debug)]
+pub struct RunStates {
+    /// Their states.
+    pub states: Vec<RunState>,
+    /// False if there are more, or may be: beyond the limit, of another server of this instance name, or with a record that cannot
+    /// be read.
+    pub is_complete: bool,
+}
+
 /// One asynchronous run. As a [`Sink`] it receives the run's events.
 pub(crate) struct Entry {
     pub(crate) id: String,

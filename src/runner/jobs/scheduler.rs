@@ -9,6 +9,7 @@ use crate::runner::jobs::record_keeper::{KeptRun, LoadedRun, Persistence, Record
 use crate::runner::run::admission::Slot;
 use crate::runner::run::answer_memory::MemoryTerms;
 use crate::runner::run::context::RunContext;
+use crate::runner::run::engine_away::is_away;
 use crate::runner::run::lifecycle::{Executor, StartedRun, cancelled_before_start};
 use crate::runner::run::result::Event;
 use crate::runner::run::stage::stage_name;
@@ -95,9 +96,10 @@ impl Scheduler {
                 break Ok(result);
             }
             let outcome = self.attempt(&entry);
-            let unreachable = matches!(outcome, Err(Error::EngineUnreachable(_)));
+            let client = &self.executor.engine.client;
+            let is_away = outcome.as_ref().is_err_and(|error| is_away(client, error));
             let loads_once = self.keeper.persistence() == Persistence::Process;
-            if !unreachable
+            if !is_away
                 || loads_once
                 || entry.stored().may_have_started
                 || entry.cancel.wait(ENGINE_PAUSE)

@@ -8,7 +8,7 @@ use crate::runner::cleanup::owners::Unheard;
 use crate::runner::error::Error;
 use crate::runner::jobs::adopt::{Adopter, OtherServers};
 use crate::runner::jobs::digest::digest;
-use crate::runner::jobs::entry::{Entry, Phase, RunState};
+use crate::runner::jobs::entry::{Entry, Phase, RunState, RunStates};
 use crate::runner::jobs::heal::Healer;
 use crate::runner::jobs::journal::Journal;
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
@@ -16,7 +16,7 @@ use crate::runner::jobs::record::{IdempotencyKey, RunFacts};
 use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper, RecordStore, StrippedRequest};
 use crate::runner::jobs::registry::{Place, Registry, Retention};
 use crate::runner::jobs::scheduler::Scheduler;
-use crate::runner::jobs::unadopted::{Unadopted, elsewhere};
+use crate::runner::jobs::unadopted::{Unadopted, elsewhere, not_known_yet};
 use crate::runner::policy::Policy;
 use crate::runner::request::check::ApiProfile;
 use crate::runner::request::spec::RunSpec;
@@ -207,14 +207,18 @@ impl Jobs {
         Ok(Some(state))
     }
 
-    /// Runs of one phase or of all, newest first.
-    pub(crate) fn list(&self, phase: Option<Phase>, limit: usize) -> Vec<RunState> {
+    /// Runs of one phase or of all, newest first. Error: those of an earlier server are not all known yet.
+    pub(crate) fn list(&self, phase: Option<Phase>, limit: usize) -> Result<RunStates, Error> {
+        // Asked before the registry: an adopted run is there before it is no longer unadopted.
+        let are_all_known = self.adopter.unadopted.are_all_known()?;
         let entries = self.registry.list();
         let states = entries.iter().map(|entry| entry.state());
-        states
-            .filter(|state| phase.is_none_or(|phase| state.phase == phase))
-            .take(limit)
-            .collect()
+        let mut states = states.filter(|state| phase.is_none_or(|phase| state.phase == phase));
+        let states_within_limit = states.by_ref().take(limit).collect();
+        Ok(RunStates {
+            states: states_within_limit,
+            is_complete: are_all_known && states.next().is_none(),
+        })
     }
 
     /// A reader of the run's events.
@@ -274,10 +278,6 @@ impl Jobs {
             detail: "there is no such run, or its result is not kept any more".into(),
         }))
     }
-}
-
-fn not_known_yet() -> Error {
-    Error::NotKnownYet("the runs of the server before this one are not all known yet".into())
 }
 
 /// The same error, with what follows from it.

@@ -68,6 +68,15 @@ impl Unadopted {
         self.remains(|runs| !runs.is_listed || !runs.is_settled || !runs.pending.is_empty())
     }
 
+    /// Whether the runs that this server knows are all. Error: some are not adopted yet, although this blocked for a moment.
+    pub(crate) fn are_all_known(&self) -> Result<bool, Error> {
+        if self.remains(|runs| !runs.is_listed || !runs.pending.is_empty()) {
+            return Err(not_known_yet());
+        }
+        let runs = self.lock();
+        Ok(runs.is_settled && runs.elsewhere.is_empty() && runs.unreadable.is_empty())
+    }
+
     /// Whether this is so, and remains so for the time that a caller waits.
     fn remains(&self, is_so: impl Fn(&Runs) -> bool) -> bool {
         let deadline = Instant::now() + self.patience;
@@ -143,6 +152,11 @@ impl Unadopted {
     }
 }
 
+/// The answer where a run may be one that is not adopted yet.
+pub(crate) fn not_known_yet() -> Error {
+    Error::NotKnownYet("the runs of the server before this one are not all known yet".into())
+}
+
 /// The answer for a run of another server.
 pub(crate) fn elsewhere() -> Error {
     let detail = "another server of this instance name has this run, or had it; ask again";
@@ -166,10 +180,12 @@ mod tests {
     fn any_run_may_be_unadopted_until_the_engine_was_asked() {
         let runs = Unadopted::not_asked_yet(Duration::ZERO);
         assert!(runs.may_contain("a") && runs.may_be_some());
+        assert!(runs.are_all_known().is_err());
         set(&runs, &["a"], &[], false);
         assert!(runs.may_contain("a") && !runs.may_contain("b"));
-        assert!(runs.may_be_some());
+        assert!(runs.may_be_some() && runs.are_all_known().is_err());
         runs.remove("a");
+        assert!(matches!(runs.are_all_known(), Ok(true)));
         assert!(!runs.may_contain("a") && !runs.may_be_some());
         assert!(!Unadopted::none().may_contain("a") && !Unadopted::none().may_be_some());
     }
@@ -181,6 +197,7 @@ mod tests {
         assert!(runs.may_contain("a") && runs.may_be_some() && !runs.may_contain("b"));
         runs.settle();
         assert!(!runs.may_contain("a") && !runs.may_be_some());
+        assert!(matches!(runs.are_all_known(), Ok(false)));
         assert!(matches!(runs.why("a"), Some(Error::EngineUnreachable(_))));
     }
 
@@ -191,6 +208,7 @@ mod tests {
             set(&runs, &["a"], &[], false);
             runs.finish([("a".to_owned(), "x".to_owned())].into());
             assert!(!runs.may_contain("a") && !runs.may_be_some());
+            assert!(matches!(runs.are_all_known(), Ok(false)));
             assert!(matches!(runs.why("a"), Some(Error::Engine(_))));
         }
         set(&runs, &["a"], &[], false);

@@ -23,6 +23,8 @@ pub(crate) struct Collection {
     pub(crate) warnings: Vec<String>,
     /// Helpers that were made for reading.
     pub(crate) helpers: Vec<RemovalGuard>,
+    /// Whether the engine could not be asked for some of the volumes, so that a later try may bring more.
+    pub(crate) is_engine_away: bool,
 }
 
 /// Collects every mount that asks for a response, `max_collect_bytes` of all together at most. A mount that is over the limit, or
@@ -124,6 +126,7 @@ impl Collector<'_> {
             let text = fault.to_string();
             if fault.is_engine_away() {
                 self.engine_is_away = Some(text.clone());
+                self.collection.is_engine_away = true;
             }
             self.warn(mount, &text);
             Some(without_content(mount, text))

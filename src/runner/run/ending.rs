@@ -1,6 +1,5 @@
 //! How a container ended.
 
-use crate::docker::events::ContainerExit;
 use crate::runner::run::output::Captured;
 use crate::runner::run::result::Reason;
 use crate::runner::run::streams::CapturedOutput;
@@ -29,7 +28,11 @@ impl Ending {
     pub(crate) fn new(watched: &WatchedEnd, output: CapturedOutput) -> Self {
         Self {
             exit_code: Some(watched.end.exit_code),
-            reason: reason(watched.killed, watched.end),
+            reason: reason(
+                watched.killed,
+                watched.end.exit_code,
+                watched.end.oom_killed,
+            ),
             oom_killed: watched.end.oom_killed,
             killed: watched.killed,
             stdout: output.stdout,
@@ -49,11 +52,7 @@ impl Ending {
     pub(crate) fn set_oom_killed(&mut self, oom_killed: bool) {
         self.oom_killed = oom_killed;
         if let Some(exit_code) = self.exit_code {
-            let end = ContainerExit {
-                exit_code,
-                oom_killed,
-            };
-            self.reason = reason(self.killed, end);
+            self.reason = reason(self.killed, exit_code, oom_killed);
         }
     }
 }
@@ -62,10 +61,10 @@ impl Ending {
 pub(crate) const KILLED: i64 = 137;
 
 /// A container that ended by itself just before the kill did not end by it: its exit code differs.
-fn reason(killed: Option<Reason>, end: ContainerExit) -> Reason {
+fn reason(killed: Option<Reason>, exit_code: i64, oom_killed: bool) -> Reason {
     killed
-        .filter(|_| end.exit_code == KILLED)
-        .unwrap_or_else(|| natural_reason(end.exit_code, end.oom_killed))
+        .filter(|_| exit_code == KILLED)
+        .unwrap_or_else(|| natural_reason(exit_code, oom_killed))
 }
 
 fn natural_reason(exit_code: i64, oom_killed: bool) -> Reason {

@@ -11,7 +11,7 @@ use crate::runner::run::container_config::least_cut_log_bytes;
 use crate::runner::run::context::{ContainerTimes, RunContext};
 use crate::runner::run::ending::{Ending, KILLED};
 use crate::runner::run::log_lines::split_time;
-use crate::runner::run::result::{Event, Reason};
+use crate::runner::run::result::Reason;
 use crate::runner::run::streams::{LogEnd, OutputStreams};
 use crate::runner::run::watchdog::Watchdog;
 use jiff::Timestamp;
@@ -31,14 +31,29 @@ pub(crate) struct Followed {
     pub(crate) warnings: Vec<String>,
 }
 
-/// Blocks until the container has ended. What it printed before this call is read too. The time limit and all times count by the
-/// engine's clock, from the container's start to its end, whether or not a server watched it meanwhile.
+/// A container that was started, and the run that it belongs to.
+#[derive(Clone, Copy)]
+pub(crate) struct StartedContainer<'a> {
+    pub(crate) client: &'a Client,
+    /// Id of the container.
+    pub(crate) container: &'a str,
+    pub(crate) spec: &'a RunSpec,
+    pub(crate) context: &'a RunContext<'a>,
+}
+
+/// Blocks until the container has ended. What it printed before this call is read too, unless `streams` have had it. The time limit
+/// and all times count by the engine's clock, from the container's start to its end, whether or not a server watched it meanwhile.
+/// Errors: the engine failed; `streams` then have what came until then, and the next call continues.
 pub(crate) fn follow(
-    client: &Client,
-    container: &str,
-    spec: &RunSpec,
-    context: &RunContext<'_>,
+    followed: StartedContainer<'_>,
+    streams: &mut OutputStreams<'_>,
 ) -> Result<Followed, Error> {
+    let StartedContainer {
+        client,
+        container,
+        spec,
+        context,
+    } = followed;
     let found = client.container_inspect(container)?;
     let started = Moment::parse(&found.state.started_at).unwrap_or_else(Moment::now);
     context.hooks.container_started(started);
@@ -46,7 +61,7 @@ pub(crate) fn follow(
     let before_start = context.accepted.elapsed().saturating_sub(age);
     let was_restarted = was_restarted(client, container);
     let now = engine_now(client, &found);
-    let mut reading = LogReading::new(OutputStreams::new(spec, context.sink), now);
+    let mut reading = LogReading::new(streams, now);
     let watchdog = Watchdog {
         client,
         container,
@@ -54,14 +69,19 @@ pub(crate) fn follow(
         cancel: context.cancel,
         sink: context.sink,
     };
-    let watched = watchdog.watch_while(|_| {
-        context.sink.event(Event::Started);
-        reading.read_to_end(client, &found)
-    })?;
+    let watched = watchdog.watch_while(|_| reading.read_to_end(client, &found))?;
     let mut warnings = reading.end(spec);
     if was_restarted || self::was_restarted(client, container) {
         warnings.push(
-            "stdout, stderr: the Docker engine was restarted during the run: what the run printed meanwhile may be missing".into(),
+            "stdin, stdout, stderr: the Docker engine was restarted during the run: what the run was to read or printed meanwhile \
+             may be missing"
+                .into(),
+        );
+    } else if reading.streams.is_torn() {
+        warnings.push(
+            "stdout, stderr: the connection to the Docker engine broke during the run, and the engine's log does not have all \
+             that was read until then: output may be missing or repeated"
+                .into(),
         );
     }
     let ended = client.container_inspect(container)?.state;
@@ -123,15 +143,15 @@ fn engine_now(client: &Client, found: &ContainerInspect) -> Moment {
 }
 
 /// The log of one container, read in one or two passes.
-struct LogReading<'a> {
-    streams: OutputStreams<'a>,
+struct LogReading<'s, 'a> {
+    streams: &'s mut OutputStreams<'a>,
     backlog: Backlog,
     end: LogEnd,
 }
 
-impl<'a> LogReading<'a> {
-    /// A log of which `streams` had nothing yet. What was written before `now` was written while nobody followed.
-    fn new(streams: OutputStreams<'a>, now: Moment) -> Self {
+impl<'s, 'a> LogReading<'s, 'a> {
+    /// What was written before `now` was written while nobody followed.
+    fn new(streams: &'s mut OutputStreams<'a>, now: Moment) -> Self {
         Self {
             streams,
             backlog: Backlog::until(now),

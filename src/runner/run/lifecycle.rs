@@ -24,13 +24,17 @@ use crate::runner::run::container_config::{image_digest, image_volumes};
 use crate::runner::run::context::{NoHooks, RunContext};
 use crate::runner::run::create::{Created, Ingredients, StageObjects, create};
 use crate::runner::run::ending::Ending;
+use crate::runner::run::engine_away::{
+    Begun, collect_through, follow_through, start_through, until_reachable, watch_through,
+};
 use crate::runner::run::executable::check_executable;
-use crate::runner::run::follow::follow;
+use crate::runner::run::follow::StartedContainer;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::sources::Sources;
 use crate::runner::run::stage::{Contents, Staged, stage};
-use crate::runner::run::supervise::{JustStarted, ask_whether_oom, start, supervise};
+use crate::runner::run::streams::OutputStreams;
+use crate::runner::run::supervise::ask_whether_oom;
 use crate::runner::run::user::UserCache;
 use crate::runner::volumes::named::require_mountable;
 use std::time::{Duration, Instant};
@@ -54,8 +58,10 @@ pub(crate) struct StartedRun {
     pub(crate) helper: Option<RemovalGuard>,
 }
 
-/// How often a run is set up, if other clients of the engine remove parts of it before its container has started.
+/// How often, and at least how long, a run is set up again if other clients of the engine remove parts of it before its container
+/// has started. Beside prunes in a loop, few tries succeed.
 const MOST_SETUPS: u32 = 50;
+const SETUP_PATIENCE: Duration = Duration::from_secs(30);
 /// How often the image is asked for, and pulled if the policy says so, for one run.
 const MOST_PULLS: u32 = 3;
 /// How long the removal of a run's objects is waited for.
@@ -150,7 +156,7 @@ struct Run<'a> {
 /// A run whose container was started.
 struct Started {
     created: Created,
-    container: JustStarted,
+    container: Begun,
 }
 
 impl<'a> Run<'a> {
@@ -194,7 +200,9 @@ impl<'a> Run<'a> {
         // The engine has the content, so that ours is dropped.
         spec.forget_content();
         let client = &self.executor.engine.client;
-        let mut ending = supervise(client, container, spec, &self.context)?;
+        let Some(mut ending) = watch_through(client, container, spec, &self.context)? else {
+            return Ok(self.cancelled());
+        };
         // Stdin was its last part.
         spec.content_memory = None;
         self.timings.start_ms = observe("start", ending.start);
@@ -213,12 +221,33 @@ impl<'a> Run<'a> {
         run.helper
             .into_iter()
             .for_each(|helper| self.owned.add_last(helper));
-        let stage = StageObjects::of_container(&engine.client, &id, &spec.id, helper)?;
+        let cancel = self.context.cancel;
+        let stage = until_reachable(cancel, || {
+            Ok(StageObjects::of_container(
+                &engine.client,
+                &id,
+                &spec.id,
+                helper.clone(),
+            )?)
+        })?;
+        let Some(stage) = stage else {
+            return Ok(self.cancelled());
+        };
         if let Some(volume) = &stage.volume {
             let volume = Object::Volume(volume.clone());
             self.owned.add_last(engine.removal.own(volume));
         }
-        let followed = follow(&engine.client, &id, spec, &self.context)?;
+        let followed = StartedContainer {
+            client: &engine.client,
+            container: &id,
+            spec,
+            context: &self.context,
+        };
+        self.context.sink.event(Event::Started);
+        let mut streams = OutputStreams::new(spec, self.context.sink);
+        let Some(followed) = follow_through(followed, &mut streams)? else {
+            return Ok(self.cancelled());
+        };
         let now = Instant::now();
         self.context.accepted = now.checked_sub(followed.elapsed).unwrap_or(now);
         self.timings.run_ms = observe("run", followed.ending.run);
@@ -242,9 +271,14 @@ impl<'a> Run<'a> {
     /// Gets the image, stages the content, creates the container and starts it. Until it has started nothing has run, so that all
     /// of this is done again if another client of the engine, such as a prune, removes any of it. `None`: cancelled.
     fn start(&mut self, spec: &RunSpec) -> Result<Option<Started>, Error> {
-        for _ in 1..MOST_SETUPS {
+        let deadline = Instant::now() + SETUP_PATIENCE;
+        let mut setups = 0;
+        loop {
+            setups += 1;
             match self.try_start(spec) {
-                Err(Error::Vanished(what)) => log::info!("run {} is set up again: {what}", self.id),
+                Err(Error::Vanished(what)) if setups < MOST_SETUPS || Instant::now() < deadline => {
+                    log::info!("run {} is set up again: {what}", self.id);
+                }
                 outcome => return outcome,
             }
             // The names of its objects are needed again.
@@ -254,7 +288,6 @@ impl<'a> Run<'a> {
                 ));
             }
         }
-        self.try_start(spec)
     }
 
     /// Errors: [`Error::Vanished`] if an object was removed before the container had started.
@@ -277,9 +310,9 @@ impl<'a> Run<'a> {
         }
         self.context.hooks.before_start()?;
         let client = &engine.client;
-        let container = start(client, &created.container, spec)
+        let container = start_through(client, &created.container, spec, &self.context)
             .map_err(|error| created.stage.explain(client, spec, error))?;
-        Ok(Some(Started { created, container }))
+        Ok(container.map(|container| Started { created, container }))
     }
 
     /// An asynchronous run's were checked before it was accepted.
@@ -362,10 +395,12 @@ impl<'a> Run<'a> {
             run: &self.id,
             created,
         };
-        let room = CollectRoom::new(&self.memory, self.context.cancel);
+        let room = || CollectRoom::new(&self.memory, self.context.cancel);
         let collection = match reason {
             Reason::Cancelled => Collection::default(),
-            _ => collect(&sources, spec, room),
+            _ => collect_through(spec, self.context.cancel, || {
+                collect(&sources, spec, room())
+            }),
         };
         self.timings.collect_ms = observe("collect", begun.elapsed());
         collection

@@ -16,7 +16,8 @@
 //! | `create` | creates the container |
 //! | `start_error` | which create and start failures are the caller's |
 //! | `supervise` | starts the container and reads it to its end |
-//! | `follow` | follows a container that an earlier process started |
+//! | `follow` | follows, by its log, a container that an earlier process started or whose connections broke |
+//! | `engine_away` | waits for an engine that is away, and goes on then |
 //! | `watchdog` | kills the container at its time limit or on cancel |
 //! | `streams`, `log_lines`, `utf8_chunks`, `output` | read the output, restore it from a log, cut it between characters, keep a bounded part |
 //! | `ending` | exit code and reason |
@@ -38,6 +39,7 @@ pub(crate) mod container_config;
 pub(crate) mod context;
 mod create;
 mod ending;
+pub(crate) mod engine_away;
 mod executable;
 mod follow;
 pub(crate) mod lifecycle;

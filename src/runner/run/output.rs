@@ -56,6 +56,27 @@ impl Capture {
         self.tail.extend(rest);
     }
 
+    /// How many bytes were pushed.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// How many of the first of these bytes equal those that were pushed from `position` on. Bytes that were left out equal any.
+    pub(crate) fn count_same(&self, position: u64, bytes: &[u8]) -> usize {
+        let tail_from = self.total - self.tail.len() as u64;
+        let is_same = |(offset, byte): (u64, &u8)| {
+            let position = position + offset;
+            let index = |from: u64| usize::try_from(position - from).unwrap_or(usize::MAX);
+            match () {
+                () if position >= self.total => false,
+                () if position < self.head.len() as u64 => self.head[index(0)] == *byte,
+                () if position >= tail_from => self.tail[index(tail_from)] == *byte,
+                () => true,
+            }
+        };
+        (0..).zip(bytes).take_while(|each| is_same(*each)).count()
+    }
+
     pub(crate) fn finish(self, encoding: Encoding) -> Captured {
         let (mut kept, mut tail) = (self.head, self.tail);
         let is_cut = self.total > (kept.len() + tail.len()) as u64;
@@ -163,6 +184,23 @@ mod tests {
                 omitted_bytes: None
             }
         );
+    }
+
+    #[test]
+    fn what_was_pushed_is_recognised_when_it_comes_again() {
+        let mut capture = Capture::new(6);
+        capture.push(b"abcdefghij");
+        for (position, bytes, same) in [
+            (0, &b"abcdefghij"[..], 10),
+            (0, b"abcdefghijk", 10),
+            (2, b"cXXXXhi", 7),
+            (0, b"abX", 2),
+            (8, b"iX", 1),
+            (10, b"k", 0),
+            (3, b"", 0),
+        ] {
+            assert_eq!(capture.count_same(position, bytes), same, "{bytes:?}");
+        }
     }
 
     #[test]

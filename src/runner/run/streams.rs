@@ -66,6 +66,18 @@ impl<'a> OutputStreams<'a> {
         })
     }
 
+    /// To be called when an attach stream broke, before the log is read: the log begins with what was read already, which is then
+    /// skipped.
+    pub(crate) fn expect_repetition(&mut self) {
+        self.stdout.repeated = Some(0);
+        self.stderr.repeated = Some(0);
+    }
+
+    /// Whether a log did not repeat what was read before it, so that what was printed in between may be missing.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.stdout.is_torn || self.stderr.is_torn
+    }
+
     /// Ends both streams. Returns the names of those whose last newline is not in the log and was assumed.
     pub(crate) fn end(&mut self) -> Vec<&'static str> {
         let taps = [("stdout", &mut self.stdout), ("stderr", &mut self.stderr)];
@@ -75,12 +87,15 @@ impl<'a> OutputStreams<'a> {
         ended.collect()
     }
 
-    /// What is kept of both, once they have ended.
-    pub(crate) fn finish(mut self, encoding: Encoding) -> CapturedOutput {
+    /// What is kept of both, once they have ended. They are empty after that.
+    pub(crate) fn finish(&mut self, encoding: Encoding) -> CapturedOutput {
         self.end();
+        let finish = |tap: &mut Tap<'_>| {
+            std::mem::replace(&mut tap.capture, Capture::new(0)).finish(encoding)
+        };
         CapturedOutput {
-            stdout: self.stdout.capture.finish(encoding),
-            stderr: self.stderr.capture.finish(encoding),
+            stdout: finish(&mut self.stdout),
+            stderr: finish(&mut self.stderr),
         }
     }
 }
@@ -100,6 +115,10 @@ struct Tap<'a> {
     chunks: Option<Utf8Chunks>,
     /// Empty for an attached stream.
     lines: LogLines,
+    /// How much of what was read before has come again, while it may still come again.
+    repeated: Option<u64>,
+    /// What was read before did not come again in full.
+    is_torn: bool,
     event: fn(Vec<u8>) -> Event,
     sink: &'a dyn Sink,
 }
@@ -110,18 +129,34 @@ impl<'a> Tap<'a> {
             capture: Capture::new(spec.output_bytes),
             chunks: (spec.output_encoding == Encoding::Utf8).then(Utf8Chunks::default),
             lines: LogLines::default(),
+            repeated: None,
+            is_torn: false,
             event,
             sink,
         }
     }
 
     fn push(&mut self, piece: &[u8]) {
+        let piece = self.skip_repeated(piece);
         self.capture.push(piece);
         let complete = match &mut self.chunks {
             Some(chunks) => chunks.push(piece),
             None => piece.to_vec(),
         };
         self.send(complete);
+    }
+
+    fn skip_repeated<'p>(&mut self, piece: &'p [u8]) -> &'p [u8] {
+        let Some(position) = self.repeated else {
+            return piece;
+        };
+        let same = self.capture.count_same(position, piece);
+        let position = position + same as u64;
+        let is_complete = position == self.capture.total();
+        let may_go_on = same == piece.len() && !is_complete;
+        self.repeated = may_go_on.then_some(position);
+        self.is_torn |= same < piece.len() && !is_complete;
+        &piece[same..]
     }
 
     fn later_messages(&self) -> LaterMessages {

@@ -10,8 +10,10 @@ use crate::runner::run::ending::Ending;
 use crate::runner::run::result::Event;
 use crate::runner::run::start_error::start_error;
 use crate::runner::run::streams::OutputStreams;
-use crate::runner::run::watchdog::Watchdog;
+use crate::runner::run::watchdog::{Watchdog, WatchedEnd};
 use std::io::Write;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,13 @@ pub(crate) struct JustStarted {
     prepared: Prepared,
     started: Instant,
     start: Duration,
+}
+
+impl JustStarted {
+    /// Id of the container.
+    pub(crate) fn container(&self) -> &str {
+        &self.container
+    }
 }
 
 /// Starts a created container. Errors: [`Error::Vanished`] if it was removed before it started.
@@ -48,21 +57,79 @@ pub(crate) fn start(
     })
 }
 
-/// Blocks until a container that was just started has ended: by itself, at its time limit, or because the caller cancelled.
-/// Takes the spec's stdin.
-pub(crate) fn supervise(
+/// What watching a container came to.
+pub(crate) struct Supervised<'a> {
+    /// Error: it was not watched to its end.
+    pub(crate) end: Result<WatchedEnd, Error>,
+    /// What was read of it.
+    pub(crate) streams: OutputStreams<'a>,
+    /// What became of its stdin.
+    pub(crate) stdin: StdinState,
+    start: Duration,
+    run: Duration,
+}
+
+/// What became of a run's stdin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StdinState {
+    /// Nothing is left to be sent.
+    Delivered,
+    /// What the container got of it cannot be known.
+    Cut,
+}
+
+impl StdinState {
+    /// The stdin of a run that got nothing of it yet.
+    pub(crate) fn of_unfed(spec: &RunSpec) -> Self {
+        match spec.stdin.as_ref().is_none_or(Vec::is_empty) {
+            true => Self::Delivered,
+            false => Self::Cut,
+        }
+    }
+}
+
+impl Supervised<'_> {
+    /// Whether the connections to the engine broke, so that the container may run on, or more of its output be in its log.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        match &self.end {
+            Ok(watched) => watched.end.after_break,
+            Err(error) => error.is_of_engine(),
+        }
+    }
+
+    /// How the container ended, as far as it was watched.
+    pub(crate) fn into_ending(mut self, spec: &RunSpec) -> Result<Ending, Error> {
+        let is_interrupted = self.is_interrupted();
+        let watched = self.end?;
+        let output = self.streams.finish(spec.output_encoding);
+        let mut ending = Ending {
+            start: self.start,
+            run: self.run,
+            ..Ending::new(&watched, output)
+        };
+        if is_interrupted {
+            ending.warnings.push(
+                "stdout, stderr: the connection to the Docker engine broke during the run: output may be missing".into(),
+            );
+        }
+        Ok(ending)
+    }
+}
+
+/// Blocks until a container that was just started has ended (by itself, at its time limit, or because the caller cancelled), or
+/// can no longer be watched. Takes the spec's stdin.
+pub(crate) fn supervise<'a>(
     client: &Client,
     just_started: JustStarted,
     spec: &mut RunSpec,
-    context: &RunContext<'_>,
-) -> Result<Ending, Error> {
+    context: &RunContext<'a>,
+) -> Supervised<'a> {
     let JustStarted {
         container,
         prepared,
         started,
         start,
     } = just_started;
-    let stdin = spec.stdin.take();
     let mut streams = OutputStreams::new(spec, context.sink);
     let watchdog = Watchdog {
         client,
@@ -71,24 +138,32 @@ pub(crate) fn supervise(
         cancel: context.cancel,
         sink: context.sink,
     };
-    let hooks = context.hooks;
-    let input = prepared.stdin.zip(stdin).map(|(stream, bytes)| Feed {
-        stream,
-        bytes,
-        hooks,
-    });
-    let watched = watchdog.watch_while(|scope| {
+    let is_delivered = AtomicBool::new(StdinState::of_unfed(spec) == StdinState::Delivered);
+    let input = prepared
+        .stdin
+        .zip(spec.stdin.take())
+        .map(|(stream, bytes)| Feed {
+            stream,
+            bytes,
+            hooks: context.hooks,
+            is_delivered: &is_delivered,
+        });
+    let end = watchdog.watch_while(|scope| {
         context.sink.event(Event::Started);
         let _interrupt = input.map(|input| feed(scope, input)).transpose()?;
         streams.read_attached(prepared.output)?;
         Ok(prepared.end.finish()?)
-    })?;
-    let run = started.elapsed();
-    Ok(Ending {
+    });
+    Supervised {
+        end,
+        streams,
+        stdin: match is_delivered.into_inner() {
+            true => StdinState::Delivered,
+            false => StdinState::Cut,
+        },
         start,
-        run,
-        ..Ending::new(&watched, streams.finish(spec.output_encoding))
-    })
+        run: started.elapsed(),
+    }
 }
 
 /// Asks the engine about an out-of-memory kill where one may be behind the exit code: its event may have come too late. Only
@@ -124,6 +199,7 @@ struct Feed<'a> {
     stream: Stdin,
     bytes: Vec<u8>,
     hooks: &'a dyn RunHooks,
+    is_delivered: &'a AtomicBool,
 }
 
 /// Writes stdin on a thread of its own, since the container may print before it reads. A container may end without reading it
@@ -138,6 +214,7 @@ fn feed<'scope>(
             mut stream,
             bytes,
             hooks,
+            is_delivered,
         } = feed;
         let is_empty = bytes.is_empty();
         if stream
@@ -148,6 +225,7 @@ fn feed<'scope>(
             && !is_empty
         {
             // The engine passes on what the connection holds, also after our end of it is gone.
+            is_delivered.store(true, Relaxed);
             hooks.stdin_delivered();
         }
     };

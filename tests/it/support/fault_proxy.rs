@@ -5,14 +5,15 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// An engine socket on which the first request that the judge picks is delayed or stays unanswered.
 pub struct FaultProxy {
     directory: Directory,
     done: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
+    connections: Arc<Mutex<Vec<UnixStream>>>,
 }
 
 /// What happens to a request.
@@ -71,12 +72,17 @@ impl FaultProxy {
         let listener = UnixListener::bind(directory.path().join("engine.sock")).unwrap();
         let (done, stop) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let (flag, stopped) = (done.clone(), stop.clone());
+        let connections = Arc::<Mutex<Vec<UnixStream>>>::default();
+        let accepted = connections.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 let engine = UnixStream::connect(&engine).unwrap();
+                let mut accepted = accepted.lock().unwrap();
+                accepted.extend([&client, &engine].map(|end| end.try_clone().unwrap()));
+                drop(accepted);
                 relay([client, engine], judge.clone(), &flag);
             }
         });
@@ -84,6 +90,14 @@ impl FaultProxy {
             directory,
             done,
             stop,
+            connections,
+        }
+    }
+
+    /// Breaks every connection that is open, as a network does. New ones are passed on.
+    pub fn break_connections(&self) {
+        for connection in self.connections.lock().unwrap().drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
         }
     }
 

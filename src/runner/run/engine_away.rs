@@ -1,0 +1,171 @@
+//! What a run that outlives its server does while the engine is away: it waits until the engine answers, and goes on then.
+
+use crate::cancel::Cancel;
+use crate::docker::{self, Client};
+use crate::runner::clock::Moment;
+use crate::runner::error::Error;
+use crate::runner::request::spec::RunSpec;
+use crate::runner::run::collect::Collection;
+use crate::runner::run::context::RunContext;
+use crate::runner::run::ending::Ending;
+use crate::runner::run::follow::{Followed, StartedContainer, follow};
+use crate::runner::run::result::Event;
+use crate::runner::run::streams::OutputStreams;
+use crate::runner::run::supervise::{JustStarted, StdinState, start, supervise};
+use std::time::Duration;
+
+/// How long to wait before the engine is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often a container is followed by an engine that answers but fails.
+const MOST_FAILURES: u32 = 5;
+/// How long the engine may take to say that it is there.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A container that was started.
+pub(crate) enum Begun {
+    /// By a call that the engine answered.
+    JustStarted(Box<JustStarted>),
+    /// By a call whose answer was lost, so that nothing was read of it yet. Has its id.
+    Unread(String),
+}
+
+/// Starts a created container. If the engine goes away meanwhile, a run that outlives its server waits until it can be known whether
+/// the container has started. `None`: it was cancelled then. Errors: [`Error::Vanished`] if it has not started and is gone.
+pub(crate) fn start_through(
+    client: &Client,
+    container: &str,
+    spec: &RunSpec,
+    context: &RunContext<'_>,
+) -> Result<Option<Begun>, Error> {
+    match start(client, container, spec) {
+        Ok(started) => Ok(Some(Begun::JustStarted(Box::new(started)))),
+        Err(error) if spec.is_detached && is_away(client, &error) => {
+            match until_reachable(context.cancel, || has_started(client, container))? {
+                Some(true) => Ok(Some(Begun::Unread(container.to_owned()))),
+                Some(false) => Err(Error::Vanished(format!(
+                    "the engine was away when the container was to be started: {error}"
+                ))),
+                None => Ok(None),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Watches a started container to its end. If the connections to the engine break, a run that outlives its server is followed by its
+/// container's log, once the engine answers. `None`: it was cancelled while the engine was away. Takes the spec's stdin.
+pub(crate) fn watch_through(
+    client: &Client,
+    container: Begun,
+    spec: &mut RunSpec,
+    context: &RunContext<'_>,
+) -> Result<Option<Ending>, Error> {
+    let (container, mut streams, stdin) = match container {
+        Begun::JustStarted(started) => {
+            let container = started.container().to_owned();
+            let supervised = supervise(client, *started, spec, context);
+            if !spec.is_detached || !supervised.is_interrupted() {
+                return supervised.into_ending(spec).map(Some);
+            }
+            (container, supervised.streams, supervised.stdin)
+        }
+        Begun::Unread(container) => {
+            let streams = OutputStreams::new(spec, context.sink);
+            context.sink.event(Event::Started);
+            (container, streams, StdinState::of_unfed(spec))
+        }
+    };
+    // A cancelled run ends as cancelled, whatever it read.
+    if stdin == StdinState::Cut && !context.cancel.is_fired() {
+        return Err(Error::StdinLost(
+            "the connection to the Docker engine broke before all of the run's stdin was delivered; the run was ended, send it again"
+                .into(),
+        ));
+    }
+    streams.expect_repetition();
+    let followed = StartedContainer {
+        client,
+        container: &container,
+        spec,
+        context,
+    };
+    let followed = follow_through(followed, &mut streams)?;
+    Ok(followed.map(|followed| {
+        let mut ending = followed.ending;
+        ending.warnings.extend(followed.warnings);
+        ending
+    }))
+}
+
+/// Collects the outputs of a run. One that outlives its server waits for an engine that is away, until `cancel` fires.
+pub(crate) fn collect_through(
+    spec: &RunSpec,
+    cancel: &Cancel,
+    collect: impl Fn() -> Collection,
+) -> Collection {
+    loop {
+        let collection = collect();
+        let is_worth_waiting = spec.is_detached && collection.is_engine_away;
+        if !is_worth_waiting || cancel.wait(PAUSE) {
+            return collection;
+        }
+    }
+}
+
+/// Follows a container to its end, and waits for the engine whenever it is away. `None`: `cancel` fired meanwhile.
+pub(crate) fn follow_through(
+    followed: StartedContainer<'_>,
+    streams: &mut OutputStreams<'_>,
+) -> Result<Option<Followed>, Error> {
+    let cancel = followed.context.cancel;
+    for failures in 1.. {
+        match until_reachable(cancel, || follow(followed, streams)) {
+            Err(Error::Engine(why)) if failures < MOST_FAILURES => {
+                log::info!("a container is followed again: {why}");
+            }
+            outcome => return outcome,
+        }
+        cancel.wait(PAUSE);
+    }
+    Ok(None)
+}
+
+/// Repeats a call while the engine cannot be reached. `None`: `cancel` fired meanwhile.
+pub(crate) fn until_reachable<T>(
+    cancel: &Cancel,
+    mut call: impl FnMut() -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
+    loop {
+        match call() {
+            Err(Error::EngineUnreachable(_)) if cancel.wait(PAUSE) => return Ok(None),
+            Err(Error::EngineUnreachable(_)) => {}
+            outcome => return outcome.map(Some),
+        }
+    }
+}
+
+/// Whether a call failed because the engine is away, or has been while the call was under way.
+pub(crate) fn is_away(client: &Client, error: &Error) -> bool {
+    match error {
+        Error::EngineUnreachable(_) => true,
+        Error::Engine(_) => client.version(PING_TIMEOUT).is_err(),
+        _ => false,
+    }
+}
+
+/// Whether a container has started whose start call may or may not have reached the engine. Both calls here wait for the end of one
+/// that is under way. A container that has not started is removed, and never will. A container that is gone has not.
+pub(crate) fn has_started(client: &Client, container: &str) -> Result<bool, Error> {
+    match client.container_inspect(container) {
+        Ok(found) if Moment::parse(&found.state.started_at).is_some() => return Ok(true),
+        Err(error) if !error.is_object_gone() => return Err(error.into()),
+        _ => {}
+    }
+    match client.container_remove_stopped(container) {
+        Ok(()) => Ok(false),
+        Err(error) if error.is_object_gone() => Ok(false),
+        // It runs by now.
+        Err(docker::Error::Status { status: 409, .. }) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
