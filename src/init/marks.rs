@@ -42,6 +42,11 @@ impl MarkFilter {
         self.scan(&bytes, pass_on)
     }
 
+    /// Drops what waits: the stream broke, and comes again from its beginning.
+    pub fn forget(&mut self) {
+        self.held.clear();
+    }
+
     /// To be called at the end of the stream: passes on what waits.
     pub fn finish(&mut self, pass_on: &mut dyn FnMut(&[u8])) {
         let held = std::mem::take(&mut self.held);

@@ -149,7 +149,7 @@ impl Fate {
     }
 
     /// The exit code of the init, so that the engine says the same.
-    pub(super) fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         let code = match self {
             Self::Exited(code) => *code,
             Self::Signalled(signal) => 128 + signal,

@@ -14,7 +14,7 @@ use crate::runner::cleanup::removal::Removal;
 use crate::runner::dry_run::{self, RunKind, RunPlan};
 use crate::runner::error::Error;
 use crate::runner::init::choice::InitMode;
-use crate::runner::init::delivery::InitDelivery;
+use crate::runner::init::delivery::{InitDelivery, InitHealth};
 use crate::runner::jobs::entry::{Phase, RunState, RunStates};
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
 use crate::runner::jobs::record_keeper::Persistence;
@@ -93,6 +93,8 @@ pub struct Health {
     pub docker_version: String,
     /// The newest API version the engine speaks.
     pub api_version: String,
+    /// Whether runs can have this service's own PID 1.
+    pub init: InitHealth,
 }
 
 /// How many runs a runner executes and could execute.
@@ -189,8 +191,15 @@ impl Runner {
     pub fn patrol(&self) -> std::io::Result<()> {
         let parts = self.parts.clone();
         let round = move |stop: &Cancel| match parts.take_over(stop) {
-            Ok(Found::NobodyElse) => PATROL_PERIOD,
-            Ok(Found::OtherServer) => OVERLAP_PERIOD,
+            Ok(found) => {
+                if !stop.is_fired() {
+                    parts.executor.init.prepare();
+                }
+                match found {
+                    Found::NobodyElse => PATROL_PERIOD,
+                    Found::OtherServer => OVERLAP_PERIOD,
+                }
+            }
             Err(error) => {
                 log::debug!("the sweep failed: {error}");
                 RETRY_PERIOD
@@ -328,6 +337,7 @@ impl Runner {
             status: "ok".into(),
             docker_version: version.version,
             api_version: version.api_version,
+            init: self.parts.executor.init.health(),
         })
     }
 
@@ -361,7 +371,9 @@ impl Runner {
         }
         self.parts.jobs.give_up_lead();
         let executor = &self.parts.executor;
-        let left = executor.engine.removal.finish(deadline) + executor.active.count_unheld();
+        let mut left = executor.engine.removal.finish(deadline) + executor.active.count_unheld();
+        // After the containers that mount it.
+        left += executor.init.close();
         // Until here this process lives, and others leave its objects alone.
         rounds.for_each(|life_signs| life_signs.stop(deadline));
         left

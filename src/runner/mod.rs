@@ -40,6 +40,7 @@ pub use error::{Error, RunLimit};
 pub use facade::{Health, Image, Occupancy, Runner, Settings};
 pub use image_patterns::ImagePatterns;
 pub use init::choice::InitMode;
+pub use init::delivery::InitHealth;
 pub use jobs::entry::{Phase, RunState, RunStates};
 pub use jobs::event_log::Outcome;
 pub use jobs::logs::{LogQuery, Next, Piece, RunEvents, RunLogs};

@@ -14,6 +14,8 @@ use crate::runner::init::executable::is_static;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist};
 use crate::runner::staging::helper::{HelperSpec, lasting_volume};
 use crate::runner::staging::upload::upload;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -56,19 +58,27 @@ enum State {
     /// Nothing is known yet.
     New,
     Ready,
-    /// Not in this process's life.
-    Impossible(String),
-    /// Not now.
-    Failed(String, Instant),
+    /// Not before this time. `None`: not in this process's life.
+    Lacking(Lack, Option<Instant>),
 }
 
-/// Whether runs have the service's own PID 1, and if not, why.
+/// Why runs go without an init.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct InitState {
-    pub(crate) mode: InitMode,
-    /// `None`: nothing is known yet.
-    pub(crate) is_available: Option<bool>,
-    pub(crate) reason: Option<String>,
+struct Lack {
+    /// In one word, for metrics.
+    word: &'static str,
+    reason: String,
+}
+
+/// Whether runs can have this service's own PID 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct InitHealth {
+    /// Which runs that do not say it themselves are to have it: the setting `RUNNER_INIT`.
+    pub mode: InitMode,
+    /// Whether they can; null until the first of them, or a moment after the start.
+    pub available: Option<bool>,
+    /// Why they cannot; null if they can.
+    pub reason: Option<String>,
 }
 
 impl InitDelivery {
@@ -91,21 +101,36 @@ impl InitDelivery {
     }
 
     /// What is known of it. Never blocks for long.
-    pub(crate) fn state(&self) -> InitState {
-        let (is_available, reason) = match self.shared.lock_state().clone() {
+    pub(crate) fn health(&self) -> InitHealth {
+        let (available, reason) = match self.shared.lock_state().clone() {
             State::New => (None, None),
             State::Ready => (Some(true), None),
-            State::Impossible(reason) | State::Failed(reason, _) => (Some(false), Some(reason)),
+            State::Lacking(lack, _) => (Some(false), Some(lack.reason)),
         };
-        InitState {
+        InitHealth {
             mode: self.shared.mode,
-            is_available,
+            available,
             reason,
         }
     }
 
+    /// Why a run that is to have an init goes without, in one word.
+    pub(crate) fn lack(&self) -> &'static str {
+        match &*self.shared.lock_state() {
+            State::Lacking(lack, _) => lack.word,
+            State::New | State::Ready => "image",
+        }
+    }
+
+    /// Delivers the init, unless only runs that ask for it have it.
+    pub(crate) fn prepare(&self) {
+        if self.shared.mode != InitMode::Off {
+            self.volume();
+        }
+    }
+
     /// Name of the volume, which is filled first if there is none. `None`: this run has to go without an init, for the reason that
-    /// [`InitDelivery::state`] has.
+    /// [`InitDelivery::health`] has.
     pub(crate) fn volume(&self) -> Option<String> {
         let shared = &self.shared;
         let mut volume = shared.lock_volume();
@@ -113,8 +138,8 @@ impl InitDelivery {
             return Some(volume.guard.id().to_owned());
         }
         match shared.lock_state().clone() {
-            State::Impossible(_) => return None,
-            State::Failed(_, until) if Instant::now() < until => return None,
+            State::Lacking(_, None) => return None,
+            State::Lacking(_, Some(until)) if Instant::now() < until => return None,
             _ => {}
         }
         match shared.deliver() {
@@ -157,7 +182,7 @@ impl InitDelivery {
             shared.set_state(State::New);
             *volume = None;
         } else if !kept.is_proven {
-            shared.set_state(State::Failed(reason.to_owned(), retry()));
+            shared.set_state(failed("refused", reason.to_owned()));
             *volume = None;
         }
         was_removed
@@ -191,39 +216,51 @@ pub(crate) fn init_mount(volume: &str, container: &str, labels: &Labels) -> Moun
     }
 }
 
-fn retry() -> Instant {
-    Instant::now() + RETRY_PAUSE
+/// No init in this process's life.
+fn impossible(word: &'static str, reason: String) -> State {
+    State::Lacking(Lack { word, reason }, None)
+}
+
+/// No init for a while.
+fn failed(word: &'static str, reason: String) -> State {
+    State::Lacking(Lack { word, reason }, Some(Instant::now() + RETRY_PAUSE))
 }
 
 impl Shared {
     /// Creates and fills a volume. Errors: the state that follows.
     fn deliver(&self) -> Result<InitVolume, State> {
-        let failed = |error: &dyn std::fmt::Display| State::Failed(error.to_string(), retry());
-        if let Some(reason) = self.obstacle().map_err(|error| failed(&error))? {
-            return Err(State::Impossible(reason));
-        }
+        self.check_engine()?;
         let program = std::fs::read(OWN_PROGRAM).map_err(|error| {
-            State::Impossible(format!("the server's program cannot be read: {error}"))
+            impossible(
+                "unreadable",
+                format!("the server's program cannot be read: {error}"),
+            )
         })?;
         if !is_static(&program) {
             let reason = "the server's program is not static, as that of `make build` is";
-            return Err(State::Impossible(reason.into()));
+            return Err(impossible("not_static", reason.into()));
         }
-        self.fill(&program).map_err(|error| failed(&error))
+        self.fill(&program)
+            .map_err(|error| failed("engine", error.to_string()))
     }
 
-    /// Why the engine's containers cannot have this program.
-    fn obstacle(&self) -> Result<Option<String>, docker::Error> {
+    /// Errors: the engine's containers cannot have this program.
+    fn check_engine(&self) -> Result<(), State> {
         let client = &self.engine.client;
-        if client.is_podman()? {
-            let reason = "this engine (Podman) sends the output of a container to its standard input's connection, too";
-            return Ok(Some(reason.into()));
+        let unknown = |error: docker::Error| failed("engine", error.to_string());
+        if client.is_podman().map_err(unknown)? {
+            let reason = "this engine (Podman) also sends a container's output to the connection of its standard input";
+            return Err(impossible("podman", reason.into()));
         }
-        let machine = client.info(INFO_TIMEOUT)?.architecture;
+        let machine = client.info(INFO_TIMEOUT).map_err(unknown)?.architecture;
         let own = std::env::consts::ARCH;
-        Ok((machine != own).then(|| {
-            format!("the engine's machine ({machine}) is another than the server's ({own})")
-        }))
+        match machine == own {
+            true => Ok(()),
+            false => {
+                let reason = format!("the engine's machine is {machine:?}, the server's {own:?}");
+                Err(impossible("machine", reason))
+            }
+        }
     }
 
     fn fill(&self, program: &[u8]) -> Result<InitVolume, Error> {
@@ -250,8 +287,8 @@ impl Shared {
 
     fn set_state(&self, state: State) {
         let mut kept = self.lock_state();
-        if let State::Impossible(reason) | State::Failed(reason, _) = &state {
-            log::warn!("runs go without this service's PID 1: {reason}");
+        if let State::Lacking(lack, _) = &state {
+            log::warn!("runs go without this service's PID 1: {}", lack.reason);
         }
         *kept = state;
     }

@@ -29,6 +29,7 @@ use crate::runner::run::engine_away::{
 };
 use crate::runner::run::executable::check_executable;
 use crate::runner::run::follow::StartedContainer;
+use crate::runner::run::pid_1::{self, Unstartable};
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::sources::Sources;
@@ -56,6 +57,8 @@ pub(crate) struct StartedRun {
     pub(crate) container: RemovalGuard,
     /// The helper, if it is still there.
     pub(crate) helper: Option<RemovalGuard>,
+    /// The nonce of its PID 1's marks.
+    pub(crate) nonce: Option<String>,
 }
 
 /// How often, and at least how long, a run is set up again if other clients of the engine remove parts of it before its container
@@ -149,6 +152,8 @@ struct Run<'a> {
     owned: Owned,
     image: Option<ImageInspect>,
     pulls: u32,
+    /// Why its container cannot have the service's own PID 1.
+    pid_1_fault: Option<String>,
     /// The memory of its answer.
     memory: Reservation,
 }
@@ -169,6 +174,7 @@ impl<'a> Run<'a> {
             owned: Owned::default(),
             image: None,
             pulls: 0,
+            pid_1_fault: None,
             memory: match &spec.content_memory {
                 Some(content) => content.another(),
                 None => executor.memory.reservation(),
@@ -243,8 +249,8 @@ impl<'a> Run<'a> {
             spec,
             context: &self.context,
         };
-        self.context.sink.event(Event::Started);
-        let mut streams = OutputStreams::new(spec, self.context.sink);
+        let mut streams = OutputStreams::new(spec, run.nonce.as_deref(), self.context.sink);
+        streams.announce_start();
         let Some(followed) = follow_through(followed, &mut streams)? else {
             return Ok(self.cancelled());
         };
@@ -260,6 +266,7 @@ impl<'a> Run<'a> {
         let created = Created {
             container: id,
             stage,
+            pid_1: None,
             image_digest: digest,
             image_volumes,
             warnings: followed.warnings,
@@ -301,18 +308,49 @@ impl<'a> Run<'a> {
         let begun = Instant::now();
         let engine = &self.executor.engine;
         let image = &image;
-        let ingredients = Ingredients { image, staged };
+        let choice = pid_1::choose(
+            &self.executor.init,
+            spec,
+            image,
+            self.pid_1_fault.as_deref(),
+        );
+        let ingredients = Ingredients {
+            image,
+            staged,
+            pid_1: choice.pid_1,
+        };
         let mut created = create(engine, spec, ingredients, &mut self.owned)?;
         created.warnings.extend(warnings);
+        created.warnings.extend(choice.warning);
         self.timings.create_ms = observe("create", begun.elapsed());
         if self.context.cancel.is_fired() {
             return Ok(None);
         }
         self.context.hooks.before_start()?;
         let client = &engine.client;
-        let container = start_through(client, &created.container, spec, &self.context)
-            .map_err(|error| created.stage.explain(client, spec, error))?;
+        let container = start_through(client, &created, spec, &self.context)
+            .map_err(|error| self.explain(&created, spec, error))?;
+        if let Some(pid_1) = &created.pid_1 {
+            self.executor.init.confirm(&pid_1.volume);
+        }
+        metrics::RUN_CONTAINERS.add([Label::Word(choice.word)]);
         Ok(container.map(|container| Started { created, container }))
+    }
+
+    /// The cause of an error before the container had started.
+    fn explain(&mut self, created: &Created, spec: &RunSpec, error: Error) -> Error {
+        let Executor { engine, init, .. } = self.executor;
+        let explained = match &created.pid_1 {
+            Some(pid_1) => pid_1::explain(init, pid_1, spec, error),
+            None => Err(error),
+        };
+        match explained {
+            Ok(Unstartable { fault, error }) => {
+                self.pid_1_fault = fault;
+                error
+            }
+            Err(error) => created.stage.explain(&engine.client, spec, error),
+        }
     }
 
     /// An asynchronous run's were checked before it was accepted.

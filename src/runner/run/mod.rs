@@ -14,6 +14,7 @@
 //! | `stage` | puts the content of mounts on one volume |
 //! | `container_config` | the body of the create call; pure |
 //! | `create` | creates the container |
+//! | `pid_1` | whether the container has the service's own PID 1 |
 //! | `start_error` | which create and start failures are the caller's |
 //! | `supervise` | starts the container and reads it to its end |
 //! | `follow` | follows, by its log, a container that an earlier process started or whose connections broke |
@@ -45,6 +46,7 @@ mod follow;
 pub(crate) mod lifecycle;
 mod log_lines;
 mod output;
+mod pid_1;
 pub(crate) mod pull;
 pub(crate) mod pull_error;
 pub(crate) mod result;
