@@ -272,6 +272,7 @@ fn runner(
         queue_length: config.queue_length,
         pull_timeout: config.pull_timeout,
         init: config.init,
+        warm: config.warm.clone(),
         retention: config.retention,
         // Whatever was accepted can be read again; beside its content a record has little.
         max_record_bytes: config

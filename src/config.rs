@@ -9,7 +9,7 @@ mod values;
 
 use crate::docker::Host;
 use crate::memory::MemoryBudget;
-use crate::runner::{InitMode, Policy, Retention};
+use crate::runner::{InitMode, Policy, Retention, WarmSettings};
 use env_file::EnvFile;
 use std::path::Path;
 use std::time::Duration;
@@ -123,6 +123,21 @@ pub const SETTINGS: &[Setting] = &[
         "which runs that do not say it have this service's PID 1: auto: all but those whose program is an init itself; on: all; off: none",
     ),
     setting(
+        "RUNNER_WARM_CONTAINERS",
+        "0",
+        "containers that may wait for runs, already started; 0: none",
+    ),
+    setting(
+        "RUNNER_WARM_IDLE_SECS",
+        "300",
+        "how long containers wait for runs of a kind that does not come",
+    ),
+    setting(
+        "RUNNER_WARM_IMAGES",
+        "",
+        "images of which containers wait from the start, with their number, such as alpine:latest=2",
+    ),
+    setting(
         "RUNNER_DEFAULT_OUTPUT_BYTES",
         "10m",
         "bytes kept of each of stdout and stderr",
@@ -231,6 +246,7 @@ pub struct Config {
     pub queue_length: usize,
     pub pull_timeout: Duration,
     pub init: InitMode,
+    pub warm: WarmSettings,
     pub body_limit_bytes: u64,
     /// One budget for all parts: clones share it.
     pub memory: MemoryBudget,
@@ -283,6 +299,7 @@ impl Config {
             queue_length: values.number("RUNNER_QUEUE_LENGTH")?,
             pull_timeout: values.limit_seconds("RUNNER_PULL_TIMEOUT_SECS")?,
             init: values.init_mode("RUNNER_INIT")?,
+            warm: values.warm()?,
             body_limit_bytes: values.limit_bytes("RUNNER_MAX_BODY_BYTES")?,
             memory: MemoryBudget::new(values.limit_bytes("RUNNER_MAX_BODY_MEMORY")?),
             retention: Retention {

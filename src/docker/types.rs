@@ -172,6 +172,7 @@ pub struct InspectedHostConfig {
 pub struct ContainerState {
     pub status: String,
     pub running: bool,
+    pub paused: bool,
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
     pub exit_code: i64,

@@ -59,6 +59,15 @@ pub static RUN_CONTAINERS: CounterVec<1> = CounterVec::new(
 )
 .with_initial(&[[Word("init")], [Word("command")]]);
 
+/// Runs that could have a container that had waited for them.
+pub static WARM_RUNS: CounterVec<1> = CounterVec::new(
+    "oneoff_warm_runs_total",
+    "Runs while containers may wait for runs; hit: it had one, none_waiting: none of its shape waited, died: one that waited had \
+     ended, was paused or removed, others: why it cannot have one.",
+    ["outcome"],
+)
+.with_initial(&[[Word("hit")], [Word("none_waiting")], [Word("died")]]);
+
 /// Failed calls of the engine, by call and by status or kind of failure.
 pub static ENGINE_ERRORS: CounterVec<2> = CounterVec::new(
     "oneoff_engine_errors_total",
@@ -98,6 +107,7 @@ pub fn render(additional: &str) -> String {
     RUNS.render(&mut text);
     PHASES.render(&mut text);
     RUN_CONTAINERS.render(&mut text);
+    WARM_RUNS.render(&mut text);
     ENGINE_ERRORS.render(&mut text);
     HTTP_REQUESTS.render(&mut text);
     HTTP_DURATION.render(&mut text);

@@ -30,8 +30,11 @@ use crate::runner::run::lifecycle::Executor;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
+use crate::runner::run::warm_images::keep_warm;
+use crate::runner::run::warm_start::WarmStarter;
 use crate::runner::takeover::life_signs::{Asker, answer_questions};
 use crate::runner::volumes::named::{VolumeContent, Volumes};
+use crate::runner::warm::pool::{Room, Surroundings, WarmImage, WarmPool, WarmSettings};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,6 +59,8 @@ pub struct Settings {
     pub pull_timeout: Duration,
     /// Which runs that do not say it themselves have this service's PID 1.
     pub init: InitMode,
+    /// Containers that wait for runs.
+    pub warm: WarmSettings,
     /// How many asynchronous runs and results are kept, and for how long.
     pub retention: Retention,
     /// What asynchronous runs survive.
@@ -80,6 +85,9 @@ struct Parts {
     volumes: Volumes,
     reaper: Reaper,
     asker: Asker,
+    warm_images: Vec<WarmImage>,
+    /// Keeps their containers waiting.
+    warm_rounds: Mutex<Option<Rounds>>,
     /// In the order in which they are stopped.
     patrol: Mutex<Vec<Rounds>>,
 }
@@ -112,6 +120,12 @@ pub struct Occupancy {
     pub active: usize,
     /// Leftovers that the reaper has removed.
     pub reaped: u64,
+    /// Containers that wait for runs.
+    pub warm: usize,
+    /// Shapes of which containers wait, or would if there were room.
+    pub warm_shapes: usize,
+    /// How long the oldest of them has waited.
+    pub warm_oldest: Duration,
 }
 
 /// An image the engine has.
@@ -138,6 +152,8 @@ const PATROL_PERIOD: Duration = Duration::from_secs(30);
 const OVERLAP_PERIOD: Duration = Duration::from_secs(10);
 /// The period while the engine cannot be reached.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// The period while containers of an image that the settings name cannot wait.
+const WARM_RETRY_PERIOD: Duration = Duration::from_secs(10);
 /// Most calls that wait to fill a named volume.
 const FILL_QUEUE_LENGTH: usize = 256;
 
@@ -149,9 +165,12 @@ impl Runner {
         let policy = Arc::new(settings.policy);
         let active = Active::default();
         let engine = engine(settings.instance, &client)?;
+        let admission = Admission::new(slots, queue_length);
+        let surroundings = warm_surroundings(&engine, &active, &admission, settings.warm.idle);
         let executor = Executor {
             engine: engine.clone(),
-            admission: Admission::new(slots, queue_length),
+            admission,
+            warm: WarmPool::start(&settings.warm, surroundings)?,
             active: active.clone(),
             images: Images::new(client, settings.pull_timeout),
             users: UserCache::default(),
@@ -179,6 +198,8 @@ impl Runner {
             policy,
             reaper: Reaper::new(engine.clone(), active.clone()),
             asker: Asker { engine, active },
+            warm_images: settings.warm.images,
+            warm_rounds: Mutex::default(),
             patrol: Mutex::default(),
         };
         Ok(Self {
@@ -208,6 +229,17 @@ impl Runner {
         let life_signs = answer_questions(&self.parts.executor.engine)?;
         let patrol = Rounds::start("reaper", round)?;
         self.parts.lock_patrol().extend([patrol, life_signs]);
+        self.keep_warm()
+    }
+
+    /// Starts a thread that keeps containers of the images waiting that the settings name. Errors: no thread.
+    fn keep_warm(&self) -> std::io::Result<()> {
+        if self.parts.warm_images.is_empty() {
+            return Ok(());
+        }
+        let parts = self.parts.clone();
+        let rounds = Rounds::start("warm-images", move |stop| parts.keep_warm(stop))?;
+        *self.parts.lock_warm_rounds() = Some(rounds);
         Ok(())
     }
 
@@ -354,8 +386,9 @@ impl Runner {
         Ok(images.into_iter().map(image).collect())
     }
 
-    /// Cancels all asynchronous runs that no later server resumes. Does not wait for their end.
+    /// Cancels all asynchronous runs that no later server resumes, and removes the containers that wait for runs. Does not wait for their end.
     pub fn cancel_all(&self) {
+        self.parts.executor.warm.empty();
         self.parts.jobs.cancel_all();
     }
 
@@ -364,6 +397,10 @@ impl Runner {
     pub fn close(&self, deadline: Instant) -> usize {
         let rounds = std::mem::take(&mut *self.parts.lock_patrol());
         let mut rounds = rounds.into_iter();
+        self.parts.executor.warm.empty();
+        if let Some(rounds) = self.parts.lock_warm_rounds().take() {
+            rounds.stop(deadline);
+        }
         // First, because the patrol may be waiting for what this stops.
         self.parts.jobs.close(deadline);
         if let Some(patrol) = rounds.next() {
@@ -371,6 +408,7 @@ impl Runner {
         }
         self.parts.jobs.give_up_lead();
         let executor = &self.parts.executor;
+        executor.warm.close(deadline);
         let mut left = executor.engine.removal.finish(deadline) + executor.active.count_unheld();
         // After the containers that mount it.
         left += executor.init.close();
@@ -383,6 +421,7 @@ impl Runner {
     pub fn occupancy(&self) -> Occupancy {
         let parts = &self.parts;
         let (free, waiting) = parts.executor.admission.occupancy();
+        let warm = parts.executor.warm.census();
         Occupancy {
             slots: parts.slots,
             free,
@@ -390,6 +429,9 @@ impl Runner {
             waiting,
             active: parts.executor.active.count(),
             reaped: parts.reaper.removed(),
+            warm: warm.waiting,
+            warm_shapes: warm.shapes,
+            warm_oldest: warm.oldest.map(|since| since.elapsed()).unwrap_or_default(),
         }
     }
 }
@@ -424,6 +466,26 @@ impl Parts {
         })
     }
 
+    /// Returns when to look again.
+    fn keep_warm(&self, stop: &Cancel) -> Duration {
+        let mut pause = PATROL_PERIOD;
+        for image in &self.warm_images {
+            if let Err(error) = keep_warm(&self.executor, image, &self.policy, stop) {
+                if !stop.is_fired() {
+                    log::warn!("no container waits for runs of {}: {error}", image.image);
+                }
+                pause = WARM_RETRY_PERIOD;
+            }
+        }
+        pause
+    }
+
+    fn lock_warm_rounds(&self) -> MutexGuard<'_, Option<Rounds>> {
+        self.warm_rounds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_patrol(&self) -> MutexGuard<'_, Vec<Rounds>> {
         self.patrol.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -438,6 +500,28 @@ fn engine(instance: String, client: &Client) -> std::io::Result<Engine> {
         },
         client: client.clone(),
     })
+}
+
+fn warm_surroundings(
+    engine: &Engine,
+    active: &Active,
+    admission: &Admission,
+    idle: Duration,
+) -> Surroundings {
+    let starter = WarmStarter {
+        engine: engine.clone(),
+        active: active.clone(),
+        idle,
+    };
+    let admission = admission.clone();
+    Surroundings {
+        start: Box::new(move |shape| starter.start(shape)),
+        room: Box::new(move || match admission.occupancy() {
+            (_, 1..) => Room::Short,
+            (0, _) => Room::Busy,
+            _ => Room::Free,
+        }),
+    }
 }
 
 fn cores() -> usize {

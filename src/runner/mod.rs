@@ -7,7 +7,8 @@
 //! | `facade` | [`Runner`]: every operation | all below |
 //! | `dry_run` | what a run would do, without doing it | `run`, `request`, `cleanup` |
 //! | `jobs` | asynchronous runs: submit, scheduler, registry, store, adoption | `run`, `request`, `takeover`, `staging`, `cleanup` |
-//! | `run` | the life of a run, step by step | `volumes`, `init`, `request`, `staging`, `cleanup` |
+//! | `run` | the life of a run, step by step | `volumes`, `warm`, `init`, `request`, `staging`, `cleanup` |
+//! | `warm` | containers that wait for their command | `request`, `cleanup` |
 //! | `init` | which runs have the service's own PID 1, and its volume | `request`, `staging`, `cleanup` |
 //! | `volumes` | named volumes, filled completely or not at all | `request`, `staging`, `cleanup` |
 //! | `takeover` | which servers of one name live, and which of them adopts runs | `staging`, `cleanup` |
@@ -34,6 +35,7 @@ mod semaphore;
 mod staging;
 mod takeover;
 mod volumes;
+mod warm;
 
 pub use dry_run::{PlannedVolume, RunKind, RunPlan};
 pub use error::{Error, RunLimit};
@@ -55,3 +57,4 @@ pub use request::values::*;
 pub use request::volume::NETWORK_TYPES;
 pub use run::result::*;
 pub use volumes::named::VolumeContent;
+pub use warm::pool::{WarmImage, WarmSettings};

@@ -141,9 +141,10 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     (
         "run",
         &[
-            "cleanup", "clock", "error", "init", "request", "staging", "volumes",
+            "cleanup", "clock", "error", "init", "policy", "request", "staging", "volumes", "warm",
         ],
     ),
+    ("warm", &["cleanup", "error", "request"]),
     (
         "jobs",
         &[
@@ -163,7 +164,7 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
         "facade",
         &[
             "cleanup", "dry_run", "error", "init", "jobs", "policy", "request", "rounds", "run",
-            "takeover", "volumes",
+            "takeover", "volumes", "warm",
         ],
     ),
     ("mod", &[]),

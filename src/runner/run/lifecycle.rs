@@ -37,7 +37,9 @@ use crate::runner::run::stage::{Contents, Staged, stage};
 use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::supervise::ask_whether_oom;
 use crate::runner::run::user::UserCache;
+use crate::runner::run::warm_start::{WarmStart, WarmStarted, WarmUse};
 use crate::runner::volumes::named::require_mountable;
+use crate::runner::warm::pool::WarmPool;
 use std::time::{Duration, Instant};
 
 /// Executes runs. Clones share everything.
@@ -50,6 +52,7 @@ pub(crate) struct Executor {
     pub(crate) users: UserCache,
     pub(crate) memory: MemoryBudget,
     pub(crate) init: InitDelivery,
+    pub(crate) warm: WarmPool,
 }
 
 /// What an earlier process left of a run that it had started.
@@ -154,6 +157,7 @@ struct Run<'a> {
     pulls: u32,
     /// Why its container cannot have the service's own PID 1.
     pid_1_fault: Option<String>,
+    warm: WarmUse,
     /// The memory of its answer.
     memory: Reservation,
 }
@@ -162,6 +166,13 @@ struct Run<'a> {
 struct Started {
     created: Created,
     container: Begun,
+}
+
+impl Started {
+    fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.created.warnings.extend(warnings);
+        self
+    }
 }
 
 impl<'a> Run<'a> {
@@ -175,6 +186,7 @@ impl<'a> Run<'a> {
             image: None,
             pulls: 0,
             pid_1_fault: None,
+            warm: WarmUse::default(),
             memory: match &spec.content_memory {
                 Some(content) => content.another(),
                 None => executor.memory.reservation(),
@@ -200,22 +212,38 @@ impl<'a> Run<'a> {
         if self.check_archives(spec)? == Checked::Cancelled {
             return Ok(self.cancelled());
         }
-        let Some(Started { created, container }) = self.start(spec)? else {
-            return Ok(self.cancelled());
-        };
-        // The engine has the content, so that ours is dropped.
-        spec.forget_content();
-        let client = &self.executor.engine.client;
-        let Some(mut ending) = watch_through(client, container, spec, &self.context)? else {
+        let Some((created, mut ending)) = self.start_and_watch(spec)? else {
             return Ok(self.cancelled());
         };
         // Stdin was its last part.
+        spec.stdin = None;
         spec.content_memory = None;
+        let client = &self.executor.engine.client;
         self.timings.start_ms = observe("start", ending.start);
         self.timings.run_ms = observe("run", ending.run);
         let collection = self.collect(spec, &created, ending.reason);
         ask_whether_oom(client, &created.container, &mut ending);
         Ok(self.answer(created, ending, collection))
+    }
+
+    /// Blocks until the container has ended. If it is one that had waited, and it ended before the command began, the run is started
+    /// again. `None`: cancelled.
+    fn start_and_watch(&mut self, spec: &mut RunSpec) -> Result<Option<(Created, Ending)>, Error> {
+        let client = &self.executor.engine.client;
+        loop {
+            let Some(Started { created, container }) = self.start(spec)? else {
+                return Ok(None);
+            };
+            // The engine has the content, so that ours is dropped.
+            spec.forget_content();
+            match watch_through(client, container, spec, &self.context) {
+                Err(error) if self.warm.may_repeat(spec, &error) => {
+                    log::info!("run {} is started again: {error}", self.id);
+                    self.owned = Owned::default();
+                }
+                ended => return Ok(ended?.map(|ending| (created, ending))),
+            }
+        }
     }
 
     /// The time that no server was there counts only as far as the container ran.
@@ -304,9 +332,12 @@ impl<'a> Run<'a> {
         };
         check_executable(spec, &image)?;
         let warnings = check_abilities(&self.executor.engine.client, spec, &image)?;
+        let engine = &self.executor.engine;
+        if let Some(warm) = self.begin_warm(spec, &image) {
+            return Ok(Some(warm.with_warnings(warnings)));
+        }
         let staged = self.stage(spec, &image)?;
         let begun = Instant::now();
-        let engine = &self.executor.engine;
         let image = &image;
         let choice = pid_1::choose(
             &self.executor.init,
@@ -335,6 +366,37 @@ impl<'a> Run<'a> {
         }
         metrics::RUN_CONTAINERS.add([Label::Word(choice.word)]);
         Ok(container.map(|container| Started { created, container }))
+    }
+
+    /// Starts the run in a container that waits, if there is one.
+    fn begin_warm(&mut self, spec: &RunSpec, image: &ImageInspect) -> Option<Started> {
+        let executor = self.executor;
+        let start = WarmStart {
+            client: &executor.engine.client,
+            init: &executor.init,
+            pool: &executor.warm,
+            spec,
+            image,
+        };
+        let WarmStarted {
+            guard,
+            started,
+            warnings,
+        } = start.begin(&mut self.warm)?;
+        let created = Created {
+            container: guard.id().to_owned(),
+            stage: StageObjects::default(),
+            pid_1: None,
+            image_digest: image_digest(&spec.image, image),
+            image_volumes: image_volumes(image),
+            warnings,
+        };
+        self.owned.add_first(guard);
+        metrics::RUN_CONTAINERS.add([Label::Word("init")]);
+        Some(Started {
+            created,
+            container: Begun::JustStarted(Box::new(started)),
+        })
     }
 
     /// The cause of an error before the container had started.
@@ -449,12 +511,13 @@ impl<'a> Run<'a> {
         self.owned.remove_by(Instant::now() + REMOVAL_PATIENCE)
     }
 
-    fn cancelled(&self) -> RunResult {
+    fn cancelled(&mut self) -> RunResult {
         self.result(Answer::cancelled())
     }
 
     /// Hands the memory of the answer to the result.
-    fn result(&self, answer: Answer) -> RunResult {
+    fn result(&mut self, answer: Answer) -> RunResult {
+        self.timings.warm = self.warm.is_warm;
         let mut result = answer.into_result(self.id.clone(), self.context.accepted, self.timings);
         let memory = self.memory.clone();
         self.context.memory.settle(memory, &mut result);

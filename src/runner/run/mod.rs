@@ -15,6 +15,8 @@
 //! | `container_config` | the body of the create call; pure |
 //! | `create` | creates the container |
 //! | `pid_1` | whether the container has the service's own PID 1 |
+//! | `warm_start` | gives the run a container that waits, and starts those |
+//! | `warm_images` | images of which containers always wait |
 //! | `start_error` | which create and start failures are the caller's |
 //! | `supervise` | starts the container and reads it to its end |
 //! | `follow` | follows, by its log, a container that an earlier process started or whose connections broke |
@@ -58,4 +60,6 @@ mod streams;
 mod supervise;
 pub(crate) mod user;
 pub(crate) mod utf8_chunks;
+pub(crate) mod warm_images;
+pub(crate) mod warm_start;
 mod watchdog;

@@ -144,6 +144,9 @@ pub struct Timings {
     pub run_ms: u64,
     /// Reading volumes back.
     pub collect_ms: u64,
+    /// Whether the run had a container that had waited for it, so that none was created and started.
+    #[serde(default)]
+    pub warm: bool,
 }
 
 /// An event during a run.

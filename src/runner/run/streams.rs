@@ -57,6 +57,11 @@ impl<'a> OutputStreams<'a> {
         is_settled(&self.stdout) && is_settled(&self.stderr)
     }
 
+    /// Whether PID 1 has said that it begins the command, or that it has ended; or whether the command has printed something.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.stdout.start.is_sent.get() || self.end_mark().is_some()
+    }
+
     /// What PID 1 said of the end, on either stream.
     pub(crate) fn end_mark(&self) -> Option<&End> {
         self.stdout.end.as_ref().or(self.stderr.end.as_ref())

@@ -3,7 +3,7 @@
 use crate::docker::Client;
 use crate::docker::container::{Attached, Stdin, StdinInterrupt};
 use crate::docker::events::{ContainerExit, PendingExit};
-use crate::init::protocol::Description;
+use crate::init::protocol::{Description, UNUSABLE};
 use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::Pid1;
@@ -36,9 +36,21 @@ enum EndSource {
     Pid1,
 }
 
+/// A container that has waited for its command, with connections from before it was started.
+pub(crate) struct Handover {
+    pub(crate) container: String,
+    /// The nonce of its PID 1's marks.
+    pub(crate) nonce: String,
+    pub(crate) output: Attached,
+    pub(crate) stdin: Stdin,
+    pub(crate) description: Vec<u8>,
+}
+
 /// A container that was just started, and what is to be read from it.
 pub(crate) struct JustStarted {
     container: String,
+    /// Whether it had waited for its command. Such a run can be repeated in another container as long as the command has not begun.
+    has_waited: bool,
     /// The nonce of its PID 1's marks.
     nonce: Option<String>,
     prepared: Prepared,
@@ -71,10 +83,33 @@ pub(crate) fn start(
     let started = Instant::now();
     Ok(JustStarted {
         container: container.to_owned(),
+        has_waited: false,
         nonce: created.pid_1.as_ref().map(|pid_1| pid_1.nonce.clone()),
         prepared,
         started,
         start: started - before_start,
+    })
+}
+
+/// Sends a container that waits what it is to run. Errors: it cannot be reached; its command has not begun and never will, once it is
+/// removed.
+pub(crate) fn hand_over(handover: Handover, spec: &RunSpec) -> Result<JustStarted, Error> {
+    let before = Instant::now();
+    let mut prepared = Prepared {
+        output: handover.output,
+        stdin: Some(handover.stdin),
+        description: handover.description,
+        end: EndSource::Pid1,
+    };
+    prepared.describe(spec)?;
+    let started = Instant::now();
+    Ok(JustStarted {
+        container: handover.container,
+        has_waited: true,
+        nonce: Some(handover.nonce),
+        prepared,
+        started,
+        start: started - before,
     })
 }
 
@@ -138,7 +173,7 @@ impl Supervised<'_> {
 }
 
 /// Blocks until a container that was just started has ended (by itself, at its time limit, or because the caller cancelled), or
-/// can no longer be watched. Takes the spec's stdin.
+/// can no longer be watched. Takes the spec's stdin, except that of a container that had waited: the run may have to be repeated.
 pub(crate) fn supervise<'a>(
     client: &Client,
     just_started: JustStarted,
@@ -147,6 +182,7 @@ pub(crate) fn supervise<'a>(
 ) -> Supervised<'a> {
     let JustStarted {
         container,
+        has_waited,
         nonce,
         prepared,
         started,
@@ -163,10 +199,11 @@ pub(crate) fn supervise<'a>(
     };
     let is_unfed = StdinState::of_unfed(spec) == StdinState::Cut;
     let is_delivered = AtomicBool::new(!is_unfed && prepared.description.is_empty());
+    let stdin = spec.stdin.take();
     let input = prepared.stdin.map(|stream| Feed {
         stream,
         description: prepared.description,
-        bytes: spec.stdin.take().unwrap_or_default(),
+        bytes: stdin.as_deref().unwrap_or_default(),
         hooks: context.hooks,
         is_delivered: &is_delivered,
     });
@@ -181,6 +218,13 @@ pub(crate) fn supervise<'a>(
             EndSource::Pid1 => end_of_pid_1(client, &container, &streams),
         }
     });
+    let end = match has_waited {
+        true => {
+            spec.stdin = stdin;
+            unless_never_begun(end, &streams)
+        }
+        false => end,
+    };
     Supervised {
         end,
         streams,
@@ -190,6 +234,22 @@ pub(crate) fn supervise<'a>(
         },
         start,
         run: started.elapsed(),
+    }
+}
+
+/// Errors: [`Error::Vanished`] if the container was killed, or its stdin broke, before its PID 1 began the command.
+fn unless_never_begun(
+    end: Result<WatchedEnd, Error>,
+    streams: &OutputStreams<'_>,
+) -> Result<WatchedEnd, Error> {
+    let watched = end?;
+    let code = watched.end.exit_code;
+    let was_lost = code == KILLED || code == i64::from(UNUSABLE);
+    match was_lost && watched.killed.is_none() && !streams.has_begun() {
+        true => Err(Error::Vanished(
+            "its container, which had waited, ended before the command began".into(),
+        )),
+        false => Ok(watched),
     }
 }
 
@@ -295,7 +355,7 @@ struct Feed<'a> {
     stream: Stdin,
     /// What is left of it.
     description: Vec<u8>,
-    bytes: Vec<u8>,
+    bytes: &'a [u8],
     hooks: &'a dyn RunHooks,
     is_delivered: &'a AtomicBool,
 }
@@ -318,7 +378,7 @@ fn feed<'scope>(
         let is_empty = bytes.is_empty();
         if stream
             .write_all(&description)
-            .and_then(|()| stream.write_all(&bytes))
+            .and_then(|()| stream.write_all(bytes))
             .and_then(|()| stream.flush())
             .is_ok()
             && stream.close().is_ok()
