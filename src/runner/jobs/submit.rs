@@ -351,6 +351,7 @@ mod tests {
             users: UserCache::default(),
             memory: MemoryBudget::new(1 << 20),
             init,
+            warm: Default::default(),
         }
     }
 

@@ -48,6 +48,14 @@ pub(crate) struct WarmStart<'a> {
     pub(crate) image: &'a ImageInspect,
 }
 
+/// What a run needs of a container, and gives to it.
+struct Fit {
+    shape: Arc<Shape>,
+    argv: Vec<String>,
+    /// Changes of the container's variables.
+    env: Vec<String>,
+}
+
 /// A container that had waited and now runs a command.
 pub(crate) struct WarmStarted {
     pub(crate) guard: RemovalGuard,
@@ -95,7 +103,7 @@ impl WarmStart<'_> {
         if !self.pool.is_on() || usage.refused.is_some() {
             return None;
         }
-        let (shape, argv, env) = match self.fit() {
+        let fit = match self.fit() {
             Ok(fit) => fit,
             Err(reason) => {
                 usage.refuse(reason);
@@ -103,17 +111,17 @@ impl WarmStart<'_> {
             }
         };
         if usage.shape.is_none() {
-            usage.shape = Some(self.pool.enter(&shape));
+            usage.shape = Some(self.pool.enter(&fit.shape));
         }
-        while let Some(waiting) = self.pool.claim(&shape) {
+        while let Some(waiting) = self.pool.claim(&fit.shape) {
             if !waiting.runs(self.client) {
                 metrics::WARM_RUNS.add([Label::Word("died")]);
                 continue;
             }
-            let description = self.describe(&waiting, &argv, &env);
+            let description = self.describe(&waiting, &fit);
             match self.start(waiting, description, usage) {
                 Ok(started) => {
-                    self.pool.confirm(&shape);
+                    self.pool.confirm(&fit.shape);
                     usage.is_warm = true;
                     metrics::WARM_RUNS.add([Label::Word("hit")]);
                     return Some(started);
@@ -128,23 +136,26 @@ impl WarmStart<'_> {
         None
     }
 
-    /// Shape, command and changes of variables. Errors: why the run cannot have a waiting container, in one word.
-    fn fit(&self) -> Result<(Arc<Shape>, Vec<String>, Vec<String>), &'static str> {
+    /// Errors: why the run cannot have a waiting container, in one word.
+    fn fit(&self) -> Result<Fit, &'static str> {
         if let Some(reason) = misfit(self.spec) {
             return Err(reason);
         }
         let env = env_changes(self.spec, self.image).ok_or("variables")?;
         let pid_1 = pid_1::choose(self.init, self.spec, self.image, None).pid_1;
         let pid_1 = pid_1.ok_or("init")?;
-        let shape = shape(self.spec, self.image, &pid_1.volume);
-        Ok((Arc::new(shape), pid_1.argv, env))
+        Ok(Fit {
+            shape: Arc::new(shape(self.spec, self.image, &pid_1.volume)),
+            argv: pid_1.argv,
+            env,
+        })
     }
 
-    fn describe(&self, waiting: &Waiting, argv: &[String], env: &[String]) -> Vec<u8> {
+    fn describe(&self, waiting: &Waiting, fit: &Fit) -> Vec<u8> {
         let description = Description {
             nonce: waiting.nonce.clone(),
-            argv: argv.to_vec(),
-            env: env.to_vec(),
+            argv: fit.argv.clone(),
+            env: fit.env.clone(),
             working_dir: self.spec.working_dir.clone(),
             feeds_stdin: self.spec.stdin.is_some(),
             time_limit_ms: u64::try_from(self.spec.timeout.as_millis()).unwrap_or(u64::MAX),

@@ -29,10 +29,13 @@ pub struct WarmImage {
     pub count: usize,
 }
 
+/// Starts a container of a shape.
+pub(crate) type StartWaiting = dyn Fn(&Shape) -> Result<Waiting, Error> + Send + Sync;
+
 /// What the pool needs of its surroundings.
 pub(crate) struct Surroundings {
-    /// Starts a container of a shape. May take as long as the engine does.
-    pub(crate) start: Box<dyn Fn(&Shape) -> Result<Waiting, Error> + Send + Sync>,
+    /// May take as long as the engine does.
+    pub(crate) start: Box<StartWaiting>,
     /// Whether runs leave room for containers that nobody has asked for. Never blocks.
     pub(crate) room: Box<dyn Fn() -> Room + Send + Sync>,
 }
@@ -58,7 +61,6 @@ struct Shared {
     most: usize,
     state: Mutex<State>,
     changed: Condvar,
-    surroundings: Surroundings,
 }
 
 struct State {
@@ -84,36 +86,51 @@ const AFTER_RUN: Duration = Duration::from_millis(15);
 /// How long a shape must be unused for its containers to make room.
 const UNUSED: Duration = Duration::from_secs(5);
 
+/// A pool in which no container ever waits.
+impl Default for WarmPool {
+    fn default() -> Self {
+        Self::new(&WarmSettings::default())
+    }
+}
+
 impl WarmPool {
-    /// Starts the thread, unless no container may wait. Errors: no thread.
+    fn new(settings: &WarmSettings) -> Self {
+        let state = State {
+            stock: Stock::new(settings.most, settings.idle),
+            last_end: None,
+            is_closed: false,
+            has_thread: false,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                most: settings.most,
+                state: Mutex::new(state),
+                changed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// A pool with its thread, which there is only if a container may wait. Errors: no thread.
     pub(crate) fn start(
         settings: &WarmSettings,
         surroundings: Surroundings,
     ) -> std::io::Result<Self> {
-        let has_thread = settings.most > 0;
-        let shared = Arc::new(Shared {
-            most: settings.most,
-            state: Mutex::new(State {
-                stock: Stock::new(settings.most, settings.idle),
-                last_end: None,
-                is_closed: false,
-                has_thread,
-            }),
-            changed: Condvar::new(),
-            surroundings,
-        });
-        if has_thread {
-            let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name("warm".into())
-                .stack_size(512 * 1024)
-                .spawn(move || {
-                    shared.tend();
-                    shared.lock().has_thread = false;
-                    shared.changed.notify_all();
-                })?;
+        let pool = Self::new(settings);
+        if !pool.is_on() {
+            return Ok(pool);
         }
-        Ok(Self { shared })
+        pool.shared.lock().has_thread = true;
+        let shared = Arc::clone(&pool.shared);
+        let tend = move || {
+            shared.tend(&surroundings);
+            shared.lock().has_thread = false;
+            shared.changed.notify_all();
+        };
+        std::thread::Builder::new()
+            .name("warm".into())
+            .stack_size(512 * 1024)
+            .spawn(tend)?;
+        Ok(pool)
     }
 
     /// Whether containers may wait.
@@ -197,9 +214,9 @@ impl Drop for ShapeUse {
 
 impl Shared {
     /// Starts and removes containers until the pool is closed.
-    fn tend(&self) {
-        while let Some(shape) = self.await_work() {
-            let started = (self.surroundings.start)(&shape);
+    fn tend(&self, surroundings: &Surroundings) {
+        while let Some(shape) = self.await_work(&*surroundings.room) {
+            let started = (surroundings.start)(&shape);
             let mut state = self.lock();
             let now = Instant::now();
             match started {
@@ -222,9 +239,9 @@ impl Shared {
 
     /// Blocks until a container is to be started, and removes meanwhile those that are dead or not wanted any more. `None`: the pool
     /// is closed.
-    fn await_work(&self) -> Option<Arc<Shape>> {
+    fn await_work(&self, room: &dyn Fn() -> Room) -> Option<Arc<Shape>> {
         loop {
-            let room = (self.surroundings.room)();
+            let room = room();
             let mut state = self.lock();
             if state.is_closed {
                 return None;
