@@ -84,6 +84,7 @@ fn a_dead_servers_volume_goes_with_the_next_one_or_with_reap() {
     while init_volumes(&heir.instance).contains(&left[0]) {
         assert!(Instant::now() < deadline, "{left:?}");
     }
+    heir.await_nothing_left();
     let instance = heir.kill();
     let reaped = Command::new(program())
         .arg("reap")
