@@ -13,6 +13,9 @@ pub enum Stream {
     Stderr,
 }
 
+/// Whether to read on.
+pub type Flow = io::Result<ControlFlow<()>>;
+
 const PIECE: usize = 32 * 1024;
 const HEADER: usize = 8;
 const ENGINE_ERROR_LIMIT: u64 = 4096;
@@ -32,7 +35,7 @@ pub fn demultiplex(
 /// As [`demultiplex`], but stops reading, wherever that is, when `sink` returns [`ControlFlow::Break`].
 pub fn demultiplex_until(
     source: &mut dyn Read,
-    sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<ControlFlow<()>>,
+    sink: &mut dyn FnMut(Stream, &[u8]) -> Flow,
 ) -> io::Result<()> {
     let mut source = BufReader::with_capacity(PIECE, source);
     while let Some(header) = read_header(&mut source)? {
@@ -97,8 +100,8 @@ fn forward(
     source: &mut impl BufRead,
     length: u32,
     stream: Stream,
-    sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<ControlFlow<()>>,
-) -> io::Result<ControlFlow<()>> {
+    sink: &mut dyn FnMut(Stream, &[u8]) -> Flow,
+) -> Flow {
     let mut left = length as usize;
     while left > 0 {
         let available = match source.fill_buf() {

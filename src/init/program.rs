@@ -30,7 +30,7 @@ pub(super) fn find(name: &str, search: &str) -> Result<PathBuf, String> {
 fn check(path: &Path) -> Result<(), String> {
     let shown = path.display();
     match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => Err("is a directory".into()),
+        Ok(found) if found.is_dir() => Err("permission denied: it is a directory".into()),
         Ok(_) => match access(path, Access::EXEC_OK) {
             Ok(()) => Ok(()),
             Err(_) => Err("permission denied".into()),
@@ -84,7 +84,10 @@ mod tests {
             ("dir", "executable file not found in $PATH"),
             ("", "executable file not found in $PATH"),
             (&format!("{bin}/plain"), "permission denied"),
-            (&format!("{bin}/dir"), "is a directory"),
+            (
+                &format!("{bin}/dir"),
+                "permission denied: it is a directory",
+            ),
             ("/nowhere/x", "stat /nowhere/x: no such file or directory"),
             (&format!("{bin}/tool/x"), "not a directory"),
         ] {

@@ -11,8 +11,8 @@ pub const INIT_PROGRAM: &str = "/.oneoff/init";
 /// The argument that makes the service's binary the init.
 pub const INIT_ARGUMENT: &str = "init";
 
-/// Number of processes that the init adds to those of the command.
-pub const INIT_PROCESSES: u64 = 1;
+/// Number of processes and threads that the init adds to those of the command: its own, and that of its memory allocator.
+pub const INIT_PROCESSES: u64 = 2;
 /// Memory that the init may take beside the command's, with the pages of its program.
 pub const INIT_MEMORY_BYTES: u64 = 4 << 20;
 

@@ -109,7 +109,7 @@ fn reap_removes_leftovers_in_every_state() {
     }
     docker(&["volume", "create", "--label", &label]);
     assert_eq!(leftovers(&label).len(), 4);
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    let output = std::process::Command::new(crate::support::program())
         .arg("reap")
         .env("RUNNER_INSTANCE", &instance)
         .output()

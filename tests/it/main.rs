@@ -55,6 +55,7 @@ mod named_users;
 mod nested_mounts;
 mod newer_engine;
 mod openapi;
+mod own_init;
 mod policy;
 mod preferences;
 mod prune;

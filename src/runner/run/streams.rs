@@ -269,7 +269,8 @@ impl<'a> Tap<'a> {
         }
         let held = self.chunks.take().map(Utf8Chunks::finish);
         self.send(held.unwrap_or_default());
-        is_assumed
+        // The newline of the last mark is no output.
+        is_assumed && self.end.is_none()
     }
 
     fn send(&self, bytes: Vec<u8>) {

@@ -25,15 +25,8 @@ struct Prepared {
     stdin: Option<Stdin>,
     /// What is to be written to stdin before that of the run.
     description: Vec<u8>,
-    end: EndSource,
-}
-
-/// Who says first that the container has ended.
-enum EndSource {
-    /// The engine.
-    Engine(PendingExit),
-    /// Its own PID 1, which is this service's; the engine only if that died.
-    Pid1,
+    /// `None`: its PID 1, which is this service's, says when it has ended, and the engine is asked only if that died.
+    end: Option<PendingExit>,
 }
 
 /// A container that has waited for its command, with connections from before it was started.
@@ -214,8 +207,8 @@ pub(crate) fn supervise<'a>(
         let _interrupt = input.map(|input| feed(scope, input)).transpose()?;
         streams.read_attached(prepared.output)?;
         match prepared.end {
-            EndSource::Engine(pending) => Ok(pending.finish()?),
-            EndSource::Pid1 => end_of_pid_1(client, &container, &streams),
+            Some(pending) => Ok(pending.finish()?),
+            None => end_of_pid_1(client, &container, &streams),
         }
     });
     let end = match has_waited {
@@ -310,8 +303,8 @@ fn prepare(client: &Client, created: &Created, spec: &RunSpec) -> Result<Prepare
             None
         },
         end: match description {
-            Some(_) => EndSource::Pid1,
-            None => EndSource::Engine(client.container_end(container)?),
+            Some(_) => None,
+            None => Some(client.container_end(container)?),
         },
         description: description.unwrap_or_default(),
     })
