@@ -31,10 +31,10 @@ use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
 use crate::runner::run::warm_images::keep_warm;
-use crate::runner::run::warm_start::WarmStarter;
+use crate::runner::run::warm_start::{WarmStarter, surroundings};
 use crate::runner::takeover::life_signs::{Asker, answer_questions};
 use crate::runner::volumes::named::{VolumeContent, Volumes};
-use crate::runner::warm::pool::{Room, Surroundings, WarmImage, WarmPool, WarmSettings};
+use crate::runner::warm::pool::{WarmImage, WarmPool, WarmSettings};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -166,7 +166,12 @@ impl Runner {
         let active = Active::default();
         let engine = engine(settings.instance, &client)?;
         let admission = Admission::new(slots, queue_length);
-        let surroundings = warm_surroundings(&engine, &active, &admission, settings.warm.idle);
+        let warm_starter = WarmStarter {
+            engine: engine.clone(),
+            active: active.clone(),
+            idle: settings.warm.idle,
+        };
+        let surroundings = surroundings(warm_starter, admission.clone());
         let executor = Executor {
             engine: engine.clone(),
             admission,
@@ -274,7 +279,11 @@ impl Runner {
     pub fn plan(&self, spec: RunSpec, kind: RunKind, cancel: &Cancel) -> Result<RunPlan, Error> {
         self.parts.archive_checks.check(&spec, cancel)?;
         let identity = &self.parts.executor.engine.identity;
-        Ok(dry_run::plan(spec, kind, identity))
+        let warm = kind == RunKind::Plain && self.parts.executor.may_be_warm(&spec);
+        Ok(RunPlan {
+            warm,
+            ..dry_run::plan(spec, kind, identity)
+        })
     }
 
     /// What requests are checked against.
@@ -500,28 +509,6 @@ fn engine(instance: String, client: &Client) -> std::io::Result<Engine> {
         },
         client: client.clone(),
     })
-}
-
-fn warm_surroundings(
-    engine: &Engine,
-    active: &Active,
-    admission: &Admission,
-    idle: Duration,
-) -> Surroundings {
-    let starter = WarmStarter {
-        engine: engine.clone(),
-        active: active.clone(),
-        idle,
-    };
-    let admission = admission.clone();
-    Surroundings {
-        start: Box::new(move |shape| starter.start(shape)),
-        room: Box::new(move || match admission.occupancy() {
-            (_, 1..) => Room::Short,
-            (0, _) => Room::Busy,
-            _ => Room::Free,
-        }),
-    }
 }
 
 fn cores() -> usize {

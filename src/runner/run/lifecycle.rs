@@ -37,7 +37,7 @@ use crate::runner::run::stage::{Contents, Staged, stage};
 use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::supervise::ask_whether_oom;
 use crate::runner::run::user::UserCache;
-use crate::runner::run::warm_start::{WarmStart, WarmStarted, WarmUse};
+use crate::runner::run::warm_start::{self, WarmStart, WarmStarted, WarmUse};
 use crate::runner::volumes::named::require_mountable;
 use crate::runner::warm::pool::WarmPool;
 use std::time::{Duration, Instant};
@@ -127,6 +127,11 @@ impl Executor {
         };
         count(&outcome);
         outcome
+    }
+
+    /// Whether a run could have a container that waits, as far as its request says.
+    pub(crate) fn may_be_warm(&self, spec: &RunSpec) -> bool {
+        self.warm.is_on() && warm_start::is_possible(spec, &self.init)
     }
 
     /// Resumes a run after a restart: follows its container's log to the end and collects its outputs.

@@ -92,7 +92,7 @@ pub(crate) fn hand_over(handover: Handover, spec: &RunSpec) -> Result<JustStarte
         output: handover.output,
         stdin: Some(handover.stdin),
         description: handover.description,
-        end: EndSource::Pid1,
+        end: None,
     };
     prepared.describe(spec)?;
     let started = Instant::now();

@@ -1,7 +1,7 @@
 //! Starts containers that wait for their command, and gives one to a run.
 
 use crate::docker::container::Attached;
-use crate::docker::{Client, ImageInspect, Labels};
+use crate::docker::{Client, ContainerConfig, ImageInspect, Labels};
 use crate::init::protocol::Description;
 use crate::metrics::{self, Label};
 use crate::random_id;
@@ -10,12 +10,16 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{HOST_PATHS, OBJECT_SLACK, WARM, without_effect};
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
+use crate::runner::init::choice::is_wanted;
 use crate::runner::init::delivery::InitDelivery;
+use crate::runner::init::words::Words;
 use crate::runner::request::spec::RunSpec;
+use crate::runner::run::admission::Admission;
 use crate::runner::run::container_config::{Pid1, container, with_pid_1};
 use crate::runner::run::pid_1;
 use crate::runner::run::supervise::{Handover, JustStarted, hand_over};
-use crate::runner::warm::pool::{ShapeUse, WarmPool};
+use crate::runner::warm::host_memory;
+use crate::runner::warm::pool::{Room, ShapeUse, Surroundings, WarmPool};
 use crate::runner::warm::shape::{Shape, env_changes, misfit};
 use crate::runner::warm::waiting::Waiting;
 use std::sync::Arc;
@@ -194,6 +198,14 @@ impl WarmStart<'_> {
     }
 }
 
+/// Whether a run can have a waiting container, as far as its request says.
+pub(crate) fn is_possible(spec: &RunSpec, init: &InitDelivery) -> bool {
+    // Of no image: its program is not known.
+    let image = ContainerConfig::default();
+    let words = Words::of(spec, &image);
+    misfit(spec).is_none() && is_wanted(init.mode(), spec.init, words.program())
+}
+
 /// The shape of this run's container.
 pub(crate) fn shape(spec: &RunSpec, image: &ImageInspect, init_volume: &str) -> Shape {
     Shape::new(
@@ -247,5 +259,19 @@ impl WarmStarter {
         };
         client.container_start(&created.id)?;
         Ok(waiting)
+    }
+}
+
+/// What the pool gets: this starter, and whether runs leave room.
+pub(crate) fn surroundings(starter: WarmStarter, admission: Admission) -> Surroundings {
+    let is_local = starter.engine.client.is_local();
+    Surroundings {
+        start: Box::new(move |shape| starter.start(shape)),
+        room: Box::new(move || match admission.occupancy() {
+            (_, 1..) => Room::Short,
+            _ if is_local && host_memory::is_short() => Room::Short,
+            (0, _) => Room::Busy,
+            _ => Room::Free,
+        }),
     }
 }
