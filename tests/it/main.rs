@@ -77,3 +77,4 @@ mod texts;
 mod volume_owners;
 mod volume_sweeps;
 mod volumes;
+mod warm;

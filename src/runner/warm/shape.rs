@@ -32,7 +32,6 @@ impl Shape {
             entrypoint: None,
             env: Vec::new(),
             working_dir: None,
-            user: body.user.filter(|user| !user.is_empty()),
             labels: Labels::new(),
             attach_stdin: false,
             open_stdin: false,
