@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::run::shell as run_shell;
-use crate::support::{IMAGE, SecondEngine};
+use crate::support::{IMAGE, SecondEngine, leftovers};
 
 /// The fields of a result that say how the run ended, with what it printed.
 fn outcome(result: &Value) -> Value {
@@ -168,7 +168,15 @@ fn an_asynchronous_run_has_a_container_of_its_own() {
     assert_eq!(state["result"]["timings"]["warm"], false);
     assert_eq!(outcomes(&server, "asynchronous"), 1.0);
     assert_eq!(await_waiting(&server, 1), id);
-    crate::async_runs::forget_all(&server);
+    assert_eq!(
+        server.request("DELETE", &format!("/runs/{run}"), "").status,
+        200
+    );
+    let instance = format!("oneoff.instance={}", server.instance);
+    let is_run = |object: &String| !object.contains("-warm") && !object.ends_with("-init");
+    while leftovers(&instance).iter().any(is_run) {
+        assert!(Instant::now() < deadline, "the run is not forgotten");
+    }
     server.stop();
 }
 
