@@ -219,7 +219,7 @@ impl Runner {
         let round = move |stop: &Cancel| match parts.take_over(stop) {
             Ok(found) => {
                 if !stop.is_fired() {
-                    parts.executor.init.prepare();
+                    parts.executor.init.look();
                 }
                 match found {
                     Found::NobodyElse => PATROL_PERIOD,
@@ -418,9 +418,11 @@ impl Runner {
         self.parts.jobs.give_up_lead();
         let executor = &self.parts.executor;
         executor.warm.close(deadline);
-        let mut left = executor.engine.removal.finish(deadline) + executor.active.count_unheld();
-        // After the containers that mount it.
-        left += executor.init.close();
+        let removal = &executor.engine.removal;
+        removal.settle(deadline);
+        // After the containers that mount its volume.
+        let mut left = executor.init.close(deadline);
+        left += removal.finish(deadline) + executor.active.count_unheld();
         // Until here this process lives, and others leave its objects alone.
         rounds.for_each(|life_signs| life_signs.stop(deadline));
         left

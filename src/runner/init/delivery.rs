@@ -1,6 +1,7 @@
 //! The volume with the init. Each server process has one in its engine, filled with the server's own program before anything mounts
 //! it, and removed when the server ends. So a run's init is always of the version that talks to it, and no two servers share one.
 
+use crate::archive::SizedContent;
 use crate::docker::{self, Labels, Mount};
 use crate::init::protocol::INIT_DIRECTORY;
 use crate::random_id;
@@ -10,13 +11,17 @@ use crate::runner::cleanup::labels::ASYNC_LIFE;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
 use crate::runner::init::choice::InitMode;
-use crate::runner::init::executable::is_static;
+use crate::runner::init::executable::{BEGINNING_BYTES, is_static};
 use crate::runner::staging::existing_volume::{is_made_for, must_exist};
 use crate::runner::staging::helper::{HelperSpec, lasting_volume};
 use crate::runner::staging::upload::upload;
+use crossbeam_channel::bounded;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 /// The init's file in the volume.
@@ -57,6 +62,9 @@ struct InitVolume {
 enum State {
     /// Nothing is known yet.
     New,
+    /// Nothing speaks against it.
+    Possible,
+    /// There is a volume.
     Ready,
     /// Not before this time. `None`: not in this process's life.
     Lacking(Lack, Option<Instant>),
@@ -75,7 +83,7 @@ struct Lack {
 pub struct InitHealth {
     /// Which runs that do not say it themselves are to have it: the setting `RUNNER_INIT`.
     pub mode: InitMode,
-    /// Whether they can; null until the first of them, or a moment after the start.
+    /// Whether they can; null for a moment after the start.
     pub available: Option<bool>,
     /// Why they cannot; null if they can.
     pub reason: Option<String>,
@@ -104,7 +112,7 @@ impl InitDelivery {
     pub(crate) fn health(&self) -> InitHealth {
         let (available, reason) = match self.shared.lock_state().clone() {
             State::New => (None, None),
-            State::Ready => (Some(true), None),
+            State::Possible | State::Ready => (Some(true), None),
             State::Lacking(lack, _) => (Some(false), Some(lack.reason)),
         };
         InitHealth {
@@ -118,14 +126,21 @@ impl InitDelivery {
     pub(crate) fn lack(&self) -> &'static str {
         match &*self.shared.lock_state() {
             State::Lacking(lack, _) => lack.word,
-            State::New | State::Ready => "image",
+            State::New | State::Possible | State::Ready => "image",
         }
     }
 
-    /// Delivers the init, unless only runs that ask for it have it.
-    pub(crate) fn prepare(&self) {
-        if self.shared.mode != InitMode::Off {
-            self.volume();
+    /// Finds out whether runs can have the init, if that is not known yet. The volume is made for the first of them.
+    pub(crate) fn look(&self) {
+        let shared = &self.shared;
+        if *shared.lock_state() == State::New {
+            let found = shared.check();
+            if *shared.lock_state() == State::New {
+                shared.set_state(match found {
+                    Ok(_) => State::Possible,
+                    Err(lacking) => lacking,
+                });
+            }
         }
     }
 
@@ -188,17 +203,29 @@ impl InitDelivery {
         was_removed
     }
 
-    /// Removes the volume. A container of an asynchronous run that outlives this server may still use it; the next server then removes
-    /// it. Returns the number of objects that are left for another reason.
-    pub(crate) fn close(&self) -> usize {
-        let Some(InitVolume { guard, _id, .. }) = self.shared.lock_volume().take() else {
+    /// Removes the volume, at most until `deadline`; to be called when the containers of all runs are gone. One of an asynchronous run
+    /// that outlives this server may still use it: the next server then removes it. Returns the number of objects that are left for
+    /// another reason.
+    pub(crate) fn close(&self, deadline: Instant) -> usize {
+        let Ok(mut volume) = self.shared.volume.try_lock() else {
+            log::warn!("the volume with this service's PID 1 is still being filled");
+            return 1;
+        };
+        let Some(InitVolume { guard, _id, .. }) = volume.take() else {
             return 0;
         };
-        let name = guard.release();
-        match self.shared.engine.client.volume_remove(&name) {
-            Ok(()) | Err(docker::Error::Status { status: 409, .. }) => 0,
-            Err(error) => {
-                log::warn!("volume {name} is not removed: {error}");
+        let (name, client) = (guard.release(), self.shared.engine.client.clone());
+        let (done, removed) = bounded(1);
+        let remove = {
+            let name = name.clone();
+            move || done.send(client.volume_remove(&name))
+        };
+        let spawned = Builder::new().name("init-removal".into()).spawn(remove);
+        let outcome = spawned.ok().map(|_| removed.recv_deadline(deadline));
+        match outcome {
+            Some(Ok(Ok(()) | Err(docker::Error::Status { status: 409, .. }))) => 0,
+            _ => {
+                log::warn!("volume {name} is not removed: {outcome:?}");
                 1
             }
         }
@@ -226,22 +253,49 @@ fn failed(word: &'static str, reason: String) -> State {
     State::Lacking(Lack { word, reason }, Some(Instant::now() + RETRY_PAUSE))
 }
 
+/// The server's own program.
+struct Program {
+    file: File,
+    size: u64,
+    is_static: bool,
+}
+
+fn open_program() -> io::Result<Program> {
+    let mut file = File::open(OWN_PROGRAM)?;
+    let mut beginning = Vec::new();
+    (&mut file)
+        .take(BEGINNING_BYTES)
+        .read_to_end(&mut beginning)?;
+    file.rewind()?;
+    Ok(Program {
+        size: file.metadata()?.len(),
+        is_static: is_static(&beginning),
+        file,
+    })
+}
+
 impl Shared {
     /// Creates and fills a volume. Errors: the state that follows.
     fn deliver(&self) -> Result<InitVolume, State> {
+        let program = self.check()?;
+        self.fill(program)
+            .map_err(|error| failed("engine", error.to_string()))
+    }
+
+    /// The program, if it can be started in the engine's containers. Errors: the state that follows.
+    fn check(&self) -> Result<Program, State> {
         self.check_engine()?;
-        let program = std::fs::read(OWN_PROGRAM).map_err(|error| {
+        let program = open_program().map_err(|error| {
             impossible(
                 "unreadable",
                 format!("the server's program cannot be read: {error}"),
             )
         })?;
-        if !is_static(&program) {
+        if !program.is_static {
             let reason = "the server's program is not static, as that of `make build` is";
             return Err(impossible("not_static", reason.into()));
         }
-        self.fill(&program)
-            .map_err(|error| failed("engine", error.to_string()))
+        Ok(program)
     }
 
     /// Errors: the engine's containers cannot have this program.
@@ -263,7 +317,7 @@ impl Shared {
         }
     }
 
-    fn fill(&self, program: &[u8]) -> Result<InitVolume, Error> {
+    fn fill(&self, mut program: Program) -> Result<InitVolume, Error> {
         let id = random_id::unique();
         let name = format!("oneoff-{id}-init");
         let held = self.active.hold(&id);
@@ -276,7 +330,13 @@ impl Shared {
             &self.engine.client,
             helper.id(),
             Default::default(),
-            |packer, names| packer.file(&names.below(FILE), 0o755, program),
+            |packer, names| {
+                let mut content = SizedContent {
+                    size: program.size,
+                    bytes: &mut program.file,
+                };
+                packer.file_from(&names.below(FILE), 0o755, &mut content)
+            },
         )?;
         Ok(InitVolume {
             guard,
