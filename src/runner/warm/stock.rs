@@ -324,3 +324,167 @@ impl Demand {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::docker::{ContainerCreate, ImageInspect};
+    use crate::runner::policy::Policy;
+    use crate::runner::request::check::ApiProfile;
+    use crate::runner::request::lenient::Spelling;
+    use crate::runner::request::spec::RunSpec;
+    use crate::runner::request::types::PullPolicy;
+
+    const IDLE: Duration = Duration::from_secs(300);
+
+    fn shape(image: &str) -> Arc<Shape> {
+        let profile = ApiProfile {
+            root: "body",
+            pull_policy: PullPolicy::Never,
+            spelling: Spelling::Exact,
+        };
+        let request = serde_json::json!({"image": "x"});
+        let spec = RunSpec::from_json(request, profile, &Policy::default()).unwrap();
+        let image = ImageInspect {
+            id: image.into(),
+            ..ImageInspect::default()
+        };
+        Arc::new(Shape::new(ContainerCreate::default(), &spec, &image, "v"))
+    }
+
+    /// A stock whose containers are the images of their shapes.
+    struct Story {
+        stock: Stock<String>,
+        now: Instant,
+    }
+
+    impl Story {
+        fn new(limit: usize) -> Self {
+            Self {
+                stock: Stock::new(limit, IDLE),
+                now: Instant::now(),
+            }
+        }
+
+        fn pass(&mut self, seconds: u64) {
+            self.now += Duration::from_secs(seconds);
+        }
+
+        /// Runs of one shape, as many at once; a second passes.
+        fn runs(&mut self, image: &str, at_once: usize) {
+            let shape = shape(image);
+            (0..at_once).for_each(|_| self.stock.begin(&shape, self.now));
+            self.pass(1);
+            (0..at_once).for_each(|_| self.stock.end(shape.key(), self.now));
+        }
+
+        /// Starts what is to be started. Returns what went for it.
+        fn fill(&mut self) -> Vec<String> {
+            let mut gone = self.stock.take_surplus(self.now);
+            while let Some((shape, evicted)) = self.stock.next(self.now) {
+                gone.extend(evicted);
+                self.stock.put(&shape, shape.body.image.clone(), self.now);
+            }
+            gone
+        }
+
+        fn waiting(&self, image: &str) -> usize {
+            let shelf = self.stock.shelves.get(shape(image).key());
+            shelf.map_or(0, |shelf| shelf.waiting.len())
+        }
+    }
+
+    #[test]
+    fn as_many_wait_as_were_lately_needed_at_once() {
+        let mut story = Story::new(8);
+        assert!(story.stock.next(story.now).is_none(), "nobody asked");
+        story.runs("a", 1);
+        story.fill();
+        assert_eq!(story.waiting("a"), 1);
+        story.runs("a", 3);
+        story.fill();
+        assert_eq!(story.waiting("a"), 3);
+        assert_eq!(story.stock.take(shape("a").key()), Some("a".into()));
+        // One run at a time, for long: the burst is forgotten.
+        for _ in 0..5 {
+            story.pass(200);
+            story.runs("a", 1);
+            story.fill();
+        }
+        assert_eq!(story.waiting("a"), 1);
+        story.pass(301);
+        assert_eq!(story.fill().len(), 1);
+        assert_eq!(story.stock.census(), Census::default());
+    }
+
+    #[test]
+    fn the_least_recently_used_go_first_and_those_that_are_kept_stay() {
+        let mut story = Story::new(3);
+        story.stock.keep("kept", &shape("k"), 1, story.now);
+        story.pass(1);
+        for image in ["a", "b"] {
+            story.runs(image, 1);
+            assert!(story.fill().is_empty());
+        }
+        story.runs("c", 1);
+        assert_eq!(story.fill(), ["a"]);
+        story.runs("b", 5);
+        assert_eq!(story.fill(), ["c"], "only what there is room for");
+        let counts = ["a", "b", "c", "k"].map(|image| story.waiting(image));
+        assert_eq!(counts, [0, 2, 0, 1]);
+        story.pass(301);
+        assert_eq!(story.fill().len(), 2);
+        assert_eq!(story.waiting("k"), 1, "used or not");
+        // The name means another image now.
+        story.stock.keep("kept", &shape("l"), 1, story.now);
+        assert_eq!(story.fill(), ["k"]);
+        assert_eq!(story.waiting("l"), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_started_or_dies_at_once_is_tried_later_and_later() {
+        let mut story = Story::new(2);
+        story.runs("a", 1);
+        let (shape, _) = story.stock.next(story.now).unwrap();
+        assert!(story.stock.next(story.now).is_none(), "one is on its way");
+        story.stock.fail(shape.key(), story.now);
+        assert!(story.stock.next(story.now).is_none());
+        story.pass(1);
+        story.fill();
+        assert_eq!(story.stock.take_dead(story.now, |_| true), ["a"]);
+        story.pass(1);
+        assert!(story.stock.next(story.now).is_none());
+        story.pass(1);
+        story.fill();
+        // Much later: killed by somebody.
+        story.pass(60);
+        assert_eq!(story.stock.take_dead(story.now, |_| true), ["a"]);
+        assert!(story.stock.next(story.now).is_some());
+    }
+
+    #[test]
+    fn shapes_that_come_once_are_not_remembered_without_bound() {
+        let mut story = Story::new(1);
+        for number in 0..1000 {
+            story.runs(&number.to_string(), 1);
+        }
+        assert!(story.stock.shelves.len() <= MOST_EMPTY + 2);
+        assert_eq!(story.fill().len(), 0);
+        assert_eq!(story.waiting("999"), 1);
+    }
+
+    #[test]
+    fn when_there_is_no_room_the_unused_go_one_by_one() {
+        let mut story = Story::new(2);
+        story.runs("a", 1);
+        story.runs("b", 1);
+        story.fill();
+        let unused = Duration::from_secs(5);
+        assert_eq!(story.stock.take_idle(story.now, unused), None);
+        story.pass(5);
+        assert_eq!(story.stock.take_idle(story.now, unused), Some("a".into()));
+        assert_eq!(story.stock.take_idle(story.now, unused), Some("b".into()));
+        assert_eq!(story.stock.take_idle(story.now, unused), None);
+    }
+}
