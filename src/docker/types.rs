@@ -172,6 +172,7 @@ pub struct InspectedHostConfig {
 pub struct ContainerState {
     pub status: String,
     pub running: bool,
+    pub paused: bool,
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
     pub exit_code: i64,
@@ -305,6 +306,8 @@ pub struct Version {
 pub struct SystemInfo {
     /// The engine's clock, as RFC 3339.
     pub system_time: String,
+    /// The machine, as `uname -m` prints it.
+    pub architecture: String,
     /// Name of the runtime of containers for which none is asked.
     pub default_runtime: String,
     /// By name. Podman lists paths only.

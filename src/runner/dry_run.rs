@@ -40,6 +40,8 @@ pub struct RunPlan {
     pub platform: Option<String>,
     /// When the container would be killed, in seconds.
     pub timeout_secs: f64,
+    /// Whether it could have a container that waits for runs, as far as the request says. Whether one waits is not known before.
+    pub warm: bool,
     /// How much would be fed to its standard input; null: it would have none.
     pub stdin_bytes: Option<usize>,
     /// How much of each output stream would be kept.
@@ -78,7 +80,7 @@ pub struct PlannedVolume {
     pub response: bool,
 }
 
-/// The plan of a checked run.
+/// The plan of a checked run. Does not know of containers that wait: the caller sets `warm`.
 pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> RunPlan {
     spec.id = RUN.into();
     spec.is_detached = kind == RunKind::Asynchronous;
@@ -105,6 +107,7 @@ pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> Run
         has_credentials: spec.auth.is_some(),
         platform: spec.platform.as_ref().map(ToString::to_string),
         timeout_secs: spec.timeout.as_secs_f64(),
+        warm: false,
         stdin_bytes: spec.stdin.as_ref().map(Vec::len),
         max_output_bytes: spec.output_bytes,
         output_encoding: spec.output_encoding,

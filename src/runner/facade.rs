@@ -13,6 +13,8 @@ use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::Removal;
 use crate::runner::dry_run::{self, RunKind, RunPlan};
 use crate::runner::error::Error;
+use crate::runner::init::choice::InitMode;
+use crate::runner::init::delivery::{InitDelivery, InitHealth};
 use crate::runner::jobs::entry::{Phase, RunState, RunStates};
 use crate::runner::jobs::logs::{LogQuery, RunEvents, RunLogs};
 use crate::runner::jobs::record_keeper::Persistence;
@@ -28,8 +30,11 @@ use crate::runner::run::lifecycle::Executor;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
+use crate::runner::run::warm_images::keep_warm;
+use crate::runner::run::warm_start::{WarmStarter, surroundings};
 use crate::runner::takeover::life_signs::{Asker, answer_questions};
 use crate::runner::volumes::named::{VolumeContent, Volumes};
+use crate::runner::warm::pool::{WarmImage, WarmPool, WarmSettings};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +57,10 @@ pub struct Settings {
     pub queue_length: usize,
     /// Longest time for a pull.
     pub pull_timeout: Duration,
+    /// Which runs that do not say it themselves have this service's PID 1.
+    pub init: InitMode,
+    /// Containers that wait for runs.
+    pub warm: WarmSettings,
     /// How many asynchronous runs and results are kept, and for how long.
     pub retention: Retention,
     /// What asynchronous runs survive.
@@ -76,6 +85,9 @@ struct Parts {
     volumes: Volumes,
     reaper: Reaper,
     asker: Asker,
+    warm_images: Vec<WarmImage>,
+    /// Keeps their containers waiting.
+    warm_rounds: Mutex<Option<Rounds>>,
     /// In the order in which they are stopped.
     patrol: Mutex<Vec<Rounds>>,
 }
@@ -89,6 +101,8 @@ pub struct Health {
     pub docker_version: String,
     /// The newest API version the engine speaks.
     pub api_version: String,
+    /// Whether runs can have this service's own PID 1.
+    pub init: InitHealth,
 }
 
 /// How many runs a runner executes and could execute.
@@ -106,6 +120,12 @@ pub struct Occupancy {
     pub active: usize,
     /// Leftovers that the reaper has removed.
     pub reaped: u64,
+    /// Containers that wait for runs.
+    pub warm: usize,
+    /// Shapes of which containers wait, or would if there were room.
+    pub warm_shapes: usize,
+    /// How long the oldest of them has waited.
+    pub warm_oldest: Duration,
 }
 
 /// An image the engine has.
@@ -132,6 +152,8 @@ const PATROL_PERIOD: Duration = Duration::from_secs(30);
 const OVERLAP_PERIOD: Duration = Duration::from_secs(10);
 /// The period while the engine cannot be reached.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
+/// The period while containers of an image that the settings name cannot wait.
+const WARM_RETRY_PERIOD: Duration = Duration::from_secs(10);
 /// Most calls that wait to fill a named volume.
 const FILL_QUEUE_LENGTH: usize = 256;
 
@@ -143,13 +165,22 @@ impl Runner {
         let policy = Arc::new(settings.policy);
         let active = Active::default();
         let engine = engine(settings.instance, &client)?;
+        let admission = Admission::new(slots, queue_length);
+        let warm_starter = WarmStarter {
+            engine: engine.clone(),
+            active: active.clone(),
+            idle: settings.warm.idle,
+        };
+        let surroundings = surroundings(warm_starter, admission.clone());
         let executor = Executor {
             engine: engine.clone(),
-            admission: Admission::new(slots, queue_length),
+            admission,
+            warm: WarmPool::start(&settings.warm, surroundings)?,
             active: active.clone(),
             images: Images::new(client, settings.pull_timeout),
             users: UserCache::default(),
             memory: settings.memory.clone(),
+            init: InitDelivery::new(engine.clone(), active.clone(), settings.init),
         };
         let archive_checks = ArchiveChecks::new(cores());
         let job_settings = JobSettings {
@@ -172,6 +203,8 @@ impl Runner {
             policy,
             reaper: Reaper::new(engine.clone(), active.clone()),
             asker: Asker { engine, active },
+            warm_images: settings.warm.images,
+            warm_rounds: Mutex::default(),
             patrol: Mutex::default(),
         };
         Ok(Self {
@@ -184,8 +217,15 @@ impl Runner {
     pub fn patrol(&self) -> std::io::Result<()> {
         let parts = self.parts.clone();
         let round = move |stop: &Cancel| match parts.take_over(stop) {
-            Ok(Found::NobodyElse) => PATROL_PERIOD,
-            Ok(Found::OtherServer) => OVERLAP_PERIOD,
+            Ok(found) => {
+                if !stop.is_fired() {
+                    parts.executor.init.look();
+                }
+                match found {
+                    Found::NobodyElse => PATROL_PERIOD,
+                    Found::OtherServer => OVERLAP_PERIOD,
+                }
+            }
             Err(error) => {
                 log::debug!("the sweep failed: {error}");
                 RETRY_PERIOD
@@ -194,6 +234,17 @@ impl Runner {
         let life_signs = answer_questions(&self.parts.executor.engine)?;
         let patrol = Rounds::start("reaper", round)?;
         self.parts.lock_patrol().extend([patrol, life_signs]);
+        self.keep_warm()
+    }
+
+    /// Starts a thread that keeps containers of the images waiting that the settings name. Errors: no thread.
+    fn keep_warm(&self) -> std::io::Result<()> {
+        if self.parts.warm_images.is_empty() {
+            return Ok(());
+        }
+        let parts = self.parts.clone();
+        let rounds = Rounds::start("warm-images", move |stop| parts.keep_warm(stop))?;
+        *self.parts.lock_warm_rounds() = Some(rounds);
         Ok(())
     }
 
@@ -228,7 +279,11 @@ impl Runner {
     pub fn plan(&self, spec: RunSpec, kind: RunKind, cancel: &Cancel) -> Result<RunPlan, Error> {
         self.parts.archive_checks.check(&spec, cancel)?;
         let identity = &self.parts.executor.engine.identity;
-        Ok(dry_run::plan(spec, kind, identity))
+        let warm = kind == RunKind::Plain && self.parts.executor.may_be_warm(&spec);
+        Ok(RunPlan {
+            warm,
+            ..dry_run::plan(spec, kind, identity)
+        })
     }
 
     /// What requests are checked against.
@@ -323,6 +378,7 @@ impl Runner {
             status: "ok".into(),
             docker_version: version.version,
             api_version: version.api_version,
+            init: self.parts.executor.init.health(),
         })
     }
 
@@ -339,8 +395,9 @@ impl Runner {
         Ok(images.into_iter().map(image).collect())
     }
 
-    /// Cancels all asynchronous runs that no later server resumes. Does not wait for their end.
+    /// Cancels all asynchronous runs that no later server resumes, and removes the containers that wait for runs. Does not wait for their end.
     pub fn cancel_all(&self) {
+        self.parts.executor.warm.empty();
         self.parts.jobs.cancel_all();
     }
 
@@ -349,6 +406,10 @@ impl Runner {
     pub fn close(&self, deadline: Instant) -> usize {
         let rounds = std::mem::take(&mut *self.parts.lock_patrol());
         let mut rounds = rounds.into_iter();
+        self.parts.executor.warm.empty();
+        if let Some(rounds) = self.parts.lock_warm_rounds().take() {
+            rounds.stop(deadline);
+        }
         // First, because the patrol may be waiting for what this stops.
         self.parts.jobs.close(deadline);
         if let Some(patrol) = rounds.next() {
@@ -356,7 +417,12 @@ impl Runner {
         }
         self.parts.jobs.give_up_lead();
         let executor = &self.parts.executor;
-        let left = executor.engine.removal.finish(deadline) + executor.active.count_unheld();
+        executor.warm.close(deadline);
+        let removal = &executor.engine.removal;
+        removal.settle(deadline);
+        // After the containers that mount its volume.
+        let mut left = executor.init.close(deadline);
+        left += removal.finish(deadline) + executor.active.count_unheld();
         // Until here this process lives, and others leave its objects alone.
         rounds.for_each(|life_signs| life_signs.stop(deadline));
         left
@@ -366,6 +432,7 @@ impl Runner {
     pub fn occupancy(&self) -> Occupancy {
         let parts = &self.parts;
         let (free, waiting) = parts.executor.admission.occupancy();
+        let warm = parts.executor.warm.census();
         Occupancy {
             slots: parts.slots,
             free,
@@ -373,6 +440,9 @@ impl Runner {
             waiting,
             active: parts.executor.active.count(),
             reaped: parts.reaper.removed(),
+            warm: warm.waiting,
+            warm_shapes: warm.shapes,
+            warm_oldest: warm.oldest.map(|since| since.elapsed()).unwrap_or_default(),
         }
     }
 }
@@ -405,6 +475,26 @@ impl Parts {
             true => Found::NobodyElse,
             false => Found::OtherServer,
         })
+    }
+
+    /// Returns when to look again.
+    fn keep_warm(&self, stop: &Cancel) -> Duration {
+        let mut pause = PATROL_PERIOD;
+        for image in &self.warm_images {
+            if let Err(error) = keep_warm(&self.executor, image, &self.policy, stop) {
+                if !stop.is_fired() {
+                    log::warn!("no container waits for runs of {}: {error}", image.image);
+                }
+                pause = WARM_RETRY_PERIOD;
+            }
+        }
+        pause
+    }
+
+    fn lock_warm_rounds(&self) -> MutexGuard<'_, Option<Rounds>> {
+        self.warm_rounds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_patrol(&self) -> MutexGuard<'_, Vec<Rounds>> {

@@ -7,7 +7,9 @@
 //! | `facade` | [`Runner`]: every operation | all below |
 //! | `dry_run` | what a run would do, without doing it | `run`, `request`, `cleanup` |
 //! | `jobs` | asynchronous runs: submit, scheduler, registry, store, adoption | `run`, `request`, `takeover`, `staging`, `cleanup` |
-//! | `run` | the life of a run, step by step | `volumes`, `request`, `staging`, `cleanup` |
+//! | `run` | the life of a run, step by step | `volumes`, `warm`, `init`, `request`, `staging`, `cleanup` |
+//! | `warm` | containers that wait for their command | `request`, `cleanup` |
+//! | `init` | which runs have the service's own PID 1, and its volume | `request`, `staging`, `cleanup` |
 //! | `volumes` | named volumes, filled completely or not at all | `request`, `staging`, `cleanup` |
 //! | `takeover` | which servers of one name live, and which of them adopts runs | `staging`, `cleanup` |
 //! | `staging` | helper containers, through which content gets into volumes and out of them | `cleanup` |
@@ -23,6 +25,7 @@ mod dry_run;
 mod error;
 mod facade;
 mod image_patterns;
+mod init;
 mod jobs;
 mod policy;
 pub mod request;
@@ -32,11 +35,14 @@ mod semaphore;
 mod staging;
 mod takeover;
 mod volumes;
+mod warm;
 
 pub use dry_run::{PlannedVolume, RunKind, RunPlan};
 pub use error::{Error, RunLimit};
 pub use facade::{Health, Image, Occupancy, Runner, Settings};
 pub use image_patterns::ImagePatterns;
+pub use init::choice::InitMode;
+pub use init::delivery::InitHealth;
 pub use jobs::entry::{Phase, RunState, RunStates};
 pub use jobs::event_log::Outcome;
 pub use jobs::logs::{LogQuery, Next, Piece, RunEvents, RunLogs};
@@ -51,3 +57,4 @@ pub use request::values::*;
 pub use request::volume::NETWORK_TYPES;
 pub use run::result::*;
 pub use volumes::named::VolumeContent;
+pub use warm::pool::{WarmImage, WarmSettings};

@@ -264,7 +264,7 @@ fn a_run_to_be_adopted_is_neither_reaped_nor_seen_by_a_neighbour() {
     let instance = server.kill();
     let label = format!("oneoff.instance={instance}");
     let left = leftovers(&label);
-    let reaped = std::process::Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    let reaped = std::process::Command::new(crate::support::program())
         .arg("reap")
         .env("RUNNER_INSTANCE", &instance)
         .output()

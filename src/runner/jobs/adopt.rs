@@ -25,6 +25,7 @@ use crate::runner::jobs::scheduler::{Scheduler, Turn};
 use crate::runner::jobs::unadopted::{Sighting, Unadopted};
 use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
+use crate::runner::run::container_config::pid_1_nonce;
 use crate::runner::run::engine_away::{has_started, until_reachable};
 use crate::runner::run::lifecycle::StartedRun;
 use crate::runner::run::result::{Event, RunResult, Sink};
@@ -366,6 +367,7 @@ impl Adopter {
         let started = StartedRun {
             container: own(run),
             helper: objects.stage.as_ref().map(own),
+            nonce: pid_1_nonce(&run.labels),
         };
         let has_stdin = loaded
             .spec

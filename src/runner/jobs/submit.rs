@@ -324,6 +324,8 @@ mod tests {
     use crate::runner::cleanup::engine::Engine;
     use crate::runner::cleanup::labels::Identity;
     use crate::runner::cleanup::removal::Removal;
+    use crate::runner::init::choice::InitMode;
+    use crate::runner::init::delivery::InitDelivery;
     use crate::runner::request::lenient::Spelling;
     use crate::runner::request::types::PullPolicy;
     use crate::runner::run::pull::Images;
@@ -340,20 +342,24 @@ mod tests {
     fn executor_without_engine() -> Executor {
         let host = Host::Unix("/nonexistent/engine.sock".into());
         let client = Client::new(host, None).unwrap();
-        Executor {
-            engine: Engine {
-                removal: Removal::start(&client, 1).unwrap(),
-                identity: Identity {
-                    instance: "idle".into(),
-                    owner: ProcessIdentity::current(),
-                },
-                client: client.clone(),
+        let engine = Engine {
+            removal: Removal::start(&client, 1).unwrap(),
+            identity: Identity {
+                instance: "idle".into(),
+                owner: ProcessIdentity::current(),
             },
+            client: client.clone(),
+        };
+        let init = InitDelivery::new(engine.clone(), Active::default(), InitMode::Off);
+        Executor {
+            engine,
             admission: Admission::new(1, 0),
             active: Active::default(),
             images: Images::new(client, Duration::ZERO),
             users: UserCache::default(),
             memory: MemoryBudget::new(1 << 20),
+            init,
+            warm: Default::default(),
         }
     }
 

@@ -125,13 +125,14 @@ fn split_key(key: &str) -> Result<(&str, Access), &'static str> {
 }
 
 /// Normalizes the path of a mount. Errors: not absolute, `..`, control characters or `:`, `/` itself, or within `/proc`,
-/// `/sys` or `/dev`.
+/// `/sys`, `/dev` or `/.oneoff`.
 pub(crate) fn target(path: &str) -> Result<String, &'static str> {
     let normalized = normalize(path)?;
     let top = normalized.split('/').nth(1).unwrap_or_default();
     match top {
         "" => Err("the root directory cannot be mounted over"),
         "proc" | "sys" | "dev" => Err("nothing can be mounted within /proc, /sys or /dev"),
+        ".oneoff" => Err("nothing can be mounted within /.oneoff, where this service's PID 1 is"),
         _ => Ok(normalized),
     }
 }

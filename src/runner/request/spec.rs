@@ -52,7 +52,7 @@ pub struct RunSpec {
     pub(crate) hostname: Option<String>,
     pub(crate) platform: Option<Platform>,
     pub(crate) labels: Labels,
-    pub(crate) init: bool,
+    pub(crate) init: Option<bool>,
     pub(crate) read_only: bool,
     /// Path to mount options.
     pub(crate) tmpfs: BTreeMap<String, String>,
@@ -146,7 +146,7 @@ impl Check<'_> {
             hostname: self.hostname(request.hostname),
             platform: self.platform(request.platform),
             labels: self.labels(request.labels.unwrap_or_default()),
-            init: request.init.unwrap_or(false),
+            init: request.init,
             read_only: request.read_only.unwrap_or(false),
             tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0, is_mounted),
             mounts,

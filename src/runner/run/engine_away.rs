@@ -7,9 +7,9 @@ use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::collect::Collection;
 use crate::runner::run::context::RunContext;
+use crate::runner::run::create::Created;
 use crate::runner::run::ending::Ending;
 use crate::runner::run::follow::{Followed, StartedContainer, follow};
-use crate::runner::run::result::Event;
 use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::supervise::{JustStarted, StdinState, start, supervise};
 use std::time::{Duration, Instant};
@@ -29,23 +29,34 @@ const PING_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) enum Begun {
     /// By a call that the engine answered.
     JustStarted(Box<JustStarted>),
-    /// By a call whose answer was lost, so that nothing was read of it yet. Has its id.
-    Unread(String),
+    /// By a call whose answer was lost, so that nothing was read of it yet.
+    Unread(Unread),
+}
+
+/// A container that was started and of which nothing was read.
+pub(crate) struct Unread {
+    container: String,
+    /// The nonce of its PID 1's marks.
+    nonce: Option<String>,
 }
 
 /// Starts a created container. If the engine goes away meanwhile, a run that outlives its server waits until it can be known whether
 /// the container has started. `None`: it was cancelled then. Errors: [`Error::Vanished`] if it has not started and is gone.
 pub(crate) fn start_through(
     client: &Client,
-    container: &str,
+    created: &Created,
     spec: &RunSpec,
     context: &RunContext<'_>,
 ) -> Result<Option<Begun>, Error> {
-    match start(client, container, spec) {
+    let container = &created.container;
+    match start(client, created, spec) {
         Ok(started) => Ok(Some(Begun::JustStarted(Box::new(started)))),
         Err(error) if spec.is_detached && is_away(client, &error) => {
             match until_reachable((client, context.cancel), || has_started(client, container))? {
-                Some(true) => Ok(Some(Begun::Unread(container.to_owned()))),
+                Some(true) => Ok(Some(Begun::Unread(Unread {
+                    container: container.to_owned(),
+                    nonce: created.pid_1.as_ref().map(|pid_1| pid_1.nonce.clone()),
+                }))),
                 Some(false) => Err(Error::Vanished(format!(
                     "the engine was away when the container was to be started: {error}"
                 ))),
@@ -73,9 +84,9 @@ pub(crate) fn watch_through(
             }
             (container, supervised.streams, supervised.stdin)
         }
-        Begun::Unread(container) => {
-            let streams = OutputStreams::new(spec, context.sink);
-            context.sink.event(Event::Started);
+        Begun::Unread(Unread { container, nonce }) => {
+            let streams = OutputStreams::new(spec, nonce.as_deref(), context.sink);
+            streams.announce_start();
             (container, streams, StdinState::of_unfed(spec))
         }
     };

@@ -10,6 +10,7 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::{Error, RunLimit};
+use crate::runner::init::delivery::InitDelivery;
 use crate::runner::request::archives::Checked;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
@@ -28,6 +29,7 @@ use crate::runner::run::engine_away::{
 };
 use crate::runner::run::executable::check_executable;
 use crate::runner::run::follow::StartedContainer;
+use crate::runner::run::pid_1::{self, Unstartable};
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::sources::Sources;
@@ -35,7 +37,9 @@ use crate::runner::run::stage::{Contents, Staged, stage};
 use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::supervise::ask_whether_oom;
 use crate::runner::run::user::UserCache;
+use crate::runner::run::warm_start::{self, WarmStart, WarmStarted, WarmUse};
 use crate::runner::volumes::named::require_mountable;
+use crate::runner::warm::pool::WarmPool;
 use std::time::{Duration, Instant};
 
 /// Executes runs. Clones share everything.
@@ -47,6 +51,8 @@ pub(crate) struct Executor {
     pub(crate) images: Images,
     pub(crate) users: UserCache,
     pub(crate) memory: MemoryBudget,
+    pub(crate) init: InitDelivery,
+    pub(crate) warm: WarmPool,
 }
 
 /// What an earlier process left of a run that it had started.
@@ -54,6 +60,8 @@ pub(crate) struct StartedRun {
     pub(crate) container: RemovalGuard,
     /// The helper, if it is still there.
     pub(crate) helper: Option<RemovalGuard>,
+    /// The nonce of its PID 1's marks.
+    pub(crate) nonce: Option<String>,
 }
 
 /// How often, and at least how long, a run is set up again if other clients of the engine remove parts of it before its container
@@ -121,6 +129,11 @@ impl Executor {
         outcome
     }
 
+    /// Whether a run could have a container that waits, as far as its request says.
+    pub(crate) fn may_be_warm(&self, spec: &RunSpec) -> bool {
+        self.warm.is_on() && warm_start::is_possible(spec, &self.init)
+    }
+
     /// Resumes a run after a restart: follows its container's log to the end and collects its outputs.
     pub(crate) fn resume(
         &self,
@@ -147,6 +160,9 @@ struct Run<'a> {
     owned: Owned,
     image: Option<ImageInspect>,
     pulls: u32,
+    /// Why its container cannot have the service's own PID 1.
+    pid_1_fault: Option<String>,
+    warm: WarmUse,
     /// The memory of its answer.
     memory: Reservation,
 }
@@ -155,6 +171,13 @@ struct Run<'a> {
 struct Started {
     created: Created,
     container: Begun,
+}
+
+impl Started {
+    fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.created.warnings.extend(warnings);
+        self
+    }
 }
 
 impl<'a> Run<'a> {
@@ -167,6 +190,8 @@ impl<'a> Run<'a> {
             owned: Owned::default(),
             image: None,
             pulls: 0,
+            pid_1_fault: None,
+            warm: WarmUse::default(),
             memory: match &spec.content_memory {
                 Some(content) => content.another(),
                 None => executor.memory.reservation(),
@@ -192,22 +217,38 @@ impl<'a> Run<'a> {
         if self.check_archives(spec)? == Checked::Cancelled {
             return Ok(self.cancelled());
         }
-        let Some(Started { created, container }) = self.start(spec)? else {
-            return Ok(self.cancelled());
-        };
-        // The engine has the content, so that ours is dropped.
-        spec.forget_content();
-        let client = &self.executor.engine.client;
-        let Some(mut ending) = watch_through(client, container, spec, &self.context)? else {
+        let Some((created, mut ending)) = self.start_and_watch(spec)? else {
             return Ok(self.cancelled());
         };
         // Stdin was its last part.
+        spec.stdin = None;
         spec.content_memory = None;
+        let client = &self.executor.engine.client;
         self.timings.start_ms = observe("start", ending.start);
         self.timings.run_ms = observe("run", ending.run);
         let collection = self.collect(spec, &created, ending.reason);
         ask_whether_oom(client, &created.container, &mut ending);
         Ok(self.answer(created, ending, collection))
+    }
+
+    /// Blocks until the container has ended. If it is one that had waited, and it ended before the command began, the run is started
+    /// again. `None`: cancelled.
+    fn start_and_watch(&mut self, spec: &mut RunSpec) -> Result<Option<(Created, Ending)>, Error> {
+        let client = &self.executor.engine.client;
+        loop {
+            let Some(Started { created, container }) = self.start(spec)? else {
+                return Ok(None);
+            };
+            // The engine has the content, so that ours is dropped.
+            spec.forget_content();
+            match watch_through(client, container, spec, &self.context) {
+                Err(error) if self.warm.may_repeat(spec, &error) => {
+                    log::info!("run {} is started again: {error}", self.id);
+                    self.owned = Owned::default();
+                }
+                ended => return Ok(ended?.map(|ending| (created, ending))),
+            }
+        }
     }
 
     /// The time that no server was there counts only as far as the container ran.
@@ -241,8 +282,8 @@ impl<'a> Run<'a> {
             spec,
             context: &self.context,
         };
-        self.context.sink.event(Event::Started);
-        let mut streams = OutputStreams::new(spec, self.context.sink);
+        let mut streams = OutputStreams::new(spec, run.nonce.as_deref(), self.context.sink);
+        streams.announce_start();
         let Some(followed) = follow_through(followed, &mut streams)? else {
             return Ok(self.cancelled());
         };
@@ -258,6 +299,7 @@ impl<'a> Run<'a> {
         let created = Created {
             container: id,
             stage,
+            pid_1: None,
             image_digest: digest,
             image_volumes,
             warnings: followed.warnings,
@@ -296,22 +338,87 @@ impl<'a> Run<'a> {
         };
         check_executable(spec, &image)?;
         let warnings = check_abilities(&self.executor.engine.client, spec, &image)?;
+        let engine = &self.executor.engine;
+        if let Some(warm) = self.begin_warm(spec, &image) {
+            return Ok(Some(warm.with_warnings(warnings)));
+        }
         let staged = self.stage(spec, &image)?;
         let begun = Instant::now();
-        let engine = &self.executor.engine;
         let image = &image;
-        let ingredients = Ingredients { image, staged };
+        let choice = pid_1::choose(
+            &self.executor.init,
+            spec,
+            image,
+            self.pid_1_fault.as_deref(),
+        );
+        let ingredients = Ingredients {
+            image,
+            staged,
+            pid_1: choice.pid_1,
+        };
         let mut created = create(engine, spec, ingredients, &mut self.owned)?;
         created.warnings.extend(warnings);
+        created.warnings.extend(choice.warning);
         self.timings.create_ms = observe("create", begun.elapsed());
         if self.context.cancel.is_fired() {
             return Ok(None);
         }
         self.context.hooks.before_start()?;
         let client = &engine.client;
-        let container = start_through(client, &created.container, spec, &self.context)
-            .map_err(|error| created.stage.explain(client, spec, error))?;
+        let container = start_through(client, &created, spec, &self.context)
+            .map_err(|error| self.explain(&created, spec, error))?;
+        if let Some(pid_1) = &created.pid_1 {
+            self.executor.init.confirm(&pid_1.volume);
+        }
+        metrics::RUN_CONTAINERS.add([Label::Word(choice.word)]);
         Ok(container.map(|container| Started { created, container }))
+    }
+
+    /// Starts the run in a container that waits, if there is one.
+    fn begin_warm(&mut self, spec: &RunSpec, image: &ImageInspect) -> Option<Started> {
+        let executor = self.executor;
+        let start = WarmStart {
+            client: &executor.engine.client,
+            init: &executor.init,
+            pool: &executor.warm,
+            spec,
+            image,
+        };
+        let WarmStarted {
+            guard,
+            started,
+            warnings,
+        } = start.begin(&mut self.warm)?;
+        let created = Created {
+            container: guard.id().to_owned(),
+            stage: StageObjects::default(),
+            pid_1: None,
+            image_digest: image_digest(&spec.image, image),
+            image_volumes: image_volumes(image),
+            warnings,
+        };
+        self.owned.add_first(guard);
+        metrics::RUN_CONTAINERS.add([Label::Word("init")]);
+        Some(Started {
+            created,
+            container: Begun::JustStarted(Box::new(started)),
+        })
+    }
+
+    /// The cause of an error before the container had started.
+    fn explain(&mut self, created: &Created, spec: &RunSpec, error: Error) -> Error {
+        let Executor { engine, init, .. } = self.executor;
+        let explained = match &created.pid_1 {
+            Some(pid_1) => pid_1::explain(init, pid_1, spec, error),
+            None => Err(error),
+        };
+        match explained {
+            Ok(Unstartable { fault, error }) => {
+                self.pid_1_fault = fault;
+                error
+            }
+            Err(error) => created.stage.explain(&engine.client, spec, error),
+        }
     }
 
     /// An asynchronous run's were checked before it was accepted.
@@ -410,12 +517,13 @@ impl<'a> Run<'a> {
         self.owned.remove_by(Instant::now() + REMOVAL_PATIENCE)
     }
 
-    fn cancelled(&self) -> RunResult {
+    fn cancelled(&mut self) -> RunResult {
         self.result(Answer::cancelled())
     }
 
     /// Hands the memory of the answer to the result.
-    fn result(&self, answer: Answer) -> RunResult {
+    fn result(&mut self, answer: Answer) -> RunResult {
+        self.timings.warm = self.warm.is_warm;
         let mut result = answer.into_result(self.id.clone(), self.context.accepted, self.timings);
         let memory = self.memory.clone();
         self.context.memory.settle(memory, &mut result);

@@ -15,6 +15,9 @@
 //! | `stage` | puts the content of mounts on one volume |
 //! | `container_config` | the body of the create call; pure |
 //! | `create` | creates the container |
+//! | `pid_1` | whether the container has the service's own PID 1 |
+//! | `warm_start` | gives the run a container that waits, and starts those |
+//! | `warm_images` | images of which containers always wait |
 //! | `start_error` | which create and start failures are the caller's |
 //! | `supervise` | starts the container and reads it to its end |
 //! | `follow` | follows, by its log, a container that an earlier process started or whose connections broke |
@@ -47,6 +50,7 @@ mod host_kinds;
 pub(crate) mod lifecycle;
 mod log_lines;
 mod output;
+mod pid_1;
 pub(crate) mod pull;
 pub(crate) mod pull_error;
 pub(crate) mod result;
@@ -58,4 +62,6 @@ mod streams;
 mod supervise;
 pub(crate) mod user;
 pub(crate) mod utf8_chunks;
+pub(crate) mod warm_images;
+pub(crate) mod warm_start;
 mod watchdog;
