@@ -178,3 +178,25 @@ fn a_cancel_that_the_engine_may_store_later_cancels_the_run_at_once() {
     forget_all(&heir);
     heir.stop();
 }
+
+#[test]
+fn a_run_whose_start_was_not_answered_runs_once_and_has_its_result() {
+    let proxy = FaultProxy::new("/start ");
+    let server = Server::with(&[("DOCKER_HOST", &proxy.docker_host())]);
+    let request = shell(
+        "echo begun; echo made > /out/f; exit 3",
+        json!({"volumes": {"/out": {"type": "directory", "response": true}}}),
+    );
+    let path = submit(&server, &request);
+    let state = finished(&server, &path);
+    assert!(proxy.has_cut());
+    let result = &state["result"];
+    assert_eq!(
+        (&result["exit_code"], &result["stdout"]),
+        (&json!(3), &json!("begun\n")),
+        "{state}"
+    );
+    assert!(result["volumes"]["/out"]["content"].is_string(), "{state}");
+    forget_all(&server);
+    server.stop();
+}
