@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
             .into_iter()
             .for_each(|helper| self.owned.add_last(helper));
         let cancel = self.context.cancel;
-        let stage = until_reachable(cancel, || {
+        let stage = until_reachable((&engine.client, cancel), || {
             Ok(StageObjects::of_container(
                 &engine.client,
                 &id,
@@ -285,6 +285,7 @@ impl<'a> Run<'a> {
             match self.try_start(spec) {
                 Err(Error::Vanished(what)) if setups < MOST_SETUPS || Instant::now() < deadline => {
                     log::info!("run {} is set up again: {what}", self.id);
+                    self.context.hooks.not_started();
                 }
                 outcome => return outcome,
             }

@@ -11,6 +11,7 @@
 //! | `abilities` | what the engine at hand cannot do of the request |
 //! | `executable` | whether the kernel can execute what request and image say together; pure |
 //! | `user` | uid and gid of staged content |
+//! | `host_kinds` | whether host paths are files or directories |
 //! | `stage` | puts the content of mounts on one volume |
 //! | `container_config` | the body of the create call; pure |
 //! | `create` | creates the container |
@@ -44,6 +45,7 @@ mod ending;
 pub(crate) mod engine_away;
 mod executable;
 mod follow;
+mod host_kinds;
 pub(crate) mod lifecycle;
 mod log_lines;
 mod output;
