@@ -48,6 +48,6 @@ pub use limit_counter::{Allowance, Limits, MAX_ENTRIES, Summary};
 pub use mount_packing::check_mount_points;
 pub use mount_point::{MountPoint, MountPointKind};
 pub use name::file_name_fault;
-pub use pack::{Packer, SizedContent, TargzCheck, check_targz, check_targz_start};
+pub use pack::{Packer, TargzCheck, check_targz, check_targz_start};
 pub use text_sink::Room;
 pub use writer::{FileStamp, LastEntry, UidGid};

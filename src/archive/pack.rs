@@ -1,7 +1,7 @@
 //! Builds the tars that go into the engine, and is the one place where incoming archives are checked. Checking an archive
 //! is packing it into a sink, so exactly the archives that pass the check can be packed.
 
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::entry::{Entry, EntryKind};
@@ -23,14 +23,6 @@ use super::writer::{EntryHeader, LastEntry, TarWriter, UidGid};
 const IMPLIED_MODE: u32 = 0o755;
 /// Permissions and the sticky bit. Setuid and setgid are dropped.
 const MODE_BITS: u32 = 0o1777;
-
-/// The content of one file.
-pub struct SizedContent<'a> {
-    /// Number of bytes.
-    pub size: u64,
-    /// Has at least as many.
-    pub bytes: &'a mut dyn Read,
-}
 
 type Source<'a> = TarReader<BufReader<Gunzip<'a>>>;
 
@@ -169,37 +161,19 @@ impl<W: Write> Packer<W> {
 
     /// Writes a file. Missing parent directories are written too if they lie in a directory that was written before.
     pub fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<(), Error> {
-        let mut content = SizedContent {
-            size: content.len() as u64,
-            bytes: &mut &content[..],
-        };
-        self.file_from(name, mode, &mut content)
-    }
-
-    /// As [`Packer::file`], for content that is read while it is packed. Errors: also content that ends before its size.
-    pub fn file_from(
-        &mut self,
-        name: &str,
-        mode: u32,
-        content: &mut SizedContent<'_>,
-    ) -> Result<(), Error> {
         if let Some(rule) = name::file_name_fault(name) {
             return Err(Error::entry(name.as_bytes(), rule));
         }
         let normalised = normalised(name)?;
         self.add_new_name(&normalised, Node::File, name.as_bytes())?;
-        let size = content.size;
+        let size = content.len() as u64;
         let header = EntryHeader {
             mode: mode & MODE_BITS,
             size,
             ..self.header(&normalised, EntryKind::File)
         };
         self.tar.write_header(&header).map_err(Error::Io)?;
-        let mut bytes = (&mut content.bytes).take(size);
-        let copied = io::copy(&mut bytes, self.tar.content()).map_err(Error::Io)?;
-        if copied < size {
-            return Err(Error::Io(io::ErrorKind::UnexpectedEof.into()));
-        }
+        self.tar.content().write_all(content).map_err(Error::Io)?;
         self.tar.pad_content(size).map_err(Error::Io)
     }
 

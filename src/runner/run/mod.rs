@@ -30,6 +30,7 @@
 //! | `collect` | reads volumes back |
 //! | `answer_memory` | takes the memory of the answer from the budget |
 //! | `answer` | builds the result |
+//! | `tally` | counts how runs end and how long their phases take |
 //! | `result` | the types of results and events |
 
 mod abilities;
@@ -60,6 +61,7 @@ pub(crate) mod stage;
 mod start_error;
 mod streams;
 mod supervise;
+mod tally;
 pub(crate) mod user;
 pub(crate) mod utf8_chunks;
 pub(crate) mod warm_images;

@@ -36,7 +36,7 @@ pub(crate) fn keep_warm(
     let Some(found) = executor.images.ensure(&spec, stop, &Silent)? else {
         return Ok(());
     };
-    let choice = pid_1::choose(&executor.init, &spec, &found, None);
+    let choice = Pid1Choice::new(&executor.init).choose(&spec, &found);
     let pid_1 = choice.pid_1.ok_or_else(|| {
         let reason = executor.init.health().reason;
         let reason = reason.unwrap_or_else(|| "its program wants to be PID 1 itself".into());

@@ -146,7 +146,7 @@ impl WarmStart<'_> {
             return Err(reason);
         }
         let env = env_changes(self.spec, self.image).ok_or("variables")?;
-        let pid_1 = pid_1::choose(self.init, self.spec, self.image, None).pid_1;
+        let pid_1 = Pid1Choice::new(self.init).choose(self.spec, self.image).pid_1;
         let pid_1 = pid_1.ok_or("init")?;
         Ok(Fit {
             shape: Arc::new(shape(self.spec, self.image, &pid_1.volume)),
