@@ -195,6 +195,9 @@ impl<'a> Run<'a> {
     /// The run's objects are removed behind the answer; but before it if the run mounts something that the caller may use next.
     fn execute(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
         let mut outcome = self.run(&mut spec);
+        if self.warm.is_warm {
+            self.warm.retire(std::mem::take(&mut self.owned));
+        }
         let is_shared = spec.mounts.iter().any(MountSpec::is_shared);
         if is_shared && !self.remove_objects() {
             let warning = "the run's container is not removed yet; it still uses what it mounted";
