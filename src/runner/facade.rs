@@ -30,11 +30,11 @@ use crate::runner::run::lifecycle::Executor;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
-use crate::runner::run::warm_images::keep_warm;
+use crate::runner::run::warm_images::WarmImages;
 use crate::runner::run::warm_start::{WarmStarter, surroundings};
 use crate::runner::takeover::life_signs::{Asker, answer_questions};
 use crate::runner::volumes::named::{VolumeContent, Volumes};
-use crate::runner::warm::pool::{WarmImage, WarmPool, WarmSettings};
+use crate::runner::warm::pool::{WarmPool, WarmSettings};
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -85,9 +85,7 @@ struct Parts {
     volumes: Volumes,
     reaper: Reaper,
     asker: Asker,
-    warm_images: Vec<WarmImage>,
-    /// Keeps their containers waiting.
-    warm_rounds: Mutex<Option<Rounds>>,
+    warm_images: WarmImages,
     /// In the order in which they are stopped.
     patrol: Mutex<Vec<Rounds>>,
 }
@@ -152,8 +150,6 @@ const PATROL_PERIOD: Duration = Duration::from_secs(30);
 const OVERLAP_PERIOD: Duration = Duration::from_secs(10);
 /// The period while the engine cannot be reached.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
-/// The period while containers of an image that the settings name cannot wait.
-const WARM_RETRY_PERIOD: Duration = Duration::from_secs(10);
 /// Most calls that wait to fill a named volume.
 const FILL_QUEUE_LENGTH: usize = 256;
 
@@ -203,8 +199,7 @@ impl Runner {
             policy,
             reaper: Reaper::new(engine.clone(), active.clone()),
             asker: Asker { engine, active },
-            warm_images: settings.warm.images,
-            warm_rounds: Mutex::default(),
+            warm_images: WarmImages::new(settings.warm.images),
             patrol: Mutex::default(),
         };
         Ok(Self {
@@ -227,18 +222,8 @@ impl Runner {
         let life_signs = answer_questions(&self.parts.executor.engine)?;
         let patrol = Rounds::start("reaper", round)?;
         self.parts.lock_patrol().extend([patrol, life_signs]);
-        self.keep_warm()
-    }
-
-    /// Starts a thread that keeps containers of the images waiting that the settings name. Errors: no thread.
-    fn keep_warm(&self) -> std::io::Result<()> {
-        if self.parts.warm_images.is_empty() {
-            return Ok(());
-        }
-        let parts = self.parts.clone();
-        let rounds = Rounds::start("warm-images", move |stop| parts.keep_warm(stop))?;
-        *self.parts.lock_warm_rounds() = Some(rounds);
-        Ok(())
+        let executor = &self.parts.executor;
+        self.parts.warm_images.start(executor, &self.parts.policy)
     }
 
     /// Sweeps once. Blocks for some 15 s if servers have to be asked whether they live. Returns the number of objects removed.
@@ -400,9 +385,7 @@ impl Runner {
         let rounds = std::mem::take(&mut *self.parts.lock_patrol());
         let mut rounds = rounds.into_iter();
         self.parts.executor.warm.empty();
-        if let Some(rounds) = self.parts.lock_warm_rounds().take() {
-            rounds.stop(deadline);
-        }
+        self.parts.warm_images.stop(deadline);
         // First, because the patrol may be waiting for what this stops.
         self.parts.jobs.close(deadline);
         if let Some(patrol) = rounds.next() {
@@ -468,26 +451,6 @@ impl Parts {
             true => Found::NobodyElse,
             false => Found::OtherServer,
         })
-    }
-
-    /// Returns when to look again.
-    fn keep_warm(&self, stop: &Cancel) -> Duration {
-        let mut pause = PATROL_PERIOD;
-        for image in &self.warm_images {
-            if let Err(error) = keep_warm(&self.executor, image, &self.policy, stop) {
-                if !stop.is_fired() {
-                    log::warn!("no container waits for runs of {}: {error}", image.image);
-                }
-                pause = WARM_RETRY_PERIOD;
-            }
-        }
-        pause
-    }
-
-    fn lock_warm_rounds(&self) -> MutexGuard<'_, Option<Rounds>> {
-        self.warm_rounds
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_patrol(&self) -> MutexGuard<'_, Vec<Rounds>> {

@@ -141,7 +141,8 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     (
         "run",
         &[
-            "cleanup", "clock", "error", "init", "policy", "request", "staging", "volumes", "warm",
+            "cleanup", "clock", "error", "init", "policy", "request", "rounds", "staging",
+            "volumes", "warm",
         ],
     ),
     ("warm", &["cleanup", "error", "request"]),

@@ -25,7 +25,7 @@ use crate::runner::run::context::{NoHooks, RunContext};
 use crate::runner::run::create::{Created, Ingredients, StageObjects, create};
 use crate::runner::run::ending::Ending;
 use crate::runner::run::engine_away::{
-    Begun, collect_through, follow_through, start_through, until_reachable, watch_through,
+    Begun, collect_through, follow_through, start_through, until_reachable,
 };
 use crate::runner::run::executable::check_executable;
 use crate::runner::run::follow::StartedContainer;
@@ -38,7 +38,7 @@ use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::supervise::ask_whether_oom;
 use crate::runner::run::tally::{count, observe};
 use crate::runner::run::user::UserCache;
-use crate::runner::run::warm_start::{self, WarmStart, WarmStarted, WarmUse};
+use crate::runner::run::warm_start::{self, WarmUse};
 use crate::runner::volumes::named::require_mountable;
 use crate::runner::warm::pool::WarmPool;
 use std::time::{Duration, Instant};
@@ -152,32 +152,25 @@ impl Executor {
 }
 
 /// A run under way.
-struct Run<'a> {
-    executor: &'a Executor,
-    id: String,
-    context: RunContext<'a>,
+pub(super) struct Run<'a> {
+    pub(super) executor: &'a Executor,
+    pub(super) id: String,
+    pub(super) context: RunContext<'a>,
     timings: Timings,
     /// Everything that it has in the engine.
-    owned: Owned,
+    pub(super) owned: Owned,
     image: Option<ImageInspect>,
     pulls: u32,
     pid_1: Pid1Choice<'a>,
-    warm: WarmUse,
+    pub(super) warm: WarmUse,
     /// The memory of its answer.
     memory: Reservation,
 }
 
 /// A run whose container was started.
-struct Started {
-    created: Created,
-    container: Begun,
-}
-
-impl Started {
-    fn with_warnings(mut self, warnings: Vec<String>) -> Self {
-        self.created.warnings.extend(warnings);
-        self
-    }
+pub(super) struct Started {
+    pub(super) created: Created,
+    pub(super) container: Begun,
 }
 
 impl<'a> Run<'a> {
@@ -202,6 +195,9 @@ impl<'a> Run<'a> {
     /// The run's objects are removed behind the answer; but before it if the run mounts something that the caller may use next.
     fn execute(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
         let mut outcome = self.run(&mut spec);
+        if self.warm.is_warm {
+            self.warm.retire(std::mem::take(&mut self.owned));
+        }
         let is_shared = spec.mounts.iter().any(MountSpec::is_shared);
         if is_shared && !self.remove_objects() {
             let warning = "the run's container is not removed yet; it still uses what it mounted";
@@ -229,26 +225,6 @@ impl<'a> Run<'a> {
         let collection = self.collect(spec, &created, ending.reason);
         ask_whether_oom(client, &created.container, &mut ending);
         Ok(self.answer(created, ending, collection))
-    }
-
-    /// Blocks until the container has ended. If it is one that had waited, and it ended before the command began, the run is started
-    /// again. `None`: cancelled.
-    fn start_and_watch(&mut self, spec: &mut RunSpec) -> Result<Option<(Created, Ending)>, Error> {
-        let client = &self.executor.engine.client;
-        loop {
-            let Some(Started { created, container }) = self.start(spec)? else {
-                return Ok(None);
-            };
-            // The engine has the content, so that ours is dropped.
-            spec.forget_content();
-            match watch_through(client, container, spec, &self.context) {
-                Err(error) if self.warm.may_repeat(spec, &error) => {
-                    log::info!("run {} is started again: {error}", self.id);
-                    self.owned = Owned::default();
-                }
-                ended => return Ok(ended?.map(|ending| (created, ending))),
-            }
-        }
     }
 
     /// The time that no server was there counts only as far as the container ran.
@@ -310,7 +286,7 @@ impl<'a> Run<'a> {
 
     /// Gets the image, stages the content, creates the container and starts it. Until it has started nothing has run, so that all
     /// of this is done again if another client of the engine, such as a prune, removes any of it. `None`: cancelled.
-    fn start(&mut self, spec: &RunSpec) -> Result<Option<Started>, Error> {
+    pub(super) fn start(&mut self, spec: &RunSpec) -> Result<Option<Started>, Error> {
         let deadline = Instant::now() + SETUP_PATIENCE;
         let mut setups = 0;
         loop {
@@ -365,37 +341,6 @@ impl<'a> Run<'a> {
             .map_err(|error| created.stage.explain(client, spec, error))?;
         self.pid_1.started(&created, choice.word);
         Ok(container.map(|container| Started { created, container }))
-    }
-
-    /// Starts the run in a container that waits, if there is one.
-    fn begin_warm(&mut self, spec: &RunSpec, image: &ImageInspect) -> Option<Started> {
-        let executor = self.executor;
-        let start = WarmStart {
-            client: &executor.engine.client,
-            init: &executor.init,
-            pool: &executor.warm,
-            spec,
-            image,
-        };
-        let WarmStarted {
-            guard,
-            started,
-            warnings,
-        } = start.begin(&mut self.warm)?;
-        let created = Created {
-            container: guard.id().to_owned(),
-            stage: StageObjects::default(),
-            pid_1: None,
-            image_digest: image_digest(&spec.image, image),
-            image_volumes: image_volumes(image),
-            warnings,
-        };
-        self.owned.add_first(guard);
-        metrics::RUN_CONTAINERS.add([Label::Word("init")]);
-        Some(Started {
-            created,
-            container: Begun::JustStarted(Box::new(started)),
-        })
     }
 
     /// An asynchronous run's were checked before it was accepted.

@@ -16,6 +16,7 @@
 //! | `container_config` | the body of the create call; pure |
 //! | `create` | creates the container |
 //! | `pid_1` | whether the container has the service's own PID 1 |
+//! | `warm_run` | what is different with a container that had waited |
 //! | `warm_start` | gives the run a container that waits, and starts those |
 //! | `warm_images` | images of which containers always wait |
 //! | `start_error` | which create and start failures are the caller's |
@@ -65,5 +66,6 @@ mod tally;
 pub(crate) mod user;
 pub(crate) mod utf8_chunks;
 pub(crate) mod warm_images;
+mod warm_run;
 pub(crate) mod warm_start;
 mod watchdog;

@@ -8,6 +8,7 @@ use crate::random_id;
 use crate::runner::cleanup::active::{Active, HeldId};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{HOST_PATHS, OBJECT_SLACK, WARM, without_effect};
+use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
 use crate::runner::init::choice::is_wanted;
@@ -16,10 +17,10 @@ use crate::runner::init::words::Words;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::container_config::{Pid1, container, with_pid_1};
-use crate::runner::run::pid_1;
+use crate::runner::run::pid_1::Pid1Choice;
 use crate::runner::run::supervise::{Handover, JustStarted, hand_over};
 use crate::runner::warm::host_memory;
-use crate::runner::warm::pool::{Room, ShapeUse, Surroundings, WarmPool};
+use crate::runner::warm::pool::{Room, ShapeUse, Surroundings, UsedContainer, WarmPool};
 use crate::runner::warm::shape::{Shape, env_changes, misfit};
 use crate::runner::warm::waiting::Waiting;
 use std::sync::Arc;
@@ -93,6 +94,17 @@ impl WarmUse {
         }
     }
 
+    /// To be called at the end of a run that uses a container which had waited, with what it has in the engine: that is removed
+    /// behind the answer.
+    pub(crate) fn retire(&mut self, owned: Owned) {
+        if let (Some(shape), Some(held)) = (&mut self.shape, self.held.take()) {
+            shape.retire(UsedContainer {
+                _owned: owned,
+                _held: held,
+            });
+        }
+    }
+
     fn refuse(&mut self, reason: &'static str) {
         if self.refused.is_none() {
             metrics::WARM_RUNS.add([Label::Word(reason)]);
@@ -146,7 +158,9 @@ impl WarmStart<'_> {
             return Err(reason);
         }
         let env = env_changes(self.spec, self.image).ok_or("variables")?;
-        let pid_1 = Pid1Choice::new(self.init).choose(self.spec, self.image).pid_1;
+        let pid_1 = Pid1Choice::new(self.init)
+            .choose(self.spec, self.image)
+            .pid_1;
         let pid_1 = pid_1.ok_or("init")?;
         Ok(Fit {
             shape: Arc::new(shape(self.spec, self.image, &pid_1.volume)),

@@ -2,6 +2,8 @@
 //! wanted any more.
 
 use crate::metrics::{self, Label};
+use crate::runner::cleanup::active::HeldId;
+use crate::runner::cleanup::owned::Owned;
 use crate::runner::error::Error;
 use crate::runner::warm::shape::Shape;
 use crate::runner::warm::stock::{Census, Stock};
@@ -67,14 +69,32 @@ struct State {
     stock: Stock<Waiting>,
     /// When the last run ended: its answer is on its way.
     last_end: Option<Instant>,
+    /// Used containers, which are removed once the answers are sent.
+    used: Vec<UsedContainer>,
     is_closed: bool,
     has_thread: bool,
+}
+
+/// A container that had waited and was used. Dropping this removes it.
+pub(crate) struct UsedContainer {
+    /// Everything that its run has in the engine.
+    pub(crate) _owned: Owned,
+    /// While this exists, the reaper leaves the container alone.
+    pub(crate) _held: HeldId,
 }
 
 /// A run of a shape that is under way.
 pub(crate) struct ShapeUse {
     pool: WarmPool,
     key: String,
+    used: Option<UsedContainer>,
+}
+
+impl ShapeUse {
+    /// To be called at the end of the run with its container, which is then removed behind the answer.
+    pub(crate) fn retire(&mut self, used: UsedContainer) {
+        self.used = Some(used);
+    }
 }
 
 /// How often containers are looked at.
@@ -98,6 +118,7 @@ impl WarmPool {
         let state = State {
             stock: Stock::new(settings.most, settings.idle),
             last_end: None,
+            used: Vec::new(),
             is_closed: false,
             has_thread: false,
         };
@@ -145,6 +166,7 @@ impl WarmPool {
         ShapeUse {
             pool: self.clone(),
             key: shape.key().to_owned(),
+            used: None,
         }
     }
 
@@ -181,7 +203,7 @@ impl WarmPool {
     pub(crate) fn empty(&self) {
         let mut state = self.shared.lock();
         state.is_closed = true;
-        let containers = state.stock.clear();
+        let containers = (state.stock.clear(), std::mem::take(&mut state.used));
         self.shared.changed.notify_all();
         drop(state);
         drop(containers);
@@ -208,6 +230,10 @@ impl Drop for ShapeUse {
         let mut state = self.pool.shared.lock();
         state.stock.end(&self.key, now);
         state.last_end = Some(now);
+        // A closed pool has no thread any more that would remove it.
+        if !state.is_closed {
+            state.used.extend(self.used.take());
+        }
         self.pool.shared.changed.notify_all();
     }
 }
@@ -252,6 +278,7 @@ impl Shared {
                 self.wait(state, answered - now);
                 continue;
             }
+            let used = std::mem::take(&mut state.used);
             let mut removed = state
                 .stock
                 .take_dead(now, |waiting| !waiting.is_connected());
@@ -264,9 +291,9 @@ impl Shared {
                     None
                 }
             };
-            if next.is_some() || !removed.is_empty() {
+            if next.is_some() || !removed.is_empty() || !used.is_empty() {
                 drop(state);
-                drop(removed);
+                drop((removed, used));
                 match next {
                     Some((shape, _evicted)) => return Some(shape),
                     None => continue,
