@@ -51,10 +51,18 @@ pub struct RunPlan {
     /// What would be mounted or collected.
     pub volumes: Vec<PlannedVolume>,
     /// The body of the engine's `POST /containers/create`; values of variables are left out. A run names its image by the
-    /// digest that it then has.
+    /// digest that it then has. What `depends_on_engine` lists may differ.
     #[schemars(with = "std::collections::BTreeMap<String, Value>")]
     pub container: Value,
+    /// What in `container` depends on the engine, which a dry run does not ask.
+    pub depends_on_engine: Vec<String>,
 }
+
+/// How staged content is mounted, in the words of a plan. The body shows the way that any engine knows.
+const STAGE_DEPENDS: &str = "HostConfig.Mounts: from API version 1.45 on, each item of <stage> is mounted by VolumeOptions.Subpath of \
+    that volume, and neither as a bind of <stage>/… nor with a mount of the whole volume";
+/// How output is kept, in the words of a plan.
+const LOG_DEPENDS: &str = "HostConfig.LogConfig: k8s-file on Podman, which has no driver `local`";
 
 /// One volume of a plan.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -88,6 +96,7 @@ pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> Run
         .iter()
         .any(MountSpec::is_staged)
         .then_some(&stage);
+    let depends_on_engine = depends_on_engine(&spec);
     let mut container = container_config::container(&spec, stage, labels);
     container.image.clone_from(&spec.image);
     container.env.iter_mut().for_each(redact);
@@ -104,7 +113,19 @@ pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> Run
         output_encoding: spec.output_encoding,
         volumes: spec.mounts.iter().map(volume).collect(),
         container: serde_json::to_value(container).unwrap_or_default(),
+        depends_on_engine,
     }
+}
+
+fn depends_on_engine(spec: &RunSpec) -> Vec<String> {
+    let mut depends = Vec::new();
+    if spec.mounts.iter().any(MountSpec::is_staged) {
+        depends.push(STAGE_DEPENDS.to_owned());
+    }
+    if spec.is_detached {
+        depends.push(LOG_DEPENDS.to_owned());
+    }
+    depends
 }
 
 /// Hides the value. A variable that the request removes has no value and stays as it is.

@@ -212,15 +212,8 @@ impl Runner {
     pub fn patrol(&self) -> std::io::Result<()> {
         let parts = self.parts.clone();
         let round = move |stop: &Cancel| match parts.take_over(stop) {
-            Ok(found) => {
-                if !stop.is_fired() {
-                    parts.executor.init.look();
-                }
-                match found {
-                    Found::NobodyElse => PATROL_PERIOD,
-                    Found::OtherServer => OVERLAP_PERIOD,
-                }
-            }
+            Ok(Found::NobodyElse) => PATROL_PERIOD,
+            Ok(Found::OtherServer) => OVERLAP_PERIOD,
             Err(error) => {
                 log::debug!("the sweep failed: {error}");
                 RETRY_PERIOD
@@ -403,9 +396,8 @@ impl Runner {
         executor.warm.close(deadline);
         let removal = &executor.engine.removal;
         removal.settle(deadline);
-        // After the containers that mount its volume.
-        let mut left = executor.init.close(deadline);
-        left += removal.finish(deadline) + executor.active.count_unheld();
+        let left = executor.init.close(&self.parts.reaper, deadline) + removal.finish(deadline);
+        let left = left + executor.active.count_unheld();
         // Until here this process lives, and others leave its objects alone.
         rounds.for_each(|life_signs| life_signs.stop(deadline));
         left
@@ -453,6 +445,7 @@ impl Parts {
         }
         if !stop.is_fired() {
             self.jobs.set_adopted();
+            self.executor.init.look();
         }
         Ok(match answers.alive.is_empty() && !others.have_runs {
             true => Found::NobodyElse,

@@ -250,7 +250,7 @@ fn a_run_whose_container_was_removed_meanwhile_fails_and_is_not_run_again() {
     docker(&["rm", "-f", &container]);
     let heir = Server::named(&instance, &[]);
     let state = finished(&heir, &path);
-    assert_eq!(state["error"]["code"], "engine_error");
+    assert_eq!(state["error"]["code"], "object_removed");
     assert_eq!(ledger.lines(&heir), ["once"]);
     forget_all(&heir);
     heir.stop();

@@ -52,6 +52,8 @@ const FAULTS: &[Fault] = &[
             "outputs lacking",
             "error: 137",
             "error: 143",
+            "stdin_lost",
+            "stdout lacking",
             "engine_unreachable",
             "engine_error",
             "tool error",

@@ -161,7 +161,7 @@ fn without_an_engine_the_server_answers_503_with_advice() {
     );
     assert_eq!(
         server
-            .post("/volume", &json!({"name": "v", "files": {"a": "b"}}))
+            .post("/volume", &json!({"name": "vol", "files": {"a": "b"}}))
             .status,
         503
     );

@@ -35,6 +35,7 @@ mod edge;
 mod engine_client;
 mod engine_crash;
 mod engine_faults;
+mod engine_gaps;
 mod engine_returns;
 mod host_paths;
 mod http_clients;

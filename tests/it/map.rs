@@ -124,7 +124,7 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     ("rounds", &[]),
     ("request", &["error", "id", "policy"]),
     ("cleanup", &["id"]),
-    ("staging", &["cleanup", "error"]),
+    ("staging", &["cleanup", "clock", "error"]),
     ("takeover", &["cleanup", "rounds", "staging"]),
     (
         "volumes",

@@ -410,11 +410,19 @@ fn a_container_that_cannot_start_is_a_422_with_the_engines_message_and_nothing_i
 #[test]
 fn more_cpus_than_the_engine_has_are_refused() {
     let server = Server::start();
-    let (status, code, detail) = server
-        .post("/run", &shell("true", json!({"cpus": 50_000})))
-        .problem();
-    assert_eq!((status, code.as_str()), (422, "start_failed"), "{detail}");
-    assert!(detail.contains("CPUs"), "{detail}");
+    let answer = server.post("/run", &shell("true", json!({"cpus": 50_000})));
+    let (status, code, detail) = answer.problem();
+    assert_eq!(
+        (status, code.as_str()),
+        (422, "invalid_request"),
+        "{detail}"
+    );
+    assert!(detail.contains("the engine's CPUs"), "{detail}");
+    assert_eq!(
+        answer.json()["errors"][0]["loc"],
+        json!(["body", "cpus"]),
+        "{detail}"
+    );
     server.stop();
 }
 
@@ -441,6 +449,20 @@ fn a_fork_bomb_meets_its_limit() {
     let result = server.run(shell(script, json!({"pids_limit": 20, "timeout_secs": 20})));
     assert!(
         result["reason"] == "exited" || result["reason"] == "timeout",
+        "{result}"
+    );
+    server.stop();
+}
+
+#[test]
+fn a_limit_holds_or_the_warnings_say_that_it_does_not() {
+    let server = Server::start();
+    let script = "i=0; while [ $i -lt 40 ]; do sleep 9 & i=$((i+1)); done; echo all";
+    let result = server.run(shell(script, json!({"pids_limit": 20})));
+    let warnings = result["warnings"].to_string();
+    assert_eq!(
+        result["stdout"] == "all\n",
+        warnings.contains("pids_limit are not enforced"),
         "{result}"
     );
     server.stop();

@@ -132,7 +132,7 @@ fn stdio_answers_and_ends_while_the_engine_hangs() {
 
 #[test]
 fn sighup_ends_a_server_like_sigterm_and_leaves_no_container() {
-    let server = Server::with(&[("RUNNER_SHUTDOWN_GRACE_SECS", "12")]);
+    let server = Server::with(&[("RUNNER_SHUTDOWN_GRACE_SECS", "20")]);
     let mut stream = server.begin_run(&shell("sleep 600", json!({"timeout_secs": 1000})));
     server.await_running();
     server.signal("HUP");

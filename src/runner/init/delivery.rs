@@ -1,25 +1,25 @@
 //! The volume with the init. Each server process has one in its engine, filled with the server's own program before anything mounts
 //! it, and removed when the server ends. So a run's init is always of the version that talks to it, and no two servers share one.
 
-use crate::archive::SizedContent;
+use crate::cancel::Cancel;
 use crate::docker::{self, Labels, Mount};
 use crate::init::protocol::INIT_DIRECTORY;
 use crate::random_id;
 use crate::runner::cleanup::active::{Active, HeldId};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::ASYNC_LIFE;
+use crate::runner::cleanup::owners::Unheard;
+use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
 use crate::runner::init::choice::InitMode;
-use crate::runner::init::executable::{BEGINNING_BYTES, is_static};
+use crate::runner::init::executable::is_static;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist};
 use crate::runner::staging::helper::{HelperSpec, lasting_volume};
 use crate::runner::staging::upload::upload;
 use crossbeam_channel::bounded;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::fs::File;
-use std::io::{self, Read, Seek};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -203,10 +203,31 @@ impl InitDelivery {
         was_removed
     }
 
-    /// Removes the volume, at most until `deadline`; to be called when the containers of all runs are gone. One of an asynchronous run
-    /// that outlives this server may still use it: the next server then removes it. Returns the number of objects that are left for
-    /// another reason.
-    pub(crate) fn close(&self, deadline: Instant) -> usize {
+    /// Removes the volume, and those of dead servers whose runs this one has adopted; to be called when the containers of all runs
+    /// are gone. Blocks at most until `deadline`: the engine may hang. Returns the number of objects that are left.
+    pub(crate) fn close(&self, reaper: &Reaper, deadline: Instant) -> usize {
+        let (delivery, reaper, stop) = (self.clone(), reaper.clone(), Cancel::new());
+        let (done, closed) = bounded(1);
+        let stopped = stop.clone();
+        let close = move || {
+            let _ = done.send(delivery.remove_own());
+            if let Err(error) = reaper.sweep(&Unheard::default(), &stopped) {
+                log::debug!("the last sweep failed: {error}");
+            }
+            let _ = done.send(0);
+        };
+        let thread = Builder::new().name("init-removal".into()).spawn(close);
+        let own = thread
+            .ok()
+            .and_then(|_| closed.recv_deadline(deadline).ok());
+        let _ = closed.recv_deadline(deadline);
+        stop.fire();
+        own.unwrap_or(1)
+    }
+
+    /// Removes the volume. A container of an asynchronous run that outlives this server may still use it: the next server then removes
+    /// it. Returns 1 if it is left for another reason.
+    fn remove_own(&self) -> usize {
         let Ok(mut volume) = self.shared.volume.try_lock() else {
             log::warn!("the volume with this service's PID 1 is still being filled");
             return 1;
@@ -214,18 +235,11 @@ impl InitDelivery {
         let Some(InitVolume { guard, _id, .. }) = volume.take() else {
             return 0;
         };
-        let (name, client) = (guard.release(), self.shared.engine.client.clone());
-        let (done, removed) = bounded(1);
-        let remove = {
-            let name = name.clone();
-            move || done.send(client.volume_remove(&name))
-        };
-        let spawned = Builder::new().name("init-removal".into()).spawn(remove);
-        let outcome = spawned.ok().map(|_| removed.recv_deadline(deadline));
-        match outcome {
-            Some(Ok(Ok(()) | Err(docker::Error::Status { status: 409, .. }))) => 0,
-            _ => {
-                log::warn!("volume {name} is not removed: {outcome:?}");
+        let name = guard.release();
+        match self.shared.engine.client.volume_remove(&name) {
+            Ok(()) | Err(docker::Error::Status { status: 409, .. }) => 0,
+            Err(error) => {
+                log::warn!("volume {name} is not removed: {error}");
                 1
             }
         }
@@ -253,45 +267,24 @@ fn failed(word: &'static str, reason: String) -> State {
     State::Lacking(Lack { word, reason }, Some(Instant::now() + RETRY_PAUSE))
 }
 
-/// The server's own program.
-struct Program {
-    file: File,
-    size: u64,
-    is_static: bool,
-}
-
-fn open_program() -> io::Result<Program> {
-    let mut file = File::open(OWN_PROGRAM)?;
-    let mut beginning = Vec::new();
-    (&mut file)
-        .take(BEGINNING_BYTES)
-        .read_to_end(&mut beginning)?;
-    file.rewind()?;
-    Ok(Program {
-        size: file.metadata()?.len(),
-        is_static: is_static(&beginning),
-        file,
-    })
-}
-
 impl Shared {
     /// Creates and fills a volume. Errors: the state that follows.
     fn deliver(&self) -> Result<InitVolume, State> {
         let program = self.check()?;
-        self.fill(program)
+        self.fill(&program)
             .map_err(|error| failed("engine", error.to_string()))
     }
 
     /// The program, if it can be started in the engine's containers. Errors: the state that follows.
-    fn check(&self) -> Result<Program, State> {
+    fn check(&self) -> Result<Vec<u8>, State> {
         self.check_engine()?;
-        let program = open_program().map_err(|error| {
+        let program = std::fs::read(OWN_PROGRAM).map_err(|error| {
             impossible(
                 "unreadable",
                 format!("the server's program cannot be read: {error}"),
             )
         })?;
-        if !program.is_static {
+        if !is_static(&program) {
             let reason = "the server's program is not static, as that of `make build` is";
             return Err(impossible("not_static", reason.into()));
         }
@@ -317,7 +310,7 @@ impl Shared {
         }
     }
 
-    fn fill(&self, mut program: Program) -> Result<InitVolume, Error> {
+    fn fill(&self, program: &[u8]) -> Result<InitVolume, Error> {
         let id = random_id::unique();
         let name = format!("oneoff-{id}-init");
         let held = self.active.hold(&id);
@@ -330,13 +323,7 @@ impl Shared {
             &self.engine.client,
             helper.id(),
             Default::default(),
-            |packer, names| {
-                let mut content = SizedContent {
-                    size: program.size,
-                    bytes: &mut program.file,
-                };
-                packer.file_from(&names.below(FILE), 0o755, &mut content)
-            },
+            |packer, names| packer.file(&names.below(FILE), 0o755, program),
         )?;
         Ok(InitVolume {
             guard,

@@ -6,12 +6,9 @@
 const PT_INTERP: u32 = 3;
 const HEADER_BYTES: usize = 64;
 
-/// Bytes at the beginning of a program that say enough.
-pub(super) const BEGINNING_BYTES: u64 = 4096;
-
-/// Whether the file that begins so is a static 64-bit ELF program of this machine's byte order.
-pub(super) fn is_static(beginning: &[u8]) -> bool {
-    has_loader(beginning) == Some(false)
+/// Whether the file is a static 64-bit ELF program of this machine's byte order.
+pub(super) fn is_static(file: &[u8]) -> bool {
+    has_loader(file) == Some(false)
 }
 
 /// `None`: not such a program.

@@ -333,11 +333,12 @@ impl Adopter {
             }
             Some(run) => self.follow(&turn.entry, objects, run),
             None => {
-                let lost = "the run's container was removed while no server watched it";
-                Err(Error::Engine(lost.into()))
+                let lost = "the run's container was removed while no server watched it, and with it what the run printed and its exit code";
+                objects.remove_containers(&self.engine, &turn.entry.id);
+                Err(Error::Vanished(lost.into()))
             }
         };
-        self.keeper.finish(&turn.entry, outcome);
+        self.keeper.finish_through(&turn.entry, outcome);
         drop(turn);
     }
 
@@ -345,7 +346,9 @@ impl Adopter {
     /// that cannot be known, it counts as started.
     fn has_started_since(&self, turn: &Turn, run: &ContainerSummary) -> bool {
         let client = &self.engine.client;
-        let started = until_reachable(&turn.entry.cancel, || has_started(client, &run.id));
+        let started = until_reachable((client, &turn.entry.cancel), || {
+            has_started(client, &run.id)
+        });
         !matches!(started, Ok(Some(false)))
     }
 

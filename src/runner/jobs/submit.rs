@@ -186,8 +186,16 @@ impl Jobs {
     pub(crate) fn cancel(&self, id: &str) -> Result<RunState, Error> {
         let entry = self.entry(id)?;
         if entry.log.outcome().is_none() {
-            let marked = self.keeper.mark_cancelled(&entry);
-            marked.map_err(|error| because("the run is not cancelled", error))?;
+            match self.keeper.mark_cancelled(&entry) {
+                Ok(()) => {}
+                // It may store it later, and a later server would then act on it.
+                Err(error @ docker::Error::TimedOut { .. }) => {
+                    self.scheduler.cancel(&entry);
+                    let unsure = "the run is being cancelled, but that is not stored for certain, so that it may go on after a restart";
+                    return Err(because(unsure, error.into()));
+                }
+                Err(error) => return Err(because("the run is not cancelled", error.into())),
+            }
         }
         self.scheduler.cancel(&entry);
         Ok(entry.state())

@@ -116,7 +116,7 @@ wire_struct! {
     /// A named volume to create, optionally filled.
     #[schemars(extend("required" = ["name"]))]
     pub struct VolumeRequest {
-        /// Name: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`. Required.
+        /// Name: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`. Required.
         name: String,
         /// Base64 of a tar.gz. When all entries share one top-level directory it is stripped.
         content: String,

@@ -81,7 +81,7 @@ pub(crate) fn follow(
     if was_restarted || self::was_restarted(client, container) {
         warnings.push(
             "stdin, stdout, stderr: the Docker engine was restarted during the run: what the run was to read or printed meanwhile \
-             may be missing"
+             may be missing, and the exit code may come from the restart"
                 .into(),
         );
     } else if reading.streams.is_torn() {
@@ -203,15 +203,15 @@ impl<'s, 'a> LogReading<'s, 'a> {
         let mut warnings = Vec::new();
         if self.end == LogEnd::Gap || self.backlog.bytes >= least_cut_log_bytes(spec) {
             warnings.push(
-                "stdout, stderr: the service was restarted during the run, which had printed more than the engine's log may \
-                 hold: the beginning of the output may be missing and not be counted"
+                "stdout, stderr: the run was read from the engine's log, and had printed more than that may hold: the beginning of \
+                 the output may be missing and not be counted"
                     .into(),
             );
         }
         for stream in self.streams.end() {
             warnings.push(format!(
-                "{stream}: the service was restarted during the run, and the engine's log does not say whether the last \
-                 line, a long one, ended with a newline; one was added"
+                "{stream}: the run was read from the engine's log, which does not say whether the last line, a long one, ended \
+                 with a newline; one was added"
             ));
         }
         warnings

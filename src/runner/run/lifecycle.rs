@@ -29,13 +29,14 @@ use crate::runner::run::engine_away::{
 };
 use crate::runner::run::executable::check_executable;
 use crate::runner::run::follow::StartedContainer;
-use crate::runner::run::pid_1::{self, Unstartable};
+use crate::runner::run::pid_1::Pid1Choice;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::sources::Sources;
 use crate::runner::run::stage::{Contents, Staged, stage};
 use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::supervise::ask_whether_oom;
+use crate::runner::run::tally::{count, observe};
 use crate::runner::run::user::UserCache;
 use crate::runner::run::warm_start::{self, WarmUse};
 use crate::runner::volumes::named::require_mountable;
@@ -160,8 +161,7 @@ pub(super) struct Run<'a> {
     pub(super) owned: Owned,
     image: Option<ImageInspect>,
     pulls: u32,
-    /// Why its container cannot have the service's own PID 1.
-    pid_1_fault: Option<String>,
+    pid_1: Pid1Choice<'a>,
     pub(super) warm: WarmUse,
     /// The memory of its answer.
     memory: Reservation,
@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
             owned: Owned::default(),
             image: None,
             pulls: 0,
-            pid_1_fault: None,
+            pid_1: Pid1Choice::new(&executor.init),
             warm: WarmUse::default(),
             memory: match &spec.content_memory {
                 Some(content) => content.another(),
@@ -237,7 +237,7 @@ impl<'a> Run<'a> {
             .into_iter()
             .for_each(|helper| self.owned.add_last(helper));
         let cancel = self.context.cancel;
-        let stage = until_reachable(cancel, || {
+        let stage = until_reachable((&engine.client, cancel), || {
             Ok(StageObjects::of_container(
                 &engine.client,
                 &id,
@@ -294,6 +294,7 @@ impl<'a> Run<'a> {
             match self.try_start(spec) {
                 Err(Error::Vanished(what)) if setups < MOST_SETUPS || Instant::now() < deadline => {
                     log::info!("run {} is set up again: {what}", self.id);
+                    self.context.hooks.not_started();
                 }
                 outcome => return outcome,
             }
@@ -320,12 +321,7 @@ impl<'a> Run<'a> {
         let staged = self.stage(spec, &image)?;
         let begun = Instant::now();
         let image = &image;
-        let choice = pid_1::choose(
-            &self.executor.init,
-            spec,
-            image,
-            self.pid_1_fault.as_deref(),
-        );
+        let choice = self.pid_1.choose(spec, image);
         let ingredients = Ingredients {
             image,
             staged,
@@ -341,28 +337,10 @@ impl<'a> Run<'a> {
         self.context.hooks.before_start()?;
         let client = &engine.client;
         let container = start_through(client, &created, spec, &self.context)
-            .map_err(|error| self.explain(&created, spec, error))?;
-        if let Some(pid_1) = &created.pid_1 {
-            self.executor.init.confirm(&pid_1.volume);
-        }
-        metrics::RUN_CONTAINERS.add([Label::Word(choice.word)]);
+            .map_err(|error| self.pid_1.explain(&created, spec, error))
+            .map_err(|error| created.stage.explain(client, spec, error))?;
+        self.pid_1.started(&created, choice.word);
         Ok(container.map(|container| Started { created, container }))
-    }
-
-    /// The cause of an error before the container had started.
-    fn explain(&mut self, created: &Created, spec: &RunSpec, error: Error) -> Error {
-        let Executor { engine, init, .. } = self.executor;
-        let explained = match &created.pid_1 {
-            Some(pid_1) => pid_1::explain(init, pid_1, spec, error),
-            None => Err(error),
-        };
-        match explained {
-            Ok(Unstartable { fault, error }) => {
-                self.pid_1_fault = fault;
-                error
-            }
-            Err(error) => created.stage.explain(&engine.client, spec, error),
-        }
     }
 
     /// An asynchronous run's were checked before it was accepted.
@@ -479,19 +457,4 @@ impl<'a> Run<'a> {
 pub(crate) fn cancelled_before_start(id: String, accepted: Instant) -> RunResult {
     metrics::RUNS.add([Label::Word("cancelled")]);
     Answer::cancelled().into_result(id, accepted, Timings::default())
-}
-
-fn count(outcome: &Result<RunResult, Error>) {
-    let reason = match outcome {
-        Ok(result) => result.reason.word(),
-        Err(Error::OutOfMemory) => "refused",
-        Err(_) => "failed",
-    };
-    metrics::RUNS.add([Label::Word(reason)]);
-}
-
-/// Counts how long a phase took, and returns it in milliseconds.
-fn observe(phase: &'static str, duration: Duration) -> u64 {
-    metrics::PHASES.observe([Label::Word(phase)], duration);
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

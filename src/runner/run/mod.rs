@@ -11,6 +11,7 @@
 //! | `abilities` | what the engine at hand cannot do of the request |
 //! | `executable` | whether the kernel can execute what request and image say together; pure |
 //! | `user` | uid and gid of staged content |
+//! | `host_kinds` | whether host paths are files or directories |
 //! | `stage` | puts the content of mounts on one volume |
 //! | `container_config` | the body of the create call; pure |
 //! | `create` | creates the container |
@@ -30,6 +31,7 @@
 //! | `collect` | reads volumes back |
 //! | `answer_memory` | takes the memory of the answer from the budget |
 //! | `answer` | builds the result |
+//! | `tally` | counts how runs end and how long their phases take |
 //! | `result` | the types of results and events |
 
 mod abilities;
@@ -46,6 +48,7 @@ mod ending;
 pub(crate) mod engine_away;
 mod executable;
 mod follow;
+mod host_kinds;
 pub(crate) mod lifecycle;
 mod log_lines;
 mod output;
@@ -59,6 +62,7 @@ pub(crate) mod stage;
 mod start_error;
 mod streams;
 mod supervise;
+mod tally;
 pub(crate) mod user;
 pub(crate) mod utf8_chunks;
 pub(crate) mod warm_images;

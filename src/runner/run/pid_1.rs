@@ -2,6 +2,7 @@
 
 use crate::docker::ImageInspect;
 use crate::init::protocol::INIT_DIRECTORY;
+use crate::metrics::{self, Label};
 use crate::random_id;
 use crate::runner::error::Error;
 use crate::runner::init::choice::is_wanted;
@@ -9,6 +10,7 @@ use crate::runner::init::delivery::InitDelivery;
 use crate::runner::init::words::Words;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{Pid1, container_name};
+use crate::runner::run::create::Created;
 
 /// What is decided for a container.
 pub(crate) struct Choice {
@@ -20,75 +22,81 @@ pub(crate) struct Choice {
     pub(crate) warning: Option<String>,
 }
 
-/// Decides for one run. `fault` is why an earlier container of this run could not have it. May wait for the delivery of the init.
-pub(crate) fn choose(
-    init: &InitDelivery,
-    spec: &RunSpec,
-    image: &ImageInspect,
-    fault: Option<&str>,
-) -> Choice {
-    let words = Words::of(spec, &image.config);
-    let argv = words.argv();
-    // The engine says what is wrong with an empty command.
-    if argv.is_empty() || !is_wanted(init.mode(), spec.init, words.program()) {
-        return Choice {
-            pid_1: None,
-            word: "command",
-            warning: None,
-        };
-    }
-    let volume = || match fault {
-        Some(_) => None,
-        None => init.volume(),
-    };
-    let pid_1 = random_id::unguessable().ok().and_then(|nonce| {
-        volume().map(|volume| Pid1 {
-            volume,
-            nonce,
-            argv,
-        })
-    });
-    let is_lacking = pid_1.is_none();
-    Choice {
-        pid_1,
-        word: match is_lacking {
-            true => init.lack(),
-            false => "init",
-        },
-        warning: (is_lacking && spec.init == Some(true)).then(|| {
-            let reason = fault.map(str::to_owned).or(init.health().reason);
-            let reason = reason.unwrap_or_default();
-            format!(
-                "init: the engine's own init is PID 1, since this service's cannot be: {reason}"
-            )
-        }),
-    }
+/// Decides for the containers of one run.
+pub(crate) struct Pid1Choice<'a> {
+    init: &'a InitDelivery,
+    /// Why an earlier container of this run could not have it.
+    fault: Option<String>,
 }
 
-/// The cause of a failed start, if it is the container's PID 1 that could not be started. Errors: it is another, the given one.
-pub(crate) fn explain(
-    init: &InitDelivery,
-    pid_1: &Pid1,
-    spec: &RunSpec,
-    error: Error,
-) -> Result<Unstartable, Error> {
-    match error {
-        Error::StartFailed(words) if words.contains(INIT_DIRECTORY) => {
-            let was_removed = init.reject(&pid_1.volume, &container_name(spec), &words);
-            let detail = format!("its container cannot have this service's PID 1: {words}");
-            Ok(Unstartable {
-                fault: (!was_removed).then_some(words),
-                error: Error::Vanished(detail),
-            })
+impl<'a> Pid1Choice<'a> {
+    pub(crate) fn new(init: &'a InitDelivery) -> Self {
+        Self { init, fault: None }
+    }
+
+    /// Decides for the next container. May wait for the delivery of the init.
+    pub(crate) fn choose(&self, spec: &RunSpec, image: &ImageInspect) -> Choice {
+        let init = self.init;
+        let words = Words::of(spec, &image.config);
+        let argv = words.argv();
+        // The engine says what is wrong with an empty command.
+        if argv.is_empty() || !is_wanted(init.mode(), spec.init, words.program()) {
+            return Choice {
+                pid_1: None,
+                word: "command",
+                warning: None,
+            };
         }
-        error => Err(error),
+        let volume = || match self.fault {
+            Some(_) => None,
+            None => init.volume(),
+        };
+        let nonce = random_id::unguessable().ok();
+        let pid_1 = nonce.and_then(|nonce| {
+            volume().map(|volume| Pid1 {
+                volume,
+                nonce,
+                argv,
+            })
+        });
+        let is_lacking = pid_1.is_none();
+        Choice {
+            pid_1,
+            word: match is_lacking {
+                true => init.lack(),
+                false => "init",
+            },
+            warning: (is_lacking && spec.init == Some(true)).then(|| self.warning()),
+        }
     }
-}
 
-/// A PID 1 that could not be started.
-pub(crate) struct Unstartable {
-    /// Why the run has to go without. `None`: the volume with the init was removed, and there will be another.
-    pub(crate) fault: Option<String>,
-    /// Makes the run be set up again.
-    pub(crate) error: Error,
+    fn warning(&self) -> String {
+        let reason = self.fault.clone().or(self.init.health().reason);
+        let reason = reason.unwrap_or_default();
+        format!("init: the engine's own init is PID 1, since this service's cannot be: {reason}")
+    }
+
+    /// To be called when a container has started.
+    pub(crate) fn started(&self, created: &Created, word: &'static str) {
+        if let Some(pid_1) = &created.pid_1 {
+            self.init.confirm(&pid_1.volume);
+        }
+        metrics::RUN_CONTAINERS.add([Label::Word(word)]);
+    }
+
+    /// The error of a start, or, if it was the container's PID 1 that could not be started, one that makes the run be set up again:
+    /// with another volume if that with the init was removed, else without.
+    pub(crate) fn explain(&mut self, created: &Created, spec: &RunSpec, error: Error) -> Error {
+        match (&created.pid_1, error) {
+            (Some(pid_1), Error::StartFailed(words)) if words.contains(INIT_DIRECTORY) => {
+                let was_removed = self
+                    .init
+                    .reject(&pid_1.volume, &container_name(spec), &words);
+                let detail = format!("its container cannot have this service's PID 1: {words}");
+                self.fault = (!was_removed).then_some(words);
+                Error::Vanished(detail)
+            }
+            (_, error) => error,
+        }
+    }
 }

@@ -118,6 +118,12 @@ impl<'a> OutputStreams<'a> {
         }
     }
 
+    /// How much was read, and recognised as read before. Grows while more comes.
+    pub(crate) fn position(&self) -> u64 {
+        let position = |tap: &Tap<'_>| tap.capture.total() + tap.repeated.unwrap_or(0);
+        position(&self.stdout) + position(&self.stderr)
+    }
+
     /// Whether a log did not repeat what was read before it, so that what was printed in between may be missing.
     pub(crate) fn is_torn(&self) -> bool {
         self.stdout.is_torn || self.stderr.is_torn

@@ -9,7 +9,7 @@ use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
 use crate::runner::rounds::Rounds;
 use crate::runner::run::lifecycle::Executor;
-use crate::runner::run::pid_1;
+use crate::runner::run::pid_1::Pid1Choice;
 use crate::runner::run::result::Silent;
 use crate::runner::run::warm_start::shape;
 use crate::runner::warm::pool::WarmImage;
@@ -93,7 +93,7 @@ fn keep_warm(
     let Some(found) = executor.images.ensure(&spec, stop, &Silent)? else {
         return Ok(());
     };
-    let choice = pid_1::choose(&executor.init, &spec, &found, None);
+    let choice = Pid1Choice::new(&executor.init).choose(&spec, &found);
     let pid_1 = choice.pid_1.ok_or_else(|| {
         let reason = executor.init.health().reason;
         let reason = reason.unwrap_or_else(|| "its program wants to be PID 1 itself".into());

@@ -17,7 +17,7 @@ use crate::runner::init::words::Words;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::admission::Admission;
 use crate::runner::run::container_config::{Pid1, container, with_pid_1};
-use crate::runner::run::pid_1;
+use crate::runner::run::pid_1::Pid1Choice;
 use crate::runner::run::supervise::{Handover, JustStarted, hand_over};
 use crate::runner::warm::host_memory;
 use crate::runner::warm::pool::{Room, ShapeUse, Surroundings, UsedContainer, WarmPool};
@@ -158,8 +158,8 @@ impl WarmStart<'_> {
             return Err(reason);
         }
         let env = env_changes(self.spec, self.image).ok_or("variables")?;
-        let pid_1 = pid_1::choose(self.init, self.spec, self.image, None).pid_1;
-        let pid_1 = pid_1.ok_or("init")?;
+        let choice = Pid1Choice::new(self.init).choose(self.spec, self.image);
+        let pid_1 = choice.pid_1.ok_or("init")?;
         Ok(Fit {
             shape: Arc::new(shape(self.spec, self.image, &pid_1.volume)),
             argv: pid_1.argv,
