@@ -158,10 +158,8 @@ impl WarmStart<'_> {
             return Err(reason);
         }
         let env = env_changes(self.spec, self.image).ok_or("variables")?;
-        let pid_1 = Pid1Choice::new(self.init)
-            .choose(self.spec, self.image)
-            .pid_1;
-        let pid_1 = pid_1.ok_or("init")?;
+        let choice = Pid1Choice::new(self.init).choose(self.spec, self.image);
+        let pid_1 = choice.pid_1.ok_or("init")?;
         Ok(Fit {
             shape: Arc::new(shape(self.spec, self.image, &pid_1.volume)),
             argv: pid_1.argv,
