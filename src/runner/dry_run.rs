@@ -50,7 +50,8 @@ pub struct RunPlan {
     pub output_encoding: Encoding,
     /// What would be mounted or collected.
     pub volumes: Vec<PlannedVolume>,
-    /// The body of the engine's `POST /containers/create`; values of variables are left out. A run names its image by the
+    /// The body of the engine's `POST /containers/create`, without this service's PID 1: with that, the engine is asked for it and
+    /// for what it needs beside the limits, and it gets the command; values of variables are left out. A run names its image by the
     /// digest that it then has. What `depends_on_engine` lists may differ.
     #[schemars(with = "std::collections::BTreeMap<String, Value>")]
     pub container: Value,

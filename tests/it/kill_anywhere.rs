@@ -340,7 +340,6 @@ fn a_run_leaves_nothing_after_a_kill_at_any_call_and_a_neighbours_run_continues(
                 "PUT containers archive",
                 "GET containers json",
                 "POST containers attach",
-                "GET /events",
                 "POST containers start",
                 "GET containers archive",
                 "DELETE containers",

@@ -163,7 +163,7 @@ fn a_dry_run_shows_what_a_run_asks_of_the_engine() {
     let server = Server::start();
     let request = shell(
         "sleep 600",
-        json!({"timeout_secs": 100, "env_vars": {"A": "b"}, "cpus": 0.5, "init": true,
+        json!({"timeout_secs": 100, "env_vars": {"A": "b"}, "cpus": 0.5, "init": false,
         "cap_drop": ["NET_RAW"], "tmpfs": {"/scratch": "size=1m"}, "user": "1000:1000", "hostname": "box"}),
     );
     let plan = server.post("/run?dry_run=true", &request).json();

@@ -207,8 +207,8 @@ fn dead_processes_of_this_host_are_swept_whatever_their_name_and_their_asynchron
     let left = leftovers(&format!("oneoff.instance={instance}"));
     assert_eq!(
         left.len(),
-        4,
-        "the asynchronous run, its mark, its record and what writes that: {left:?}"
+        5,
+        "the asynchronous run, its PID 1, its mark, its record and what writes that: {left:?}"
     );
     let_go(&later);
     let heir = Server::named(&instance, &[]);

@@ -8,7 +8,6 @@ use crate::random_id;
 use crate::runner::cleanup::active::{Active, HeldId};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::ASYNC_LIFE;
-use crate::runner::cleanup::owners::Unheard;
 use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
@@ -211,7 +210,7 @@ impl InitDelivery {
         let stopped = stop.clone();
         let close = move || {
             let _ = done.send(delivery.remove_own());
-            if let Err(error) = reaper.sweep(&Unheard::default(), &stopped) {
+            if let Err(error) = reaper.sweep_again(&stopped) {
                 log::debug!("the last sweep failed: {error}");
             }
             let _ = done.send(0);
