@@ -29,6 +29,8 @@ const FILE: &str = "init";
 const OWN_PROGRAM: &str = "/proc/self/exe";
 /// How long runs go without an init after it could not be delivered.
 const RETRY_PAUSE: Duration = Duration::from_secs(30);
+/// How long the last sweep is waited for.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the engine may take to say what machine it runs on.
 const INFO_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -219,7 +221,8 @@ impl InitDelivery {
         let own = thread
             .ok()
             .and_then(|_| closed.recv_deadline(deadline).ok());
-        let _ = closed.recv_deadline(deadline);
+        // What the sweep does not reach in this time is the next server's.
+        let _ = closed.recv_deadline(deadline.min(Instant::now() + SWEEP_PATIENCE));
         stop.fire();
         own.unwrap_or(1)
     }
