@@ -51,12 +51,12 @@ fn current_values(runner: &Runner, mcp: McpCounts) -> String {
         (
             "oneoff_warm_containers",
             "Containers that wait for runs.",
-            now.warm,
+            now.warm.waiting,
         ),
         (
             "oneoff_warm_shapes",
             "Shapes of containers that were used lately, or are kept.",
-            now.warm_shapes,
+            now.warm.shapes,
         ),
         ("oneoff_mcp_sessions", "Open MCP sessions.", mcp.sessions),
         (
@@ -69,7 +69,10 @@ fn current_values(runner: &Runner, mcp: McpCounts) -> String {
     for (name, help, value) in gauges {
         Sample::gauge(name, help, value as f64).render(&mut text);
     }
-    let oldest = now.warm_oldest.as_secs_f64();
+    let oldest = now
+        .warm
+        .oldest
+        .map_or(0.0, |since| since.elapsed().as_secs_f64());
     let help = "How long the oldest container that waits for runs has waited.";
     Sample::gauge("oneoff_warm_oldest_seconds", help, oldest).render(&mut text);
     let reaped = Sample {

@@ -2,7 +2,7 @@
 //! and hands each of them only what it needs.
 
 use crate::cancel::Cancel;
-use crate::docker::{self, Client, ImageSummary};
+use crate::docker::{self, Client};
 use crate::memory::MemoryBudget;
 use crate::process_identity::ProcessIdentity;
 use crate::runner::cleanup::active::Active;
@@ -13,6 +13,7 @@ use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::Removal;
 use crate::runner::dry_run::{self, RunKind, RunPlan};
 use crate::runner::error::Error;
+use crate::runner::image::Image;
 use crate::runner::init::choice::InitMode;
 use crate::runner::init::delivery::{InitDelivery, InitHealth};
 use crate::runner::jobs::entry::{Phase, RunState, RunStates};
@@ -31,10 +32,11 @@ use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
 use crate::runner::run::warm_images::WarmImages;
-use crate::runner::run::warm_start::{WarmStarter, surroundings};
+use crate::runner::run::warm_start::surroundings;
 use crate::runner::takeover::life_signs::{Asker, answer_questions};
 use crate::runner::volumes::named::{VolumeContent, Volumes};
 use crate::runner::warm::pool::{WarmPool, WarmSettings};
+use crate::runner::warm::stock::WarmCensus;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -119,26 +121,7 @@ pub struct Occupancy {
     /// Leftovers that the reaper has removed.
     pub reaped: u64,
     /// Containers that wait for runs.
-    pub warm: usize,
-    /// Shapes of which containers wait, or would if there were room.
-    pub warm_shapes: usize,
-    /// How long the oldest of them has waited.
-    pub warm_oldest: Duration,
-}
-
-/// An image the engine has.
-#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
-pub struct Image {
-    /// Its content's digest.
-    pub id: String,
-    /// `repo:tag` names.
-    pub tags: Vec<String>,
-    /// `repo@sha256:…` names.
-    pub digests: Vec<String>,
-    /// Size in bytes.
-    pub size_bytes: i64,
-    /// When it was built, in seconds since 1970.
-    pub created: i64,
+    pub warm: WarmCensus,
 }
 
 /// How long the engine may take to answer a health check.
@@ -162,12 +145,7 @@ impl Runner {
         let active = Active::default();
         let engine = engine(settings.instance, &client)?;
         let admission = Admission::new(slots, queue_length);
-        let warm_starter = WarmStarter {
-            engine: engine.clone(),
-            active: active.clone(),
-            idle: settings.warm.idle,
-        };
-        let surroundings = surroundings(warm_starter, admission.clone());
+        let surroundings = surroundings(&engine, &active, &admission, settings.warm.idle);
         let executor = Executor {
             engine: engine.clone(),
             admission,
@@ -363,14 +341,7 @@ impl Runner {
     /// The images that the engine has.
     pub fn images(&self) -> Result<Vec<Image>, Error> {
         let images = self.parts.executor.engine.client.image_list()?;
-        let image = |image: ImageSummary| Image {
-            id: image.id,
-            tags: named(image.repo_tags),
-            digests: named(image.repo_digests),
-            size_bytes: image.size,
-            created: image.created,
-        };
-        Ok(images.into_iter().map(image).collect())
+        Ok(images.into_iter().map(Image::from).collect())
     }
 
     /// Cancels all asynchronous runs that no later server resumes, and removes the containers that wait for runs. Does not wait for their end.
@@ -407,7 +378,6 @@ impl Runner {
     pub fn occupancy(&self) -> Occupancy {
         let parts = &self.parts;
         let (free, waiting) = parts.executor.admission.occupancy();
-        let warm = parts.executor.warm.census();
         Occupancy {
             slots: parts.slots,
             free,
@@ -415,9 +385,7 @@ impl Runner {
             waiting,
             active: parts.executor.active.count(),
             reaped: parts.reaper.removed(),
-            warm: warm.waiting,
-            warm_shapes: warm.shapes,
-            warm_oldest: warm.oldest.map(|since| since.elapsed()).unwrap_or_default(),
+            warm: parts.executor.warm.census(),
         }
     }
 }
@@ -471,12 +439,4 @@ fn engine(instance: String, client: &Client) -> std::io::Result<Engine> {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// An untagged image is listed under this name by some engines (20.10).
-fn named(names: Vec<String>) -> Vec<String> {
-    names
-        .into_iter()
-        .filter(|name| !name.starts_with("<none>"))
-        .collect()
 }

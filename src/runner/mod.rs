@@ -15,7 +15,7 @@
 //! | `staging` | helper containers, through which content gets into volumes and out of them | `cleanup` |
 //! | `request` | JSON types, every check, [`RunSpec`] | `policy` |
 //! | `cleanup` | labels and ownership, removal, reaper | |
-//! | `policy`, `image_patterns`, `error`, `clock`, `rounds`, `semaphore` | shared by all; they use none of the rooms | |
+//! | `policy`, `image`, `image_patterns`, `error`, `clock`, `rounds`, `semaphore` | shared by all; they use none of the rooms | |
 //!
 //! Inside the runner a file is imported by its own path; the re-exports below are for other rooms.
 
@@ -24,6 +24,7 @@ mod clock;
 mod dry_run;
 mod error;
 mod facade;
+mod image;
 mod image_patterns;
 mod init;
 mod jobs;
@@ -39,7 +40,8 @@ mod warm;
 
 pub use dry_run::{PlannedVolume, RunKind, RunPlan};
 pub use error::{Error, RunLimit};
-pub use facade::{Health, Image, Occupancy, Runner, Settings};
+pub use facade::{Health, Occupancy, Runner, Settings};
+pub use image::Image;
 pub use image_patterns::ImagePatterns;
 pub use init::choice::InitMode;
 pub use init::delivery::InitHealth;
@@ -58,3 +60,4 @@ pub use request::volume::NETWORK_TYPES;
 pub use run::result::*;
 pub use volumes::named::VolumeContent;
 pub use warm::pool::{WarmImage, WarmSettings};
+pub use warm::stock::WarmCensus;

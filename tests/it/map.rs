@@ -118,6 +118,7 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("id", &[]),
     ("policy", &["image_patterns"]),
+    ("image", &[]),
     ("image_patterns", &[]),
     ("semaphore", &[]),
     ("error", &[]),
@@ -164,8 +165,8 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
     (
         "facade",
         &[
-            "cleanup", "dry_run", "error", "init", "jobs", "policy", "request", "rounds", "run",
-            "takeover", "volumes", "warm",
+            "cleanup", "dry_run", "error", "image", "init", "jobs", "policy", "request", "rounds",
+            "run", "takeover", "volumes", "warm",
         ],
     ),
     ("mod", &[]),

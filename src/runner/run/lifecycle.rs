@@ -38,7 +38,7 @@ use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::supervise::ask_whether_oom;
 use crate::runner::run::tally::{count, observe};
 use crate::runner::run::user::UserCache;
-use crate::runner::run::warm_start::{self, WarmUse};
+use crate::runner::run::warm_start::WarmUse;
 use crate::runner::volumes::named::require_mountable;
 use crate::runner::warm::pool::WarmPool;
 use std::time::{Duration, Instant};
@@ -130,11 +130,6 @@ impl Executor {
         outcome
     }
 
-    /// Whether a run could have a container that waits, as far as its request says.
-    pub(crate) fn may_be_warm(&self, spec: &RunSpec) -> bool {
-        self.warm.is_on() && warm_start::is_possible(spec, &self.init)
-    }
-
     /// Resumes a run after a restart: follows its container's log to the end and collects its outputs.
     pub(crate) fn resume(
         &self,
@@ -195,9 +190,7 @@ impl<'a> Run<'a> {
     /// The run's objects are removed behind the answer; but before it if the run mounts something that the caller may use next.
     fn execute(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
         let mut outcome = self.run(&mut spec);
-        if self.warm.is_warm {
-            self.warm.retire(std::mem::take(&mut self.owned));
-        }
+        self.warm.retire(&mut self.owned);
         let is_shared = spec.mounts.iter().any(MountSpec::is_shared);
         if is_shared && !self.remove_objects() {
             let warning = "the run's container is not removed yet; it still uses what it mounted";
@@ -320,25 +313,24 @@ impl<'a> Run<'a> {
         }
         let staged = self.stage(spec, &image)?;
         let begun = Instant::now();
-        let image = &image;
-        let choice = self.pid_1.choose(spec, image);
+        let choice = self.pid_1.choose(spec, &image);
         let ingredients = Ingredients {
-            image,
+            image: &image,
             staged,
             pid_1: choice.pid_1,
         };
         let mut created = create(engine, spec, ingredients, &mut self.owned)?;
-        created.warnings.extend(warnings);
-        created.warnings.extend(choice.warning);
+        created
+            .warnings
+            .extend(warnings.into_iter().chain(choice.warning));
         self.timings.create_ms = observe("create", begun.elapsed());
         if self.context.cancel.is_fired() {
             return Ok(None);
         }
         self.context.hooks.before_start()?;
-        let client = &engine.client;
-        let container = start_through(client, &created, spec, &self.context)
+        let container = start_through(&engine.client, &created, spec, &self.context)
             .map_err(|error| self.pid_1.explain(&created, spec, error))
-            .map_err(|error| created.stage.explain(client, spec, error))?;
+            .map_err(|error| created.stage.explain(&engine.client, spec, error))?;
         self.pid_1.started(&created, choice.word);
         Ok(container.map(|container| Started { created, container }))
     }

@@ -9,8 +9,15 @@ use crate::runner::run::container_config::{image_digest, image_volumes};
 use crate::runner::run::create::{Created, StageObjects};
 use crate::runner::run::ending::Ending;
 use crate::runner::run::engine_away::{Begun, watch_through};
-use crate::runner::run::lifecycle::{Run, Started};
-use crate::runner::run::warm_start::{WarmStart, WarmStarted};
+use crate::runner::run::lifecycle::{Executor, Run, Started};
+use crate::runner::run::warm_start::{self, WarmStart, WarmStarted};
+
+impl Executor {
+    /// Whether a run could have a container that waits, as far as its request says.
+    pub(crate) fn may_be_warm(&self, spec: &RunSpec) -> bool {
+        self.warm.is_on() && warm_start::is_possible(spec, &self.init)
+    }
+}
 
 impl Run<'_> {
     /// Blocks until the container has ended. If it is one that had waited, and it ended before the command began, the run is started
@@ -38,6 +45,9 @@ impl Run<'_> {
 
     /// Starts the run in a container that waits, if there is one.
     pub(super) fn begin_warm(&mut self, spec: &RunSpec, image: &ImageInspect) -> Option<Started> {
+        if self.context.cancel.is_fired() {
+            return None;
+        }
         let executor = self.executor;
         let start = WarmStart {
             client: &executor.engine.client,

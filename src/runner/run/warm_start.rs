@@ -94,12 +94,12 @@ impl WarmUse {
         }
     }
 
-    /// To be called at the end of a run that uses a container which had waited, with what it has in the engine: that is removed
-    /// behind the answer.
-    pub(crate) fn retire(&mut self, owned: Owned) {
+    /// To be called at the end of the run, with what it has in the engine. If it used a container that had waited, takes all of that,
+    /// to be removed behind the answer.
+    pub(crate) fn retire(&mut self, owned: &mut Owned) {
         if let (Some(shape), Some(held)) = (&mut self.shape, self.held.take()) {
             shape.retire(UsedContainer {
-                _owned: owned,
+                _owned: std::mem::take(owned),
                 _held: held,
             });
         }
@@ -229,16 +229,16 @@ pub(crate) fn shape(spec: &RunSpec, image: &ImageInspect, init_volume: &str) -> 
 }
 
 /// Starts containers that wait.
-pub(crate) struct WarmStarter {
-    pub(crate) engine: Engine,
-    pub(crate) active: Active,
-    /// How long one waits at most.
-    pub(crate) idle: Duration,
+struct WarmStarter {
+    engine: Engine,
+    active: Active,
+    /// How long one waits at most, if nothing is kept.
+    idle: Duration,
 }
 
 impl WarmStarter {
     /// Creates and starts a container of this shape. Its PID 1 may not be ready yet: what is sent to it waits in its stdin.
-    pub(crate) fn start(&self, shape: &Shape) -> Result<Waiting, Error> {
+    fn start(&self, shape: &Shape) -> Result<Waiting, Error> {
         let nonce = random_id::unguessable()
             .map_err(|error| Error::Overloaded(format!("no randomness: {error}")))?;
         let id = random_id::unique();
@@ -274,9 +274,20 @@ impl WarmStarter {
     }
 }
 
-/// What the pool gets: this starter, and whether runs leave room.
-pub(crate) fn surroundings(starter: WarmStarter, admission: Admission) -> Surroundings {
-    let is_local = starter.engine.client.is_local();
+/// What a pool needs: how containers are started that wait at most for `idle`, and whether runs leave room.
+pub(crate) fn surroundings(
+    engine: &Engine,
+    active: &Active,
+    admission: &Admission,
+    idle: Duration,
+) -> Surroundings {
+    let starter = WarmStarter {
+        engine: engine.clone(),
+        active: active.clone(),
+        idle,
+    };
+    let is_local = engine.client.is_local();
+    let admission = admission.clone();
     Surroundings {
         start: Box::new(move |shape| starter.start(shape)),
         room: Box::new(move || match admission.occupancy() {

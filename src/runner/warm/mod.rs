@@ -12,5 +12,5 @@
 pub(crate) mod host_memory;
 pub(crate) mod pool;
 pub(crate) mod shape;
-mod stock;
+pub(crate) mod stock;
 pub(crate) mod waiting;

@@ -6,7 +6,7 @@ use crate::runner::cleanup::active::HeldId;
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::error::Error;
 use crate::runner::warm::shape::Shape;
-use crate::runner::warm::stock::{Census, Stock};
+use crate::runner::warm::stock::{Stock, WarmCensus};
 use crate::runner::warm::waiting::Waiting;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -195,7 +195,7 @@ impl WarmPool {
     }
 
     /// What there is.
-    pub(crate) fn census(&self) -> Census {
+    pub(crate) fn census(&self) -> WarmCensus {
         self.shared.lock().stock.census()
     }
 

@@ -50,13 +50,15 @@ struct Demand {
     since: Instant,
 }
 
-/// What there is.
+/// The containers that wait for runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Census {
-    pub(crate) waiting: usize,
-    pub(crate) shapes: usize,
+pub struct WarmCensus {
+    /// How many wait.
+    pub waiting: usize,
+    /// Shapes of which some wait, or would if there were room.
+    pub shapes: usize,
     /// Since when the oldest waits.
-    pub(crate) oldest: Option<Instant>,
+    pub oldest: Option<Instant>,
 }
 
 impl<C> Stock<C> {
@@ -214,9 +216,9 @@ impl<C> Stock<C> {
         containers.map(|kept| kept.container).collect()
     }
 
-    pub(super) fn census(&self) -> Census {
+    pub(super) fn census(&self) -> WarmCensus {
         let waiting = || self.shelves.values().flat_map(|shelf| &shelf.waiting);
-        Census {
+        WarmCensus {
             waiting: waiting().count(),
             shapes: self.shelves.len(),
             oldest: waiting().map(|kept| kept.since).min(),
@@ -415,7 +417,7 @@ mod tests {
         assert_eq!(story.waiting("a"), 1);
         story.pass(301);
         assert_eq!(story.fill().len(), 1);
-        assert_eq!(story.stock.census(), Census::default());
+        assert_eq!(story.stock.census(), WarmCensus::default());
     }
 
     #[test]
