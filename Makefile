@@ -40,7 +40,7 @@ test: docker images ## Every test, against a real engine
 	cargo test
 
 test-engines: build docker images ## The core of the tests against other engines, as root on Debian (ENGINES="podman runsc" for some)
-	@tests/support/packages.sh curl openssl docker-registry htpasswd:apache2-utils ip:iproute2 xz:xz-utils
+	@tests/support/packages.sh curl openssl docker-registry htpasswd:apache2-utils ip:iproute2 mmdebstrap xz:xz-utils
 	cargo test --test engines -- $(ENGINES)
 
 chaos: docker images ## The mixed load while everything fails in turn, for long (CHAOS_RUNS=2000, CHAOS_SEED=..., CHAOS_FAULTS=disk,clock)

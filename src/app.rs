@@ -277,6 +277,8 @@ fn runner(
         max_concurrent_runs: config.max_concurrent_runs,
         queue_length: config.queue_length,
         pull_timeout: config.pull_timeout,
+        init: config.init,
+        warm: config.warm.clone(),
         retention: config.retention,
         // Whatever was accepted can be read again; beside its content a record has little.
         max_record_bytes: config

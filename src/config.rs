@@ -9,7 +9,7 @@ mod values;
 
 use crate::docker::Host;
 use crate::memory::MemoryBudget;
-use crate::runner::{Policy, Retention};
+use crate::runner::{InitMode, Policy, Retention, WarmSettings};
 use env_file::EnvFile;
 use std::path::Path;
 use std::time::Duration;
@@ -116,6 +116,26 @@ pub const SETTINGS: &[Setting] = &[
         "RUNNER_MAX_PIDS_LIMIT",
         "",
         "largest process limit a run may ask for; empty: no maximum",
+    ),
+    setting(
+        "RUNNER_INIT",
+        "auto",
+        "which runs that do not say it have this service's PID 1: auto: all but those whose program is an init itself; on: all; off: none",
+    ),
+    setting(
+        "RUNNER_WARM_CONTAINERS",
+        "0",
+        "containers that may wait for runs, already started; 0: none",
+    ),
+    setting(
+        "RUNNER_WARM_IDLE_SECS",
+        "300",
+        "how long containers wait for runs of a kind that does not come",
+    ),
+    setting(
+        "RUNNER_WARM_IMAGES",
+        "",
+        "images of which containers wait from the start, with their number, such as alpine:latest=2",
     ),
     setting(
         "RUNNER_DEFAULT_OUTPUT_BYTES",
@@ -225,6 +245,8 @@ pub struct Config {
     pub max_concurrent_runs: usize,
     pub queue_length: usize,
     pub pull_timeout: Duration,
+    pub init: InitMode,
+    pub warm: WarmSettings,
     pub body_limit_bytes: u64,
     /// One budget for all parts: clones share it.
     pub memory: MemoryBudget,
@@ -276,6 +298,8 @@ impl Config {
             },
             queue_length: values.number("RUNNER_QUEUE_LENGTH")?,
             pull_timeout: values.limit_seconds("RUNNER_PULL_TIMEOUT_SECS")?,
+            init: values.init_mode("RUNNER_INIT")?,
+            warm: values.warm()?,
             body_limit_bytes: values.limit_bytes("RUNNER_MAX_BODY_BYTES")?,
             memory: MemoryBudget::new(values.limit_bytes("RUNNER_MAX_BODY_MEMORY")?),
             retention: Retention {

@@ -29,6 +29,10 @@ const CHARGE_BYTES: u64 = 64 * 1024;
 
 /// The member whose values are texts of the caller's own: a number in it that a [`Number`] would change becomes a string.
 const VERBATIM: &str = "env_vars";
+/// What is wrong with a number that is out of range.
+pub(crate) const OUT_OF_RANGE: &str = "the number is out of range: at most about 1.8e308";
+/// How the parser's error for such a number begins.
+const PARSERS_OUT_OF_RANGE: &str = "number out of range";
 /// A mark that a text may begin with, and that a parser may ignore (RFC 8259 §8.1).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -39,6 +43,11 @@ pub enum Error {
     Syntax(String),
     /// JSON that is not accepted: a member twice, or too many values.
     Refused(String),
+    /// A number is larger than any that can be computed with.
+    OutOfRange {
+        /// The names and indices that lead to it, outermost first.
+        path: Vec<String>,
+    },
     /// The memory budget is used up.
     OutOfMemory,
 }
@@ -47,6 +56,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax(why) | Self::Refused(why) => f.write_str(why),
+            Self::OutOfRange { path } if path.is_empty() => f.write_str(OUT_OF_RANGE),
+            Self::OutOfRange { path } => write!(f, "{}: {OUT_OF_RANGE}", path.join(".")),
             Self::OutOfMemory => f.write_str("there is no memory for its values just now"),
         }
     }
@@ -73,6 +84,11 @@ pub fn parse(text: &[u8], memory: Option<&Reservation>) -> Result<Value, Error> 
         (Ok(value), _) => Ok(value),
         (Err(_), Some(Fault::OutOfMemory)) => Err(Error::OutOfMemory),
         (Err(error), Some(Fault::Refused)) => Err(Error::Refused(error.to_string())),
+        (Err(error), None) if error.to_string().starts_with(PARSERS_OUT_OF_RANGE) => {
+            let mut path = meter.path_to_fault.take();
+            path.reverse();
+            Err(Error::OutOfRange { path })
+        }
         (Err(error), None) => Err(Error::Syntax(match std::str::from_utf8(text) {
             Ok(_) => error.to_string(),
             Err(fault) => format!(
@@ -91,6 +107,8 @@ struct Meter<'a> {
     /// Not yet taken from the budget.
     pending_bytes: Cell<u64>,
     fault: RefCell<Option<Fault>>,
+    /// The names and indices that lead to the value at which parsing stopped, innermost first.
+    path_to_fault: RefCell<Vec<String>>,
 }
 
 /// Why parsing stopped, if not for the syntax.
@@ -106,6 +124,7 @@ impl<'a> Meter<'a> {
             left_bytes: Cell::new(MAX_VALUE_BYTES),
             pending_bytes: Cell::new(0),
             fault: RefCell::new(None),
+            path_to_fault: RefCell::default(),
         }
     }
 
@@ -138,6 +157,14 @@ impl<'a> Meter<'a> {
     fn charge_pending(&self) -> bool {
         let pending = self.pending_bytes.take();
         self.memory.is_none_or(|memory| memory.grow(pending))
+    }
+
+    /// Notes that parsing stopped within this member or item.
+    fn note_fault_in<T, E>(&self, outcome: Result<T, E>, place: impl ToString) -> Result<T, E> {
+        if outcome.is_err() {
+            self.path_to_fault.borrow_mut().push(place.to_string());
+        }
+        outcome
     }
 
     fn refuse<E: serde::de::Error>(&self, why: impl fmt::Display) -> E {
@@ -237,7 +264,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
         match Number::from_f64(value) {
             Some(number) => self.number(number),
-            None => Err(E::custom("number out of range")),
+            None => Err(E::custom(PARSERS_OUT_OF_RANGE)),
         }
     }
 
@@ -254,7 +281,11 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let inside = self.deeper()?;
         let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(inside)? {
+        loop {
+            let item = items.next_element_seed(inside);
+            let Some(item) = self.meter.note_fault_in(item, array.len())? else {
+                break;
+            };
             self.meter.count(ITEM_BYTES)?;
             array.push(item);
         }
@@ -274,7 +305,8 @@ impl<'de> Visitor<'de> for Strict<'_> {
                 let why = format_args!("the member {shown:?} is there twice");
                 return Err(self.meter.refuse(why));
             }
-            let value = members.next_value_seed(self.of_member(&name, inside))?;
+            let value = members.next_value_seed(self.of_member(&name, inside));
+            let value = self.meter.note_fault_in(value, &name)?;
             object.insert(name, value);
         }
         Ok(Value::Object(object))
@@ -294,6 +326,24 @@ mod tests {
             parse(text.as_bytes(), None).unwrap(),
             serde_json::from_str::<Value>(text).unwrap()
         );
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_named_by_the_names_that_lead_to_it() {
+        for (text, expected) in [
+            (r#"{"env_vars":{"A":1e400}}"#, "env_vars.A: "),
+            (r#"{"a":[1,{"b":2},-1e999]}"#, "a.2: "),
+            ("1e400", ""),
+        ] {
+            let error = parse(text.as_bytes(), None).unwrap_err();
+            assert!(matches!(&error, Error::OutOfRange { .. }), "{error:?}");
+            assert_eq!(error.to_string(), format!("{expected}{OUT_OF_RANGE}"));
+        }
+        for taken in ["1e308", "1e-400", "123456789012345678901234567890"] {
+            assert!(parse(taken.as_bytes(), None).is_ok(), "{taken}");
+        }
+        let syntax = parse(br#"{"number out of range": x}"#, None).unwrap_err();
+        assert!(matches!(syntax, Error::Syntax(_)));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | [`rest`] | JSON resources and the one translation of errors to HTTP |
 //! | [`mcp`] | JSON-RPC, protocol revisions, tools, sessions, transports |
 //! | [`runner`] | the life of a run, and that nothing of it stays |
+//! | [`init`] | PID 1 inside a run's container; the runner uses its protocol |
 //! | [`docker`] | the Engine API over one small blocking client |
 //! | [`archive`] | base64 tar.gz outside, plain tar inside; bytes only |
 //! | [`metrics`] | what the service counts, one registry for all rooms |
@@ -21,7 +22,7 @@
 //!
 //! # Invariants
 //!
-//! - Imports point one way: `main → app → {rest, mcp} → {http, runner}`, `http → edge`, `runner → {docker, archive}`.
+//! - Imports point one way: `main → app → {rest, mcp} → {http, runner}`, `http → edge`, `runner → {docker, archive, init's protocol}`.
 //! - `rest` and `mcp` never name `docker`; `runner` never names a status code; `archive` opens nothing.
 //! - Only `config` reads the environment.
 //! - Every engine object of ours carries our labels in its create call, and is owned by a guard before it.
@@ -38,6 +39,7 @@ pub mod edge;
 mod glob;
 pub mod healthcheck;
 pub mod http;
+pub mod init;
 pub mod json;
 pub mod mcp;
 pub mod memory;

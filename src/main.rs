@@ -4,6 +4,7 @@ use oneoff_docker_runner::app::{App, ENDPOINTS, Endpoint, reap, stdio};
 use oneoff_docker_runner::cancel::Cancel;
 use oneoff_docker_runner::config::Config;
 use oneoff_docker_runner::healthcheck;
+use oneoff_docker_runner::init::{self, protocol::INIT_ARGUMENT};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
@@ -15,12 +16,13 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const USAGE: &str = "\
-usage: oneoff-docker-runner [serve | stdio | healthcheck | reap | --help | --version]
+usage: oneoff-docker-runner [serve | stdio | healthcheck | reap | init | --help | --version]
 
   serve        serve HTTP (the default)
   stdio        speak MCP on standard input and output
   healthcheck  exit 0 if the server of this configuration is healthy
   reap         remove what dead servers left in the engine, and exit
+  init         be PID 1 of a run's container; the server starts it there
 
 Settings are environment variables, or lines of .env in the working directory:
 ";
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
             env!("CARGO_PKG_VERSION"),
             "\n"
         )),
+        [INIT_ARGUMENT] => return ExitCode::from(init::run()),
         [] | ["serve"] => configured(serve),
         ["stdio"] => configured(serve_stdio),
         ["healthcheck"] => configured(|config| healthcheck::check(&config.host, config.port)),

@@ -6,7 +6,7 @@ const USAGE: &str = "\
 arguments: [-n RUNS] [--blocks BLOCKS] [--only PART[,PART]...] [--network NAME] [--steps] [--backlog RUNS]
   -n RUNS          runs per way and network, in sequence and in each parallel block (default 40)
   --blocks BLOCKS  parallel blocks per way and network (default 5)
-  --only PART,...  latency, throughput, bulk, first-line, backlog, process (default: all)
+  --only PART,...  latency, throughput, warm, bulk, first-line, backlog, process (default: all)
   --network NAME   bridge or none (default: both)
   --steps          also where the time goes, step by step
   --backlog RUNS   asynchronous runs at once, at most 1000 (default 1000)";
@@ -19,6 +19,7 @@ const MOST_LISTED: usize = 1000;
 pub(crate) enum Part {
     Latency,
     Throughput,
+    Warm,
     Bulk,
     FirstLine,
     Backlog,
@@ -89,6 +90,7 @@ fn parts(words: &str) -> Outcome<Vec<Part>> {
     let part = |word: &str| match word {
         "latency" => Ok(Part::Latency),
         "throughput" => Ok(Part::Throughput),
+        "warm" => Ok(Part::Warm),
         "bulk" => Ok(Part::Bulk),
         "first-line" => Ok(Part::FirstLine),
         "backlog" => Ok(Part::Backlog),

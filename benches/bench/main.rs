@@ -23,6 +23,7 @@ mod server;
 mod stand;
 mod steps;
 mod throughput;
+mod warm;
 
 use arguments::{Arguments, Part};
 use figures::Table;
@@ -59,6 +60,10 @@ fn measure() -> Outcome<()> {
         println!("{table}");
     }
     stand.close()?;
+    if arguments.includes(Part::Warm) {
+        let networks = &arguments.networks;
+        println!("{}", warm::measure(&binary, networks, arguments.samples)?);
+    }
     if arguments.includes(Part::FirstLine) {
         println!("{}", first_line::measure(&binary, arguments.samples)?);
     }

@@ -136,7 +136,7 @@ impl<'a> Base64Reader<'a> {
             None if self.symbols[..count.saturating_sub(2)].contains(&b'=') => {
                 format!("padding in the middle, after character {begin}")
             }
-            None => "it ends in the middle of a group (cut short?)".to_owned(),
+            None => "it does not end as base64 does (cut short?)".to_owned(),
         })
     }
 }

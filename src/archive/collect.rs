@@ -278,7 +278,7 @@ impl<'a> Collector<'a> {
             EntryKind::Hardlink => {
                 let target = self
                     .relative(&entry.target)
-                    .map_err(|why| format!("is a hard link that {why}"))?;
+                    .map_err(|why| format!("is a hard link whose target {why}"))?;
                 if self.unlinkable.contains(&self.seed.hash_one(&target)) {
                     self.unlinkable.insert(self.seed.hash_one(&relative));
                     return Err("is a hard link to something that is left out".to_owned());

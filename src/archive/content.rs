@@ -82,10 +82,10 @@ impl<R: BufRead> Content<R> {
         Ok(())
     }
 
-    /// Whether the unread content begins with these few bytes.
-    pub(super) fn begins_with(&mut self, bytes: &[u8]) -> Result<bool, Error> {
-        let is_plain = self.layout.is_none() && self.stored >= bytes.len() as u64;
-        Ok(is_plain && self.stream.peek(bytes.len())? == bytes)
+    /// Whether the unread content begins with these few bytes, or ends before it could differ from them.
+    pub(super) fn begins_like(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        let length = usize::try_from(self.stored).map_or(bytes.len(), |all| all.min(bytes.len()));
+        Ok(self.layout.is_none() && self.stream.peek(length)? == &bytes[..length])
     }
 
     /// Reads one block of a sparse file's map that lies between the header and the expected content.
@@ -139,8 +139,13 @@ impl<R: BufRead> Content<R> {
     }
 
     fn cut_short(&self) -> Error {
-        let name = name::for_display(&self.name);
-        Error::Tar(format!("it is cut short inside `{name}`"))
+        Error::Tar(match self.name.is_empty() {
+            true => self.with_position("it is cut short"),
+            false => format!(
+                "it is cut short in or after `{}`",
+                name::for_display(&self.name)
+            ),
+        })
     }
 }
 

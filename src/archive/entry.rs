@@ -106,7 +106,7 @@ impl Description {
             // `D` is GNU tar's for a directory of an incremental backup; its content lists names.
             b'5' | b'D' => EntryKind::Directory,
             b'6' => EntryKind::Other("FIFO"),
-            _ => EntryKind::Other("entry of an unknown type"),
+            _ => EntryKind::Other("file of an unknown type"),
         }
     }
 
@@ -153,9 +153,9 @@ fn value(number: Number) -> Option<u64> {
 /// Two values for one entry are an error unless they are equal, because tar readers disagree on which one counts.
 fn set_once<T: PartialEq>(field: &mut Option<T>, value: T) -> Result<(), Error> {
     match field {
-        Some(known) if *known != value => {
-            Err(Error::Tar("it describes one entry twice".to_owned()))
-        }
+        Some(known) if *known != value => Err(Error::Tar(
+            "it describes one entry twice, differently".to_owned(),
+        )),
         _ => {
             *field = Some(value);
             Ok(())
@@ -166,9 +166,9 @@ fn set_once<T: PartialEq>(field: &mut Option<T>, value: T) -> Result<(), Error> 
 /// A value given in GNU's or in PAX's form, or in both.
 fn gnu_or_pax(gnu: Option<Vec<u8>>, pax: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, Error> {
     match (gnu, pax) {
-        (Some(gnu), Some(pax)) if gnu != pax => {
-            Err(Error::Tar("it names one entry twice".to_owned()))
-        }
+        (Some(gnu), Some(pax)) if gnu != pax => Err(Error::Tar(
+            "it names one entry twice, differently".to_owned(),
+        )),
         (gnu, pax) => Ok(gnu.or(pax)),
     }
 }

@@ -11,9 +11,10 @@ use super::name;
 pub enum Error {
     /// Not base64.
     Base64(String),
-    /// Not gzip, cut short, damaged, or followed by other bytes. The text names the format if it is a known one (xz, zstd,
-    /// plain tar, …).
+    /// Not gzip, cut short or damaged. The text names the format if it is a known one (xz, zstd, plain tar, …).
     Gzip(String),
+    /// Bytes that are not gzip follow the gzip, and the tar in it has no end mark.
+    AfterGzip,
     /// Not a tar, or a malformed one.
     Tar(String),
     /// An entry that is not allowed.
@@ -46,6 +47,9 @@ impl fmt::Display for Error {
         match self {
             Self::Base64(why) => write!(f, "not base64: {why}"),
             Self::Gzip(why) => write!(f, "not a gzip-compressed tar: {why}"),
+            Self::AfterGzip => f.write_str(
+                "not a gzip-compressed tar: something that is not gzip follows it, and no end mark is in it",
+            ),
             Self::Tar(why) => write!(f, "not a sound tar archive: {why}"),
             Self::Entry { name, rule } => write!(f, "archive entry `{name}` {rule}"),
             Self::TooLarge(why) => write!(f, "too large: {why}"),

@@ -1,5 +1,6 @@
 //! The gzip layer of an incoming archive. Reads one member or several, as `gzip -d` does. Ignores zeros after the last
-//! member as padding and refuses anything else there. Refuses other formats, with the name of the format if it is known.
+//! member as padding. Anything else there is an error of its own, which does not matter once the tar is complete. Refuses other
+//! formats, with the name of the format if it is known.
 
 use std::io::{self, BufRead, Read};
 
@@ -47,7 +48,8 @@ impl<'a> Gunzip<'a> {
         })
     }
 
-    /// Starts the next member after one that has ended with a valid checksum, or checks that only padding follows.
+    /// Starts the next member after one that has ended with a valid checksum. Else reads the rest of the text; error:
+    /// [`Error::AfterGzip`] if it is no padding.
     fn next_member(&mut self) -> Result<(), Error> {
         let Some(ended) = self.member.take() else {
             return Ok(());
@@ -57,18 +59,19 @@ impl<'a> Gunzip<'a> {
             self.member = Some(GzDecoder::new(text));
             return Ok(());
         }
+        let mut is_padding = true;
         loop {
             let rest = text.fill_buf()?;
             if rest.is_empty() {
-                return Ok(());
+                break;
             }
-            if rest.iter().any(|&byte| byte != 0) {
-                return Err(Error::Gzip(
-                    "something that is not gzip follows it".to_owned(),
-                ));
-            }
+            is_padding &= rest.iter().all(|&byte| byte == 0);
             let length = rest.len();
             text.consume(length);
+        }
+        match is_padding {
+            true => Ok(()),
+            false => Err(Error::AfterGzip),
         }
     }
 }

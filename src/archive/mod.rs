@@ -8,7 +8,7 @@
 //!
 //! `reader` puts entries together: `header` and `pax` parse what precedes them, `entry` says what it means, `sparse` has the
 //! maps of sparse files, `content` streams the bytes, through `lookahead`. `pack` checks each entry of an incoming archive:
-//! its name with `name`, names used before with `seen_names`, sizes with `limit_counter`. `symlink_targets` and `shared_top`
+//! its name with `name`, its kind with `entry_rules`, names used before with `seen_names`, sizes with `limit_counter`. `symlink_targets` and `shared_top`
 //! remember what later entries or the caller need. `mount_packing` makes the places (`mount_point`)
 //! at which something is mounted inside a packed directory, and `placeholders` finds them again in what comes out.
 
@@ -16,6 +16,7 @@ mod base64;
 mod collect;
 mod content;
 mod entry;
+mod entry_rules;
 mod error;
 mod files;
 mod gunzip;
@@ -49,4 +50,4 @@ pub use mount_point::{MountPoint, MountPointKind};
 pub use name::file_name_fault;
 pub use pack::{Packer, TargzCheck, check_targz, check_targz_start};
 pub use text_sink::Room;
-pub use writer::UidGid;
+pub use writer::{FileStamp, LastEntry, UidGid};

@@ -5,6 +5,9 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::entry::{Entry, EntryKind};
+use super::entry_rules::{
+    hard_link_fault, hard_link_target, kind_and_node, normalised, normalised_entry,
+};
 use super::error::Error;
 use super::gunzip::Gunzip;
 use super::limit_counter::{Allowance, LimitCounter, Limits, Summary};
@@ -14,14 +17,12 @@ use super::reader::{BUFFER, TarReader};
 use super::seen_names::{Node, Origin, SeenNames};
 use super::shared_top::{self, SharedTop};
 use super::symlink_targets::SymlinkTargets;
-use super::writer::{EntryHeader, TarWriter, UidGid};
+use super::writer::{EntryHeader, LastEntry, TarWriter, UidGid};
 
 /// Mode of a parent directory that has no entry in the archive, unless [`Packer::implied_mode`] says otherwise.
 const IMPLIED_MODE: u32 = 0o755;
 /// Permissions and the sticky bit. Setuid and setgid are dropped.
 const MODE_BITS: u32 = 0o1777;
-/// Longest target of a symbolic link (`PATH_MAX`).
-const MAX_TARGET: usize = 4096;
 
 type Source<'a> = TarReader<BufReader<Gunzip<'a>>>;
 
@@ -193,6 +194,11 @@ impl<W: Write> Packer<W> {
         self.copy_targz(&destination, base64, allowance).map(drop)
     }
 
+    /// The last entry so far that is no directory.
+    pub fn last_entry(&self) -> Option<LastEntry> {
+        self.tar.last_entry()
+    }
+
     /// Ends the tar and flushes it to the writer, which is returned.
     pub fn finish(self) -> Result<W, Error> {
         let buffer = self.tar.finish().map_err(Error::Io)?;
@@ -311,7 +317,15 @@ impl<W: Write> Packer<W> {
     ) -> Result<Option<Placed>, Error> {
         let refuse = |rule: &str| hard_link_fault(entry, rule);
         let target = hard_link_target(entry)?;
-        let target = destination.name_of(&target).unwrap_or_default();
+        let target = match destination.name_of(&target) {
+            Some(name) => name,
+            None if target.is_empty() => return Err(refuse("is the archive's root, a directory")),
+            None => {
+                return Err(refuse(
+                    "is not unpacked: strip_components drops its whole name",
+                ));
+            }
+        };
         let node = match self.seen.get(&target) {
             Some(node @ (Node::File | Node::Symlink)) => node,
             Some(Node::Directory | Node::Implied) => return Err(refuse("is a directory")),
@@ -384,65 +398,9 @@ impl<W: Write> Packer<W> {
     }
 }
 
-/// Normalises a name that this program chose; an empty one is the root.
-fn normalised(name: &str) -> Result<Vec<u8>, Error> {
-    if name.is_empty() {
-        return Ok(Vec::new());
-    }
-    name::normalise(name.as_bytes()).map_err(|rule| Error::entry(name.as_bytes(), rule))
-}
-
-/// The normal form of an entry's name. Tools that pack a directory under an empty name write `/` for the root itself.
-fn normalised_entry(entry: &Entry) -> Result<Vec<u8>, Error> {
-    let refuse = |rule| Error::entry(&entry.name, rule);
-    let is_directory = entry.kind == EntryKind::Directory;
-    if is_directory && name::is_root(&entry.name) {
-        return Ok(Vec::new());
-    }
-    let normalised = name::normalise(&entry.name).map_err(refuse)?;
-    match normalised.is_empty() {
-        true => Err(refuse("is the archive's root, yet no directory")),
-        false => Ok(normalised),
-    }
-}
-
 fn is_companion(source: &mut Source<'_>, entry: &Entry) -> Result<bool, Error> {
     match shared_top::may_be_companion(entry) {
-        true => source.content_begins_with(&shared_top::APPLE_DOUBLE),
+        true => source.content_begins_like(&shared_top::APPLE_DOUBLE),
         false => Ok(false),
-    }
-}
-
-fn hard_link_target(entry: &Entry) -> Result<Vec<u8>, Error> {
-    name::normalise(&entry.target).map_err(|rule| hard_link_fault(entry, rule))
-}
-
-fn hard_link_fault(entry: &Entry, rule: &str) -> Error {
-    Error::entry(&entry.name, format!("is a hard link whose target {rule}"))
-}
-
-/// The kind and the node that an entry becomes, unless it is a hard link to a symbolic link. Error: its kind, or its
-/// symbolic link's target, is not allowed.
-fn kind_and_node(entry: &Entry) -> Result<(EntryKind, Node), Error> {
-    let refuse = |rule: &str| Err(Error::entry(&entry.name, rule));
-    match entry.kind {
-        EntryKind::Directory => Ok((entry.kind, Node::Directory)),
-        EntryKind::File | EntryKind::Hardlink => Ok((entry.kind, Node::File)),
-        // The content is there, so that the file need not be shared.
-        EntryKind::HardlinkWithContent => Ok((EntryKind::File, Node::File)),
-        EntryKind::Symlink => match entry.target.as_slice() {
-            b"" => refuse("is a symbolic link without a target"),
-            target if target.len() > MAX_TARGET => {
-                refuse("is a symbolic link with a target longer than 4096 bytes")
-            }
-            target if target.contains(&0) => {
-                refuse("is a symbolic link with a NUL byte in its target")
-            }
-            _ => Ok((entry.kind, Node::Symlink)),
-        },
-        EntryKind::Other(what) => Err(Error::entry(
-            &entry.name,
-            format!("is a {what}, which is not allowed"),
-        )),
     }
 }

@@ -22,7 +22,9 @@ const MAX_METADATA: u64 = 1 << 20;
 /// All long names, extended headers, informational entries, sparse maps and padding together may take as many bytes as
 /// content, but at least this many.
 const MIN_METADATA_LIMIT: u64 = 16 << 20;
-/// Most bytes after the end-of-archive marker; GNU tar pads to 10 KiB.
+/// Size of the end mark: two blocks of zeros.
+const END_MARK: u64 = 2 * BLOCK as u64;
+/// Most bytes of the end mark and after it; GNU tar pads to 10 KiB.
 const MAX_PADDING: u64 = 16 << 20;
 /// The name that Solaris gives to an extended attribute, so that other tars write it there.
 const ATTRIBUTE_NAME: &[u8] = b"/dev/null";
@@ -96,9 +98,9 @@ impl<R: BufRead> TarReader<R> {
         self.content.copy(sink)
     }
 
-    /// Whether the unread content of the current entry begins with these few bytes.
-    pub(super) fn content_begins_with(&mut self, bytes: &[u8]) -> Result<bool, Error> {
-        self.content.begins_with(bytes)
+    /// Whether the unread content of the current entry begins with these few bytes, or ends before it could differ from them.
+    pub(super) fn content_begins_like(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        self.content.begins_like(bytes)
     }
 
     /// The next header. `None` at the end of the archive, after reading all that follows.
@@ -132,22 +134,27 @@ impl<R: BufRead> TarReader<R> {
         }
     }
 
-    /// Reads to the end of the stream. Remains of other data after the zeros of the end-of-archive marker are no fault: old
-    /// tars fill the last record with them. A second archive there is an error, because it would be ignored silently.
+    /// Reads to the end of the stream, and ignores what follows the zeros of the end mark, as tars do: remains of other data in
+    /// the last record, or another archive. Error: a single block of zeros precedes an entry, or the zeros may be content, so
+    /// that tars disagree about where the archive ends.
     fn read_padding(&mut self) -> Result<(), Error> {
         let mut length = 0;
         let mut are_all_zeros = true;
         loop {
-            let block = self.content.stream.peek(BLOCK)?;
+            let block = match self.content.stream.peek(BLOCK).map_err(Error::from) {
+                Err(Error::AfterGzip) if length >= END_MARK => return Ok(()),
+                block => block?,
+            };
             if block.is_empty() {
                 return Ok(());
             }
             if are_all_zeros && !is_zero(block) {
                 are_all_zeros = false;
-                let is_archive = block.first_chunk().and_then(Header::parse).is_some();
-                // A single block of zeros is no end mark.
-                if is_archive || self.is_end_doubtful || length < 2 * BLOCK as u64 {
-                    return Err(Error::Tar("something follows its end mark".to_owned()));
+                let is_entry = block.first_chunk().and_then(Header::parse).is_some();
+                if self.is_end_doubtful || (is_entry && length < END_MARK) {
+                    return Err(Error::Tar(self.content.with_position(
+                        "it is not clear where it ends: something follows zeros that are no end mark",
+                    )));
                 }
             }
             let read = block.len();
@@ -156,7 +163,7 @@ impl<R: BufRead> TarReader<R> {
             self.metadata = self.metadata.saturating_add(read as u64);
             if length > MAX_PADDING || self.metadata > self.metadata_limit + MAX_PADDING {
                 return Err(Error::TooLarge(
-                    "more than 16 MiB of zeros after the archive's end".to_owned(),
+                    "more than 16 MiB of zeros or other bytes after the archive's end".to_owned(),
                 ));
             }
         }

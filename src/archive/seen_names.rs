@@ -157,15 +157,15 @@ impl SeenNames {
 fn check_repeated(known: Known, added: Known) -> Result<(), &'static str> {
     match (known.node, added.node) {
         (known, Node::Directory) if known.is_directory() => Ok(()),
-        (known, _) if known.is_directory() => Err("is a directory earlier in the archive"),
+        (known, _) if known.is_directory() => Err("would replace a directory of the archive"),
         (Node::File, Node::File) | (Node::Symlink, Node::Symlink) => {
             match known.origin == added.origin {
                 true => Ok(()),
-                false => Err("appears twice"),
+                false => Err("gets the name of an earlier entry"),
             }
         }
-        (Node::File, _) => Err("is a file earlier in the archive"),
-        _ => Err("is a symbolic link earlier in the archive"),
+        (Node::File, _) => Err("would replace a file of the archive"),
+        _ => Err("would replace a symbolic link of the archive"),
     }
 }
 
@@ -194,14 +194,14 @@ mod tests {
             seen.add(b"l", Node::Symlink, here).unwrap();
         }
         let cases: [(&[u8], Node, &str); 10] = [
-            (b"f", Node::File, "appears twice"),
-            (b"f", Node::Directory, "is a file earlier"),
-            (b"f", Node::Symlink, "is a file earlier"),
-            (b"l", Node::Directory, "is a symbolic link earlier"),
-            (b"l", Node::File, "is a symbolic link earlier"),
-            (b"l", Node::Symlink, "appears twice"),
-            (b"d", Node::File, "is a directory earlier"),
-            (b"d", Node::Symlink, "is a directory earlier"),
+            (b"f", Node::File, "gets the name"),
+            (b"f", Node::Directory, "would replace a file"),
+            (b"f", Node::Symlink, "would replace a file"),
+            (b"l", Node::Directory, "would replace a symbolic link"),
+            (b"l", Node::File, "would replace a symbolic link"),
+            (b"l", Node::Symlink, "gets the name"),
+            (b"d", Node::File, "would replace a directory"),
+            (b"d", Node::Symlink, "would replace a directory"),
             (b"f/x", Node::File, "uses a file"),
             (b"l/x/y", Node::Directory, "through a symbolic link"),
         ];

@@ -3,7 +3,8 @@
 use super::entry::{Entry, EntryKind};
 use super::name;
 
-/// What a file's content begins with if it holds the attributes of another file (AppleDouble, RFC 1740).
+/// What the content of a file begins with that holds the attributes of another file (AppleDouble, RFC 1740). Empty and cut
+/// ones occur too: where the attributes could not be copied.
 pub(super) const APPLE_DOUBLE: [u8; 4] = [0, 5, 0x16, 7];
 /// What macOS puts before a file's name to name the file with its attributes.
 const COMPANION: &[u8] = b"._";
@@ -25,7 +26,7 @@ enum Top {
 }
 
 /// Whether an entry may be a companion: the file that macOS' tar writes beside the top-level directory, with the
-/// directory's attributes. It is one if its content begins with [`APPLE_DOUBLE`].
+/// directory's attributes. It is one if its content begins with [`APPLE_DOUBLE`], or is only a beginning of that.
 pub(super) fn may_be_companion(entry: &Entry) -> bool {
     entry.kind == EntryKind::File
         && entry.name.starts_with(COMPANION)

@@ -34,15 +34,39 @@ pub(super) struct EntryHeader<'a> {
     pub(super) size: u64,
 }
 
+/// An entry that was written, as far as it can be found again where the tar was extracted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastEntry {
+    /// Its name in the tar.
+    pub name: Vec<u8>,
+    /// Size and modification time, in seconds since 1970, if it is a file.
+    pub file: Option<FileStamp>,
+}
+
+/// What identifies the version of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Bytes of content.
+    pub size: u64,
+    /// Seconds since 1970.
+    pub mtime: u64,
+}
+
 /// Writes a tar. Does not check content: after `write_header` the caller writes exactly `size` bytes to `content`, then
 /// calls `pad_content`.
 pub(super) struct TarWriter<W> {
     stream: W,
+    last: Option<LastEntry>,
 }
 
 impl<W: Write> TarWriter<W> {
     pub(super) fn new(stream: W) -> Self {
-        Self { stream }
+        Self { stream, last: None }
+    }
+
+    /// The last entry so far that is no directory.
+    pub(super) fn last_entry(&self) -> Option<LastEntry> {
+        self.last.clone()
     }
 
     /// The stream to write an entry's content to.
@@ -65,11 +89,28 @@ impl<W: Write> TarWriter<W> {
         if entry.name.len() > SHORT_NAME {
             self.write_long_name(EntryType::GNULongName, entry.name)?;
         }
+        if entry.kind != EntryKind::Directory {
+            self.note(entry);
+        }
         let fields = header.as_old_mut();
         copy_prefix(&mut fields.name, entry.name);
         copy_prefix(&mut fields.linkname, entry.target);
         header.set_cksum();
         self.stream.write_all(header.as_bytes())
+    }
+
+    fn note(&mut self, entry: &EntryHeader<'_>) {
+        let stamp = FileStamp {
+            size: entry.size,
+            mtime: entry.mtime,
+        };
+        let last = self.last.get_or_insert_with(|| LastEntry {
+            name: Vec::new(),
+            file: None,
+        });
+        last.name.clear();
+        last.name.extend_from_slice(entry.name);
+        last.file = (entry.kind == EntryKind::File).then_some(stamp);
     }
 
     /// Pads content of `size` bytes to a full block.

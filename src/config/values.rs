@@ -2,7 +2,10 @@
 //! error with the variable's name and the reason; no error repeats a value.
 
 use crate::docker;
-use crate::runner::{ByteSize, Globs, ImagePatterns, NETWORK_TYPES, Policy};
+use crate::docker::reference::ImageReference;
+use crate::runner::{
+    ByteSize, Globs, ImagePatterns, InitMode, NETWORK_TYPES, Policy, WarmImage, WarmSettings,
+};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -15,6 +18,21 @@ pub struct Setting {
     pub default: &'static str,
     /// What it does.
     pub meaning: &'static str,
+}
+
+/// Parses `image=count`, or `image` for one.
+fn warm_image(item: &str) -> Result<WarmImage, &'static str> {
+    let (image, count) = item.rsplit_once('=').unwrap_or((item, "1"));
+    if ImageReference::parse(image.trim()).is_err() {
+        return Err("expected image references, each with =<number>");
+    }
+    match count.trim().parse() {
+        Ok(count @ 1..) => Ok(WarmImage {
+            image: image.trim().to_owned(),
+            count,
+        }),
+        _ => Err("expected a number from 1 on after each ="),
+    }
 }
 
 /// Where values come from: the value of a variable, or why it cannot be used.
@@ -167,6 +185,38 @@ impl<'a> Values<'a> {
             "false" | "0" | "no" | "off" => Ok(false),
             _ => Err(format!("{name}: expected true or false")),
         }
+    }
+
+    pub(super) fn init_mode(&self, name: &str) -> Result<InitMode, String> {
+        match self.text(name).to_ascii_lowercase().as_str() {
+            "auto" => Ok(InitMode::Auto),
+            "on" | "true" | "1" | "yes" => Ok(InitMode::On),
+            "off" | "false" | "0" | "no" => Ok(InitMode::Off),
+            _ => Err(format!("{name}: expected auto, on or off")),
+        }
+    }
+
+    pub(super) fn warm(&self) -> Result<WarmSettings, String> {
+        const IMAGES: &str = "RUNNER_WARM_IMAGES";
+        let most = self.number("RUNNER_WARM_CONTAINERS")?;
+        let images: Vec<WarmImage> = self
+            .list(IMAGES)
+            .iter()
+            .map(|item| warm_image(item).map_err(|reason| format!("{IMAGES}: {reason}")))
+            .collect::<Result<_, _>>()?;
+        let kept = images
+            .iter()
+            .try_fold(0_usize, |sum, image| sum.checked_add(image.count));
+        if kept.is_none_or(|kept| kept > most) {
+            return Err(format!(
+                "{IMAGES}: more containers than RUNNER_WARM_CONTAINERS allows"
+            ));
+        }
+        Ok(WarmSettings {
+            most,
+            idle: self.limit_seconds("RUNNER_WARM_IDLE_SECS")?,
+            images,
+        })
     }
 
     pub(super) fn list(&self, name: &str) -> Vec<String> {

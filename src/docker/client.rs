@@ -64,6 +64,11 @@ impl Client {
         &self.shared.missed_exit_events
     }
 
+    /// Whether the engine is reached through a socket of this machine, and so most likely runs on it.
+    pub fn is_local(&self) -> bool {
+        matches!(self.endpoint().host(), Host::Unix(_))
+    }
+
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.shared.endpoint
     }

@@ -41,12 +41,28 @@ pub struct PathStat {
     pub size: i64,
     /// Go `os.FileMode` bits: 1<<31 directory, 1<<27 symlink.
     pub mode: u32,
+    /// Modification time, RFC 3339.
+    #[serde(default)]
+    pub mtime: String,
     /// Target of a symlink, in the container.
     #[serde(default)]
     pub link_target: String,
 }
 
+/// The tar of a path in a container.
+pub struct PathArchive {
+    /// Whether the path itself is a symbolic link. Docker's tar is of the link then, Podman's of what it leads to.
+    pub is_symlink: bool,
+    /// The engine's tar.
+    pub tar: Box<dyn Read + Send>,
+}
+
 impl PathStat {
+    /// Whether the path is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & (1 << 31) != 0
+    }
+
     /// Whether the path itself is a symbolic link.
     pub fn is_symlink(&self) -> bool {
         self.mode & (1 << 27) != 0
@@ -212,11 +228,7 @@ impl Client {
     /// `GET /containers/{id}/archive?path=`: an uncompressed tar whose entries start with the path's base name. Reading
     /// times out after 60 s without progress.
     pub fn archive_get(&self, id: &str, path: &str) -> Result<Box<dyn Read + Send>, Error> {
-        let call = container("archive_get", Method::GET, id, "/archive")?.query("path", path);
-        match self.send(call.timeouts(Timeouts::PerReadAndWrite)) {
-            Ok(response) => Ok(Box::new(response.into_stream())),
-            Err(error) => Err(self.unless_container_gone(id, error)),
-        }
+        Ok(Box::new(self.archive_response(id, path)?.into_stream()))
     }
 
     /// As [`Client::archive_get`]; None if the path does not exist in a container that does.
@@ -224,12 +236,21 @@ impl Client {
         &self,
         id: &str,
         path: &str,
-    ) -> Result<Option<Box<dyn Read + Send>>, Error> {
-        match self.archive_get(id, path) {
-            Ok(tar) => Ok(Some(tar)),
+    ) -> Result<Option<PathArchive>, Error> {
+        match self.archive_response(id, path) {
+            Ok(response) => Ok(Some(PathArchive {
+                is_symlink: path_stat(&response).is_some_and(|stat| stat.is_symlink()),
+                tar: Box::new(response.into_stream()),
+            })),
             Err(error) if error.is_about_path() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn archive_response(&self, id: &str, path: &str) -> Result<Response, Error> {
+        let call = container("archive_get", Method::GET, id, "/archive")?.query("path", path);
+        self.send(call.timeouts(Timeouts::PerReadAndWrite))
+            .map_err(|error| self.unless_container_gone(id, error))
     }
 
     /// The error of a call for a container. While the container is being removed, an engine answers such calls with all kinds of
@@ -261,14 +282,18 @@ impl Client {
             }
             other => other?,
         };
-        let stat = response.header("x-docker-container-path-stat");
-        let json = stat.and_then(|value| BASE64_STANDARD.decode(value).ok());
-        let stat = json.and_then(|json| serde_json::from_slice(&json).ok());
-        stat.map(Some).ok_or(Error::Malformed {
+        path_stat(&response).map(Some).ok_or(Error::Malformed {
             call: "archive_stat",
             detail: "no X-Docker-Container-Path-Stat that can be understood".into(),
         })
     }
+}
+
+/// What the engine says of the path, beside its archive.
+fn path_stat(response: &Response) -> Option<PathStat> {
+    let header = response.header("x-docker-container-path-stat")?;
+    let json = BASE64_STANDARD.decode(header).ok()?;
+    serde_json::from_slice(&json).ok()
 }
 
 /// A call of an endpoint below `/containers/{id}`.

@@ -207,6 +207,10 @@ impl Context<'_> {
     pub(super) fn body_failed(self, error: io::Error) -> Error {
         match ureq::Error::from(error) {
             ureq::Error::Timeout(_) => self.timed_out(),
+            ureq::Error::Io(error) if is_disconnect(error.kind()) => self.unreachable(format!(
+                "{} closed the connection in the middle of an answer",
+                self.host
+            )),
             error => self.malformed(format!("the answer was cut: {error}")),
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! | layer, from the endpoints down | what it does |
 //! |---|---|
-//! | [`container`], [`image`], [`volume`], [`system`], [`events`], [`removals`], [`engine_restarts`] | the endpoints, as methods of [`Client`] |
+//! | [`container`], [`image`], [`volume`], [`system`], [`events`], [`removals`], [`engine_restarts`], [`parked`] | the endpoints, as methods of [`Client`] |
 //! | `stdin`, [`stdcopy`], `messages`, [`registry_auth`] | formats of streams and headers |
 //! | `client` | sends a `call`, negotiates the version (`api_version`), turns every failure into an [`Error`] |
 //! | `info_cache` | the last answer of `/info` |
@@ -24,6 +24,7 @@ pub mod host;
 pub mod image;
 mod info_cache;
 mod messages;
+pub mod parked;
 pub mod reference;
 pub mod registry_auth;
 pub mod removals;

@@ -299,6 +299,29 @@ impl Stream {
         self.socket().is_idle()
     }
 
+    /// Whether the engine has neither sent anything nor closed the connection. Never blocks. Unlike [`Stream::is_idle`], over TLS
+    /// what is not data of the engine's, such as a session ticket, does not count.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let (session, socket) = match self {
+            Self::Plain(socket) => return socket.is_idle(),
+            Self::Tls(session, socket) => (session, socket),
+        };
+        loop {
+            match session.reader().read(&mut [0; 1]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                _ => return false,
+            }
+            if socket.is_idle() {
+                return true;
+            }
+            // At least one byte, or the end, is there, so that this does not block.
+            let has_more = matches!(session.read_tls(socket), Ok(1..));
+            if !has_more || session.process_new_packets().is_err() {
+                return false;
+            }
+        }
+    }
+
     /// Closes the write half; reading stays possible.
     pub(super) fn close_write(&mut self) -> io::Result<()> {
         if let Self::Tls(session, socket) = self {

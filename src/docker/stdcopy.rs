@@ -3,6 +3,7 @@
 //!
 //! [Stream format](https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach)
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::ops::ControlFlow;
 
 /// The output stream that bytes were written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +12,9 @@ pub enum Stream {
     Stdout,
     Stderr,
 }
+
+/// Whether to read on.
+pub type Flow = io::Result<ControlFlow<()>>;
 
 const PIECE: usize = 32 * 1024;
 const HEADER: usize = 8;
@@ -23,16 +27,29 @@ pub fn demultiplex(
     source: &mut dyn Read,
     sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
+    demultiplex_until(source, &mut |stream, piece| {
+        sink(stream, piece).map(ControlFlow::Continue)
+    })
+}
+
+/// As [`demultiplex`], but stops reading, wherever that is, when `sink` returns [`ControlFlow::Break`].
+pub fn demultiplex_until(
+    source: &mut dyn Read,
+    sink: &mut dyn FnMut(Stream, &[u8]) -> Flow,
+) -> io::Result<()> {
     let mut source = BufReader::with_capacity(PIECE, source);
     while let Some(header) = read_header(&mut source)? {
         let [id, padding @ .., a, b, c, d] = header;
         let length = u32::from_be_bytes([a, b, c, d]);
-        match (id, padding) {
+        let flow = match (id, padding) {
             // By the Engine API, frames of stream 0 (stdin) are written to stdout.
             (0 | 1, [0, 0, 0]) => forward(&mut source, length, Stream::Stdout, sink)?,
             (2, [0, 0, 0]) => forward(&mut source, length, Stream::Stderr, sink)?,
             (3, [0, 0, 0]) => return Err(engine_error(&mut source, length)),
             _ => return Err(malformed("not a frame of a multiplexed stream")),
+        };
+        if flow.is_break() {
+            break;
         }
     }
     Ok(())
@@ -83,8 +100,8 @@ fn forward(
     source: &mut impl BufRead,
     length: u32,
     stream: Stream,
-    sink: &mut dyn FnMut(Stream, &[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+    sink: &mut dyn FnMut(Stream, &[u8]) -> Flow,
+) -> Flow {
     let mut left = length as usize;
     while left > 0 {
         let available = match source.fill_buf() {
@@ -94,11 +111,14 @@ fn forward(
             Err(error) => return Err(error),
         };
         let count = available.len().min(left);
-        sink(stream, &available[..count])?;
+        let flow = sink(stream, &available[..count])?;
         source.consume(count);
         left -= count;
+        if flow.is_break() {
+            return Ok(flow);
+        }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 fn engine_error(source: &mut impl Read, length: u32) -> io::Error {
@@ -243,6 +263,21 @@ mod tests {
             assert!(error.to_string().contains(words), "{error}");
             assert!(stdout.starts_with(b"before"));
         }
+    }
+
+    #[test]
+    fn reading_stops_where_the_sink_says_so() {
+        let wire = [frame(1, b"a"), frame(2, b"end"), vec![9; 20]].concat();
+        let mut seen = Vec::new();
+        let outcome = demultiplex_until(&mut &wire[..], &mut |stream, piece| {
+            seen.extend_from_slice(piece);
+            Ok(match stream {
+                Stream::Stdout => ControlFlow::Continue(()),
+                Stream::Stderr => ControlFlow::Break(()),
+            })
+        });
+        outcome.unwrap();
+        assert_eq!(seen, b"aend");
     }
 
     #[test]

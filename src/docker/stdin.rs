@@ -41,40 +41,16 @@ impl StdinInterrupt {
 impl Stdin {
     /// Connects and attaches, within [`CALL_TIMEOUT`]. `target` is path and query.
     pub(super) fn attach(endpoint: &Endpoint, target: &str) -> Result<Self, Error> {
-        let deadline = Instant::now() + CALL_TIMEOUT;
-        let context = Context {
-            call: CALL,
-            host: endpoint.host(),
-            timeout: CALL_TIMEOUT,
-        };
-        log::debug!("POST {target}");
-        let connected = endpoint
-            .dial(deadline)
-            .and_then(|socket| endpoint.handshake(socket, deadline));
-        let mut stream = connected.map_err(|error| context.dial_failed(&error))?;
-        stream.socket().set_read_deadline(Some(deadline));
-        stream.socket().set_write_deadline(Some(deadline));
-        let mut head = send_attach(&mut stream, target, endpoint.host().http_authority()).map_err(
-            |error| match error.get_ref() {
-                Some(inner) if inner.is::<NotHttp>() => context.malformed(error.to_string()),
-                _ => context.connection_broke(&error),
-            },
-        )?;
-        if head.status != 200 {
-            head.read_rest(&mut stream);
-            return Err(status_error(
-                context,
-                head.status,
-                &head.content_type,
-                &head.body,
-            ));
-        }
-        stream.socket().set_read_deadline(None);
-        stream.socket().set_write_deadline(None);
+        let Hijacked { stream, .. } = hijack(endpoint, CALL, target)?;
         Ok(Self {
             stream,
             closed: false,
         })
+    }
+
+    /// Whether the connection is as it was when it was made: not ended by the engine. Never blocks.
+    pub fn is_untouched(&mut self) -> bool {
+        self.stream.is_quiet()
     }
 
     /// Reads and drops what arrives, on a thread that ends with the connection. For an attach that also asks for output.
@@ -122,6 +98,56 @@ impl Write for Stdin {
     fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
     }
+}
+
+/// A connection that the engine has handed over to a container's streams.
+pub(super) struct Hijacked {
+    pub(super) stream: Stream,
+    /// What came right behind the head of the response.
+    pub(super) received: Vec<u8>,
+}
+
+/// Connects and attaches, within [`CALL_TIMEOUT`]; after that the connection has no time limit. `target` is path and query.
+pub(super) fn hijack(
+    endpoint: &Endpoint,
+    call: &'static str,
+    target: &str,
+) -> Result<Hijacked, Error> {
+    let deadline = Instant::now() + CALL_TIMEOUT;
+    let context = Context {
+        call,
+        host: endpoint.host(),
+        timeout: CALL_TIMEOUT,
+    };
+    log::debug!("POST {target}");
+    let connected = endpoint
+        .dial(deadline)
+        .and_then(|socket| endpoint.handshake(socket, deadline));
+    let mut stream = connected.map_err(|error| context.dial_failed(&error))?;
+    stream.socket().set_read_deadline(Some(deadline));
+    stream.socket().set_write_deadline(Some(deadline));
+    let mut head =
+        send_attach(&mut stream, target, endpoint.host().http_authority()).map_err(|error| {
+            match error.get_ref() {
+                Some(inner) if inner.is::<NotHttp>() => context.malformed(error.to_string()),
+                _ => context.connection_broke(&error),
+            }
+        })?;
+    if head.status != 200 {
+        head.read_rest(&mut stream);
+        return Err(status_error(
+            context,
+            head.status,
+            &head.content_type,
+            &head.body,
+        ));
+    }
+    stream.socket().set_read_deadline(None);
+    stream.socket().set_write_deadline(None);
+    Ok(Hijacked {
+        stream,
+        received: head.body,
+    })
 }
 
 struct ResponseHead {

@@ -3,7 +3,7 @@ use super::api_version;
 use super::call::{Call, Timeouts};
 use super::client::Client;
 use super::error::Error;
-use super::types::{Runtime, SystemInfo, Version};
+use super::types::{SystemInfo, Version};
 use std::time::Duration;
 use ureq::http::Method;
 
@@ -35,15 +35,11 @@ impl Client {
         self.send(call.timeouts(Timeouts::Total(timeout)))?.json()
     }
 
-    /// The configuration of a runtime; `None` names the engine's default. Returns none if the engine does not name it. Asks at
-    /// most once a minute, and blocks for at most `timeout`.
-    pub fn runtime(&self, name: Option<&str>, timeout: Duration) -> Result<Option<Runtime>, Error> {
-        let cached = self.info_cache().get();
-        let info = match cached {
-            Some(info) => info,
-            None => self.info_cache().put(self.info(timeout)?),
-        };
-        let name = name.unwrap_or(&info.default_runtime);
-        Ok(info.runtimes.get(name).cloned())
+    /// As [`Client::info`], of up to a minute ago.
+    pub fn recent_info(&self, timeout: Duration) -> Result<SystemInfo, Error> {
+        match self.info_cache().get() {
+            Some(info) => Ok(info),
+            None => Ok(self.info_cache().put(self.info(timeout)?)),
+        }
     }
 }

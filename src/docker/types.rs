@@ -172,6 +172,7 @@ pub struct InspectedHostConfig {
 pub struct ContainerState {
     pub status: String,
     pub running: bool,
+    pub paused: bool,
     #[serde(rename = "OOMKilled")]
     pub oom_killed: bool,
     pub exit_code: i64,
@@ -305,11 +306,30 @@ pub struct Version {
 pub struct SystemInfo {
     /// The engine's clock, as RFC 3339.
     pub system_time: String,
+    /// The machine, as `uname -m` prints it.
+    pub architecture: String,
     /// Name of the runtime of containers for which none is asked.
     pub default_runtime: String,
     /// By name. Podman lists paths only.
     #[serde(deserialize_with = "null_as_default")]
     pub runtimes: BTreeMap<String, Runtime>,
+    /// How many CPUs it has; 0 if it does not say.
+    #[serde(rename = "NCPU")]
+    pub cpus: u32,
+    /// `cgroupfs`, `systemd` or `none`.
+    pub cgroup_driver: String,
+    /// Version of the control groups, `1` or `2`.
+    pub cgroup_version: String,
+    /// Such as `name=rootless`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub security_options: Vec<String>,
+}
+
+impl SystemInfo {
+    /// The configuration of a runtime; `None` names the engine's default. None if the engine does not name it.
+    pub fn runtime(&self, name: Option<&str>) -> Option<&Runtime> {
+        self.runtimes.get(name.unwrap_or(&self.default_runtime))
+    }
 }
 
 /// A runtime that the engine is configured with.

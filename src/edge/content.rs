@@ -1,16 +1,13 @@
-//! The content of a request body: what its framing and its `Content-Encoding` (RFC 9110 §8.4) hide. Limited in size at every
-//! layer, and charged to the memory budget as it is read.
+//! The content of a request body: what its framing and its `Content-Encoding` (RFC 9110 §8.4) hide. Limited in size both
+//! encoded and decoded, and charged to the memory budget as it is read.
 
 use super::body::Body;
 use super::body_error::BodyError;
 use super::head::{Framing, Head};
 use super::refusal::Refusal;
 use crate::memory::Reservation;
-use flate2::read::MultiGzDecoder;
-use std::io::{self, Read};
-
-/// Most layers of gzip; clients send one.
-const MOST_LAYERS: usize = 3;
+use flate2::bufread::GzDecoder;
+use std::io::{self, BufRead, BufReader, Read};
 
 /// The reader of one request's content. Its errors convert to [`BodyError`].
 pub(crate) struct Content {
@@ -21,18 +18,16 @@ pub(crate) struct Content {
 
 enum Source {
     Plain(Body),
-    Gzip(Gunzip),
+    Gzip(Box<Gunzip>),
 }
 
 impl Content {
-    /// The content of the body of the request with this head: at most `limit_bytes` at each layer, charged to `reservation`.
+    /// The content of the body of the request with this head: at most `limit_bytes` once decoded, charged to `reservation`.
     pub(super) fn new(body: Body, head: &Head, limit_bytes: u64, reservation: Reservation) -> Self {
-        let mut length = head.content_length();
-        let mut source = Source::Plain(body);
-        for _ in codings(head) {
-            source = Source::Gzip(Gunzip::new(source, limit_bytes));
-            length = None;
-        }
+        let (source, length) = match codings(head).next() {
+            None => (Source::Plain(body), head.content_length()),
+            Some(_) => (Source::Gzip(Box::new(Gunzip::new(body, limit_bytes))), None),
+        };
         Self {
             source,
             reservation,
@@ -65,66 +60,118 @@ impl Read for Source {
     }
 }
 
-/// One layer of gzip, of one or more members.
+/// Decodes gzip of one or more members. Zeros may follow the last one.
 struct Gunzip {
-    decoder: MultiGzDecoder<Box<Noted>>,
+    /// The current member; `None` once all members have been read.
+    member: Option<GzDecoder<Encoded>>,
     left_bytes: u64,
     limit_bytes: u64,
 }
 
-/// The encoded bytes of one layer, and what became of reading them.
-struct Noted {
-    source: Source,
+/// The encoded bytes, and what became of reading them.
+struct Encoded {
+    body: BufReader<Body>,
     was_empty: bool,
     has_failed: bool,
 }
 
 impl Gunzip {
-    fn new(source: Source, limit_bytes: u64) -> Self {
-        let noted = Noted {
-            source,
+    fn new(body: Body, limit_bytes: u64) -> Self {
+        let encoded = Encoded {
+            body: BufReader::new(body),
             was_empty: true,
             has_failed: false,
         };
         Self {
-            decoder: MultiGzDecoder::new(Box::new(noted)),
+            member: Some(GzDecoder::new(encoded)),
             left_bytes: limit_bytes,
             limit_bytes,
         }
     }
+
+    /// Starts the next member after one that has ended with a valid checksum, or reads the padding behind it.
+    fn next_member(&mut self) -> io::Result<()> {
+        let Some(ended) = self.member.take() else {
+            return Ok(());
+        };
+        let mut encoded = ended.into_inner();
+        if encoded.fill_buf()?.first() == Some(&GZIP_START) {
+            self.member = Some(GzDecoder::new(encoded));
+            return Ok(());
+        }
+        loop {
+            let rest = encoded.fill_buf()?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            if rest.iter().any(|&byte| byte != 0) {
+                return Err(undecodable("something that is not gzip follows it"));
+            }
+            let length = rest.len();
+            encoded.consume(length);
+        }
+    }
+
+    fn count(&mut self, length: usize) -> io::Result<usize> {
+        self.left_bytes = self.left_bytes.checked_sub(length as u64).ok_or_else(|| {
+            let limit_bytes = self.limit_bytes;
+            io::Error::from(BodyError::TooLarge { limit_bytes })
+        })?;
+        Ok(length)
+    }
 }
 
-impl Read for Noted {
+/// The first byte of a member.
+const GZIP_START: u8 = 0x1f;
+
+impl Read for Encoded {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(into);
-        self.was_empty &= matches!(read, Ok(0));
-        self.has_failed |= read.is_err();
-        read
+        let length = self.fill_buf()?.read(into)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Encoded {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let filled = self.body.fill_buf();
+        self.was_empty &= matches!(filled, Ok([]));
+        self.has_failed |= filled.is_err();
+        filled
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.body.consume(length);
     }
 }
 
 impl Read for Gunzip {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let count = match self.decoder.read(into) {
-            Ok(count) => count as u64,
-            Err(error) if self.decoder.get_ref().has_failed => return Err(error),
-            // No body at all needs no encoding.
-            Err(_) if self.decoder.get_ref().was_empty => 0,
-            Err(error) => return Err(not_gzip(&error)),
-        };
-        self.left_bytes = self.left_bytes.checked_sub(count).ok_or_else(|| {
-            let limit_bytes = self.limit_bytes;
-            io::Error::from(BodyError::TooLarge { limit_bytes })
-        })?;
-        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+        if into.is_empty() {
+            return Ok(0);
+        }
+        while let Some(member) = &mut self.member {
+            match member.read(into) {
+                Ok(0) => self.next_member()?,
+                Ok(length) => return self.count(length),
+                Err(error) if member.get_ref().has_failed => return Err(error),
+                // No body at all needs no encoding.
+                Err(_) if member.get_ref().was_empty => self.member = None,
+                Err(error) => return Err(not_gzip(&error)),
+            }
+        }
+        Ok(0)
     }
 }
 
 fn not_gzip(error: &io::Error) -> io::Error {
-    let why = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
-        _ => error.to_string(),
-    };
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => undecodable("it is cut short"),
+        _ => undecodable(&error.to_string()),
+    }
+}
+
+fn undecodable(why: &str) -> io::Error {
     let detail = format!("its Content-Encoding is gzip, but it cannot be decoded: {why}");
     io::Error::new(io::ErrorKind::InvalidData, detail)
 }
@@ -144,12 +191,16 @@ fn is_gzip(coding: &str) -> bool {
 
 /// Checks the `Content-Encoding` of a request. Errors: 415, whose response should say what is understood.
 pub(super) fn check_coding(head: &Head) -> Result<(), Refusal> {
-    if codings(head).all(is_gzip) && codings(head).count() <= MOST_LAYERS {
-        return Ok(());
+    let refuse = |detail| {
+        let code = "unsupported_content_encoding";
+        Err(Refusal::new(415, code, detail))
+    };
+    if !codings(head).all(is_gzip) {
+        return refuse("the only Content-Encoding understood is `gzip`");
     }
-    Err(Refusal::new(
-        415,
-        "unsupported_content_encoding",
-        format!("the only Content-Encoding understood is `gzip`, at most {MOST_LAYERS} times"),
-    ))
+    match codings(head).count() {
+        // No client encodes twice, and each layer multiplies what a few bytes become.
+        2.. => refuse("the Content-Encoding `gzip` is understood only once"),
+        _ => Ok(()),
+    }
 }

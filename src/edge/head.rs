@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_FIELDS: usize = 100;
 const READ_BYTES: usize = 4 * 1024;
+/// Most empty lines before the request line.
+const MAX_EMPTY_LINES: usize = 8;
 
 /// A valid request head.
 #[derive(Debug)]
@@ -88,7 +90,8 @@ impl From<Refusal> for HeadError {
 }
 
 /// Reads one head. Blocks until it is complete, cannot become valid any more, or the timeout has passed. Of
-/// `single_fields` none may come twice.
+/// `single_fields` none may come twice. Skips a few empty lines before the head (RFC 9112 §2.2), which old clients send
+/// after a body.
 pub(super) fn read(
     mut socket: &TcpStream,
     timeout: Duration,
@@ -96,13 +99,14 @@ pub(super) fn read(
 ) -> Result<ReceivedHead, HeadError> {
     let deadline = Instant::now() + timeout;
     let mut received: Vec<u8> = Vec::new();
+    let mut empty_lines = 0;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(timed_out(&received));
         }
         // On the heap: stack pages stay in use once touched, and this thread may serve a stream for hours.
-        let checked = received.len();
+        let mut checked = received.len();
         received.resize(checked + READ_BYTES, 0);
         let count = socket
             .set_read_timeout(Some(left))
@@ -114,12 +118,31 @@ pub(super) fn read(
             Err(e) if is_temporary(e.kind()) => continue,
             Err(_) => return Err(HeadError::Closed),
         }
+        if received.starts_with(b"\r\n") {
+            empty_lines += skip_empty_lines(&mut received, MAX_EMPTY_LINES - empty_lines)?;
+            checked = 0;
+        }
         if let Some(end) = find_end(&received, checked)? {
             let body_start = received.split_off(end);
             let head = parse(&received, single_fields)?;
             return Ok(ReceivedHead { head, body_start });
         }
     }
+}
+
+/// Drops empty lines at the start, and returns their number. A lone CR may be the start of another one.
+fn skip_empty_lines(received: &mut Vec<u8>, most: usize) -> Result<usize, Refusal> {
+    let lines = received
+        .chunks(2)
+        .take_while(|line| *line == b"\r\n")
+        .count();
+    if lines > most {
+        return Err(Refusal::bad_request(format!(
+            "more than {MAX_EMPTY_LINES} empty lines precede the request line"
+        )));
+    }
+    received.drain(..2 * lines);
+    Ok(lines)
 }
 
 /// Whether to read again: interrupted, or the read timeout, after which the deadline is checked.
@@ -162,6 +185,8 @@ fn find_end(received: &[u8], checked: usize) -> Result<Option<usize>, Refusal> {
                 return Err(Refusal::bad_request("the head has a CR that no LF follows"));
             }
             b'\r' | b'\t' if at > 0 => {}
+            // It may begin an empty line.
+            b'\r' if received.len() == 1 => {}
             0x20..=0x7e if at > 0 || is_token_byte(received[at]) => {}
             // In values only; in names `httparse` refuses it.
             0x80..=0xff if first_line_end.is_some_and(|end| end < at) => {}

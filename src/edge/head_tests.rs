@@ -139,6 +139,25 @@ fn invalid_bytes_are_refused_before_the_head_is_complete() {
 }
 
 #[test]
+fn a_few_empty_lines_before_the_request_line_are_skipped() {
+    for (lines, left) in [
+        (0, Some(8)),
+        (1, Some(7)),
+        (8, Some(0)),
+        (9, None),
+        (2000, None),
+    ] {
+        for rest in ["", "\r", "GET / HTTP/1.1\r\n\r\n", "\n"] {
+            let mut received = format!("{}{rest}", "\r\n".repeat(lines)).into_bytes();
+            let skipped = skip_empty_lines(&mut received, MAX_EMPTY_LINES);
+            assert_eq!(skipped.ok().map(|skipped| 8 - skipped), left, "{lines}");
+            assert!(left.is_none() || received == rest.as_bytes());
+        }
+    }
+    assert_eq!(find_end(b"\r", 0).unwrap(), None, "the LF may still come");
+}
+
+#[test]
 fn the_end_is_found_wherever_reads_split_the_head() {
     let head = b"GET / HTTP/1.1\r\nHost: h\r\n\r\nBODY";
     for cut in 1..head.len() {

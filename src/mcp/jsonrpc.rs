@@ -202,6 +202,9 @@ pub(super) fn parse(bytes: &[u8], memory: Option<&Reservation>) -> Result<Payloa
             Refusal::Message(Rejection { id: None, error })
         }
         json::Error::Refused(why) => Refusal::Message(reject(None, &why)),
+        error @ json::Error::OutOfRange { .. } => {
+            Refusal::Message(reject(None, &error.to_string()))
+        }
         json::Error::OutOfMemory => Refusal::OutOfMemory,
     })?;
     Ok(match value {

@@ -51,6 +51,24 @@ pub static PHASES: HistogramVec<1> = HistogramVec::new(
     [Word("remove")],
 ]);
 
+/// Containers of runs, by their PID 1.
+pub static RUN_CONTAINERS: CounterVec<1> = CounterVec::new(
+    "oneoff_run_containers_total",
+    "Containers that were started for runs, by their PID 1; init: this service's, command: the command, as asked for or set; \
+     others: the command, for this reason.",
+    ["pid_1"],
+)
+.with_initial(&[[Word("init")], [Word("command")]]);
+
+/// Runs that could have a container that had waited for them.
+pub static WARM_RUNS: CounterVec<1> = CounterVec::new(
+    "oneoff_warm_runs_total",
+    "Runs while containers may wait for runs; hit: it had one, none_waiting: none of its shape waited, died: one that waited had \
+     ended, was paused or removed, others: why it cannot have one.",
+    ["outcome"],
+)
+.with_initial(&[[Word("hit")], [Word("none_waiting")], [Word("died")]]);
+
 /// Failed calls of the engine, by call and by status or kind of failure.
 pub static ENGINE_ERRORS: CounterVec<2> = CounterVec::new(
     "oneoff_engine_errors_total",
@@ -89,6 +107,8 @@ pub fn render(additional: &str) -> String {
     let mut text = String::new();
     RUNS.render(&mut text);
     PHASES.render(&mut text);
+    RUN_CONTAINERS.render(&mut text);
+    WARM_RUNS.render(&mut text);
     ENGINE_ERRORS.render(&mut text);
     HTTP_REQUESTS.render(&mut text);
     HTTP_DURATION.render(&mut text);

@@ -48,6 +48,16 @@ fn current_values(runner: &Runner, mcp: McpCounts) -> String {
             "Runs and other work that the engine holds objects for.",
             now.active,
         ),
+        (
+            "oneoff_warm_containers",
+            "Containers that wait for runs.",
+            now.warm.waiting,
+        ),
+        (
+            "oneoff_warm_shapes",
+            "Shapes of containers that were used lately, or are kept.",
+            now.warm.shapes,
+        ),
         ("oneoff_mcp_sessions", "Open MCP sessions.", mcp.sessions),
         (
             "oneoff_mcp_calls",
@@ -59,6 +69,12 @@ fn current_values(runner: &Runner, mcp: McpCounts) -> String {
     for (name, help, value) in gauges {
         Sample::gauge(name, help, value as f64).render(&mut text);
     }
+    let oldest = now
+        .warm
+        .oldest
+        .map_or(0.0, |since| since.elapsed().as_secs_f64());
+    let help = "How long the oldest container that waits for runs has waited.";
+    Sample::gauge("oneoff_warm_oldest_seconds", help, oldest).render(&mut text);
     let reaped = Sample {
         metric_type: "counter",
         name: "oneoff_reaped_objects_total",

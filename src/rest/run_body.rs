@@ -3,7 +3,9 @@
 use super::problems::{self, problem};
 use crate::http::Reply;
 use crate::problem::Problem;
-use crate::runner::{Encoding, Outcome, Phase, Reason, RunKind, RunResult, RunState, Timings};
+use crate::runner::{
+    Encoding, Outcome, Phase, Reason, RunKind, RunResult, RunState, Timings, Usage,
+};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use std::sync::Arc;
@@ -40,6 +42,8 @@ pub struct RunBody<'a> {
     pub exit_code: Option<i64>,
     /// Milliseconds spent in each step; null before the end, and without a result.
     pub timings: Option<Timings>,
+    /// What the run used; null before the end, and without a result.
+    pub usage: Option<Usage>,
     /// What the plain answer's body would have been; null before the end, in lists, when there is an error, and of a plain run.
     pub result: Option<&'a RunResult>,
     /// Why there is no result.
@@ -65,6 +69,7 @@ impl<'a> RunBody<'a> {
     pub(super) fn of(state: &'a RunState) -> Self {
         let outcome = state.outcome.as_deref().map(Result::as_ref);
         let end = state.end.as_ref();
+        let details = end.and_then(|end| end.details);
         let is_not_kept = end.is_some() && outcome.is_none();
         Self {
             id: &state.id,
@@ -78,9 +83,10 @@ impl<'a> RunBody<'a> {
             started_at: state.started_at.as_deref(),
             finished_at: state.finished_at.as_deref(),
             status: end.map(|end| end.status.as_str()),
-            reason: end.and_then(|end| end.reason),
-            exit_code: end.and_then(|end| end.exit_code),
-            timings: end.and_then(|end| end.timings),
+            reason: details.map(|details| details.reason),
+            exit_code: details.and_then(|details| details.exit_code),
+            timings: details.map(|details| details.timings),
+            usage: details.map(|details| details.usage),
             result: outcome.and_then(Result::ok),
             error: outcome.and_then(Result::err).map(problem),
             result_detail: is_not_kept.then_some(NOT_KEPT),

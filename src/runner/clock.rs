@@ -22,6 +22,11 @@ impl Moment {
         (millis > 0).then_some(Self(millis))
     }
 
+    /// Whole seconds since the Unix epoch.
+    pub(crate) fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+
     /// The time from `earlier` to this; zero if this is before `earlier`.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

@@ -31,6 +31,8 @@ pub struct RunPlan {
     pub platform: Option<String>,
     /// When the container would be killed, in seconds.
     pub timeout_secs: f64,
+    /// Whether it could have a container that waits for runs, as far as the request says. Whether one waits is not known before.
+    pub warm: bool,
     /// How much would be fed to its standard input; null: it would have none.
     pub stdin_bytes: Option<usize>,
     /// How much of each output stream would be kept.
@@ -39,11 +41,20 @@ pub struct RunPlan {
     pub output_encoding: Encoding,
     /// What would be mounted or collected.
     pub volumes: Vec<PlannedVolume>,
-    /// The body of the engine's `POST /containers/create`; values of variables are left out. A run names its image by the
-    /// digest that it then has.
+    /// The body of the engine's `POST /containers/create`, without this service's PID 1: with that, the engine is asked for it and
+    /// for what it needs beside the limits, and it gets the command; values of variables are left out. A run names its image by the
+    /// digest that it then has. What `depends_on_engine` lists may differ.
     #[schemars(with = "std::collections::BTreeMap<String, Value>")]
     pub container: Value,
+    /// What in `container` depends on the engine, which a dry run does not ask.
+    pub depends_on_engine: Vec<String>,
 }
+
+/// How staged content is mounted, in the words of a plan. The body shows the way that any engine knows.
+const STAGE_DEPENDS: &str = "HostConfig.Mounts: from API version 1.45 on, each item of <stage> is mounted by VolumeOptions.Subpath of \
+    that volume, and neither as a bind of <stage>/… nor with a mount of the whole volume";
+/// How output is kept, in the words of a plan.
+const LOG_DEPENDS: &str = "HostConfig.LogConfig: k8s-file on Podman, which has no driver `local`";
 
 /// One volume of a plan.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -61,7 +72,7 @@ pub struct PlannedVolume {
     pub response: bool,
 }
 
-/// The plan of a checked run.
+/// The plan of a checked run. Does not know of containers that wait: the caller sets `warm`.
 pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> RunPlan {
     spec.id = RUN.into();
     spec.is_detached = kind == RunKind::Asynchronous;
@@ -77,6 +88,7 @@ pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> Run
         .iter()
         .any(MountSpec::is_staged)
         .then_some(&stage);
+    let depends_on_engine = depends_on_engine(&spec);
     let mut container = container_config::container(&spec, stage, labels);
     container.image.clone_from(&spec.image);
     container.env.iter_mut().for_each(redact);
@@ -87,12 +99,25 @@ pub(crate) fn plan(mut spec: RunSpec, kind: RunKind, identity: &Identity) -> Run
         has_credentials: spec.auth.is_some(),
         platform: spec.platform.as_ref().map(ToString::to_string),
         timeout_secs: spec.timeout.as_secs_f64(),
+        warm: false,
         stdin_bytes: spec.stdin.as_ref().map(Vec::len),
         max_output_bytes: spec.output_bytes,
         output_encoding: spec.output_encoding,
         volumes: spec.mounts.iter().map(volume).collect(),
         container: serde_json::to_value(container).unwrap_or_default(),
+        depends_on_engine,
     }
+}
+
+fn depends_on_engine(spec: &RunSpec) -> Vec<String> {
+    let mut depends = Vec::new();
+    if spec.mounts.iter().any(MountSpec::is_staged) {
+        depends.push(STAGE_DEPENDS.to_owned());
+    }
+    if spec.is_detached {
+        depends.push(LOG_DEPENDS.to_owned());
+    }
+    depends
 }
 
 /// Hides the value. A variable that the request removes has no value and stays as it is.

@@ -14,6 +14,8 @@ use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::Removal;
 use crate::runner::dry_run::{self, RunPlan};
 use crate::runner::error::Error;
+use crate::runner::init::choice::InitMode;
+use crate::runner::init::delivery::InitDelivery;
 use crate::runner::jobs::entry::RunState;
 use crate::runner::jobs::record_keeper::Persistence;
 use crate::runner::jobs::registry::Retention;
@@ -31,8 +33,11 @@ use crate::runner::run::lifecycle::Executor;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{RunResult, Sink};
 use crate::runner::run::user::UserCache;
+use crate::runner::run::warm_images::WarmImages;
+use crate::runner::run::warm_start::surroundings;
 use crate::runner::takeover::life_signs::{Asker, answer_questions};
 use crate::runner::volumes::named::{VolumeContent, Volumes};
+use crate::runner::warm::pool::{WarmPool, WarmSettings};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -56,6 +61,10 @@ pub struct Settings {
     pub queue_length: usize,
     /// Longest time for a pull.
     pub pull_timeout: Duration,
+    /// Which runs that do not say it themselves have this service's PID 1.
+    pub init: InitMode,
+    /// Containers that wait for runs.
+    pub warm: WarmSettings,
     /// How many asynchronous runs and results are kept, and for how long.
     pub retention: Retention,
     /// What asynchronous runs survive.
@@ -82,6 +91,7 @@ struct Parts {
     volumes: Volumes,
     reaper: Reaper,
     asker: Asker,
+    warm_images: WarmImages,
     /// In the order in which they are stopped.
     patrol: Mutex<Vec<Rounds>>,
 }
@@ -107,13 +117,17 @@ impl Runner {
         let changes = Changes::default();
         let active = Active::default();
         let engine = engine(settings.instance, &client)?;
+        let admission = Admission::new(slots, queue_length);
+        let surroundings = surroundings(&engine, &active, &admission, settings.warm.idle);
         let executor = Executor {
             engine: engine.clone(),
-            admission: Admission::new(slots, queue_length),
+            admission,
+            warm: WarmPool::start(&settings.warm, surroundings)?,
             active: active.clone(),
             images: Images::new(client, settings.pull_timeout),
             users: UserCache::default(),
             memory: settings.memory.clone(),
+            init: InitDelivery::new(engine.clone(), active.clone(), settings.init),
         };
         let archive_checks = ArchiveChecks::new(cores());
         let job_settings = JobSettings {
@@ -139,6 +153,7 @@ impl Runner {
             policy,
             reaper: Reaper::new(engine.clone(), active.clone()),
             asker: Asker { engine, active },
+            warm_images: WarmImages::new(settings.warm.images),
             patrol: Mutex::default(),
         };
         Ok(Self {
@@ -161,7 +176,8 @@ impl Runner {
         let life_signs = answer_questions(&self.parts.executor.engine)?;
         let patrol = Rounds::start("reaper", round)?;
         self.parts.lock_patrol().extend([patrol, life_signs]);
-        Ok(())
+        let executor = &self.parts.executor;
+        self.parts.warm_images.start(executor, &self.parts.policy)
     }
 
     /// Sweeps once. Blocks for some 15 s if servers have to be asked whether they live. Returns the number of objects removed.
@@ -198,7 +214,11 @@ impl Runner {
     pub fn plan(&self, spec: RunSpec, kind: RunKind, cancel: &Cancel) -> Result<RunPlan, Error> {
         self.parts.archive_checks.check(&spec, cancel)?;
         let identity = &self.parts.executor.engine.identity;
-        Ok(dry_run::plan(spec, kind, identity))
+        let warm = kind == RunKind::Plain && self.parts.executor.may_be_warm(&spec);
+        Ok(RunPlan {
+            warm,
+            ..dry_run::plan(spec, kind, identity)
+        })
     }
 
     /// What requests are checked against.
@@ -250,11 +270,13 @@ impl Runner {
             status: "ok".into(),
             docker_version: version.version,
             api_version: version.api_version,
+            init: self.parts.executor.init.health(),
         })
     }
 
-    /// Cancels all asynchronous runs that no later server resumes. Does not wait for their end.
+    /// Cancels all asynchronous runs that no later server resumes, and removes the containers that wait for runs. Does not wait for their end.
     pub fn cancel_all(&self) {
+        self.parts.executor.warm.empty();
         self.parts.jobs.cancel_all();
     }
 
@@ -263,6 +285,8 @@ impl Runner {
     pub fn close(&self, deadline: Instant) -> usize {
         let rounds = std::mem::take(&mut *self.parts.lock_patrol());
         let mut rounds = rounds.into_iter();
+        self.parts.executor.warm.empty();
+        self.parts.warm_images.stop(deadline);
         // First, because the patrol may be waiting for what this stops.
         self.parts.jobs.close(deadline);
         if let Some(patrol) = rounds.next() {
@@ -270,7 +294,11 @@ impl Runner {
         }
         self.parts.jobs.give_up_lead();
         let executor = &self.parts.executor;
-        let left = executor.engine.removal.finish(deadline) + executor.active.count_unheld();
+        executor.warm.close(deadline);
+        let removal = &executor.engine.removal;
+        removal.settle(deadline);
+        let left = executor.init.close(&self.parts.reaper, deadline) + removal.finish(deadline);
+        let left = left + executor.active.count_unheld();
         // Until here this process lives, and others leave its objects alone.
         rounds.for_each(|life_signs| life_signs.stop(deadline));
         left
@@ -289,6 +317,7 @@ impl Runner {
             reaped: parts.reaper.removed(),
             memory_used_bytes: parts.executor.memory.used_bytes(),
             memory_limit_bytes: parts.executor.memory.limit_bytes(),
+            warm: parts.executor.warm.census(),
         }
     }
 }
@@ -316,6 +345,7 @@ impl Parts {
         }
         if !stop.is_fired() {
             self.jobs.set_adopted();
+            self.executor.init.look();
         }
         Ok(match answers.alive.is_empty() && !others.have_runs {
             true => Found::NobodyElse,

@@ -1,6 +1,7 @@
 //! What the runner says of the engine and of itself.
 
-use crate::docker::ImageSummary;
+use crate::runner::init::delivery::InitHealth;
+use crate::runner::warm::stock::WarmCensus;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -13,6 +14,8 @@ pub struct Health {
     pub docker_version: String,
     /// The newest API version the engine speaks.
     pub api_version: String,
+    /// Whether runs can have this service's own PID 1.
+    pub init: InitHealth,
 }
 
 /// How many runs a runner executes and could execute.
@@ -30,43 +33,10 @@ pub struct Occupancy {
     pub active: usize,
     /// Leftovers that the reaper has removed.
     pub reaped: u64,
+    /// Containers that wait for runs.
+    pub warm: WarmCensus,
     /// Bytes of the memory budget that are taken.
     pub memory_used_bytes: u64,
     /// Bytes of the memory budget.
     pub memory_limit_bytes: u64,
-}
-
-/// An image the engine has.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Image {
-    /// Its content's digest.
-    pub id: String,
-    /// `repo:tag` names.
-    pub tags: Vec<String>,
-    /// `repo@sha256:…` names.
-    pub digests: Vec<String>,
-    /// Size in bytes.
-    pub size_bytes: i64,
-    /// When it was built, in seconds since 1970.
-    pub created: i64,
-}
-
-impl From<ImageSummary> for Image {
-    fn from(image: ImageSummary) -> Self {
-        Self {
-            id: image.id,
-            tags: named(image.repo_tags),
-            digests: named(image.repo_digests),
-            size_bytes: image.size,
-            created: image.created,
-        }
-    }
-}
-
-/// An untagged image is listed under this name by some engines (20.10).
-fn named(names: Vec<String>) -> Vec<String> {
-    names
-        .into_iter()
-        .filter(|name| !name.starts_with("<none>"))
-        .collect()
 }

@@ -1,6 +1,6 @@
-//! The engines: from which Debian suite each comes, and how it is started.
+//! The engines: from which suite of Debian each comes, and how it is started.
 
-/// A Debian suite whose packages are unpacked into one directory.
+/// A suite of Debian whose packages are unpacked into one directory.
 pub struct Suite {
     pub name: &'static str,
     pub packages: &'static [&'static str],
@@ -28,7 +28,10 @@ pub const FORKY: Suite = Suite {
         "liblzma5",
         "netavark",
         "nftables",
+        "rootlesskit",
+        "slirp4netns",
         "tar",
+        "uidmap",
         "linux-image-cloud-amd64",
     ],
 };
@@ -37,6 +40,8 @@ pub const FORKY: Suite = Suite {
 pub enum Kind {
     /// dockerd, with this configuration file.
     Docker(&'static str),
+    /// dockerd, started by a user by the script that Docker has for that.
+    Rootless,
     Podman,
     /// dockerd in an emulated machine with a kernel of its own.
     Machine,
@@ -85,6 +90,12 @@ pub const ENGINES: &[Engine] = &[
         title: "the same with the containerd image store, as in Engine 29",
         suite: &FORKY,
         kind: Kind::Docker(r#"{"features": {"containerd-snapshotter": true}}"#),
+    },
+    Engine {
+        name: "rootless",
+        title: "Docker Engine 28.5, rootless on control groups v1",
+        suite: &FORKY,
+        kind: Kind::Rootless,
     },
     Engine {
         name: "podman",

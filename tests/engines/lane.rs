@@ -1,9 +1,9 @@
 //! Runs the tests on an engine in namespaces of its own, entered by `tests/support/engines/enter.sh`. The tests run in the
 //! engine's network namespace, so that a registry on a loopback port is one for the engine too.
 
+use crate::binary;
 use crate::engine::{Engine, Kind, Suite};
 use crate::outcome::Outcome;
-use crate::{binary, table};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 const START: Duration = Duration::from_secs(60);
 const PATIENCE_SECS: &str = "400";
+/// Up to this number, tests are run one after the other.
+const FEW: usize = 5;
 /// Ports of a lane's registries. Podman takes a list of those that it may talk to without TLS, port by port.
 const PORTS: std::ops::Range<u16> = 40_000..42_000;
 
@@ -93,22 +95,31 @@ pub fn script(name: &str) -> PathBuf {
 struct Lane {
     directory: PathBuf,
     control_group: String,
+    log: PathBuf,
     process: Child,
 }
 
-pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
+/// Starts the engine and runs these tests on it.
+pub fn run(engine: &Engine, setup: &Setup, tests: &[&str]) -> Outcome {
     let lane = Lane::start(engine, setup);
-    let version = lane.await_version();
-    println!("  version {version}");
-    lane.load(&setup.images);
-    let printed = lane.test(&setup.binary, &table::tests_of(engine));
-    Outcome::parse(&printed)
+    match lane.await_version().and_then(|version| {
+        lane.load(&setup.images)?;
+        Ok(version)
+    }) {
+        Ok(version) => {
+            let printed = lane.test(&setup.binary, tests);
+            Outcome::parse(version, &printed)
+        }
+        Err(why) => Outcome::failed(format!("{why}; the end of its log:\n{}", lane.log_end())),
+    }
 }
 
 impl Lane {
     fn start(engine: &Engine, setup: &Setup) -> Self {
         let directory = setup.directory.join(engine.name);
         fs::create_dir_all(directory.join("tmp")).unwrap();
+        // Of an earlier attempt.
+        let _ = fs::remove_file(directory.join("engine.sock"));
         let control_group = format!("oneoff-engines-{}-{}", std::process::id(), engine.name);
         let socket = format!("unix://{}", directory.join("engine.sock").display());
         let mut command = Command::new("setpriv");
@@ -125,7 +136,11 @@ impl Lane {
                 command.args(["--cgroup-parent", &control_group]);
                 command.arg("--config-file").arg(file);
             }
-            _ => {
+            Kind::Rootless => {
+                command.args(["dockerd-rootless.sh", "--host", &socket]);
+                command.args(["--data-root", "/data"]);
+            }
+            Kind::Podman | Kind::Machine => {
                 let file = directory.join("registries.conf");
                 fs::write(&file, without_tls()).unwrap();
                 command.env("CONTAINERS_REGISTRIES_CONF", file);
@@ -134,7 +149,8 @@ impl Lane {
                 command.args(["system", "service", "--time=0", &socket]);
             }
         }
-        let log = fs::File::create(setup.cache.join(format!("{}.log", engine.name))).unwrap();
+        let path = setup.cache.join(format!("{}.log", engine.name));
+        let log = fs::File::create(&path).unwrap();
         command
             .env("ONEOFF_PORTS", format!("{} {}", PORTS.start, PORTS.end - 1))
             .stdin(Stdio::null())
@@ -144,51 +160,77 @@ impl Lane {
             process: command.spawn().unwrap(),
             directory,
             control_group,
+            log: path,
         }
     }
 
-    fn docker(&self, arguments: &[&str]) -> Option<String> {
+    /// The output of a `docker` command, or what it said when it failed.
+    fn docker(&self, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new("docker")
             .env("DOCKER_HOST", self.docker_host())
             .args(arguments)
-            .stderr(Stdio::null())
             .output()
             .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        output.status.success().then_some(text)
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        }
     }
 
     fn docker_host(&self) -> String {
         format!("unix://{}", self.directory.join("engine.sock").display())
     }
 
-    fn await_version(&self) -> String {
+    fn await_version(&self) -> Result<String, String> {
         let deadline = Instant::now() + START;
         loop {
-            if let Some(version) = self.docker(&["version", "--format", "{{.Server.Version}}"]) {
-                return version;
+            match self.docker(&["version", "--format", "{{.Server.Version}}"]) {
+                Ok(version) => return Ok(version),
+                Err(said) if Instant::now() > deadline => {
+                    return Err(format!("the engine does not answer ({said})"));
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }
-            assert!(
-                Instant::now() < deadline,
-                "the engine does not answer; its log is in target/engines"
-            );
-            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    fn load(&self, images: &Path) {
+    fn load(&self, images: &Path) -> Result<(), String> {
         let images = images.to_str().unwrap();
         let loaded = self.docker(&["load", "--quiet", "--input", images]);
-        assert!(loaded.is_some(), "docker load");
+        loaded
+            .map(drop)
+            .map_err(|said| format!("docker load: {said}"))
+    }
+
+    fn log_end(&self) -> String {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&log).into_owned();
+        let lines: Vec<&str> = text.lines().rev().take(20).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// The id of a process in the engine's network namespace. A rootless engine has one of its own within the lane's.
+    fn networked(&self) -> u32 {
+        let socket = self.docker_host();
+        let is_engine = |id: &u32| {
+            let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0);
+            words.next() == Some(b"dockerd") && words.any(|word| word == socket.as_bytes())
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        ids.into_iter().find(is_engine).unwrap_or(self.process.id())
     }
 
     /// Runs these tests on the engine and returns what they print.
     fn test(&self, binary: &Path, tests: &[&str]) -> String {
+        let threads = if tests.len() > FEW { "4" } else { "1" };
         let output = Command::new("nsenter")
-            .arg(format!("--net=/proc/{}/ns/net", self.process.id()))
+            .arg(format!("--net=/proc/{}/ns/net", self.networked()))
             .args(["timeout", "--kill-after=5", PATIENCE_SECS])
             .arg(binary)
-            .args(["--exact", "--test-threads=4"])
+            .args(["--exact", "--test-threads", threads])
             .args(tests)
             .env("DOCKER_HOST", self.docker_host())
             .env("TMPDIR", self.directory.join("tmp"))

@@ -3,19 +3,19 @@
 use crate::engine::Engine;
 use crate::lane::{Setup, script};
 use crate::outcome::Outcome;
-use crate::table;
 use std::process::{Command, Stdio};
 
-const PATIENCE_SECS: &str = "300";
+const PATIENCE_SECS: &str = "600";
 
-pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
+/// Boots the machine and runs these tests in it.
+pub fn run(engine: &Engine, setup: &Setup, tests: &[&str]) -> Outcome {
     let output = Command::new("timeout")
         .args(["--kill-after=5", PATIENCE_SECS])
         .arg(script("machine.sh"))
         .arg(setup.root(engine.suite))
         .arg(setup.directory.join(engine.name))
         .args([&setup.binary, &setup.images])
-        .args(table::tests_of(engine))
+        .args(tests)
         .stderr(Stdio::inherit())
         .output()
         .unwrap();
@@ -25,9 +25,15 @@ pub fn run(engine: &Engine, setup: &Setup) -> Outcome {
     let version = printed
         .lines()
         .find_map(|line| line.trim_end().strip_prefix("engine version "));
-    println!(
-        "  version {}",
-        version.unwrap_or("unknown: it did not answer")
-    );
-    Outcome::parse(&printed)
+    match version {
+        Some(version) => Outcome::parse(version.to_owned(), &printed),
+        None => {
+            let lines: Vec<&str> = printed.lines().rev().take(20).collect();
+            let end: Vec<&str> = lines.into_iter().rev().collect();
+            Outcome::failed(format!(
+                "its engine did not start; the end of what the machine printed:\n{}",
+                end.join("\n")
+            ))
+        }
+    }
 }

@@ -5,13 +5,26 @@ use std::collections::BTreeMap;
 /// One run of `tests/it` on one engine.
 #[derive(Default)]
 pub struct Outcome {
+    /// The engine's, or that it said none.
+    pub version: String,
+    /// Why nothing was tested.
+    pub failure: Option<String>,
     /// By name; the output of those that failed.
     pub tests: BTreeMap<String, Result<(), String>>,
 }
 
 impl Outcome {
+    /// No test was run.
+    pub fn failed(why: String) -> Self {
+        Self {
+            version: "unknown".into(),
+            failure: Some(why),
+            ..Self::default()
+        }
+    }
+
     /// Reads what libtest printed.
-    pub fn parse(printed: &str) -> Self {
+    pub fn parse(version: String, printed: &str) -> Self {
         let mut tests = BTreeMap::new();
         for line in printed.lines() {
             let Some((name, word)) = line
@@ -28,7 +41,18 @@ impl Outcome {
             };
             tests.insert(name.to_owned(), result);
         }
-        Self { tests }
+        Self {
+            version,
+            failure: None,
+            tests,
+        }
+    }
+
+    /// Takes what another run of some of the tests gave instead.
+    pub fn replace(&mut self, other: Self) {
+        self.failure = other.failure;
+        self.version = other.version;
+        self.tests.extend(other.tests);
     }
 
     /// The result of a test; one that did not end is a failure.

@@ -28,6 +28,11 @@ impl Row {
             faults: Vec::new(),
             passed: 0,
         };
+        if let Some(why) = &outcome.failure {
+            row.faults.push(format!("{}: {why}", engine.title));
+            row.cells.extend(CORE.iter().map(|_| Cell::Fails));
+            return row;
+        }
         for capability in CORE {
             let tests: Vec<&str> = capability
                 .tests
@@ -83,6 +88,14 @@ pub fn tests_of(engine: &Engine) -> Vec<&'static str> {
         .filter(|test| {
             exceptions::find(engine.name, test).is_none_or(|known| known.words.is_some())
         })
+        .collect()
+}
+
+/// The tests that failed and should not have.
+pub fn unexpected(engine: &Engine, outcome: &Outcome) -> Vec<&'static str> {
+    let tests = tests_of(engine).into_iter();
+    tests
+        .filter(|test| outcome.of(test).is_err() && exceptions::find(engine.name, test).is_none())
         .collect()
 }
 

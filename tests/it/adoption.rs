@@ -250,7 +250,7 @@ fn a_run_whose_container_was_removed_meanwhile_fails_and_is_not_run_again() {
     docker(&["rm", "-f", &container]);
     let heir = Server::named(&instance, &[]);
     let state = finished(&heir, &path);
-    assert_eq!(state["error"]["code"], "engine_error");
+    assert_eq!(state["error"]["code"], "object_removed");
     assert_eq!(ledger.lines(&heir), ["once"]);
     forget_all(&heir);
     heir.stop();
@@ -264,7 +264,7 @@ fn a_run_to_be_adopted_is_neither_reaped_nor_seen_by_a_neighbour() {
     let instance = server.kill();
     let label = format!("oneoff.instance={instance}");
     let left = leftovers(&label);
-    let reaped = std::process::Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    let reaped = std::process::Command::new(crate::support::program())
         .arg("reap")
         .env("RUNNER_INSTANCE", &instance)
         .output()

@@ -2,7 +2,7 @@
 //! than its caller stays.
 
 use super::run::shell;
-use super::support::{Request, Server, leftovers};
+use super::support::{Request, Server};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -151,7 +151,6 @@ fn no_archive_is_unpacked_without_a_slot_or_after_its_caller_has_left() {
     let after = cpu_time(&server) - left;
     assert!(after < Duration::from_millis(250), "{after:?}");
     server.await_nothing_left();
-    let label = format!("oneoff.instance={}", server.instance);
-    assert!(leftovers(&label).is_empty());
+    assert_eq!(server.leftovers(), Vec::<String>::new());
     server.stop();
 }

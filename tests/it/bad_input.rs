@@ -219,6 +219,14 @@ fn each_field_wrong_in_turn_is_a_422_that_names_it_and_nothing_is_left_behind() 
             json!({"h": "not an address"}),
             "body extra_hosts h",
         ),
+        (
+            "extra_hosts",
+            json!(["my host:::1"]),
+            "body extra_hosts my host",
+        ),
+        ("extra_hosts", json!({"*.a": "::1"}), "body extra_hosts *.a"),
+        ("extra_hosts", json!(["a#b=::1"]), "body extra_hosts a#b"),
+        ("extra_hosts", json!(["a..b=::1"]), "body extra_hosts a..b"),
         ("runtime", json!(5), "body runtime"),
         ("network", json!(5), "body network"),
         ("network", json!(""), "body network"),
@@ -332,7 +340,7 @@ fn a_request_that_the_settings_do_not_allow_is_a_403() {
 }
 
 #[test]
-fn invalid_json_is_a_400_and_another_media_type_a_415() {
+fn invalid_json_is_a_400_a_number_out_of_range_a_422_and_another_media_type_a_415() {
     let server = Server::start();
     for body in [
         "",
@@ -349,6 +357,26 @@ fn invalid_json_is_a_400_and_another_media_type_a_415() {
             (400, &json!("bad_json")),
             "{body}"
         );
+    }
+    for (body, place) in [
+        (
+            r#"{"image": "a", "env_vars": {"A": 1e400}}"#,
+            "body env_vars A",
+        ),
+        (
+            r#"{"image": "a", "timeout_secs": -1e999}"#,
+            "body timeout_secs",
+        ),
+        (
+            r#"{"image": "a", "command": ["a", 1e309]}"#,
+            "body command 1",
+        ),
+    ] {
+        let answer = server.request("POST", "/run", body);
+        assert_eq!(answer.status, 422, "{body}");
+        assert_eq!(places(&answer.json()), [place]);
+        let detail = answer.json()["detail"].to_string();
+        assert!(detail.contains("the number is out of range"), "{detail}");
     }
     let deep = "[".repeat(200_000);
     assert_eq!(server.request("POST", "/run", &deep).status, 400);

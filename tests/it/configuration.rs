@@ -11,7 +11,7 @@ fn server(directory: &Directory, settings: &[(&str, &[u8])], file: Option<&str>)
     if let Some(text) = file {
         std::fs::write(directory.path().join(".env"), text).unwrap();
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"));
+    let mut command = Command::new(crate::support::program());
     let temporary = directory.file("tmp");
     let _ = std::fs::create_dir(&temporary);
     command

@@ -75,6 +75,7 @@ fn two_live_servers_that_share_a_name_leave_each_others_runs_alone() {
         &format!("id={stray}"),
     ]) == stray
     {}
+    // The run's container, its helper and its volume; the second and the third server have run nothing.
     assert_eq!(first.leftovers().len(), 3, "{:?}", first.leftovers());
     drop(run);
     first.await_nothing_left();
@@ -109,7 +110,7 @@ fn reap_removes_leftovers_in_every_state() {
     }
     docker(&["volume", "create", "--label", &label]);
     assert_eq!(leftovers(&label).len(), 4);
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    let output = std::process::Command::new(crate::support::program())
         .arg("reap")
         .env("RUNNER_INSTANCE", &instance)
         .output()

@@ -1,7 +1,7 @@
 //! Host paths below a directory that runs may write to: no symbolic link that a run makes leads a mount out of it.
 
 use super::run::shell;
-use super::support::{Directory, Server, read_answer};
+use super::support::{Directory, Server, read_answer, untar};
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -53,6 +53,58 @@ impl Host {
 fn replace_by_link(path: &Path, target: &Path) {
     std::fs::rename(path, path.with_extension("away")).unwrap();
     symlink(target, path).unwrap();
+}
+
+#[test]
+fn a_host_path_inside_a_read_only_directory_of_the_request_has_its_place_made() {
+    let host = Host::start();
+    let (file, sub) = (host.path("/file"), host.path("/sub"));
+    let mount = |path: &str| json!({"type": "host", "host_path": path});
+    let whole = json!({
+        "/d:ro": {"type": "directory", "files": {"a": "A", "x/b": "B"}, "response": true},
+        "/d/x/new/file:ro": mount(&file),
+        "/d/sub": mount(&sub),
+        "/e:ro": {"type": "directory"},
+        "/e/s:ro": {"type": "directory", "files": {"c": "C"}},
+        "/e/s/sub:ro": mount(&sub),
+    });
+    let script =
+        "cat /d/a /d/x/b /d/x/new/file /d/sub/file /e/s/c /e/s/sub/file; touch /d/n || echo sealed";
+    let result = host.server.run(shell(script, json!({"volumes": whole})));
+    assert_eq!(
+        result["stdout"], "ABinsideinsideCinsidesealed\n",
+        "{result}"
+    );
+    let entries = untar(result["volumes"]["/d"]["content"].as_str().unwrap());
+    let names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["a", "x", "x/b"], "the places are not returned");
+    // Something of another type is there already, or nothing is on the host.
+    let target = host.secret.path().join("sub");
+    symlink(target, host.allowed.path().join("link")).unwrap();
+    let directory = |place: &str, path: &str| json!({"/d:ro": {"type": "directory", "files": {"a/b": "B"}}, place: mount(path)});
+    for (expected, volumes, words) in [
+        (422, directory("/d/a", &file), "`a` is a directory"),
+        (422, directory("/d/a/b", &sub), "`a/b` is a file"),
+        (422, directory("/d/n", &host.path("/none")), "/none"),
+        (
+            403,
+            directory("/d/n", &host.path("/link")),
+            "/link is a symbolic link",
+        ),
+        (
+            403,
+            directory("/d/a", &host.path("/link/file")),
+            "/link is a symbolic link",
+        ),
+    ] {
+        let answer = host
+            .server
+            .post("/run", &shell("true", json!({"volumes": volumes})));
+        let (status, _, detail) = answer.problem();
+        assert_eq!(status, expected, "{detail}");
+        assert!(detail.contains(words), "{words}: {detail}");
+    }
+    host.stop();
 }
 
 #[test]

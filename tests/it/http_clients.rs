@@ -76,6 +76,31 @@ fn heads_of_real_clients_and_proxies_are_served_and_hosts_of_others_are_not() {
 }
 
 #[test]
+fn empty_lines_before_a_request_line_are_skipped_however_they_arrive() {
+    let server = Server::start();
+    let head = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (status, before) in [
+        (200, "\r\n".to_owned()),
+        (200, "\r\n\r\n".to_owned()),
+        (200, "\r\n".repeat(8)),
+        (400, "\r\n".repeat(9)),
+        (400, "\n".to_owned()),
+        (400, "\r".to_owned()),
+        (400, " \r\n".to_owned()),
+    ] {
+        let answer = send(&server, format!("{before}{head}"));
+        assert_eq!(answer.status, status, "{before:?}");
+    }
+    let mut socket = TcpStream::connect(&server.address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    for byte in format!("\r\n\r\n{head}").bytes() {
+        socket.write_all(&[byte]).unwrap();
+    }
+    assert_eq!(read_answer(&mut socket).unwrap().status, 200);
+    server.stop();
+}
+
+#[test]
 fn a_slash_at_the_end_and_escaped_letters_make_no_difference() {
     let server = Server::with(&[("AUTH_TOKEN", "s3cret")]);
     let token = [("Authorization", "Bearer s3cret")];

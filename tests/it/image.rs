@@ -20,7 +20,7 @@ impl Image {
     fn build(name: &str) -> Self {
         require_engine();
         let image = Self(format!("oneoff-image-test:{name}-{}", std::process::id()));
-        let binary = env!("CARGO_BIN_EXE_oneoff-docker-runner");
+        let binary = crate::support::program();
         let context = Directory::new("image");
         let building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         run(script("image.sh").args([binary, &image.0]));

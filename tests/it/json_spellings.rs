@@ -319,7 +319,10 @@ fn what_models_write_over_mcp_is_understood_where_nothing_else_can_be_meant() {
         (json!({"image": ""}), "image"),
         (json!({"timeout_secs": "soon"}), "timeout_secs"),
         (json!({"read_only": "yes"}), "read_only"),
-        (json!({"cap_drop": "ALL"}), "cap_drop"),
+        (json!({"cap_drop": "['ALL']"}), "cap_drop"),
+        (json!({"cap_drop": {"ALL": true}}), "cap_drop"),
+        (json!({"user": true}), "user"),
+        (json!({"user": 1.5}), "user"),
         (json!({"volumes": "{'/a': 1}"}), "volumes"),
         (json!({"unknown": ""}), "unknown"),
         (json!({"detach": "maybe"}), "detach"),
@@ -338,6 +341,12 @@ fn what_models_write_over_mcp_is_understood_where_nothing_else_can_be_meant() {
         let text = result["content"][0]["text"].as_str().unwrap();
         assert!(text.contains(place), "{change}: {text}");
     }
+    let near = json!({"image": IMAGE, "command": ["sh", "-c", "id -u; pwd; cat /f; grep -c \" /t \" /proc/mounts; echo $0 $A", 7.0],
+        "network": "none", "user": 1000, "hostname": 5, "cap_drop": "ALL", "tmpfs": "/t", "labels": {"a": 1, "b": true},
+        "env_vars": {"A": true}, "volumes": {"/f": {"type": "file", "text": 12.50}}});
+    let result = ask(near);
+    let shown = &result["structuredContent"];
+    assert_eq!(shown["stdout"], "1000\n/\n12.51\n7 true\n", "{result}");
     // A detached run is read again from what the engine stores.
     let mut detached = empty.clone();
     detached["detach"] = json!("true");
@@ -353,6 +362,10 @@ fn what_models_write_over_mcp_is_understood_where_nothing_else_can_be_meant() {
         json!({"read_only": "true"}),
         json!({"hostname": ""}),
         json!({"labels": "{}"}),
+        json!({"labels": {"a": 1}}),
+        json!({"user": 1000}),
+        json!({"cap_drop": "ALL"}),
+        json!({"tmpfs": "/t"}),
     ] {
         assert_eq!(
             server.post("/run", &shell("true", change.clone())).status,

@@ -230,7 +230,7 @@ fn a_volume_that_cannot_be_filled_is_absent_after_a_kill_at_any_call() {
 fn deadly_sweep(instance: &str, dies: KillAt, n: usize) -> Option<String> {
     let killing = KillProxy::new(dies, move |count, _| count == n);
     killing.arm();
-    Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    Command::new(crate::support::program())
         .arg("reap")
         .env("RUNNER_INSTANCE", instance)
         .env("DOCKER_HOST", killing.docker_host())
@@ -340,7 +340,6 @@ fn a_run_leaves_nothing_after_a_kill_at_any_call_and_a_neighbours_run_continues(
                 "PUT containers archive",
                 "GET containers json",
                 "POST containers attach",
-                "GET /events",
                 "POST containers start",
                 "GET containers archive",
                 "DELETE containers",

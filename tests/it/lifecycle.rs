@@ -110,7 +110,7 @@ fn every_request_but_health_needs_the_token() {
     assert_eq!(answer.status, 401);
     assert_eq!(answer.header("WWW-Authenticate").as_deref(), Some("Bearer"));
     assert_eq!(server.get("/health").status, 200);
-    let output = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    let output = Command::new(crate::support::program())
         .arg("healthcheck")
         .env("PORT", server.address.rsplit_once(':').unwrap().1)
         .output()
@@ -133,7 +133,7 @@ fn health_names_the_engine_and_its_check_fails_without_a_server() {
         docker(&["version", "--format", "{{.Server.APIVersion}}"])
     );
     server.stop();
-    let output = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    let output = Command::new(crate::support::program())
         .arg("healthcheck")
         .env("PORT", "1")
         .output()
@@ -161,7 +161,7 @@ fn without_an_engine_the_server_answers_503_with_advice() {
     );
     assert_eq!(
         server
-            .post("/volume", &json!({"name": "v", "files": {"a": "b"}}))
+            .post("/volume", &json!({"name": "vol", "files": {"a": "b"}}))
             .status,
         503
     );
@@ -175,7 +175,7 @@ fn a_setting_that_does_not_parse_stops_the_start_with_its_name() {
         ("RUNNER_DEFAULT_MEMORY", "much"),
         ("DOCKER_HOST", "pigeon://x"),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+        let output = Command::new(crate::support::program())
             .env(name, value)
             .output()
             .unwrap();
@@ -193,7 +193,7 @@ fn settings_come_from_the_env_file_below_the_environment() {
     std::fs::create_dir_all(&dir).unwrap();
     let run = |file: &str, port: Option<&str>| {
         std::fs::write(dir.join(".env"), file).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"));
+        let mut command = Command::new(crate::support::program());
         command.arg("healthcheck").current_dir(&dir);
         if let Some(port) = port {
             command.env("PORT", port);
@@ -216,7 +216,7 @@ fn settings_come_from_the_env_file_below_the_environment() {
 #[test]
 fn help_lists_every_setting_and_unknown_arguments_are_refused() {
     let run = |argument: &str| {
-        Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+        Command::new(crate::support::program())
             .arg(argument)
             .output()
             .unwrap()

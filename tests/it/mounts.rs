@@ -2,13 +2,13 @@
 
 use super::run::shell;
 use super::support::{Entry, IMAGE, Server, docker, tar_gz, untar};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn file(name: &str, content: &str) -> (String, Option<Vec<u8>>) {
     (name.to_owned(), Some(content.as_bytes().to_vec()))
 }
 
-fn files_of(content: &serde_json::Value) -> Vec<(String, Option<Vec<u8>>)> {
+fn files_of(content: &Value) -> Vec<(String, Option<Vec<u8>>)> {
     let entries = untar(content.as_str().expect("content"));
     entries
         .into_iter()
@@ -153,13 +153,41 @@ fn users_other_than_root_can_read_every_input_and_write_every_writable_mount() {
         }
         let result = server.run(request);
         assert_eq!(result["exit_code"], 0, "{image} {user:?}: {result}");
-        assert_eq!(result["volumes"]["/f"]["content"], "eAo=");
-        assert_eq!(result["volumes"]["/out/deep/result"]["content"], "eAo=");
+        assert_eq!(result["volumes"]["/f"]["content"], "eAo=", "{result}");
+        assert_eq!(
+            result["volumes"]["/out/deep/result"]["content"], "eAo=",
+            "{result}"
+        );
         assert_eq!(
             files_of(&result["volumes"]["/d"]["content"]),
             [file("new", "x\n"), file("sub/a", "x\n")]
         );
     }
+    server.stop();
+}
+
+#[test]
+fn from_api_1_45_on_no_path_of_the_engines_host_is_mounted() {
+    let server = Server::start();
+    let pending = server.begin_run(&shell(
+        "sleep 60",
+        json!({"volumes": {
+            "/f:ro": {"type": "file", "text": "1"},
+            "/d": {"type": "directory", "files": {"a": "2"}, "response": true},
+        }}),
+    ));
+    let id = server.await_running();
+    let inspected: Value = serde_json::from_str(&docker(&["inspect", &id])).unwrap();
+    let version = docker(&["version", "--format", "{{.Server.APIVersion}}"]);
+    let minor: u32 = version.split('.').nth(1).unwrap().parse().unwrap();
+    let kind = if minor >= 45 { "volume" } else { "bind" };
+    let mounts = inspected[0]["Mounts"].as_array().unwrap();
+    for path in ["/d", "/f"] {
+        let mount = mounts.iter().find(|mount| mount["Destination"] == path);
+        assert_eq!(mount.unwrap()["Type"], kind, "{path} {version} {mount:?}");
+    }
+    drop(pending);
+    server.await_nothing_left();
     server.stop();
 }
 

@@ -138,6 +138,10 @@ fn a_dry_run_returns_the_plan_without_secrets_and_creates_nothing() {
         (&json!(64 << 20), &json!(64 << 20))
     );
     assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
+    let depends = plan["depends_on_engine"].as_array().unwrap();
+    assert_eq!(depends.len(), 1, "{depends:?}");
+    let words = depends[0].as_str().unwrap();
+    assert!(words.contains("VolumeOptions.Subpath"), "{words}");
     assert_eq!(host["Mounts"][0]["Source"], "<stage>");
     assert_eq!(host["Mounts"][0]["ReadOnly"], true);
     assert_eq!(host["Mounts"][1]["Source"], "<stage>/0");
@@ -159,10 +163,11 @@ fn a_dry_run_shows_what_a_run_asks_of_the_engine() {
     let server = Server::start();
     let request = shell(
         "sleep 600",
-        json!({"timeout_secs": 100, "env_vars": {"A": "b"}, "cpus": 0.5, "init": true,
+        json!({"timeout_secs": 100, "env_vars": {"A": "b"}, "cpus": 0.5, "init": false,
         "cap_drop": ["NET_RAW"], "tmpfs": {"/scratch": "size=1m"}, "user": "1000:1000", "hostname": "box"}),
     );
     let plan = server.post("/run?dry_run=true", &request).json();
+    assert_eq!(plan["depends_on_engine"], json!([]));
     let running = server.begin_run(&request);
     let made: Value = serde_json::from_str(&docker(&["inspect", &server.await_running()])).unwrap();
     for field in ["Cmd", "User", "Hostname"] {

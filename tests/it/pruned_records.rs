@@ -21,7 +21,9 @@ fn engine(name: &str) -> SecondEngine {
 fn stored(engine: &SecondEngine, instance: &str) -> Vec<String> {
     let filter = format!("label=oneoff.instance={instance}");
     let names = engine.docker(&["volume", "ls", "-q", "--filter", &filter]);
-    names.lines().map(str::to_owned).collect()
+    // That with PID 1 is in use while a run's container exists.
+    let names = names.lines().filter(|name| !name.ends_with("-init"));
+    names.map(str::to_owned).collect()
 }
 
 fn with_large_input(script: &str) -> Value {

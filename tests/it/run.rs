@@ -68,8 +68,8 @@ fn exit_codes_and_both_streams_come_back_exactly() {
 #[test]
 fn a_signal_is_distinguished_from_an_exit() {
     let server = Server::start();
-    // PID 1 cannot kill itself with a signal, so the process runs as a child of an init.
-    let result = server.run(shell("kill -SEGV $$", json!({"init": true})));
+    // PID 1 cannot kill itself with a signal; here it is this service's.
+    let result = server.run(shell("kill -SEGV $$", json!({})));
     assert_eq!(
         (&result["reason"], &result["exit_code"]),
         (&json!("signalled"), &json!(139))
@@ -80,7 +80,8 @@ fn a_signal_is_distinguished_from_an_exit() {
 #[test]
 fn memory_is_limited_and_running_out_of_it_is_reported_as_the_engine_reports_it() {
     let server = Server::start();
-    let result = server.run(shell("exec tail /dev/zero", json!({"memory": "16m"})));
+    let request = json!({"memory": "16m", "init": false});
+    let result = server.run(shell("exec tail /dev/zero", request));
     assert_eq!(result["exit_code"], 137, "{result}");
     // Engine 20.10 on cgroup v1 sometimes misses the kernel's OOM kill; the runner reports what the engine reports.
     let instance = format!("label=oneoff.instance={}", server.instance);
@@ -300,10 +301,11 @@ fn the_engine_is_asked_for_every_limit() {
     let id = server.await_running();
     let inspected: Value = serde_json::from_str(&docker(&["inspect", &id])).unwrap();
     let host = &inspected[0]["HostConfig"];
-    assert_eq!(host["Memory"], 64 << 20);
-    assert_eq!(host["MemorySwap"], 64 << 20);
+    // PID 1 is this service's, and needs something of its own.
+    assert_eq!(host["Memory"], (64 + 4) << 20);
+    assert_eq!(host["MemorySwap"], (64 + 4) << 20);
     assert_eq!(host["NanoCpus"], 500_000_000);
-    assert_eq!(host["PidsLimit"], 50);
+    assert_eq!(host["PidsLimit"], 50 + 2);
     assert_eq!(host["Privileged"], false);
     assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
     assert_eq!(host["LogConfig"]["Type"], "none");
@@ -331,8 +333,8 @@ fn the_defaults_of_the_server_apply_without_being_requested() {
     let pending = server.begin_run(&request);
     let id = server.await_running();
     let inspected: Value = serde_json::from_str(&docker(&["inspect", &id])).unwrap();
-    assert_eq!(inspected[0]["HostConfig"]["Memory"], 48 << 20);
-    assert_eq!(inspected[0]["HostConfig"]["PidsLimit"], 33);
+    assert_eq!(inspected[0]["HostConfig"]["Memory"], (48 + 4) << 20);
+    assert_eq!(inspected[0]["HostConfig"]["PidsLimit"], 33 + 2);
     assert_eq!(inspected[0]["HostConfig"]["NanoCpus"], 750_000_000);
     let mut pending = pending;
     let answer = super::support::read_answer(&mut pending).unwrap().json();
@@ -408,11 +410,19 @@ fn a_container_that_cannot_start_is_a_422_with_the_engines_message_and_nothing_i
 #[test]
 fn more_cpus_than_the_engine_has_are_refused() {
     let server = Server::start();
-    let (status, code, detail) = server
-        .post("/run", &shell("true", json!({"cpus": 50_000})))
-        .problem();
-    assert_eq!((status, code.as_str()), (422, "start_failed"), "{detail}");
-    assert!(detail.contains("CPUs"), "{detail}");
+    let answer = server.post("/run", &shell("true", json!({"cpus": 50_000})));
+    let (status, code, detail) = answer.problem();
+    assert_eq!(
+        (status, code.as_str()),
+        (422, "invalid_request"),
+        "{detail}"
+    );
+    assert!(detail.contains("the engine's CPUs"), "{detail}");
+    assert_eq!(
+        answer.json()["errors"][0]["loc"],
+        json!(["body", "cpus"]),
+        "{detail}"
+    );
     server.stop();
 }
 
@@ -445,6 +455,20 @@ fn a_fork_bomb_meets_its_limit() {
 }
 
 #[test]
+fn a_limit_holds_or_the_warnings_say_that_it_does_not() {
+    let server = Server::start();
+    let script = "i=0; while [ $i -lt 40 ]; do sleep 9 & i=$((i+1)); done; echo all";
+    let result = server.run(shell(script, json!({"pids_limit": 20})));
+    let warnings = result["warnings"].to_string();
+    assert_eq!(
+        result["stdout"] == "all\n",
+        warnings.contains("pids_limit are not enforced"),
+        "{result}"
+    );
+    server.stop();
+}
+
+#[test]
 fn an_image_can_be_named_by_its_id() {
     let server = Server::start();
     let id = docker(&["image", "inspect", "--format", "{{.Id}}", IMAGE]);
@@ -462,15 +486,23 @@ fn an_image_can_be_named_by_its_id() {
 }
 
 #[test]
-fn an_exit_code_of_137_is_reported_as_a_signal_and_nothing_else() {
+fn an_exit_code_of_137_is_not_out_of_memory() {
     let server = Server::start();
-    for more in [
-        json!({"command": ["sh", "-c", "exit 137"]}),
-        json!({"command": ["sh", "-c", "kill -9 $$"], "init": true}),
-        json!({"command": ["sh", "-c", "sh -c 'kill -9 $$'; exit $?"]}),
+    for (more, reason) in [
+        (json!({"command": ["sh", "-c", "exit 137"]}), "exited"),
+        (json!({"command": ["sh", "-c", "kill -9 $$"]}), "signalled"),
+        (
+            json!({"command": ["sh", "-c", "sh -c 'kill -9 $$'; exit $?"]}),
+            "exited",
+        ),
+        // The engine does not distinguish them.
+        (
+            json!({"command": ["sh", "-c", "exit 137"], "init": false}),
+            "signalled",
+        ),
     ] {
         let result = server.run(shell("", more));
-        assert_eq!(result["reason"], "signalled", "{result}");
+        assert_eq!(result["reason"], reason, "{result}");
         assert_eq!(
             (&result["exit_code"], &result["status"]),
             (&json!(137), &json!("error: 137"))
@@ -492,7 +524,7 @@ fn a_container_that_exits_before_the_kill_at_its_time_limit_did_not_time_out() {
         });
         let server = Server::named(&instance, &[("DOCKER_HOST", &cutting.docker_host())]);
         let script = format!("until [ -e /over ]; do sleep 0.05; done; exit {code}");
-        let result = server.run(shell(&script, json!({"timeout_secs": 0.5})));
+        let result = server.run(shell(&script, json!({"timeout_secs": 0.5, "init": false})));
         assert!(cutting.has_cut(), "the limit was over");
         assert_eq!(
             (&result["reason"], &result["exit_code"]),

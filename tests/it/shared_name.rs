@@ -198,7 +198,7 @@ fn dead_processes_of_this_host_are_swept_whatever_their_name_and_their_asynchron
     let _plain = victim.begin_run(&story("plain", "sleep 600"));
     running(&victim, "plain");
     let instance = victim.kill();
-    let reaped = std::process::Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    let reaped = std::process::Command::new(crate::support::program())
         .arg("reap")
         .env("RUNNER_INSTANCE", fresh_instance())
         .output()
@@ -207,8 +207,8 @@ fn dead_processes_of_this_host_are_swept_whatever_their_name_and_their_asynchron
     let left = leftovers(&format!("oneoff.instance={instance}"));
     assert_eq!(
         left.len(),
-        4,
-        "the asynchronous run, its mark, its record and what writes that: {left:?}"
+        5,
+        "the asynchronous run, its PID 1, its mark, its record and what writes that: {left:?}"
     );
     let_go(&later);
     let heir = Server::named(&instance, &[]);

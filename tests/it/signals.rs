@@ -40,7 +40,7 @@ impl HangingEngine {
 }
 
 fn stdio(settings: &[(&str, &str)]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    Command::new(crate::support::program())
         .arg("stdio")
         .envs(settings.iter().copied())
         .env("RUST_LOG", "warn")
@@ -159,7 +159,7 @@ fn sighup_ends_a_stdio_server_like_sigterm_and_leaves_no_container() {
 fn a_server_started_with_nohup_ignores_sighup() {
     let directory = Directory::new("nohup");
     let mut child = Command::new("nohup")
-        .arg(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+        .arg(crate::support::program())
         .env("PORT", "0")
         .env("DOCKER_HOST", "unix:///nonexistent/engine.sock")
         .current_dir(directory.path())

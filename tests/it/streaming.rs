@@ -22,7 +22,7 @@ fn watch(server: &Server, request: &Value) -> EventStream {
 
 /// A result without the fields that differ from run to run.
 fn timeless(mut result: Value) -> Value {
-    for field in ["id", "timings", "execution_time", "event"] {
+    for field in ["id", "timings", "execution_time", "usage", "event"] {
         result.as_object_mut().unwrap().remove(field);
     }
     result

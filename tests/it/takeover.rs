@@ -194,7 +194,10 @@ fn the_time_without_a_server_counts_for_no_run_but_the_time_limit_holds() {
     let short = submit(&server, &shell("sleep 6; echo short", json!({})));
     let late = submit(
         &server,
-        &shell("sleep 12; echo late", json!({"timeout_secs": 10})),
+        &shell(
+            "echo early; sleep 12; echo late",
+            json!({"timeout_secs": 10}),
+        ),
     );
     let done = submit(&server, &shell("true", json!({})));
     finished(&server, &done);
@@ -236,8 +239,8 @@ fn the_time_without_a_server_counts_for_no_run_but_the_time_limit_holds() {
         };
         assert_eq!(result["status"], status, "{state}");
     }
-    // Of a run over its limit, what it printed is kept.
-    assert_eq!(finished(&heir, &late)["result"]["stdout"], "late\n");
+    // Its own PID 1 ended it at its limit, and what it printed is kept.
+    assert_eq!(finished(&heir, &late)["result"]["stdout"], "early\n");
     let ran = expected.iter().map(|(started, ended)| ended - started);
     let ran = ran.sum::<i64>() as f64 / 1000.0;
     let counted = phase_seconds(&heir, "run");

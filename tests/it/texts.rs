@@ -6,8 +6,6 @@ use super::support::{Directory, IMAGE, Request, Server};
 use serde_json::{Value, json};
 use std::process::Command;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_oneoff-docker-runner");
-
 #[test]
 fn a_wrong_number_is_described_by_what_is_wrong_with_it() {
     let server = Server::start();
@@ -59,7 +57,7 @@ fn read_volume_names_its_own_argument() {
 /// Starts the server with a value of `DOCKER_API_VERSION` that it must refuse. Returns what it says.
 fn refused_version(version: &str) -> String {
     let directory = Directory::new("texts");
-    let output = Command::new(BINARY)
+    let output = Command::new(crate::support::program())
         .env("PORT", "0")
         .env("DOCKER_API_VERSION", version)
         .current_dir(directory.path())
@@ -103,7 +101,7 @@ fn an_ipv6_address_may_be_in_brackets_to_listen_on_and_to_be_checked() {
         assert_eq!(server.get("/health").status, 200);
         let (_, port) = server.address.rsplit_once(':').unwrap();
         let directory = Directory::new("texts");
-        let check = Command::new(BINARY)
+        let check = Command::new(crate::support::program())
             .arg("healthcheck")
             .envs([("HOST", host), ("PORT", port)])
             .current_dir(directory.path())

@@ -1,7 +1,7 @@
 //! `POST /volume`, `GET` and `DELETE /volume/{name}`.
 
 use super::run::shell;
-use super::support::{Server, docker, tar_gz, untar};
+use super::support::{Request, Server, docker, tar_gz, untar};
 use serde_json::{Value, json};
 
 fn name(what: &str) -> String {
@@ -299,29 +299,59 @@ fn driver_options_do_not_reach_the_host() {
 }
 
 #[test]
+fn a_volume_name_that_the_engine_does_not_take_is_a_422_wherever_it_comes_in() {
+    let server = Server::start();
+    for name in ["v", "_v", "a%20b"] {
+        let path = format!("/volume/{name}");
+        let mount = json!({"/v": {"type": "volume", "name": name}});
+        for (answer, place) in [
+            (
+                server.post("/volume", &json!({"name": name})),
+                "body.name: ",
+            ),
+            (server.get(&path), "path.name: "),
+            (server.ask(&Request::new("DELETE", &path)), "path.name: "),
+            (
+                server.post("/run", &shell("true", json!({"volumes": mount}))),
+                "body.volumes./v.name: ",
+            ),
+        ] {
+            let problem = answer.json();
+            assert_eq!(answer.status, 422, "{name}: {problem}");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.starts_with(place), "{detail}");
+            assert!(detail.contains("2 to 255 letters"), "{detail}");
+        }
+    }
+    server.await_nothing_left();
+    server.stop();
+}
+
+#[test]
 fn a_wrong_volume_request_is_answered_with_every_fault() {
     let server = Server::start();
     for (request, places) in [
         (json!({}), vec!["body.name"]),
         (json!({"name": "/etc"}), vec!["body.name"]),
+        (json!({"name": "v"}), vec!["body.name"]),
         (
             json!({"name": "a:b", "colour": 1, "driver": 5}),
             vec!["body.name", "body.colour", "body.driver"],
         ),
         (
-            json!({"name": "v", "content": "", "files": {}}),
+            json!({"name": "vol", "content": "", "files": {}}),
             vec!["body.files"],
         ),
         (
-            json!({"name": "v", "files": {"../x": "1", "/y": "2"}}),
+            json!({"name": "vol", "files": {"../x": "1", "/y": "2"}}),
             vec!["body.files.../x", "body.files./y"],
         ),
         (
-            json!({"name": "v", "strip_components": -1}),
+            json!({"name": "vol", "strip_components": -1}),
             vec!["body.strip_components"],
         ),
         (
-            json!({"name": "v", "labels": {"oneoff.volume": "x"}}),
+            json!({"name": "vol", "labels": {"oneoff.volume": "x"}}),
             vec!["body.labels.oneoff.volume"],
         ),
     ] {

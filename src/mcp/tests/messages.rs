@@ -327,7 +327,7 @@ fn failures_are_error_results_with_advice() {
         ),
         (
             "run_logs",
-            json!({"id": 1, "cursor": 2}),
+            json!({"id": true, "cursor": []}),
             vec![
                 "arguments.id: expected a string",
                 "arguments.cursor: expected",

@@ -17,8 +17,9 @@ use crate::cancel::Cancel;
 use crate::http::{Reply, ReplyBody, Request as HttpRequest, StreamWriter};
 use crate::problem::Fault;
 use crate::runner::{
-    CollectedVolume, Encoding, Error, Event, Health, Image, Phase, Piece, Reason, RunKind,
-    RunLimit, RunLogs, RunResult, RunState, RunStates, ShownCommand, Sink, Timings,
+    CollectedVolume, Encoding, Error, Event, Health, Image, InitHealth, InitMode, Phase, Piece,
+    Reason, RunKind, RunLimit, RunLogs, RunResult, RunState, RunStates, ShownCommand, Sink,
+    Timings, Usage,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ pub(super) fn sample_run(stdout: &str, stderr: &str, exit_code: i64) -> RunResul
         },
         exit_code: Some(exit_code),
         reason: Reason::Exited,
+        signal: None,
         stdout: stdout.into(),
         stderr: stderr.into(),
         stdout_omitted_bytes: None,
@@ -51,6 +53,7 @@ pub(super) fn sample_run(stdout: &str, stderr: &str, exit_code: i64) -> RunResul
         execution_time: 0.5,
         image_digest: "sha256:0".into(),
         oom_killed: false,
+        usage: Usage::default(),
         warnings: Vec::new(),
         timings: Timings::default(),
         memory: None,
@@ -229,6 +232,11 @@ impl Backend for Memory {
                 status: "ok".into(),
                 docker_version: "20.10".into(),
                 api_version: "1.41".into(),
+                init: InitHealth {
+                    mode: InitMode::Auto,
+                    available: Some(true),
+                    reason: None,
+                },
             }),
         })
     }

@@ -167,8 +167,8 @@ mod tests {
         for (arguments, expected) in [
             (json!({}), "arguments.name: required"),
             (
-                json!({"name": 5}),
-                "arguments.name: expected a string, got an integer",
+                json!({"name": true}),
+                "arguments.name: expected a string, got a boolean",
             ),
             (
                 json!({"name": "v", "x": 1}),

@@ -19,6 +19,7 @@ pub(super) struct Status {
     slots: Slots,
     queue: Queue,
     memory: Memory,
+    warm: Warm,
     /// Null until the engine has been asked.
     engine: Option<EngineStatus>,
 }
@@ -36,6 +37,14 @@ struct Queue {
     /// Most plain runs that may wait.
     capacity: usize,
     waiting: usize,
+}
+
+/// Containers that wait for runs.
+#[derive(Serialize)]
+struct Warm {
+    waiting: usize,
+    /// Kinds of runs that they, or ones to come, are for.
+    shapes: usize,
 }
 
 /// Memory, in bytes.
@@ -77,6 +86,10 @@ pub(super) fn status(runner: &Runner, engine: &EngineWatch) -> Status {
             held_bytes: now.memory_used_bytes,
             limit_bytes: now.memory_limit_bytes,
             resident_bytes: resident / MEMORY_STEP * MEMORY_STEP,
+        },
+        warm: Warm {
+            waiting: now.warm.waiting,
+            shapes: now.warm.shapes,
         },
         engine: engine.last(),
     }

@@ -219,7 +219,7 @@ fn volume_name() -> Value {
     path_parameter(
         "name",
         "The volume's name. Only volumes that this service created are reached.",
-        json!({"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]*$"}),
+        json!({"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.-]+$"}),
         "inputs",
     )
 }

@@ -33,7 +33,7 @@ pub(super) fn run_list() -> Value {
 fn run_state() -> Value {
     json!({
         "id": RUN_ID, "kind": "async", "state": "running", "image": "alpine:latest", "command": ["echo", "Hello, World!"],
-        "output_encoding": "utf8", "status": null, "reason": null, "exit_code": null, "timings": null, "created_at": "2026-01-01T12:00:00.000Z",
+        "output_encoding": "utf8", "status": null, "reason": null, "exit_code": null, "timings": null, "usage": null, "created_at": "2026-01-01T12:00:00.000Z",
         "started_at": "2026-01-01T12:00:00.250Z", "finished_at": null, "result": null, "error": null,
     })
 }

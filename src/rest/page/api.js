@@ -90,7 +90,7 @@ export function curl(request) {
 	return `curl -s ${quote(address("/run"))}${token} \\\n  -H 'Content-Type: application/json' -d ${quote(JSON.stringify(request, null, 1))}`;
 }
 
-/** Shows the command, and copies it where the browser lets a page do that. */
+/** Shows the command, and copies it where the browser allows that. */
 export async function showCurl(request, note) {
 	byId("curl-text").value = curl(request);
 	byId("curl-note").textContent = note;

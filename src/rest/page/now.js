@@ -22,7 +22,7 @@ function tile(name, value, detail, { part, kind = "" } = {}) {
 export function showStatus({ slots, queue, memory, engine, warm, version }) {
 	tile("Slots", `${slots.used} of ${slots.total}`, "runs at once", { part: slots.used / slots.total });
 	tile("Queue", String(queue.waiting), `waiting; at most ${queue.capacity} whose callers wait`);
-	if (warm) tile("Warm", String(warm.ready ?? warm), "containers that wait for a command");
+	if (warm.waiting || warm.shapes) tile("Warm", String(warm.waiting), "containers wait for a run");
 	tile("Memory", bytes(memory.held_bytes), `held, of ${bytes(memory.limit_bytes)}; the process has ${bytes(memory.resident_bytes)}`, { part: memory.held_bytes / memory.limit_bytes });
 	if (!engine) tile("Engine", "…", "being asked");
 	else if (engine.ok) tile("Engine", engine.version, `answers; API ${engine.api_version}; this server is ${version}`, { kind: "good" });

@@ -102,7 +102,7 @@ export class Output {
 		const end = performance.now() + 30;
 		while (this.waiting.length && performance.now() < end) {
 			const { stream, text } = this.waiting[0];
-			// In parts, so that the page stays quick whatever comes at once.
+			// In parts, so that the page stays quick.
 			const part = text.slice(0, 65_536);
 			if (text.length > part.length) this.waiting[0] = { stream, text: text.slice(part.length) };
 			else this.waiting.shift();

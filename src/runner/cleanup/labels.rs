@@ -33,6 +33,12 @@ pub(crate) const VOLUME_OWNER: &str = "oneoff.volume-owner";
 /// label of this name does not count.
 pub(crate) const HOST_PATHS: &str = "oneoff.host-paths";
 
+/// On the container of a run with this service's own PID 1: the nonce of its marks.
+pub(crate) const PID_1_NONCE: &str = "oneoff.pid-1";
+
+/// On a container that waits for its command, or has waited for it. Its name and its other labels say nothing of the run.
+pub(crate) const WARM: &str = "oneoff.warm";
+
 /// How much longer than its run's time limit an object may exist before it is past its deadline. It is enough for an idle engine
 /// only: an object that is needed for longer is kept because its owner lives.
 pub(crate) const OBJECT_SLACK: Duration = Duration::from_secs(120);

@@ -22,6 +22,8 @@ pub(crate) struct Reaper {
     removed: Arc<AtomicU64>,
     /// Ids of containers that are not ours although they have our labels, so that each is logged once.
     strangers: Arc<Mutex<HashSet<String>>>,
+    /// Processes that counted as dead in the last sweep that was told of any.
+    unheard: Arc<Mutex<Unheard>>,
 }
 
 /// What a sweep did, and what it could not decide.
@@ -41,6 +43,7 @@ impl Reaper {
             active,
             removed: Arc::default(),
             strangers: Arc::default(),
+            unheard: Arc::default(),
         }
     }
 
@@ -49,10 +52,21 @@ impl Reaper {
         self.removed.load(Ordering::Relaxed)
     }
 
+    /// Sweeps once more, with what earlier sweeps knew of dead processes.
+    pub(crate) fn sweep_again(&self, stop: &Cancel) -> Result<Swept, docker::Error> {
+        let unheard = self.unheard.lock();
+        let unheard = unheard.unwrap_or_else(PoisonError::into_inner).clone();
+        self.sweep(&unheard, stop)
+    }
+
     /// Sweeps once. Processes in `unheard` count as dead. What cannot be removed now is left to the next sweep, and never keeps the
     /// sweep from the other objects. If `stop` fires, the sweep ends early. Errors: the engine does not list its objects.
     pub(crate) fn sweep(&self, unheard: &Unheard, stop: &Cancel) -> Result<Swept, docker::Error> {
         let goes_on = || !stop.is_fired();
+        if !unheard.is_empty() {
+            let mut known = self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+            known.clone_from(unheard);
+        }
         let client = &self.engine.client;
         // Before the listing: an operation of this process may end while its objects are judged.
         let _look = self.active.look();

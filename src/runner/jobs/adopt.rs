@@ -25,6 +25,7 @@ use crate::runner::jobs::scheduler::{Scheduler, Turn};
 use crate::runner::jobs::unadopted::{Sighting, Unadopted};
 use crate::runner::request::types::Encoding;
 use crate::runner::run::admission::Admission;
+use crate::runner::run::container_config::pid_1_nonce;
 use crate::runner::run::engine_away::{has_started, until_reachable};
 use crate::runner::run::lifecycle::StartedRun;
 use crate::runner::run::result::{Event, RunResult, Sink};
@@ -332,11 +333,12 @@ impl Adopter {
             }
             Some(run) => self.follow(&turn.entry, objects, run),
             None => {
-                let lost = "the run's container was removed while no server watched it";
-                Err(Error::Engine(lost.into()))
+                let lost = "the run's container was removed while no server watched it, and with it what the run printed and its exit code";
+                objects.remove_containers(&self.engine, &turn.entry.id);
+                Err(Error::Vanished(lost.into()))
             }
         };
-        self.keeper.finish(&turn.entry, outcome);
+        self.keeper.finish_through(&turn.entry, outcome);
         drop(turn);
     }
 
@@ -344,7 +346,9 @@ impl Adopter {
     /// that cannot be known, it counts as started.
     fn has_started_since(&self, turn: &Turn, run: &ContainerSummary) -> bool {
         let client = &self.engine.client;
-        let started = until_reachable(&turn.entry.cancel, || has_started(client, &run.id));
+        let started = until_reachable((client, &turn.entry.cancel), || {
+            has_started(client, &run.id)
+        });
         !matches!(started, Ok(Some(false)))
     }
 
@@ -363,6 +367,7 @@ impl Adopter {
         let started = StartedRun {
             container: own(run),
             helper: objects.stage.as_ref().map(own),
+            nonce: pid_1_nonce(&run.labels),
         };
         let has_stdin = loaded
             .spec

@@ -19,6 +19,7 @@ use crate::runner::request::lenient::Spelling;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
 use crate::runner::run::context::{ContainerTimes, RunHooks};
+use crate::runner::run::engine_away::until_stored;
 use crate::runner::run::result::RunResult;
 use crate::runner::semaphore::Semaphore;
 use serde::Serialize;
@@ -40,6 +41,9 @@ pub enum Persistence {
 const STORING_AT_ONCE: usize = 8;
 /// How long a request waits to be stored: as long as the engine may then take for it.
 const STORING_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the engine may take to say that it is there, before a run is accepted.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where records are kept.
 pub(crate) struct RecordStore {
@@ -130,6 +134,14 @@ impl RecordKeeper {
             entry.stored().spec = Some(Box::new(spec));
             return Ok(());
         }
+        // At once, where storing would take the time of several calls.
+        let client = &self.store.engine.client;
+        client
+            .version(ENGINE_PATIENCE)
+            .map_err(|error| match error {
+                docker::Error::TimedOut { .. } => Error::EngineUnreachable(error.to_string()),
+                other => other.into(),
+            })?;
         let record = RequestRecord {
             request: stripped.request,
             spelling: stripped.spelling,
@@ -244,8 +256,8 @@ impl RecordKeeper {
 
     /// Makes sure that no later server starts this run, or lets it run on. To be called before the run is cancelled here. Error:
     /// that cannot be stored just now.
-    pub(crate) fn mark_cancelled(&self, entry: &Entry) -> Result<(), Error> {
-        Ok(self.mark(entry, Mark::Cancelled)?)
+    pub(crate) fn mark_cancelled(&self, entry: &Entry) -> Result<(), docker::Error> {
+        self.mark(entry, Mark::Cancelled)
     }
 
     /// Creates the mark again that the engine has lost. A failure is logged; the next comparison tries again.
@@ -272,6 +284,12 @@ impl RecordKeeper {
         self.journal().rewrite(self)
     }
 
+    /// As [`RecordKeeper::finish`], but waits for an engine that is away.
+    pub(crate) fn finish_through(&self, entry: &Entry, outcome: Outcome) {
+        self.save_outcome_through(entry, outcome.as_ref());
+        self.finish(entry, outcome);
+    }
+
     /// Stores the outcome, then publishes it: a caller that has seen an outcome must still find it after a restart.
     pub(crate) fn finish(&self, entry: &Entry, outcome: Outcome) {
         self.save_outcome(entry, outcome.as_ref());
@@ -286,17 +304,26 @@ impl RecordKeeper {
 
     /// Stores the outcome in the place of the request, unless that was done before. A failure is logged.
     pub(crate) fn save_outcome(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
-        {
-            let stored = entry.stored();
-            if self.persistence() == Persistence::Process || stored.has_outcome || stored.is_deleted
-            {
-                return;
-            }
+        if self.lacks_outcome(entry) {
+            note_stored(entry, self.store_outcome(entry, outcome));
         }
-        match self.store_outcome(entry, outcome) {
-            Ok(()) => entry.stored().has_outcome = true,
-            Err(error) => log::warn!("the outcome of run {} is only in memory: {error}", entry.id),
+    }
+
+    /// As [`RecordKeeper::save_outcome`], but blocks while the engine is away: what the outcome was made of must not be removed
+    /// before.
+    fn save_outcome_through(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
+        if self.lacks_outcome(entry) {
+            let client = &self.store.engine.client;
+            note_stored(
+                entry,
+                until_stored(client, || self.store_outcome(entry, outcome)),
+            );
         }
+    }
+
+    fn lacks_outcome(&self, entry: &Entry) -> bool {
+        let stored = entry.stored();
+        self.persistence() == Persistence::Engine && !stored.has_outcome && !stored.is_deleted
     }
 
     fn store_outcome(
@@ -378,6 +405,13 @@ impl RecordKeeper {
     }
 }
 
+fn note_stored(entry: &Entry, stored: Result<(), Error>) {
+    match stored {
+        Ok(()) => entry.stored().has_outcome = true,
+        Err(error) => log::warn!("the outcome of run {} is only in memory: {error}", entry.id),
+    }
+}
+
 impl LiveRecords for RecordKeeper {
     fn pack(
         &self,
@@ -417,6 +451,17 @@ impl RunHooks for KeptRun<'_> {
         Ok(())
     }
 
+    fn not_started(&self) {
+        if !self.entry.stored().may_have_started {
+            return;
+        }
+        self.entry.stored().may_have_started = false;
+        if let Err(error) = self.keeper.unmark_started(self.entry) {
+            let id = &self.entry.id;
+            log::warn!("a restart just now would lose run {id}: {error}");
+        }
+    }
+
     fn stdin_delivered(&self) {
         self.keeper.mark_fed(self.entry);
     }
@@ -434,6 +479,6 @@ impl RunHooks for KeptRun<'_> {
     }
 
     fn keep_outcome(&self, result: &RunResult) {
-        self.keeper.save_outcome(self.entry, Ok(result));
+        self.keeper.save_outcome_through(self.entry, Ok(result));
     }
 }

@@ -108,7 +108,7 @@ impl Scheduler {
             }
             entry.stored().has_leftovers = true;
         };
-        self.keeper.finish(&entry, outcome);
+        self.keeper.finish_through(&entry, outcome);
         drop(slot);
     }
 

@@ -189,8 +189,16 @@ impl Jobs {
     pub(crate) fn cancel(&self, id: &str) -> Result<RunState, Error> {
         let entry = self.entry(id)?;
         if entry.log.outcome().is_none() {
-            let marked = self.keeper.mark_cancelled(&entry);
-            marked.map_err(|error| because("the run is not cancelled", error))?;
+            match self.keeper.mark_cancelled(&entry) {
+                Ok(()) => {}
+                // It may store it later, and a later server would then act on it.
+                Err(error @ docker::Error::TimedOut { .. }) => {
+                    self.scheduler.cancel(&entry);
+                    let unsure = "the run is being cancelled, but that is not stored for certain, so that it may go on after a restart";
+                    return Err(because(unsure, error.into()));
+                }
+                Err(error) => return Err(because("the run is not cancelled", error.into())),
+            }
         }
         self.scheduler.cancel(&entry);
         Ok(entry.state())
@@ -334,6 +342,8 @@ mod tests {
     use crate::runner::cleanup::engine::Engine;
     use crate::runner::cleanup::labels::Identity;
     use crate::runner::cleanup::removal::Removal;
+    use crate::runner::init::choice::InitMode;
+    use crate::runner::init::delivery::InitDelivery;
     use crate::runner::request::lenient::Spelling;
     use crate::runner::request::types::PullPolicy;
     use crate::runner::run::pull::Images;
@@ -350,20 +360,24 @@ mod tests {
     fn executor_without_engine() -> Executor {
         let host = Host::Unix("/nonexistent/engine.sock".into());
         let client = Client::new(host, None).unwrap();
-        Executor {
-            engine: Engine {
-                removal: Removal::start(&client, 1).unwrap(),
-                identity: Identity {
-                    instance: "idle".into(),
-                    owner: ProcessIdentity::current(),
-                },
-                client: client.clone(),
+        let engine = Engine {
+            removal: Removal::start(&client, 1).unwrap(),
+            identity: Identity {
+                instance: "idle".into(),
+                owner: ProcessIdentity::current(),
             },
+            client: client.clone(),
+        };
+        let init = InitDelivery::new(engine.clone(), Active::default(), InitMode::Off);
+        Executor {
+            engine,
             admission: Admission::new(1, 0),
             active: Active::default(),
             images: Images::new(client, Duration::ZERO),
             users: UserCache::default(),
             memory: MemoryBudget::new(1 << 20),
+            init,
+            warm: Default::default(),
         }
     }
 

@@ -87,6 +87,7 @@ fn brief(result: &RunResult) -> RunResult {
     RunResult {
         id: result.id.clone(),
         status: result.status.clone(),
+        signal: result.signal.clone(),
         image_digest: result.image_digest.clone(),
         stdout: String::new(),
         stderr: String::new(),

@@ -1,5 +1,6 @@
 //! What language models send in place of what a schema says, over MCP: a boolean or a number as a string, an object or an array
-//! as a string of JSON, and empty strings for what they leave out. Read only where nothing else can be meant.
+//! as a string of JSON, a number as text, one item in place of a list, and empty strings for what they leave out. Read only where
+//! nothing else can be meant.
 
 use crate::json;
 use serde_json::{Map, Number, Value};
@@ -18,8 +19,10 @@ pub enum Spelling {
 /// The kinds of values that a type takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// Strings, or values that may be written as a string anyway.
+    /// A string whose form is checked, or values that may be written as a string anyway.
     Text,
+    /// Any string.
+    String,
     /// A boolean.
     Boolean,
     /// A number.
@@ -41,7 +44,7 @@ pub(crate) const MOST_EMBEDDED_BYTES: usize = 1 << 20;
 pub(crate) fn meant_by(text: &str, takes: Takes, name: &str) -> Option<Value> {
     let trimmed = text.trim();
     match takes {
-        Takes::Text => None,
+        Takes::Text | Takes::String => None,
         Takes::Boolean => match trimmed.to_ascii_lowercase().as_str() {
             "true" => Some(Value::Bool(true)),
             "false" => Some(Value::Bool(false)),
@@ -72,10 +75,35 @@ fn embedded(text: &str, name: &str) -> Option<Value> {
     }
 }
 
+/// Whether it is a command: numbers may be among its arguments.
 fn are_words(value: &Value) -> bool {
-    value
-        .as_array()
-        .is_some_and(|items| items.iter().all(Value::is_string))
+    let is_word = |item: &Value| item.is_string() || item.is_number();
+    value.as_array().is_some_and(|items| {
+        items.first().is_none_or(Value::is_string) && items.iter().all(is_word)
+    })
+}
+
+/// The value that is meant by one of a near type: a number where a string is expected, or one item where a list is.
+pub(crate) fn near(value: Value, takes: Takes) -> Value {
+    match (takes, value) {
+        (Takes::String, Value::Number(number)) => {
+            let text = number.to_string();
+            Value::String(text.strip_suffix(".0").unwrap_or(&text).to_owned())
+        }
+        (Takes::Array | Takes::Collection, Value::String(text)) if !may_be_embedded(&text) => {
+            Value::Array(vec![Value::String(text)])
+        }
+        (Takes::Array, Value::Number(number)) => Value::Array(vec![Value::Number(number)]),
+        (_, value) => value,
+    }
+}
+
+/// As [`near`], for a member of an object whose names the caller chooses, such as a label: a boolean is meant as its word.
+pub(crate) fn near_member(value: Value, takes: Takes) -> Value {
+    match (takes, value) {
+        (Takes::String, Value::Bool(value)) => Value::String(value.to_string()),
+        (_, value) => value,
+    }
 }
 
 /// Removes the known members of an object that are empty strings: they count as absent. Also `auth_config` if nothing else is
@@ -135,12 +163,41 @@ mod tests {
             ("[ -f x ]", Takes::WordsOrText, None),
             ("[1]", Takes::WordsOrText, None),
             ("echo [1]", Takes::WordsOrText, None),
+            (
+                r#"["sleep", 5]"#,
+                Takes::WordsOrText,
+                Some(json!(["sleep", 5])),
+            ),
             ("true", Takes::Text, None),
+            ("5", Takes::String, None),
         ] {
             assert_eq!(meant_by(text, takes, "x"), meant, "{text} {takes:?}");
         }
         let variables = meant_by(r#"{"A": 1.10}"#, Takes::Object, "env_vars").unwrap();
         assert_eq!(variables, json!({"A": "1.10"}), "digits are kept");
+    }
+
+    #[test]
+    fn a_value_of_a_near_type_is_taken_for_what_it_can_only_mean() {
+        for (value, takes, meant) in [
+            (json!(1000), Takes::String, json!("1000")),
+            (json!(1000.0), Takes::String, json!("1000")),
+            (json!(3.12), Takes::String, json!("3.12")),
+            (json!(-1), Takes::String, json!("-1")),
+            (json!(755), Takes::Text, json!(755)),
+            (json!(true), Takes::String, json!(true)),
+            (json!("ALL"), Takes::Array, json!(["ALL"])),
+            (json!("['ALL']"), Takes::Array, json!("['ALL']")),
+            (json!("/tmp"), Takes::Collection, json!(["/tmp"])),
+            (json!("{'/tmp'}"), Takes::Collection, json!("{'/tmp'}")),
+            (json!("A=1"), Takes::Object, json!("A=1")),
+            (json!("ls"), Takes::WordsOrText, json!("ls")),
+            (json!({"a": 1}), Takes::String, json!({"a": 1})),
+        ] {
+            assert_eq!(near(value.clone(), takes), meant, "{value} {takes:?}");
+        }
+        assert_eq!(near_member(json!(true), Takes::String), json!("true"));
+        assert_eq!(near_member(json!(true), Takes::Text), json!(true));
     }
 
     #[test]

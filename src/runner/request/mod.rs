@@ -9,6 +9,7 @@
 //! | `check` | a check under way: faults, policy |
 //! | `mounts`, `limits` | the checks of `volumes`, and of values with defaults and maxima |
 //! | `mount_tree` | how mounts lie within each other, and the checks of that |
+//! | `host_names` | the check of `extra_hosts` |
 //! | `execution` | the check that the kernel can execute the command |
 //! | `kernel_limits` | lengths that the kernel cannot execute or resolve |
 //! | `platform` | the names of platforms |
@@ -20,6 +21,7 @@
 pub(crate) mod archives;
 pub(crate) mod check;
 pub(crate) mod execution;
+pub(crate) mod host_names;
 pub(crate) mod host_paths;
 pub(crate) mod kernel_limits;
 pub(crate) mod lenient;

@@ -3,7 +3,7 @@
 
 use crate::archive::{self, MountPoint, MountPointKind};
 use crate::runner::request::check::Check;
-use crate::runner::request::mounts::{self, MountSource, MountSpec};
+use crate::runner::request::mounts::{self, Access, MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use std::collections::BTreeMap;
 use std::iter::successors;
@@ -17,6 +17,8 @@ pub(crate) struct MountTree<'a> {
     nodes: BTreeMap<String, Mounted>,
     /// By index of a mount: what is mounted directly inside it.
     points: BTreeMap<usize, Vec<MountPoint>>,
+    /// By index of a mount: what a host path is, as far as it is known.
+    host_kinds: BTreeMap<usize, MountPointKind>,
     /// By index of a mount: what it lies in. Absent: the image's own file system.
     around: BTreeMap<usize, Place>,
 }
@@ -40,8 +42,17 @@ struct Place {
 }
 
 impl<'a> MountTree<'a> {
-    /// `image_volumes`: the volumes that the image declares, as it spells them.
+    /// `image_volumes`: the volumes that the image declares, as it spells them. What host paths are is not known.
     pub(crate) fn new(spec: &'a RunSpec, image_volumes: &[String]) -> Self {
+        Self::with_host_kinds(spec, image_volumes, BTreeMap::new())
+    }
+
+    /// As [`MountTree::new`], with what the host paths of the mounts with these indices are.
+    pub(crate) fn with_host_kinds(
+        spec: &'a RunSpec,
+        image_volumes: &[String],
+        host_kinds: BTreeMap<usize, MountPointKind>,
+    ) -> Self {
         let mut nodes = BTreeMap::new();
         nodes.extend(ENGINE_FILES.map(|path| (path.to_owned(), Mounted::EngineFile)));
         let declared = image_volumes
@@ -56,6 +67,7 @@ impl<'a> MountTree<'a> {
             mounts: &spec.mounts,
             nodes,
             points: BTreeMap::new(),
+            host_kinds,
             around: BTreeMap::new(),
         };
         tree.nest();
@@ -128,13 +140,36 @@ impl<'a> MountTree<'a> {
         mounts.filter(|mount| matches!(mount.source, MountSource::CollectedFile))
     }
 
+    /// Index and path of every host path that is mounted directly inside a staged `:ro` directory, where the engine cannot make
+    /// the place to mount it on.
+    pub(crate) fn hosts_in_sealed_stages(&self) -> impl Iterator<Item = (usize, &str)> {
+        let is_sealed = |outer: &Place| match outer.mounted {
+            Mounted::Volume(outer) => {
+                let outer = &self.mounts[outer];
+                outer.is_staged() && outer.access == Access::ReadOnly
+            }
+            _ => false,
+        };
+        let inside = self
+            .around
+            .iter()
+            .filter(move |(_, outer)| is_sealed(outer));
+        inside.filter_map(|(index, _)| match &self.mounts[*index].source {
+            MountSource::Host(path) => Some((*index, path.as_str())),
+            _ => None,
+        })
+    }
+
     fn kind(&self, mounted: Mounted) -> MountPointKind {
         match mounted {
             Mounted::Tmpfs | Mounted::ImageVolume => MountPointKind::Directory,
             Mounted::EngineFile => MountPointKind::File,
             Mounted::Volume(index) => match self.mounts[index].source {
                 MountSource::File { .. } | MountSource::CollectedFile => MountPointKind::File,
-                MountSource::Host(_) => MountPointKind::Unknown,
+                MountSource::Host(_) => {
+                    let known = self.host_kinds.get(&index).copied();
+                    known.unwrap_or(MountPointKind::Unknown)
+                }
                 MountSource::Archive(_) | MountSource::Files(_) | MountSource::Named(_) => {
                     MountPointKind::Directory
                 }

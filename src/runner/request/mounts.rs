@@ -125,13 +125,14 @@ fn split_key(key: &str) -> Result<(&str, Access), &'static str> {
 }
 
 /// Normalizes the path of a mount. Errors: not absolute, `..`, control characters or `:`, `/` itself, or within `/proc`,
-/// `/sys` or `/dev`.
+/// `/sys`, `/dev` or `/.oneoff`.
 pub(crate) fn target(path: &str) -> Result<String, &'static str> {
     let normalized = normalize(path)?;
     let top = normalized.split('/').nth(1).unwrap_or_default();
     match top {
         "" => Err("the root directory cannot be mounted over"),
         "proc" | "sys" | "dev" => Err("nothing can be mounted within /proc, /sys or /dev"),
+        ".oneoff" => Err("nothing can be mounted within /.oneoff, where this service's PID 1 is"),
         _ => Ok(normalized),
     }
 }
@@ -321,13 +322,13 @@ fn host(check: &mut Check<'_>, key: &str, volume: VolumeMount) -> Option<MountSo
 
 /// The rule for the name of a volume, in the words of a fault; see [`is_volume_name`].
 pub(crate) const VOLUME_NAME_RULE: &str =
-    "expected letters, digits, '_', '.' and '-', starting with a letter or digit, at most 255";
+    "expected 2 to 255 letters, digits, '_', '.' and '-', starting with a letter or digit";
 
-/// Whether a name is valid for a named volume: the engine's own rule, which excludes paths and options, and at most 255
-/// bytes.
+/// Whether a name is valid for a named volume: the engine's own rule, which excludes paths, options and single letters, and at
+/// most 255 bytes.
 pub(crate) fn is_volume_name(name: &str) -> bool {
     let is_valid = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    name.len() <= 255
+    (2..=255).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(is_valid)
 }

@@ -17,7 +17,6 @@ use crate::runner::request::values::{EnvValue, StringOrList};
 use crate::runner::request::wire::Wire;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// Most bytes of each of the credentials: they travel in a header field, and engines limit heads to 1 MiB.
@@ -53,7 +52,7 @@ pub struct RunSpec {
     pub(crate) hostname: Option<String>,
     pub(crate) platform: Option<Platform>,
     pub(crate) labels: Labels,
-    pub(crate) init: bool,
+    pub(crate) init: Option<bool>,
     pub(crate) read_only: bool,
     /// Path to mount options.
     pub(crate) tmpfs: BTreeMap<String, String>,
@@ -147,7 +146,7 @@ impl Check<'_> {
             hostname: self.hostname(request.hostname),
             platform: self.platform(request.platform),
             labels: self.labels(request.labels.unwrap_or_default()),
-            init: request.init.unwrap_or(false),
+            init: request.init,
             read_only: request.read_only.unwrap_or(false),
             tmpfs: self.tmpfs(request.tmpfs.unwrap_or_default().0, is_mounted),
             mounts,
@@ -411,26 +410,5 @@ impl Check<'_> {
             }
         }
         capabilities
-    }
-
-    fn extra_hosts(&mut self, hosts: Vec<(String, String)>) -> Vec<String> {
-        let mut checked = Vec::with_capacity(hosts.len());
-        for (host, address) in hosts {
-            let unbracketed = address.strip_prefix('[').and_then(|a| a.strip_suffix(']'));
-            let address = unbracketed.unwrap_or(&address);
-            let is_address = match unbracketed {
-                Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-                None => address == "host-gateway" || address.parse::<IpAddr>().is_ok(),
-            };
-            let is_name =
-                (1..=MOST_NAME_BYTES).contains(&host.len()) && !host.chars().any(char::is_control);
-            if !is_name || !is_address {
-                let msg = "expected a host name and an IP address (or host-gateway)";
-                self.reader
-                    .within("extra_hosts", |reader| reader.fault_at(&host, msg));
-            }
-            checked.push(format!("{host}:{address}"));
-        }
-        checked
     }
 }

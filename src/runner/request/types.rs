@@ -40,7 +40,9 @@ wire_struct! {
         platform: String,
         /// Labels of the container.
         labels: BTreeMap<String, String>,
-        /// Run an init process as PID 1, which reaps and forwards signals.
+        /// Whether this service's own PID 1 runs the command: it reaps orphans, forwards signals, and sees the exact end and what was
+        /// used. `false`: the command is PID 1. Absent: as the server's `RUNNER_INIT` says, which is true by default unless the
+        /// program is an init itself.
         init: bool,
         /// Mount the container's root file system read-only.
         read_only: bool,
@@ -114,7 +116,7 @@ wire_struct! {
     /// A named volume to create, optionally filled.
     #[schemars(extend("required" = ["name"]))]
     pub struct VolumeRequest {
-        /// Name: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`. Required.
+        /// Name: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`. Required.
         name: String,
         /// Base64 of a tar.gz. When all entries share one top-level directory it is stripped.
         content: String,

@@ -34,13 +34,23 @@ impl Reader {
 
     /// Reads a value of a type. `None`: it is wrong, and the faults are recorded.
     pub fn read<T: Wire>(&mut self, value: Value) -> Option<T> {
-        let value = match value {
-            Value::String(text) if self.spelling == Spelling::Lenient => self
-                .meant_by(&text, T::TAKES)
-                .unwrap_or(Value::String(text)),
-            other => other,
+        if self.spelling == Spelling::Exact {
+            return T::take(value, self);
+        }
+        let written = match &value {
+            Value::String(text) => self.meant_by(text, T::TAKES),
+            _ => None,
         };
-        T::take(value, self)
+        let meant = written.unwrap_or_else(|| lenient::near(value, T::TAKES));
+        T::take(meant, self)
+    }
+
+    /// Reads the value of a member whose name the caller chose.
+    fn read_member<T: Wire>(&mut self, value: Value) -> Option<T> {
+        self.read(match self.spelling {
+            Spelling::Exact => value,
+            Spelling::Lenient => lenient::near_member(value, T::TAKES),
+        })
     }
 
     fn meant_by(&mut self, text: &str, takes: Takes) -> Option<Value> {
@@ -188,6 +198,7 @@ fn shorten(key: &str) -> String {
 
 impl Wire for String {
     const EXPECTED: &'static str = "a string";
+    const TAKES: Takes = Takes::String;
     fn take(value: Value, reader: &mut Reader) -> Option<Self> {
         match value {
             Value::String(text) => Some(text),
@@ -250,7 +261,7 @@ impl<T: Wire> Wire for BTreeMap<String, T> {
         };
         let mut taken = BTreeMap::new();
         for (key, item) in members {
-            if let Some(item) = reader.within(&key, |reader| reader.read(item)) {
+            if let Some(item) = reader.within(&key, |reader| reader.read_member(item)) {
                 taken.insert(key, item);
             }
         }

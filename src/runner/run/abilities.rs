@@ -1,6 +1,6 @@
 //! What the engine at hand cannot do of a request: refused, or said in a warning, before anything is created for the run.
 
-use crate::docker::{Client, ImageInspect, Runtime};
+use crate::docker::{Client, ImageInspect, Runtime, SystemInfo};
 use crate::problem::Fault;
 use crate::runner::error::Error;
 use crate::runner::request::mounts::MountSource;
@@ -20,17 +20,29 @@ pub(crate) fn check_abilities(
     if client.is_podman()? {
         faults.extend(kept_variables(spec, &image.config.env));
     }
-    // An engine that does not name its runtimes is taken for one with an ordinary one.
-    let runtime = client.runtime(spec.runtime.as_deref(), INFO_TIMEOUT);
-    let gvisor = runtime.ok().flatten().filter(is_gvisor);
-    if gvisor.as_ref().is_some_and(keeps_files_to_itself) {
+    // An engine that says nothing of itself is taken for an ordinary one.
+    let info = client.recent_info(INFO_TIMEOUT).unwrap_or_default();
+    faults.extend(too_many_cpus(spec, &info));
+    let runtime = info.runtime(spec.runtime.as_deref());
+    let gvisor = runtime.filter(|runtime| is_gvisor(runtime));
+    if gvisor.is_some_and(keeps_files_to_itself) {
         faults.extend(unreachable_files(spec));
     }
     if !faults.is_empty() {
         return Err(Error::Invalid(faults));
     }
-    let is_unlimited = gvisor.is_some_and(|runtime| has_flag(&runtime, "ignore-cgroups"));
-    Ok(is_unlimited.then(unlimited).into_iter().collect())
+    let pipes = gvisor.and_then(|_| hidden_pipes(spec));
+    let limits = without_limits(gvisor, &info);
+    Ok(pipes.into_iter().chain(limits).collect())
+}
+
+/// Docker refuses to start such a container, Podman gives it all CPUs.
+fn too_many_cpus(spec: &RunSpec, info: &SystemInfo) -> Option<Fault> {
+    let is_refused = info.cpus > 0 && spec.nano_cpus > u64::from(info.cpus) * 1_000_000_000;
+    is_refused.then(|| Fault {
+        loc: vec![spec.loc_root.into(), "cpus".into()],
+        msg: format!("more than the engine's CPUs: it has {}", info.cpus),
+    })
 }
 
 /// Variables that are to be removed: Podman leaves those of the image.
@@ -81,15 +93,49 @@ fn unreachable_files(spec: &RunSpec) -> Vec<Fault> {
         .collect()
 }
 
+/// Named pipes and sockets in a mount exist within gVisor only, so that nobody can see whether there were any.
+fn hidden_pipes(spec: &RunSpec) -> Option<String> {
+    let mut mounts = spec.mounts.iter();
+    let mount = mounts.find(|mount| mount.response && is_directory(&mount.source))?;
+    Some(format!(
+        "{}: the runtime (gVisor) hides the named pipes and sockets that a run makes: they are left out, and not listed here",
+        mount.key
+    ))
+}
+
+fn is_directory(source: &MountSource) -> bool {
+    match source {
+        MountSource::Archive(_) | MountSource::Files(_) | MountSource::Named(_) => true,
+        MountSource::File { .. } | MountSource::CollectedFile | MountSource::Host(_) => false,
+    }
+}
+
+/// Why limits are not enforced, where the engine takes them without saying so.
+fn without_limits(gvisor: Option<&Runtime>, info: &SystemInfo) -> Option<String> {
+    let reason = if gvisor.is_some_and(|runtime| has_flag(runtime, "ignore-cgroups")) {
+        "the engine starts the runtime (gVisor) with --ignore-cgroups"
+    } else if is_without_control_groups(info) {
+        "the engine is rootless and has no control groups"
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{reason}: memory, cpus and pids_limit are not enforced"
+    ))
+}
+
+/// Control groups of version 1 cannot be delegated to a user.
+fn is_without_control_groups(info: &SystemInfo) -> bool {
+    let mut options = info.security_options.iter();
+    let is_rootless = options.any(|option| option.split(',').any(|part| part == "name=rootless"));
+    is_rootless && (info.cgroup_driver == "none" || info.cgroup_version == "1")
+}
+
 /// Whether the engine starts the runtime with a flag, which may have one or two dashes and `=true`.
 fn has_flag(runtime: &Runtime, flag: &str) -> bool {
     let name = |argument: &String| argument.trim_start_matches('-').to_owned();
     let mut given = runtime.runtime_args.iter().map(name);
     given.any(|given| given == flag || given == format!("{flag}=true"))
-}
-
-fn unlimited() -> String {
-    "the engine starts the runtime (gVisor) with --ignore-cgroups: memory, cpus and pids_limit are not enforced".into()
 }
 
 #[cfg(test)]
@@ -126,6 +172,27 @@ mod tests {
                 is_unlimited,
                 "{args:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_rootless_engine_enforces_limits_with_control_groups_of_version_2_only() {
+        for (driver, version, option, warns) in [
+            ("none", "1", "name=rootless", true),
+            ("none", "2", "name=rootless", true),
+            ("cgroupfs", "1", "name=seccomp,name=rootless", true),
+            ("systemd", "2", "name=rootless", false),
+            ("cgroupfs", "1", "name=seccomp,profile=default", false),
+            ("", "", "", false),
+        ] {
+            let info = SystemInfo {
+                cgroup_driver: driver.into(),
+                cgroup_version: version.into(),
+                security_options: vec![option.into()],
+                ..SystemInfo::default()
+            };
+            let warning = without_limits(None, &info);
+            assert_eq!(warning.is_some(), warns, "{driver} {version} {option}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::runner::run::collect::Collection;
 use crate::runner::run::ending::Ending;
 use crate::runner::run::output::Captured;
-use crate::runner::run::result::{Reason, RunResult, Timings};
+use crate::runner::run::result::{Reason, RunResult, Timings, Usage};
 use std::time::{Duration, Instant};
 
 /// Everything a run is answered with but its id and its times.
@@ -25,7 +25,10 @@ impl Answer {
         let ending = Ending {
             exit_code: None,
             reason: Reason::Cancelled,
+            signal: None,
             oom_killed: false,
+            usage: Usage::default(),
+            is_exact: false,
             killed: None,
             stdout: nothing(),
             stderr: nothing(),
@@ -55,6 +58,7 @@ impl Answer {
             status: status(ending.reason, ending.exit_code),
             exit_code: ending.exit_code,
             reason: ending.reason,
+            signal: ending.signal.map(signal_name),
             stdout: ending.stdout.text,
             stderr: ending.stderr.text,
             stdout_omitted_bytes: ending.stdout.omitted_bytes,
@@ -63,10 +67,23 @@ impl Answer {
             execution_time: accepted.elapsed().as_secs_f64(),
             image_digest,
             oom_killed: ending.oom_killed,
+            usage: ending.usage,
             warnings,
             timings,
             memory: None,
         }
+    }
+}
+
+/// The name of a signal, also of those that have only numbers.
+fn signal_name(number: i32) -> String {
+    const FIRST_REAL_TIME: i32 = 34;
+    match signal_hook::low_level::signal_name(number) {
+        Some(name) => name.to_owned(),
+        None if number == 16 => "SIGSTKFLT".into(),
+        None if number == 30 => "SIGPWR".into(),
+        None if number >= FIRST_REAL_TIME => format!("SIGRTMIN+{}", number - FIRST_REAL_TIME),
+        None => format!("signal {number}"),
     }
 }
 

@@ -2,6 +2,7 @@
 //! does not fail the run: the answer says so in its place.
 
 use crate::archive::{self, Collected};
+use crate::docker;
 use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::request::mount_tree::MountTree;
 use crate::runner::request::mounts::{MountSource, MountSpec};
@@ -12,6 +13,7 @@ use crate::runner::run::result::CollectedVolume;
 use crate::runner::run::sources::{Fault, Opened, Sources};
 use std::collections::BTreeMap;
 use std::thread::Builder;
+use std::time::{Duration, Instant};
 
 const NO_MEMORY: &str =
     "the server had no memory for it: other requests and answers use it (RUNNER_MAX_BODY_MEMORY)";
@@ -25,6 +27,8 @@ pub(crate) struct Collection {
     pub(crate) helpers: Vec<RemovalGuard>,
     /// Whether the engine could not be asked for some of the volumes, so that a later try may bring more.
     pub(crate) is_engine_away: bool,
+    /// Whether the engine sent only a part of some volume.
+    pub(crate) is_cut: bool,
 }
 
 /// Collects every mount that asks for a response, `max_collect_bytes` of all together at most. A mount that is over the limit, or
@@ -40,6 +44,7 @@ pub(crate) fn collect(sources: &Sources<'_>, spec: &RunSpec, room: CollectRoom<'
         room,
         collection: Collection::default(),
         engine_is_away: None,
+        broken_off: Vec::new(),
     };
     let mounts = spec.mounts.iter().enumerate();
     let wanted = mounts.filter(|(_, mount)| mount.response);
@@ -49,11 +54,13 @@ pub(crate) fn collect(sources: &Sources<'_>, spec: &RunSpec, room: CollectRoom<'
         collector.add_together(files);
     }
     // Not before: these calls wait until what was opened has been read.
+    collector.read_broken_off_again();
     collector.take_back_lost(&in_container);
     for (index, mount) in in_volumes {
         let opened = collector.open(index, mount);
         collector.add(opened, (index, mount));
     }
+    collector.read_broken_off_again();
     collector.collection
 }
 
@@ -62,6 +69,14 @@ type Wanted<'a> = (usize, &'a MountSpec);
 
 /// What [`Sources::open`] returns.
 type Opening = Result<Option<Opened>, Fault>;
+
+/// What reading a mount gave. `Ok(None)`: the run left nothing there.
+type Reading = Result<Option<CollectedVolume>, Fault>;
+
+/// How long what breaks off is read again.
+const UNMOUNTING: Duration = Duration::from_secs(5);
+/// Between two readings.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How many files of the container are requested at once.
 const MOST_AT_ONCE: usize = 16;
@@ -77,13 +92,15 @@ struct Collector<'a> {
     collection: Collection,
     /// The fault of the first mount for which the engine could not be asked.
     engine_is_away: Option<String>,
+    /// To be read again.
+    broken_off: Vec<Wanted<'a>>,
 }
 
-impl Collector<'_> {
+impl<'a> Collector<'a> {
     /// Collects files that only the container has. All calls are made at once: the engine answers them one after the other, and
     /// removes the container for nobody before it has answered those that came first. It answers the next one once the answer
     /// before has been read, so that answers are read in the order in which they arrive, and no call is waited for meanwhile.
-    fn add_together(&mut self, files: &[Wanted<'_>]) {
+    fn add_together(&mut self, files: &[Wanted<'a>]) {
         let sources = self.sources;
         std::thread::scope(|scope| {
             let (sender, openings) = crossbeam_channel::unbounded();
@@ -117,13 +134,52 @@ impl Collector<'_> {
         }
     }
 
-    fn add(&mut self, opened: Opening, (index, mount): Wanted<'_>) {
-        let read = opened.and_then(|opened| match opened {
+    fn add(&mut self, opened: Opening, wanted: Wanted<'a>) {
+        let read = self.read_opened(opened, wanted);
+        match self.is_worth_another_reading(&read) {
+            true => self.broken_off.push(wanted),
+            false => self.keep(read, wanted),
+        }
+    }
+
+    /// Podman unmounts the container's file system soon after the end of the run, also while it is reading from it, and the
+    /// archive breaks off. Under load the process in which it reads fails now and then, which is a 500.
+    fn is_worth_another_reading(&self, read: &Reading) -> bool {
+        let is_passing = match read {
+            Err(fault @ Fault::Archive(_)) => !fault.is_engine_away(),
+            Err(Fault::Engine(docker::Error::Status { status, .. })) => *status >= 500,
+            _ => false,
+        };
+        is_passing && self.sources.engine.client.is_podman().unwrap_or(false)
+    }
+
+    /// Blocks for [`UNMOUNTING`] at most, plus one reading.
+    fn read_broken_off_again(&mut self) {
+        let deadline = Instant::now() + UNMOUNTING;
+        for wanted in std::mem::take(&mut self.broken_off) {
+            loop {
+                let opened = self.open(wanted.0, wanted.1);
+                let read = self.read_opened(opened, wanted);
+                if Instant::now() > deadline || !self.is_worth_another_reading(&read) {
+                    self.keep(read, wanted);
+                    break;
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    fn read_opened(&mut self, opened: Opening, (index, mount): Wanted<'_>) -> Reading {
+        match opened? {
             Some(opened) => self.read(opened, index, mount),
             None => Ok(None),
-        });
+        }
+    }
+
+    fn keep(&mut self, read: Reading, (_, mount): Wanted<'_>) {
         let volume = read.unwrap_or_else(|fault| {
             let text = fault.to_string();
+            self.collection.is_cut |= fault.is_cut();
             if fault.is_engine_away() {
                 self.engine_is_away = Some(text.clone());
                 self.collection.is_engine_away = true;
@@ -165,16 +221,14 @@ impl Collector<'_> {
         self.collection.warnings.push(warning);
     }
 
-    fn read(
-        &mut self,
-        opened: Opened,
-        index: usize,
-        mount: &MountSpec,
-    ) -> Result<Option<CollectedVolume>, Fault> {
+    fn read(&mut self, opened: Opened, index: usize, mount: &MountSpec) -> Reading {
         let mut tar = opened.tar;
         self.collection.helpers.extend(opened.helper);
         let room = &mut |bytes| self.room.take(bytes);
         let read = match kind(mount) {
+            "file" if opened.is_symlink => {
+                return Ok(self.file(Collected::Other("symbolic link"), mount));
+            }
             "file" => archive::collect_file_text(&mut *tar, self.limit_bytes, room)
                 .map(|collected| self.file(collected, mount)),
             _ => archive::collect_directory_without(

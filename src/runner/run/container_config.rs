@@ -7,7 +7,9 @@ use crate::docker::{
     ContainerCreate, HealthConfig, HostConfig, ImageInspect, Labels, LogConfig, Mount,
     VolumeOptions,
 };
-use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK, Role};
+use crate::init::protocol::{INIT_ARGUMENT, INIT_MEMORY_BYTES, INIT_PROCESSES, INIT_PROGRAM};
+use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK, PID_1_NONCE, Role};
+use crate::runner::init::delivery::init_mount;
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::staging::existing_volume::must_exist;
@@ -34,8 +36,20 @@ pub(crate) struct StageVolume {
     pub(crate) masked_paths: Vec<String>,
 }
 
+/// The service's own PID 1 in the container of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Pid1 {
+    /// The volume with its program.
+    pub(crate) volume: String,
+    /// The nonce of its marks.
+    pub(crate) nonce: String,
+    /// The command that it starts.
+    pub(crate) argv: Vec<String>,
+}
+
 /// The body of `POST /containers/create`: the request's settings plus the service's hardening. Leaves `image` empty; the
-/// caller sets it. `stage` is for the mounts that are staged, if there are any.
+/// caller sets it. `stage` is for the mounts that are staged, if there are any. With the service's own PID 1, see
+/// [`with_pid_1`].
 pub(crate) fn container(
     spec: &RunSpec,
     stage: Option<&StageVolume>,
@@ -75,6 +89,47 @@ pub(crate) fn container(
     }
 }
 
+/// The same container with the service's own PID 1, which reads the command from its standard input. The limits grow by what PID 1
+/// needs itself. The nonce in its labels lets a later server read the marks in the container's log.
+pub(crate) fn with_pid_1(
+    container: ContainerCreate,
+    pid_1: &Pid1,
+    name: &str,
+    service_labels: &Labels,
+) -> ContainerCreate {
+    let mut labels = container.labels;
+    labels.insert(PID_1_NONCE.into(), pid_1.nonce.clone());
+    let host = container.host_config;
+    let own_memory = i64::try_from(INIT_MEMORY_BYTES).unwrap_or_default();
+    let own_pids = i64::try_from(INIT_PROCESSES).unwrap_or_default();
+    let memory = host.memory.saturating_add(own_memory);
+    let mut mounts = host.mounts;
+    mounts.push(init_mount(&pid_1.volume, name, service_labels));
+    ContainerCreate {
+        cmd: None,
+        entrypoint: Some(vec![INIT_PROGRAM.into(), INIT_ARGUMENT.into()]),
+        labels,
+        attach_stdin: true,
+        open_stdin: true,
+        stdin_once: true,
+        host_config: HostConfig {
+            memory,
+            memory_swap: memory,
+            pids_limit: host.pids_limit.map(|limit| limit.saturating_add(own_pids)),
+            init: None,
+            mounts,
+            ..host
+        },
+        ..container
+    }
+}
+
+/// The nonce of the service's own PID 1 in a container with these labels. `None`: it has none.
+pub(crate) fn pid_1_nonce(labels: &Labels) -> Option<String> {
+    let nonce = labels.get(PID_1_NONCE)?;
+    (!nonce.is_empty()).then(|| nonce.clone())
+}
+
 fn host_config(spec: &RunSpec) -> HostConfig {
     let memory = i64::try_from(spec.memory_bytes).unwrap_or(i64::MAX);
     HostConfig {
@@ -83,7 +138,7 @@ fn host_config(spec: &RunSpec) -> HostConfig {
         memory_swap: memory,
         nano_cpus: i64::try_from(spec.nano_cpus).unwrap_or(i64::MAX),
         pids_limit: i64::try_from(spec.pids_limit).ok(),
-        init: spec.init.then_some(true),
+        init: (spec.init == Some(true)).then_some(true),
         readonly_rootfs: spec.read_only,
         tmpfs: spec.tmpfs.clone(),
         shm_size: spec

@@ -25,6 +25,9 @@ pub(crate) trait RunHooks: Sync {
     /// started. An error ends the run; the container is then never started.
     fn before_start(&self) -> Result<(), Error>;
 
+    /// Called if the container has not started, and never will. The run is set up again, now or later.
+    fn not_started(&self);
+
     /// Called once all of stdin is on its way and reaches the container even if this process dies. It cannot fail: a run of
     /// which that is not known ends with an error after a restart.
     fn stdin_delivered(&self);
@@ -46,6 +49,8 @@ impl RunHooks for NoHooks {
     fn before_start(&self) -> Result<(), Error> {
         Ok(())
     }
+
+    fn not_started(&self) {}
 
     fn stdin_delivered(&self) {}
 

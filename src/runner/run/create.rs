@@ -12,8 +12,8 @@ use crate::runner::request::host_paths::{HostClaim, to_label};
 use crate::runner::request::mounts::MountSource;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{
-    STAGE_REFERENCE, container, container_name, image_digest, image_volumes, object_labels,
-    podman_log,
+    Pid1, STAGE_REFERENCE, container, container_name, image_digest, image_volumes, object_labels,
+    podman_log, with_pid_1,
 };
 use crate::runner::run::stage::{Staged, missing_item, not_arrived, stage_name};
 use crate::runner::run::start_error::create_error;
@@ -26,6 +26,8 @@ pub(crate) struct Created {
     /// Id of the container.
     pub(crate) container: String,
     pub(crate) stage: StageObjects,
+    /// The service's own PID 1, if it has that.
+    pub(crate) pid_1: Option<Pid1>,
     pub(crate) image_digest: String,
     /// The volumes that the image declares.
     pub(crate) image_volumes: Vec<String>,
@@ -37,6 +39,7 @@ pub(crate) struct Created {
 pub(crate) struct Ingredients<'a> {
     pub(crate) image: &'a ImageInspect,
     pub(crate) staged: Option<Staged>,
+    pub(crate) pid_1: Option<Pid1>,
 }
 
 /// Where the staged items of a run can be read. Empty if it has none.
@@ -119,7 +122,11 @@ fn body(
     ingredients: &Ingredients<'_>,
     claims: &[HostClaim],
 ) -> Result<ContainerCreate, Error> {
-    let Ingredients { image, staged } = ingredients;
+    let Ingredients {
+        image,
+        staged,
+        pid_1,
+    } = ingredients;
     let mut labels = without_effect(&image.config.labels);
     labels.extend(object_labels(spec, &engine.identity, Role::Run));
     labels.insert(HOST_PATHS.into(), to_label(claims));
@@ -127,8 +134,11 @@ fn body(
     let mut config = ContainerCreate {
         // What was inspected, whatever its name may mean by now: another run may just have pulled.
         image: image.id.clone(),
-        ..container(spec, volume, labels)
+        ..container(spec, volume, labels.clone())
     };
+    if let Some(pid_1) = pid_1 {
+        config = with_pid_1(config, pid_1, &container_name(spec), &labels);
+    }
     if spec.is_detached && engine.client.is_podman()? {
         config.host_config.log_config = podman_log();
     }
@@ -173,6 +183,7 @@ pub(crate) fn create(
     let mut created = Created {
         container: created.id,
         stage,
+        pid_1: ingredients.pid_1,
         image_digest: image_digest(&spec.image, ingredients.image),
         image_volumes: image_volumes(ingredients.image),
         warnings: created.warnings,

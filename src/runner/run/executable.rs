@@ -4,25 +4,17 @@
 use crate::docker::{ContainerConfig, ImageInspect};
 use crate::problem::Fault;
 use crate::runner::error::Error;
+use crate::runner::init::words::Words;
 use crate::runner::request::kernel_limits::{
     MOST_NAME_BYTES, path_fault, program_fault, string_fault, total_fault,
 };
 use crate::runner::request::spec::RunSpec;
 use std::collections::HashSet;
 
-/// The words that will be executed, and the field of the request that each half comes from.
-struct Words<'a> {
-    entrypoint: &'a [String],
-    command: &'a [String],
-    entrypoint_field: &'static str,
-    command_field: &'static str,
-}
-
 /// Errors: [`Error::Invalid`] naming the field. What the image says counts as a fault of `image`.
 pub(crate) fn check_executable(spec: &RunSpec, image: &ImageInspect) -> Result<(), Error> {
     let words = Words::of(spec, &image.config);
-    let faults: Vec<Fault> = words
-        .fault()
+    let faults: Vec<Fault> = words_fault(&words)
         .into_iter()
         .chain(environment_fault(spec, &image.config, &words))
         .chain(image_faults(spec, &image.config))
@@ -37,49 +29,25 @@ pub(crate) fn check_executable(spec: &RunSpec, image: &ImageInspect) -> Result<(
     }
 }
 
-impl<'a> Words<'a> {
-    /// As the engine combines them: an entry point of the request's, even one that resets, also replaces the image's command.
-    fn of(spec: &'a RunSpec, image: &'a ContainerConfig) -> Self {
-        let asked_command = spec.command.as_deref().filter(|words| !words.is_empty());
-        let (entrypoint, entrypoint_field) = match &spec.entrypoint {
-            Some(words) => (words.as_slice(), "entrypoint"),
-            None => (image.entrypoint.as_slice(), "image"),
-        };
-        let (command, command_field) = match (asked_command, &spec.entrypoint) {
-            (Some(words), _) => (words, "command"),
-            (None, Some(_)) => (&[][..], "command"),
-            (None, None) => (image.cmd.as_slice(), "image"),
-        };
-        let is_reset = matches!(entrypoint, [only] if only.is_empty());
-        Self {
-            entrypoint: if is_reset { &[] } else { entrypoint },
-            command,
-            entrypoint_field,
-            command_field,
-        }
-    }
-
-    /// The first word that is too long, with the field it comes from.
-    fn fault(&self) -> Option<(&'static str, String)> {
-        let halves = [
-            (self.entrypoint_field, self.entrypoint),
-            (self.command_field, self.command),
-        ];
-        let program = halves.iter().find(|(_, words)| !words.is_empty());
-        let too_long =
-            program.and_then(|(field, words)| Some((*field, program_fault(words.first()?)?)));
-        too_long.or_else(|| {
-            halves.iter().find_map(|(field, words)| {
-                let mut words = words.iter().enumerate();
-                words.find_map(|(index, word)| {
-                    Some((
-                        *field,
-                        string_fault(&format!("word {}", index + 1), word.len())?,
-                    ))
-                })
+/// The first word that is too long, with the field it comes from.
+fn words_fault(words: &Words<'_>) -> Option<(&'static str, String)> {
+    let halves = [
+        (words.entrypoint_field, words.entrypoint),
+        (words.command_field, words.command),
+    ];
+    let program = halves.iter().find(|(_, words)| !words.is_empty());
+    let too_long = program.and_then(|(field, half)| Some((*field, program_fault(half.first()?)?)));
+    too_long.or_else(|| {
+        halves.iter().find_map(|(field, words)| {
+            let mut words = words.iter().enumerate();
+            words.find_map(|(index, word)| {
+                Some((
+                    *field,
+                    string_fault(&format!("word {}", index + 1), word.len())?,
+                ))
             })
         })
-    }
+    })
 }
 
 /// What is wrong with the image's variables, or with all arguments and variables together.

@@ -4,15 +4,17 @@
 use crate::docker::container::Attached;
 use crate::docker::events::ContainerExit;
 use crate::docker::{Client, ContainerInspect};
+use crate::init::protocol::UNUSABLE;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
-use crate::runner::run::container_config::least_cut_log_bytes;
+use crate::runner::run::container_config::{least_cut_log_bytes, pid_1_nonce};
 use crate::runner::run::context::{ContainerTimes, RunContext};
 use crate::runner::run::ending::{Ending, KILLED};
 use crate::runner::run::log_lines::split_time;
 use crate::runner::run::result::Reason;
 use crate::runner::run::streams::{LogEnd, OutputStreams};
+use crate::runner::run::supervise::grace;
 use crate::runner::run::watchdog::Watchdog;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -41,6 +43,9 @@ pub(crate) struct StartedContainer<'a> {
     pub(crate) context: &'a RunContext<'a>,
 }
 
+/// Why a container whose PID 1 got no command has no outcome.
+const NOT_DESCRIBED: &str = "the service or the Docker engine was restarted before the run's command was handed over; send it again";
+
 /// Blocks until the container has ended. What it printed before this call is read too, unless `streams` have had it. The time limit
 /// and all times count by the engine's clock, from the container's start to its end, whether or not a server watched it meanwhile.
 /// Errors: the engine failed; `streams` then have what came until then, and the next call continues.
@@ -61,11 +66,13 @@ pub(crate) fn follow(
     let before_start = context.accepted.elapsed().saturating_sub(age);
     let was_restarted = was_restarted(client, container);
     let now = engine_now(client, &found);
+    let nonce = pid_1_nonce(&found.config.labels);
     let mut reading = LogReading::new(streams, now);
     let watchdog = Watchdog {
         client,
         container,
         timeout: spec.timeout.saturating_sub(now.since(started)),
+        grace: grace(nonce.as_deref()),
         cancel: context.cancel,
         sink: context.sink,
     };
@@ -74,7 +81,7 @@ pub(crate) fn follow(
     if was_restarted || self::was_restarted(client, container) {
         warnings.push(
             "stdin, stdout, stderr: the Docker engine was restarted during the run: what the run was to read or printed meanwhile \
-             may be missing"
+             may be missing, and the exit code may come from the restart"
                 .into(),
         );
     } else if reading.streams.is_torn() {
@@ -89,8 +96,11 @@ pub(crate) fn follow(
     let times = ContainerTimes { started, finished };
     context.hooks.container_ended(&times);
     let output = reading.streams.finish(spec.output_encoding);
-    let mut ended = Ending::new(&watched, output);
-    if context.cancel.is_fired() && ended.exit_code == Some(KILLED) {
+    let mut ended = Ending::new(&watched, output)?;
+    if nonce.is_some() && !ended.is_exact && ended.exit_code == Some(i64::from(UNUSABLE)) {
+        return Err(Error::StdinLost(NOT_DESCRIBED.into()));
+    }
+    if context.cancel.is_fired() && !ended.is_exact && ended.exit_code == Some(KILLED) {
         // The kill may have come from the server that died, which had stored that the run is cancelled.
         ended.reason = Reason::Cancelled;
     }
@@ -107,7 +117,7 @@ pub(crate) fn follow(
 /// before it could say so.
 fn ending(ending: Ending, times: &ContainerTimes, limit: Duration) -> Ending {
     let run = times.finished.since(times.started);
-    let is_timeout = run > limit && ending.reason != Reason::Cancelled;
+    let is_timeout = run > limit && !ending.is_exact && ending.reason != Reason::Cancelled;
     Ending {
         run,
         reason: match is_timeout {
@@ -193,15 +203,15 @@ impl<'s, 'a> LogReading<'s, 'a> {
         let mut warnings = Vec::new();
         if self.end == LogEnd::Gap || self.backlog.bytes >= least_cut_log_bytes(spec) {
             warnings.push(
-                "stdout, stderr: the service was restarted during the run, which had printed more than the engine's log may \
-                 hold: the beginning of the output may be missing and not be counted"
+                "stdout, stderr: the run was read from the engine's log, and had printed more than that may hold: the beginning of \
+                 the output may be missing and not be counted"
                     .into(),
             );
         }
         for stream in self.streams.end() {
             warnings.push(format!(
-                "{stream}: the service was restarted during the run, and the engine's log does not say whether the last \
-                 line, a long one, ended with a newline; one was added"
+                "{stream}: the run was read from the engine's log, which does not say whether the last line, a long one, ended \
+                 with a newline; one was added"
             ));
         }
         warnings

@@ -10,6 +10,7 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::owned::Owned;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::{Error, RunLimit};
+use crate::runner::init::delivery::InitDelivery;
 use crate::runner::request::archives::Checked;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
@@ -24,18 +25,22 @@ use crate::runner::run::context::{NoHooks, RunContext};
 use crate::runner::run::create::{Created, Ingredients, StageObjects, create};
 use crate::runner::run::ending::Ending;
 use crate::runner::run::engine_away::{
-    Begun, collect_through, follow_through, start_through, until_reachable, watch_through,
+    Begun, collect_through, follow_through, start_through, until_reachable,
 };
 use crate::runner::run::executable::check_executable;
 use crate::runner::run::follow::StartedContainer;
+use crate::runner::run::pid_1::Pid1Choice;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::sources::Sources;
 use crate::runner::run::stage::{Contents, Staged, stage};
 use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::supervise::ask_whether_oom;
+use crate::runner::run::tally::{count, observe};
 use crate::runner::run::user::UserCache;
+use crate::runner::run::warm_start::WarmUse;
 use crate::runner::volumes::named::require_mountable;
+use crate::runner::warm::pool::WarmPool;
 use std::time::{Duration, Instant};
 
 /// Executes runs. Clones share everything.
@@ -47,6 +52,8 @@ pub(crate) struct Executor {
     pub(crate) images: Images,
     pub(crate) users: UserCache,
     pub(crate) memory: MemoryBudget,
+    pub(crate) init: InitDelivery,
+    pub(crate) warm: WarmPool,
 }
 
 /// What an earlier process left of a run that it had started.
@@ -54,6 +61,8 @@ pub(crate) struct StartedRun {
     pub(crate) container: RemovalGuard,
     /// The helper, if it is still there.
     pub(crate) helper: Option<RemovalGuard>,
+    /// The nonce of its PID 1's marks.
+    pub(crate) nonce: Option<String>,
 }
 
 /// How often, and at least how long, a run is set up again if other clients of the engine remove parts of it before its container
@@ -138,23 +147,25 @@ impl Executor {
 }
 
 /// A run under way.
-struct Run<'a> {
-    executor: &'a Executor,
-    id: String,
-    context: RunContext<'a>,
+pub(super) struct Run<'a> {
+    pub(super) executor: &'a Executor,
+    pub(super) id: String,
+    pub(super) context: RunContext<'a>,
     timings: Timings,
     /// Everything that it has in the engine.
-    owned: Owned,
+    pub(super) owned: Owned,
     image: Option<ImageInspect>,
     pulls: u32,
+    pid_1: Pid1Choice<'a>,
+    pub(super) warm: WarmUse,
     /// The memory of its answer.
     memory: Reservation,
 }
 
 /// A run whose container was started.
-struct Started {
-    created: Created,
-    container: Begun,
+pub(super) struct Started {
+    pub(super) created: Created,
+    pub(super) container: Begun,
 }
 
 impl<'a> Run<'a> {
@@ -167,6 +178,8 @@ impl<'a> Run<'a> {
             owned: Owned::default(),
             image: None,
             pulls: 0,
+            pid_1: Pid1Choice::new(&executor.init),
+            warm: WarmUse::default(),
             memory: match &spec.content_memory {
                 Some(content) => content.another(),
                 None => executor.memory.reservation(),
@@ -177,6 +190,7 @@ impl<'a> Run<'a> {
     /// The run's objects are removed behind the answer; but before it if the run mounts something that the caller may use next.
     fn execute(mut self, mut spec: RunSpec) -> Result<RunResult, Error> {
         let mut outcome = self.run(&mut spec);
+        self.warm.retire(&mut self.owned);
         let is_shared = spec.mounts.iter().any(MountSpec::is_shared);
         if is_shared && !self.remove_objects() {
             let warning = "the run's container is not removed yet; it still uses what it mounted";
@@ -192,17 +206,13 @@ impl<'a> Run<'a> {
         if self.check_archives(spec)? == Checked::Cancelled {
             return Ok(self.cancelled());
         }
-        let Some(Started { created, container }) = self.start(spec)? else {
-            return Ok(self.cancelled());
-        };
-        // The engine has the content, so that ours is dropped.
-        spec.forget_content();
-        let client = &self.executor.engine.client;
-        let Some(mut ending) = watch_through(client, container, spec, &self.context)? else {
+        let Some((created, mut ending)) = self.start_and_watch(spec)? else {
             return Ok(self.cancelled());
         };
         // Stdin was its last part.
+        spec.stdin = None;
         spec.content_memory = None;
+        let client = &self.executor.engine.client;
         self.timings.start_ms = observe("start", ending.start);
         self.timings.run_ms = observe("run", ending.run);
         let collection = self.collect(spec, &created, ending.reason);
@@ -220,7 +230,7 @@ impl<'a> Run<'a> {
             .into_iter()
             .for_each(|helper| self.owned.add_last(helper));
         let cancel = self.context.cancel;
-        let stage = until_reachable(cancel, || {
+        let stage = until_reachable((&engine.client, cancel), || {
             Ok(StageObjects::of_container(
                 &engine.client,
                 &id,
@@ -241,8 +251,8 @@ impl<'a> Run<'a> {
             spec,
             context: &self.context,
         };
-        self.context.sink.event(Event::Started);
-        let mut streams = OutputStreams::new(spec, self.context.sink);
+        let mut streams = OutputStreams::new(spec, run.nonce.as_deref(), self.context.sink);
+        streams.announce_start();
         let Some(followed) = follow_through(followed, &mut streams)? else {
             return Ok(self.cancelled());
         };
@@ -258,6 +268,7 @@ impl<'a> Run<'a> {
         let created = Created {
             container: id,
             stage,
+            pid_1: None,
             image_digest: digest,
             image_volumes,
             warnings: followed.warnings,
@@ -268,7 +279,7 @@ impl<'a> Run<'a> {
 
     /// Gets the image, stages the content, creates the container and starts it. Until it has started nothing has run, so that all
     /// of this is done again if another client of the engine, such as a prune, removes any of it. `None`: cancelled.
-    fn start(&mut self, spec: &RunSpec) -> Result<Option<Started>, Error> {
+    pub(super) fn start(&mut self, spec: &RunSpec) -> Result<Option<Started>, Error> {
         let deadline = Instant::now() + SETUP_PATIENCE;
         let mut setups = 0;
         loop {
@@ -276,6 +287,7 @@ impl<'a> Run<'a> {
             match self.try_start(spec) {
                 Err(Error::Vanished(what)) if setups < MOST_SETUPS || Instant::now() < deadline => {
                     log::info!("run {} is set up again: {what}", self.id);
+                    self.context.hooks.not_started();
                 }
                 outcome => return outcome,
             }
@@ -295,21 +307,31 @@ impl<'a> Run<'a> {
         };
         check_executable(spec, &image)?;
         let warnings = check_abilities(&self.executor.engine.client, spec, &image)?;
+        let engine = &self.executor.engine;
+        if let Some(warm) = self.begin_warm(spec, &image) {
+            return Ok(Some(warm.with_warnings(warnings)));
+        }
         let staged = self.stage(spec, &image)?;
         let begun = Instant::now();
-        let engine = &self.executor.engine;
-        let image = &image;
-        let ingredients = Ingredients { image, staged };
+        let choice = self.pid_1.choose(spec, &image);
+        let ingredients = Ingredients {
+            image: &image,
+            staged,
+            pid_1: choice.pid_1,
+        };
         let mut created = create(engine, spec, ingredients, &mut self.owned)?;
-        created.warnings.extend(warnings);
+        created
+            .warnings
+            .extend(warnings.into_iter().chain(choice.warning));
         self.timings.create_ms = observe("create", begun.elapsed());
         if self.context.cancel.is_fired() {
             return Ok(None);
         }
         self.context.hooks.before_start()?;
-        let client = &engine.client;
-        let container = start_through(client, &created.container, spec, &self.context)
-            .map_err(|error| created.stage.explain(client, spec, error))?;
+        let container = start_through(&engine.client, &created, spec, &self.context)
+            .map_err(|error| self.pid_1.explain(&created, spec, error))
+            .map_err(|error| created.stage.explain(&engine.client, spec, error))?;
+        self.pid_1.started(&created, choice.word);
         Ok(container.map(|container| Started { created, container }))
     }
 
@@ -409,12 +431,13 @@ impl<'a> Run<'a> {
         self.owned.remove_by(Instant::now() + REMOVAL_PATIENCE)
     }
 
-    fn cancelled(&self) -> RunResult {
+    fn cancelled(&mut self) -> RunResult {
         self.result(Answer::cancelled())
     }
 
     /// Hands the memory of the answer to the result.
-    fn result(&self, answer: Answer) -> RunResult {
+    fn result(&mut self, answer: Answer) -> RunResult {
+        self.timings.warm = self.warm.is_warm;
         let mut result = answer.into_result(self.id.clone(), self.context.accepted, self.timings);
         let memory = self.memory.clone();
         self.context.memory.settle(memory, &mut result);
@@ -426,19 +449,4 @@ impl<'a> Run<'a> {
 pub(crate) fn cancelled_before_start(id: String, accepted: Instant) -> RunResult {
     metrics::RUNS.add([Label::Word("cancelled")]);
     Answer::cancelled().into_result(id, accepted, Timings::default())
-}
-
-fn count(outcome: &Result<RunResult, Error>) {
-    let reason = match outcome {
-        Ok(result) => result.reason.word(),
-        Err(Error::OutOfMemory) => "refused",
-        Err(_) => "failed",
-    };
-    metrics::RUNS.add([Label::Word(reason)]);
-}
-
-/// Counts how long a phase took, and returns it in milliseconds.
-fn observe(phase: &'static str, duration: Duration) -> u64 {
-    metrics::PHASES.observe([Label::Word(phase)], duration);
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

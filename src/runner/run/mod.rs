@@ -11,9 +11,14 @@
 //! | `abilities` | what the engine at hand cannot do of the request |
 //! | `executable` | whether the kernel can execute what request and image say together; pure |
 //! | `user` | uid and gid of staged content |
+//! | `host_kinds` | whether host paths are files or directories |
 //! | `stage` | puts the content of mounts on one volume |
 //! | `container_config` | the body of the create call; pure |
 //! | `create` | creates the container |
+//! | `pid_1` | whether the container has the service's own PID 1 |
+//! | `warm_run` | what is different with a container that had waited |
+//! | `warm_start` | gives the run a container that waits, and starts those |
+//! | `warm_images` | images of which containers always wait |
 //! | `start_error` | which create and start failures are the caller's |
 //! | `supervise` | starts the container and reads it to its end |
 //! | `follow` | follows, by its log, a container that an earlier process started or whose connections broke |
@@ -26,6 +31,7 @@
 //! | `collect` | reads volumes back |
 //! | `answer_memory` | takes the memory of the answer from the budget |
 //! | `answer` | builds the result |
+//! | `tally` | counts how runs end and how long their phases take |
 //! | `result` | the types of results and events |
 
 mod abilities;
@@ -42,9 +48,11 @@ mod ending;
 pub(crate) mod engine_away;
 mod executable;
 mod follow;
+mod host_kinds;
 pub(crate) mod lifecycle;
 mod log_lines;
 mod output;
+mod pid_1;
 pub(crate) mod pull;
 pub(crate) mod pull_error;
 pub(crate) mod result;
@@ -54,6 +62,10 @@ pub(crate) mod stage;
 mod start_error;
 mod streams;
 mod supervise;
+mod tally;
 pub(crate) mod user;
 pub(crate) mod utf8_chunks;
+pub(crate) mod warm_images;
+mod warm_run;
+pub(crate) mod warm_start;
 mod watchdog;

@@ -16,6 +16,9 @@ pub struct RunResult {
     pub exit_code: Option<i64>,
     /// Why the container ended.
     pub reason: Reason,
+    /// Name of the signal that ended the command, such as `SIGSEGV`; null if none did. Exact with this service's PID 1; otherwise an
+    /// exit code of the command's own between 129 and 192 looks the same.
+    pub signal: Option<String>,
     /// Standard output: text (invalid UTF-8 replaced) or base64, as asked.
     pub stdout: String,
     /// Standard error, likewise.
@@ -35,6 +38,9 @@ pub struct RunResult {
     /// Whether the kernel killed any process of the container because memory ran out; absent when it did not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
+    /// What the run used.
+    #[serde(default)]
+    pub usage: Usage,
     /// What the engine or the collector could not do as asked, or a restart of the service lost; absent when there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -47,16 +53,25 @@ pub struct RunResult {
 }
 
 /// How a run came out, in a few words: what lists have of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RunEnd {
     /// As in [`RunResult`], or `failed` if there is no result.
     pub status: String,
-    /// Why the container ended. `None`: there is no result.
-    pub reason: Option<Reason>,
+    /// What follows. `None`: there is no result.
+    pub details: Option<RunEndDetails>,
+}
+
+/// What the result of a run says beside what it printed and left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunEndDetails {
+    /// Why the container ended.
+    pub reason: Reason,
     /// The exit code, where there is one.
     pub exit_code: Option<i64>,
-    /// How long each step took. `None`: there is no result.
-    pub timings: Option<Timings>,
+    /// How long each step took.
+    pub timings: Timings,
+    /// What it used.
+    pub usage: Usage,
 }
 
 impl RunEnd {
@@ -65,18 +80,31 @@ impl RunEnd {
         match outcome {
             Ok(result) => Self {
                 status: result.status.clone(),
-                reason: Some(result.reason),
-                exit_code: result.exit_code,
-                timings: Some(result.timings),
+                details: Some(RunEndDetails {
+                    reason: result.reason,
+                    exit_code: result.exit_code,
+                    timings: result.timings,
+                    usage: result.usage,
+                }),
             },
             Err(_) => Self {
                 status: "failed".into(),
-                reason: None,
-                exit_code: None,
-                timings: None,
+                details: None,
             },
         }
     }
+}
+
+/// What a run used, by the kernel's counters of its container. Null where that is not known: without this service's PID 1, if
+/// the container was killed from outside, and where the kernel or the runtime (gVisor) has no such counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// CPU time of all its processes, in seconds.
+    pub cpu_seconds: Option<f64>,
+    /// Most memory at once, file cache included.
+    pub memory_peak_bytes: Option<u64>,
+    /// Most processes and threads at once; those by which the engine starts a container, some 6, count.
+    pub pids_peak: Option<u64>,
 }
 
 /// Why a container ended.
@@ -159,6 +187,9 @@ pub struct Timings {
     pub run_ms: u64,
     /// Reading volumes back.
     pub collect_ms: u64,
+    /// Whether the run had a container that had waited for it, so that none was created and started.
+    #[serde(default)]
+    pub warm: bool,
 }
 
 /// An event during a run.

@@ -3,6 +3,7 @@
 
 use crate::archive;
 use crate::docker;
+use crate::docker::container::PathArchive;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::OBJECT_SLACK;
 use crate::runner::cleanup::removal::RemovalGuard;
@@ -27,6 +28,8 @@ pub(crate) struct Sources<'a> {
 /// The engine's tar of one mount.
 pub(crate) struct Opened {
     pub(crate) tar: Box<dyn Read + Send>,
+    /// Whether the mount's path is a symbolic link; the tar may then be of what it leads to.
+    pub(crate) is_symlink: bool,
     /// The helper through which it is read, if it was made for that. It uses the volume until it is removed.
     pub(crate) helper: Option<RemovalGuard>,
 }
@@ -59,7 +62,7 @@ impl Sources<'_> {
     fn open_collected_file(&self, path: &str) -> Result<Option<Opened>, Fault> {
         let client = &self.engine.client;
         match client.archive_get_if_present(&self.created.container, path) {
-            Ok(tar) => Ok(tar.map(Opened::from)),
+            Ok(archive) => Ok(archive.map(Opened::from)),
             Err(error) if error.is_object_gone() => Err(Fault::Lost(format!(
                 "the run's container was removed by another client of the engine before this was read ({error})"
             ))),
@@ -115,8 +118,8 @@ impl Sources<'_> {
         };
         let tar = self.engine.client.archive_get(helper.id(), path)?;
         Ok(Some(Opened {
-            tar,
             helper: Some(helper),
+            ..tar.into()
         }))
     }
 }
@@ -129,6 +132,14 @@ impl Fault {
             Self::Archive(archive::Error::Io(error)) => error.kind() == ErrorKind::TimedOut,
             Self::EngineAway(_) => true,
             Self::Archive(_) | Self::Lost(_) => false,
+        }
+    }
+
+    /// Whether the engine sent only a part of an archive.
+    pub(crate) fn is_cut(&self) -> bool {
+        match self {
+            Self::Archive(error) => matches!(error, archive::Error::Io(_) | archive::Error::Tar(_)),
+            Self::Engine(_) | Self::EngineAway(_) | Self::Lost(_) => false,
         }
     }
 }
@@ -145,7 +156,20 @@ impl fmt::Display for Fault {
 
 impl From<Box<dyn Read + Send>> for Opened {
     fn from(tar: Box<dyn Read + Send>) -> Self {
-        Self { tar, helper: None }
+        Self {
+            tar,
+            is_symlink: false,
+            helper: None,
+        }
+    }
+}
+
+impl From<PathArchive> for Opened {
+    fn from(archive: PathArchive) -> Self {
+        Self {
+            is_symlink: archive.is_symlink,
+            ..archive.tar.into()
+        }
     }
 }
 

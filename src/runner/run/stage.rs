@@ -12,6 +12,7 @@ use crate::runner::request::mount_tree::MountTree;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{StageVolume, object_labels};
+use crate::runner::run::host_kinds::host_kinds;
 use crate::runner::staging::helper::{HelperSpec, STAGE, lasting_volume};
 use crate::runner::staging::upload::{Modes, StagedNames, pack_files, upload};
 use std::io::Write;
@@ -71,8 +72,9 @@ pub(crate) fn stage(
             "the engine does not say where the staging volume is".into(),
         ));
     };
+    let tree = MountTree::with_host_kinds(spec, contents.image_volumes, host_kinds(engine, spec)?);
     upload(&engine.client, &helper, contents.owner, |packer, names| {
-        pack(packer, names, contents)
+        pack(packer, names, &tree, spec)
     })?;
     // Podman takes an archive for a place where nothing is mounted. Docker finds out by itself when it mounts the items.
     if engine.client.is_podman()?
@@ -116,10 +118,9 @@ pub(crate) fn not_arrived(mount: &MountSpec) -> Error {
 fn pack<W: Write>(
     packer: &mut Packer<W>,
     names: StagedNames,
-    contents: &Contents<'_>,
+    tree: &MountTree<'_>,
+    spec: &RunSpec,
 ) -> Result<(), archive::Error> {
-    let spec = contents.spec;
-    let tree = MountTree::new(spec, contents.image_volumes);
     let mut allowance = archive::Allowance::new(spec.archive_limits());
     for (index, mount) in spec.mounts.iter().enumerate() {
         let name = names.below(&index.to_string());

@@ -1,7 +1,9 @@
 //! A container's two output streams: kept for the result within the run's limit, and passed to the sink as they come.
 
 use crate::docker::container::Attached;
-use crate::docker::stdcopy::{Stream, demultiplex, demultiplex_frames};
+use crate::docker::stdcopy::{Stream, demultiplex_frames, demultiplex_until};
+use crate::init::marks::MarkFilter;
+use crate::init::protocol::{End, Fate, Mark};
 use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::Encoding;
@@ -9,6 +11,9 @@ use crate::runner::run::log_lines::{LaterMessages, LogLines};
 use crate::runner::run::output::{Capture, Captured};
 use crate::runner::run::result::{Event, Sink};
 use crate::runner::run::utf8_chunks::Utf8Chunks;
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::rc::Rc;
 
 /// Both streams of one container.
 pub(crate) struct OutputStreams<'a> {
@@ -20,25 +25,61 @@ pub(crate) struct OutputStreams<'a> {
 pub(crate) struct CapturedOutput {
     pub(crate) stdout: Captured,
     pub(crate) stderr: Captured,
+    /// What the container's own PID 1 of this service said of the end.
+    pub(crate) end: Option<End>,
 }
 
 impl<'a> OutputStreams<'a> {
-    /// Streams of which nothing was read yet.
-    pub(crate) fn new(spec: &RunSpec, sink: &'a dyn Sink) -> Self {
+    /// Streams of which nothing was read yet. `nonce` is that of the marks of the container's PID 1, if that is this service's.
+    pub(crate) fn new(spec: &RunSpec, nonce: Option<&str>, sink: &'a dyn Sink) -> Self {
+        let start = StartEvent {
+            sink,
+            is_sent: Rc::default(),
+        };
+        let tap = |event| Tap {
+            marks: nonce.map(MarkFilter::new),
+            ..Tap::new(spec, event, start.clone())
+        };
         Self {
-            stdout: Tap::new(spec, Event::Stdout, sink),
-            stderr: Tap::new(spec, Event::Stderr, sink),
+            stdout: tap(Event::Stdout),
+            stderr: tap(Event::Stderr),
         }
     }
 
-    /// Reads an attach stream to its end, past every limit: an unread stream would block the container.
+    /// Sends [`Event::Started`]. For a container whose PID 1 does not say when it starts the command, or that started long ago.
+    pub(crate) fn announce_start(&self) {
+        self.stdout.start.send();
+    }
+
+    /// Whether PID 1 has said on both streams that the command has ended and that nothing changes any more.
+    fn has_settled(&self) -> bool {
+        let is_settled = |tap: &Tap<'_>| tap.end.as_ref().is_some_and(|end| end.is_settled);
+        is_settled(&self.stdout) && is_settled(&self.stderr)
+    }
+
+    /// Whether PID 1 has said that it begins the command, or that it has ended; or whether the command has printed something.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.stdout.start.is_sent.get() || self.end_mark().is_some()
+    }
+
+    /// What PID 1 said of the end, on either stream.
+    pub(crate) fn end_mark(&self) -> Option<&End> {
+        self.stdout.end.as_ref().or(self.stderr.end.as_ref())
+    }
+
+    /// Reads an attach stream to its end, past every limit: an unread stream would block the container. That end may come from PID 1,
+    /// before the engine's.
     pub(crate) fn read_attached(&mut self, mut output: Attached) -> Result<(), Error> {
-        demultiplex(&mut output.stream, &mut |stream, piece| {
+        demultiplex_until(&mut output.stream, &mut |stream, piece| {
             match stream {
                 Stream::Stdout => self.stdout.push(piece),
                 Stream::Stderr => self.stderr.push(piece),
             }
-            Ok(())
+            // A mark of one stream can come before output of the other.
+            Ok(match self.has_settled() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            })
         })
         .map_err(|error| Error::Engine(format!("the container's output was cut: {error}")))
     }
@@ -69,8 +110,18 @@ impl<'a> OutputStreams<'a> {
     /// To be called when an attach stream broke, before the log is read: the log begins with what was read already, which is then
     /// skipped.
     pub(crate) fn expect_repetition(&mut self) {
-        self.stdout.repeated = Some(0);
-        self.stderr.repeated = Some(0);
+        for tap in [&mut self.stdout, &mut self.stderr] {
+            tap.repeated = Some(0);
+            if let Some(marks) = &mut tap.marks {
+                marks.forget();
+            }
+        }
+    }
+
+    /// How much was read, and recognised as read before. Grows while more comes.
+    pub(crate) fn position(&self) -> u64 {
+        let position = |tap: &Tap<'_>| tap.capture.total() + tap.repeated.unwrap_or(0);
+        position(&self.stdout) + position(&self.stderr)
     }
 
     /// Whether a log did not repeat what was read before it, so that what was printed in between may be missing.
@@ -90,12 +141,14 @@ impl<'a> OutputStreams<'a> {
     /// What is kept of both, once they have ended. They are empty after that.
     pub(crate) fn finish(&mut self, encoding: Encoding) -> CapturedOutput {
         self.end();
+        let end = self.end_mark().cloned();
         let finish = |tap: &mut Tap<'_>| {
             std::mem::replace(&mut tap.capture, Capture::new(0)).finish(encoding)
         };
         CapturedOutput {
             stdout: finish(&mut self.stdout),
             stderr: finish(&mut self.stderr),
+            end,
         }
     }
 }
@@ -119,24 +172,64 @@ struct Tap<'a> {
     repeated: Option<u64>,
     /// What was read before did not come again in full.
     is_torn: bool,
+    /// Takes out what PID 1 says. `None`: PID 1 is the command.
+    marks: Option<MarkFilter>,
+    /// What it said of the end.
+    end: Option<End>,
     event: fn(Vec<u8>) -> Event,
+    start: StartEvent<'a>,
+}
+
+/// Sends [`Event::Started`] once, before all output.
+#[derive(Clone)]
+struct StartEvent<'a> {
     sink: &'a dyn Sink,
+    is_sent: Rc<Cell<bool>>,
+}
+
+impl StartEvent<'_> {
+    fn send(&self) {
+        if !self.is_sent.replace(true) {
+            self.sink.event(Event::Started);
+        }
+    }
 }
 
 impl<'a> Tap<'a> {
-    fn new(spec: &RunSpec, event: fn(Vec<u8>) -> Event, sink: &'a dyn Sink) -> Self {
+    fn new(spec: &RunSpec, event: fn(Vec<u8>) -> Event, start: StartEvent<'a>) -> Self {
         Self {
+            marks: None,
+            end: None,
             capture: Capture::new(spec.output_bytes),
             chunks: (spec.output_encoding == Encoding::Utf8).then(Utf8Chunks::default),
             lines: LogLines::default(),
             repeated: None,
             is_torn: false,
             event,
-            sink,
+            start,
         }
     }
 
+    /// Takes bytes of the stream.
     fn push(&mut self, piece: &[u8]) {
+        let Some(mut marks) = self.marks.take() else {
+            return self.push_output(piece);
+        };
+        let mark = marks.push(piece, &mut |bytes| self.push_output(bytes));
+        self.marks = Some(marks);
+        match mark {
+            Some(Mark::Started) => self.start.send(),
+            Some(Mark::Ended(end)) => {
+                if !matches!(end.fate, Fate::NotStarted(_)) {
+                    self.start.send();
+                }
+                self.end = Some(end);
+            }
+            None => {}
+        }
+    }
+
+    fn push_output(&mut self, piece: &[u8]) {
         let piece = self.skip_repeated(piece);
         self.capture.push(piece);
         let complete = match &mut self.chunks {
@@ -176,14 +269,20 @@ impl<'a> Tap<'a> {
     fn end(&mut self) -> bool {
         let mut lines = std::mem::take(&mut self.lines);
         let is_assumed = lines.end(&mut |bytes| self.push(bytes));
+        if let Some(mut marks) = self.marks.take() {
+            marks.finish(&mut |bytes| self.push_output(bytes));
+            self.marks = Some(marks);
+        }
         let held = self.chunks.take().map(Utf8Chunks::finish);
         self.send(held.unwrap_or_default());
-        is_assumed
+        // The newline of the last mark is no output.
+        is_assumed && self.end.is_none()
     }
 
     fn send(&self, bytes: Vec<u8>) {
         if !bytes.is_empty() {
-            self.sink.event((self.event)(bytes));
+            self.start.send();
+            self.start.sink.event((self.event)(bytes));
         }
     }
 }

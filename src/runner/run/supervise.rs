@@ -2,15 +2,17 @@
 
 use crate::docker::Client;
 use crate::docker::container::{Attached, Stdin, StdinInterrupt};
-use crate::docker::events::PendingExit;
+use crate::docker::events::{ContainerExit, PendingExit};
+use crate::init::protocol::{Description, UNUSABLE};
 use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
+use crate::runner::run::container_config::Pid1;
 use crate::runner::run::context::{RunContext, RunHooks};
-use crate::runner::run::ending::Ending;
-use crate::runner::run::result::Event;
+use crate::runner::run::create::Created;
+use crate::runner::run::ending::{Ending, KILLED};
 use crate::runner::run::start_error::start_error;
 use crate::runner::run::streams::OutputStreams;
-use crate::runner::run::watchdog::{Watchdog, WatchedEnd};
+use crate::runner::run::watchdog::{PID_1_GRACE, Watchdog, WatchedEnd};
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,16 +23,37 @@ use std::time::{Duration, Instant};
 struct Prepared {
     output: Attached,
     stdin: Option<Stdin>,
-    end: PendingExit,
+    /// What is to be written to stdin before that of the run.
+    description: Vec<u8>,
+    /// `None`: its PID 1, which is this service's, says when it has ended, and the engine is asked only if that died.
+    end: Option<PendingExit>,
+}
+
+/// A container that has waited for its command, with connections from before it was started.
+pub(crate) struct Handover {
+    pub(crate) container: String,
+    /// The nonce of its PID 1's marks.
+    pub(crate) nonce: String,
+    pub(crate) output: Attached,
+    pub(crate) stdin: Stdin,
+    pub(crate) description: Vec<u8>,
 }
 
 /// A container that was just started, and what is to be read from it.
 pub(crate) struct JustStarted {
     container: String,
+    /// Whether it had waited for its command. Such a run can be repeated in another container as long as the command has not begun.
+    has_waited: bool,
+    /// The nonce of its PID 1's marks.
+    nonce: Option<String>,
     prepared: Prepared,
     started: Instant,
     start: Duration,
 }
+
+/// How much of a description is sent before the container is started: the engine takes it, and keeps it if this process dies. Any
+/// socket's buffer has room for as much.
+const SENT_BEFORE_START: usize = 32 * 1024;
 
 impl JustStarted {
     /// Id of the container.
@@ -42,18 +65,44 @@ impl JustStarted {
 /// Starts a created container. Errors: [`Error::Vanished`] if it was removed before it started.
 pub(crate) fn start(
     client: &Client,
-    container: &str,
+    created: &Created,
     spec: &RunSpec,
 ) -> Result<JustStarted, Error> {
-    let prepared = prepare(client, container, spec.stdin.is_some())?;
+    let container = &created.container;
+    let mut prepared = prepare(client, created, spec)?;
+    prepared.describe(spec)?;
     let before_start = Instant::now();
     client.container_start(container).map_err(start_error)?;
     let started = Instant::now();
     Ok(JustStarted {
         container: container.to_owned(),
+        has_waited: false,
+        nonce: created.pid_1.as_ref().map(|pid_1| pid_1.nonce.clone()),
         prepared,
         started,
         start: started - before_start,
+    })
+}
+
+/// Sends a container that waits what it is to run. Errors: it cannot be reached; its command has not begun and never will, once it is
+/// removed.
+pub(crate) fn hand_over(handover: Handover, spec: &RunSpec) -> Result<JustStarted, Error> {
+    let before = Instant::now();
+    let mut prepared = Prepared {
+        output: handover.output,
+        stdin: Some(handover.stdin),
+        description: handover.description,
+        end: None,
+    };
+    prepared.describe(spec)?;
+    let started = Instant::now();
+    Ok(JustStarted {
+        container: handover.container,
+        has_waited: true,
+        nonce: Some(handover.nonce),
+        prepared,
+        started,
+        start: started - before,
     })
 }
 
@@ -105,7 +154,7 @@ impl Supervised<'_> {
         let mut ending = Ending {
             start: self.start,
             run: self.run,
-            ..Ending::new(&watched, output)
+            ..Ending::new(&watched, output)?
         };
         if is_interrupted {
             ending.warnings.push(
@@ -117,7 +166,7 @@ impl Supervised<'_> {
 }
 
 /// Blocks until a container that was just started has ended (by itself, at its time limit, or because the caller cancelled), or
-/// can no longer be watched. Takes the spec's stdin.
+/// can no longer be watched. Takes the spec's stdin, except that of a container that had waited: the run may have to be repeated.
 pub(crate) fn supervise<'a>(
     client: &Client,
     just_started: JustStarted,
@@ -126,34 +175,49 @@ pub(crate) fn supervise<'a>(
 ) -> Supervised<'a> {
     let JustStarted {
         container,
+        has_waited,
+        nonce,
         prepared,
         started,
         start,
     } = just_started;
-    let mut streams = OutputStreams::new(spec, context.sink);
+    let mut streams = OutputStreams::new(spec, nonce.as_deref(), context.sink);
     let watchdog = Watchdog {
         client,
         container: &container,
         timeout: spec.timeout,
+        grace: grace(nonce.as_deref()),
         cancel: context.cancel,
         sink: context.sink,
     };
-    let is_delivered = AtomicBool::new(StdinState::of_unfed(spec) == StdinState::Delivered);
-    let input = prepared
-        .stdin
-        .zip(spec.stdin.take())
-        .map(|(stream, bytes)| Feed {
-            stream,
-            bytes,
-            hooks: context.hooks,
-            is_delivered: &is_delivered,
-        });
+    let is_unfed = StdinState::of_unfed(spec) == StdinState::Cut;
+    let is_delivered = AtomicBool::new(!is_unfed && prepared.description.is_empty());
+    let stdin = spec.stdin.take();
+    let input = prepared.stdin.map(|stream| Feed {
+        stream,
+        description: prepared.description,
+        bytes: stdin.as_deref().unwrap_or_default(),
+        hooks: context.hooks,
+        is_delivered: &is_delivered,
+    });
     let end = watchdog.watch_while(|scope| {
-        context.sink.event(Event::Started);
+        if nonce.is_none() {
+            streams.announce_start();
+        }
         let _interrupt = input.map(|input| feed(scope, input)).transpose()?;
         streams.read_attached(prepared.output)?;
-        Ok(prepared.end.finish()?)
+        match prepared.end {
+            Some(pending) => Ok(pending.finish()?),
+            None => end_of_pid_1(client, &container, &streams),
+        }
     });
+    let end = match has_waited {
+        true => {
+            spec.stdin = stdin;
+            unless_never_begun(end, &streams)
+        }
+        false => end,
+    };
     Supervised {
         end,
         streams,
@@ -163,6 +227,22 @@ pub(crate) fn supervise<'a>(
         },
         start,
         run: started.elapsed(),
+    }
+}
+
+/// Errors: [`Error::Vanished`] if the container was killed, or its stdin broke, before its PID 1 began the command.
+fn unless_never_begun(
+    end: Result<WatchedEnd, Error>,
+    streams: &OutputStreams<'_>,
+) -> Result<WatchedEnd, Error> {
+    let watched = end?;
+    let code = watched.end.exit_code;
+    let was_lost = code == KILLED || code == i64::from(UNUSABLE);
+    match was_lost && watched.killed.is_none() && !streams.has_begun() {
+        true => Err(Error::Vanished(
+            "its container, which had waited, ended before the command began".into(),
+        )),
+        false => Ok(watched),
     }
 }
 
@@ -181,23 +261,94 @@ pub(crate) fn ask_whether_oom(client: &Client, container: &str, ending: &mut End
     }
 }
 
-fn prepare(client: &Client, container: &str, feeds_stdin: bool) -> Result<Prepared, Error> {
+/// How much later than its own PID 1 the watchdog kills a container.
+pub(crate) fn grace(nonce: Option<&str>) -> Duration {
+    match nonce {
+        Some(_) => PID_1_GRACE,
+        None => Duration::ZERO,
+    }
+}
+
+/// The end of a container whose output has ended, and whose PID 1 is this service's. Asks the engine only where PID 1 could not say
+/// it, or may have left something behind.
+fn end_of_pid_1(
+    client: &Client,
+    container: &str,
+    streams: &OutputStreams<'_>,
+) -> Result<ContainerExit, Error> {
+    match streams.end_mark() {
+        Some(end) if end.is_settled => Ok(ContainerExit {
+            exit_code: i64::from(end.fate.exit_code()),
+            oom_killed: false,
+            after_break: false,
+        }),
+        said => {
+            let mut exit = client.container_ended(container)?;
+            // Only a kill keeps PID 1 from saying how it ended.
+            exit.after_break = said.is_none() && exit.exit_code != KILLED;
+            Ok(exit)
+        }
+    }
+}
+
+fn prepare(client: &Client, created: &Created, spec: &RunSpec) -> Result<Prepared, Error> {
+    let container = &created.container;
+    let description = created.pid_1.as_ref().map(|pid_1| describe(pid_1, spec));
     Ok(Prepared {
         // Podman prepares the container here, and says what would otherwise be said at its start.
         output: client.container_attach(container).map_err(start_error)?,
-        stdin: if feeds_stdin {
+        stdin: if spec.stdin.is_some() || description.is_some() {
             Some(client.container_attach_stdin(container)?)
         } else {
             None
         },
-        end: client.container_end(container)?,
+        end: match description {
+            Some(_) => None,
+            None => Some(client.container_end(container)?),
+        },
+        description: description.unwrap_or_default(),
     })
+}
+
+/// What PID 1 is to run. Variables, directory and user are those of the container.
+fn describe(pid_1: &Pid1, spec: &RunSpec) -> Vec<u8> {
+    let description = Description {
+        nonce: pid_1.nonce.clone(),
+        argv: pid_1.argv.clone(),
+        env: Vec::new(),
+        working_dir: None,
+        feeds_stdin: spec.stdin.is_some(),
+        time_limit_ms: u64::try_from(spec.timeout.as_millis()).unwrap_or(u64::MAX),
+    };
+    description.encode()
+}
+
+impl Prepared {
+    /// Sends the description, or the beginning of a long one, before the container is started.
+    fn describe(&mut self, spec: &RunSpec) -> Result<(), Error> {
+        let Some(stdin) = self.stdin.as_mut().filter(|_| !self.description.is_empty()) else {
+            return Ok(());
+        };
+        let rest = self
+            .description
+            .split_off(self.description.len().min(SENT_BEFORE_START));
+        let first = std::mem::replace(&mut self.description, rest);
+        let sent = stdin.write_all(&first).and_then(|()| stdin.flush());
+        sent.map_err(|error| Error::Engine(format!("the container's stdin broke: {error}")))?;
+        if self.description.is_empty() && spec.stdin.is_none() {
+            // Ends what PID 1 gets.
+            self.stdin = None;
+        }
+        Ok(())
+    }
 }
 
 /// What is written to stdin, and who hears when it is done.
 struct Feed<'a> {
     stream: Stdin,
-    bytes: Vec<u8>,
+    /// What is left of it.
+    description: Vec<u8>,
+    bytes: &'a [u8],
     hooks: &'a dyn RunHooks,
     is_delivered: &'a AtomicBool,
 }
@@ -212,21 +363,24 @@ fn feed<'scope>(
     let writer = move || {
         let Feed {
             mut stream,
+            description,
             bytes,
             hooks,
             is_delivered,
         } = feed;
         let is_empty = bytes.is_empty();
         if stream
-            .write_all(&bytes)
+            .write_all(&description)
+            .and_then(|()| stream.write_all(bytes))
             .and_then(|()| stream.flush())
             .is_ok()
             && stream.close().is_ok()
-            && !is_empty
         {
             // The engine passes on what the connection holds, also after our end of it is gone.
             is_delivered.store(true, Relaxed);
-            hooks.stdin_delivered();
+            if !is_empty {
+                hooks.stdin_delivered();
+            }
         }
     };
     Builder::new()

@@ -15,10 +15,15 @@ pub(crate) struct Watchdog<'a> {
     pub(crate) container: &'a str,
     /// Time that the container has left, from now on.
     pub(crate) timeout: Duration,
+    /// How much longer the container may take to end by itself at its time limit, which its own PID 1 knows too.
+    pub(crate) grace: Duration,
     pub(crate) cancel: &'a Cancel,
     /// Set before the container is killed, so that its output is read to the end even if nobody takes it.
     pub(crate) sink: &'a dyn Sink,
 }
+
+/// The grace of a container whose PID 1 is this service's.
+pub(crate) const PID_1_GRACE: Duration = Duration::from_secs(1);
 
 /// How a watched container ended.
 pub(crate) struct WatchedEnd {
@@ -62,6 +67,13 @@ impl Watchdog<'_> {
             recv(after(self.timeout)) -> _ => Reason::Timeout,
         };
         self.sink.stop_waiting();
+        if reason == Reason::Timeout && !self.grace.is_zero() {
+            select! {
+                recv(finished.done()) -> _ => return None,
+                recv(self.cancel.done()) -> _ => {}
+                recv(after(self.grace)) -> _ => {}
+            }
+        }
         let container = self.container;
         loop {
             match self.client.container_kill(container, "KILL") {

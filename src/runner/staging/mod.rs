@@ -6,8 +6,10 @@
 //! | `helper` | creates a helper container with its mounts, and the volumes it uses |
 //! | `existing_volume` | mounts volumes that must exist |
 //! | `upload` | packs files and archives, and streams them into a helper's volume |
+//! | `arrival` | whether what was streamed is there |
 //! | `pipe` | the bounded pipe between packing and sending |
 
+pub(crate) mod arrival;
 pub(crate) mod existing_volume;
 pub(crate) mod helper;
 pub(crate) mod pipe;

@@ -72,8 +72,11 @@ impl PipeWriter {
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Never more than a chunk, however much is written at once.
+        let room = PIPE_CHUNK_BYTES - self.buffer.len();
+        let bytes = &bytes[..bytes.len().min(room)];
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= PIPE_CHUNK_BYTES {
+        if self.buffer.len() == PIPE_CHUNK_BYTES {
             let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIPE_CHUNK_BYTES));
             self.pass_on(Ok(full))?;
         }

@@ -1,7 +1,8 @@
 //! Packs content and streams it into a helper's volume: one archive, one call, whatever its size.
 
-use crate::archive::{self, Packer, UidGid};
+use crate::archive::{self, LastEntry, Packer, UidGid};
 use crate::docker::Client;
+use crate::runner::clock::Moment;
 use crate::runner::error::Error;
 use crate::runner::staging::helper::STAGE;
 use crate::runner::staging::pipe::{PipeWriter, pipe};
@@ -15,7 +16,8 @@ pub(crate) fn upload(
     helper: &str,
     owner: UidGid,
     write: impl FnOnce(&mut Packer<&mut PipeWriter>, StagedNames) -> Result<(), archive::Error> + Send,
-) -> Result<(), Error> {
+) -> Result<Uploaded, Error> {
+    let started = Moment::now();
     let names = StagedNames::of(client)?;
     let (mut reader, writer) = pipe();
     let write = move |packer: &mut Packer<&mut PipeWriter>| write(packer, names);
@@ -36,7 +38,11 @@ pub(crate) fn upload(
             }
             (_, Err(error)) => Err(error.into()),
             (Err(error), Ok(())) => Err(Error::Engine(format!("staging was cut short: {error}"))),
-            (Ok(()), Ok(())) => Ok(()),
+            (Ok(last), Ok(())) => Ok(Uploaded {
+                last,
+                names,
+                started,
+            }),
         }
     })
 }
@@ -45,16 +51,28 @@ fn pack_into(
     mut writer: PipeWriter,
     owner: UidGid,
     write: impl FnOnce(&mut Packer<&mut PipeWriter>) -> Result<(), archive::Error>,
-) -> Result<(), archive::Error> {
+) -> Result<Option<LastEntry>, archive::Error> {
     let result = {
         let mut packer = Packer::new(&mut writer, owner);
-        write(&mut packer).and_then(|()| packer.finish().map(drop))
+        write(&mut packer).and_then(|()| {
+            let last = packer.last_entry();
+            packer.finish().map(|_| last)
+        })
     };
     match &result {
-        Ok(()) => writer.close(),
+        Ok(_) => writer.close(),
         Err(fault) => writer.fail(&fault.to_string()),
     }
     result
+}
+
+/// What the engine took.
+pub(crate) struct Uploaded {
+    /// The last entry that is no directory. `None`: there is none.
+    pub(crate) last: Option<LastEntry>,
+    pub(crate) names: StagedNames,
+    /// When the upload began.
+    pub(crate) started: Moment,
 }
 
 /// Modes of what was sent without any.
@@ -106,6 +124,11 @@ impl StagedNames {
                 root: STAGE.trim_start_matches('/'),
             },
         })
+    }
+
+    /// Path in the helper of an entry with this name.
+    pub(crate) fn path_of(self, entry: &str) -> String {
+        format!("{}/{entry}", self.extracted_at.trim_end_matches('/'))
     }
 
     /// Name of the volume's root.

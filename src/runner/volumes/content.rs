@@ -5,6 +5,7 @@ use crate::docker::{Client, Volume};
 use crate::runner::error::Error;
 use crate::runner::request::values::NumericOwner;
 use crate::runner::request::volume::{Content, VolumeSpec, is_own_storage};
+use crate::runner::staging::arrival::{Stamps, has_arrived};
 use crate::runner::staging::upload::{Modes, pack_files, upload};
 use crate::runner::volumes::existing::owner_of;
 
@@ -15,6 +16,7 @@ pub(crate) struct Ownership {
     top: Option<u32>,
     /// Modes of files sent as text, and of directories that are only part of a name. Entries of an archive have their own.
     implied: Modes,
+    stamps: Stamps,
 }
 
 impl Ownership {
@@ -51,11 +53,16 @@ impl Ownership {
             },
             top: None,
             implied: Modes { file, directory },
+            stamps: match is_own_storage {
+                true => Stamps::Kept,
+                false => Stamps::Unknown,
+            },
         }
     }
 }
 
 /// Writes the content of the request to the volume that the helper mounts at the stage's path; blocks until the engine has it all.
+/// Error: the engine took it and does not have it there.
 pub(crate) fn put_content(
     client: &Client,
     helper: &str,
@@ -63,7 +70,8 @@ pub(crate) fn put_content(
     ownership: Ownership,
 ) -> Result<(), Error> {
     let mut allowance = archive::Allowance::new(spec.archive_limits());
-    upload(client, helper, ownership.owner, move |packer, names| {
+    let stamps = ownership.stamps;
+    let uploaded = upload(client, helper, ownership.owner, move |packer, names| {
         packer.implied_mode(ownership.implied.directory);
         if let Some(mode) = ownership.top {
             packer.directory(names.root(), mode)?;
@@ -79,5 +87,12 @@ pub(crate) fn put_content(
             }
             Content::Files(files) => pack_files(packer, &names.below(""), files, ownership.implied),
         }
-    })
+    })?;
+    match has_arrived(client, helper, &uploaded, stamps)? {
+        true => Ok(()),
+        false => Err(Error::Engine(format!(
+            "the engine took the content for volume {} and does not have it there",
+            spec.name
+        ))),
+    }
 }

@@ -5,6 +5,7 @@
 //! container can run and this one exists; and no component below the allowed directory is a symbolic link. Both sides publish
 //! their label before they look, so two servers cannot miss each other.
 
+use crate::docker::container::PathStat;
 use crate::docker::{ContainerSummary, Labels, Volume};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{HOST_PATHS, INSTANCE, OBJECT_SLACK};
@@ -82,40 +83,52 @@ impl Claimant<'_> {
         Ok(others.map(Other::of).collect())
     }
 
-    /// Looks at every component below the allowed directory through a container that mounts that directory and is never started.
     fn refuse_links(&self, index: usize, path: &PathBelow) -> Result<(), Error> {
         if path.components.is_empty() {
             return Ok(());
         }
         let name = format!("oneoff-{}-path-{index}", self.run);
         let labels = self.engine.identity.labels(self.run, OBJECT_SLACK);
-        let helper = HelperSpec::with_mount(&name, labels, reading_bind(&path.base))
-            .create(self.engine)
-            .map_err(Error::of_the_request)?;
-        let mut below = String::new();
-        for component in &path.components {
-            below = format!("{below}/{component}");
-            let stat = self
-                .engine
-                .client
-                .archive_stat(helper.id(), &format!("{STAGE}{below}"))?;
-            let full = format!("{}{below}", path.base);
-            match stat {
-                Some(stat) if stat.is_symlink() => {
-                    return Err(not_allowed(format!(
-                        "{full} is a symbolic link, which a host path must not contain"
-                    )));
-                }
-                Some(_) => {}
-                None => {
-                    return Err(Error::StartFailed(format!(
-                        "there is no {full} on the engine's host"
-                    )));
-                }
-            }
-        }
-        Ok(())
+        let helper = HelperSpec::with_mount(&name, labels, reading_bind(&path.base));
+        look_below(self.engine, helper, path).map(drop)
     }
+}
+
+/// Looks at every component below the allowed directory through a container that mounts that directory and is never started, so
+/// that no link leads out of it. Returns what is at the end. Errors: a component is a link, or is not there.
+pub(crate) fn look_below(
+    engine: &Engine,
+    helper: HelperSpec<'_>,
+    path: &PathBelow,
+) -> Result<Option<PathStat>, Error> {
+    let helper = helper.create(engine).map_err(Error::of_the_request)?;
+    let stat = |below: &str| {
+        let at = format!("{STAGE}{below}");
+        engine.client.archive_stat(helper.id(), &at)
+    };
+    let mut found = match path.components.is_empty() {
+        true => stat("")?,
+        false => None,
+    };
+    let mut below = String::new();
+    for component in &path.components {
+        below = format!("{below}/{component}");
+        let full = format!("{}{below}", path.base);
+        found = match stat(&below)? {
+            Some(stat) if stat.is_symlink() => {
+                return Err(not_allowed(format!(
+                    "{full} is a symbolic link, which a host path must not contain"
+                )));
+            }
+            None => {
+                return Err(Error::StartFailed(format!(
+                    "there is no {full} on the engine's host"
+                )));
+            }
+            found => found,
+        };
+    }
+    Ok(found)
 }
 
 /// Another container with claims.

@@ -77,37 +77,37 @@ fn hostile_entries_are_refused_by_name_and_rule() {
         ),
         (
             "l",
-            "is a symbolic link earlier",
+            "would replace a symbolic link",
             vec![symlink("l", "/etc/cron.d/x"), file("l", "x")],
         ),
         (
             "l/",
-            "is a symbolic link earlier",
+            "would replace a symbolic link",
             vec![symlink("l", "/etc"), directory("l/")],
         ),
         (
             "l",
-            "is a directory earlier",
+            "would replace a directory",
             vec![directory("l/"), symlink("l", "/etc")],
         ),
         (
             "l",
-            "is a directory earlier",
+            "would replace a directory",
             vec![file("l/x", ""), symlink("l", "/etc")],
         ),
         (
             "f",
-            "is a file earlier",
+            "would replace a file",
             vec![file("f", "a"), symlink("f", "/etc/passwd")],
         ),
         (
             "f/",
-            "is a file earlier",
+            "would replace a file",
             vec![file("f", "a"), directory("f/")],
         ),
         (
             "h",
-            "is a file earlier",
+            "would replace a file",
             vec![
                 file("f", ""),
                 symlink("l", "f"),
@@ -158,7 +158,11 @@ fn hostile_entries_are_refused_by_name_and_rule() {
             "target is a directory",
             vec![directory("d"), hardlink("h", "d")],
         ),
-        ("h", "target is a directory", vec![hardlink("h", ".")]),
+        (
+            "h",
+            "target is the archive's root",
+            vec![hardlink("h", ".")],
+        ),
         ("s", "without a target", vec![symlink("s", "")]),
         (
             "s",
@@ -198,14 +202,17 @@ fn hostile_entries_are_refused_by_name_and_rule() {
 #[test]
 fn stripping_is_checked_with_the_names_that_remain() {
     let cases = [
-        (vec![file("a/x", ""), file("b/x", "")], "appears twice"),
+        (
+            vec![file("a/x", ""), file("b/x", "")],
+            "gets the name of an earlier entry",
+        ),
         (
             vec![symlink("a/l", "/etc"), file("b/l/x", "")],
             "through a symbolic link",
         ),
         (
             vec![file("f", ""), hardlink("a/h", "f")],
-            "target is a directory",
+            "target is not unpacked: strip_components drops its whole name",
         ),
         (
             vec![file("a/f", ""), hardlink("b/h", "c/g")],
@@ -241,11 +248,6 @@ fn another_format_is_refused_by_its_name() {
         ("cut short", sound[..20].to_vec()),
         ("cut short", sound[..2].to_vec()),
         ("damaged", wrong_checksum),
-        ("follows it", [sound.as_slice(), b"garbage"].concat()),
-        (
-            "follows it",
-            [sound.as_slice(), &[0; 300_000], b"x"].concat(),
-        ),
         ("cut short", [sound.as_slice(), &sound[..15]].concat()),
     ];
     for (expected, bytes) in cases {
@@ -291,11 +293,7 @@ fn a_malformed_tar_is_refused() {
             [sound.as_slice(), &spoiled].concat(),
         ),
         (
-            "follows its end mark",
-            [tar(&[file("x", "")]), tar(&[file("y", "")])].concat(),
-        ),
-        (
-            "follows its end mark",
+            "not clear where it ends",
             [sound.as_slice(), &[0; 512], &sound].concat(),
         ),
         ("does not come", alone(long(b'L', "name"))),
@@ -412,7 +410,7 @@ fn archive_bombs_stop_at_the_limits() {
         ("entries", many(1001)),
         ("entries", targz(&vec![directory("same/"); 1001])),
         ("entries", nested(51)),
-        ("zeros", zeros((16 << 20) + 1024)),
+        ("16 MiB of zeros", zeros((16 << 20) + 1024)),
         (
             "names",
             targz(&[

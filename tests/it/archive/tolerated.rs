@@ -254,39 +254,67 @@ fn modes_that_are_not_given_are_those_of_new_files() {
 }
 
 #[test]
-fn remains_of_other_data_after_the_end_are_padding_but_a_second_archive_is_refused() {
+fn whatever_follows_the_end_mark_is_ignored_as_tars_do() {
     let sound = tar(&[file("f", "hello")]);
     let end = |more: &[u8]| {
         let bytes = [sound.as_slice(), more].concat();
         check_targz(&encode_base64(&gzip(&bytes)), LIMITS)
     };
-    for padding in [
+    for more in [
         &b"stale"[..],
         &[7; 3000],
         &[0; 100],
         &[[0; 512], [9; 512]].concat(),
+        &tar(&[file("g", "")]),
+        &[vec![0; 512], tar(&[file("g", "")])].concat(),
     ] {
-        assert_eq!(end(padding).unwrap().entries, 1);
+        assert_eq!(end(more).unwrap().entries, 1);
     }
-    for more in [
-        tar(&[file("g", "")]),
-        [vec![0; 512], tar(&[file("g", "")])].concat(),
-    ] {
-        let error = end(&more).unwrap_err().to_string();
-        assert!(error.contains("follows its end mark"), "{error}");
+    let refused = end(&vec![7; 17 << 20]).unwrap_err().to_string();
+    assert!(refused.contains("more than 16 MiB of"), "{refused}");
+}
+
+#[test]
+fn a_block_of_zeros_is_the_end_unless_an_entry_follows_or_it_may_be_content() {
+    let f = file("f", "x").bytes();
+    let check = |bytes: &[u8]| check_targz(&encode_base64(&gzip(bytes)), LIMITS);
+    for more in [&[7; 512][..], b"x", b""] {
+        let summary = check(&[f.as_slice(), &[0; 512], more].concat()).unwrap();
+        assert_eq!(summary.entries, 1);
     }
-    // Whether the link has content is guessed here, so that nothing may follow.
-    let mut guessed = [
-        file("f", "x").bytes(),
-        Raw::new(b'1', "h", &[0; 2048]).to("f").bytes(),
-    ]
-    .concat();
-    guessed.extend([7; 512]);
-    let error = check_targz(&encode_base64(&gzip(&guessed)), LIMITS).unwrap_err();
-    assert!(
-        error.to_string().contains("follows its end mark"),
-        "{error}"
-    );
+    // GNU tar, bsdtar and Python end at one block; busybox goes on; Go refuses.
+    let one_block = [f.as_slice(), &[0; 512], &file("g", "").bytes()].concat();
+    // Whether the link has content is guessed here.
+    let link = Raw::new(b'1', "h", &[0; 2048]).to("f").bytes();
+    let guessed = [f.as_slice(), &link, &[7; 512]].concat();
+    for bytes in [one_block, guessed] {
+        let error = check(&bytes).unwrap_err().to_string();
+        assert!(error.contains("not clear where it ends"), "{error}");
+    }
+}
+
+#[test]
+fn what_follows_the_gzip_is_ignored_if_the_tar_in_it_is_complete() {
+    let complete = gzip(&tar(&[file("f", "hello")]));
+    let without_end = gzip(&file("f", "hello").bytes());
+    let zeros = [0; 300_000];
+    let cases: [(&[&[u8]], bool); 8] = [
+        (&[&complete, &zeros], true),
+        (&[&without_end, &zeros], true),
+        (&[&complete, b"garbage"], true),
+        (&[&complete, b"\n"], true),
+        (&[&complete, &zeros, b"x"], true),
+        (&[&without_end, b"garbage"], false),
+        (&[&without_end, &gzip(&[0; 512]), b"garbage"], false),
+        (&[&without_end, &gzip(&[0; 1024]), b"garbage"], true),
+    ];
+    for (number, (parts, is_taken)) in cases.into_iter().enumerate() {
+        match check_targz(&encode_base64(&parts.concat()), LIMITS) {
+            Ok(summary) => assert!(is_taken && summary.entries == 1, "case {number}"),
+            Err(Error::AfterGzip) => assert!(!is_taken, "case {number}"),
+            Err(error) => panic!("case {number}: {error}"),
+        }
+    }
 }
 
 #[test]
@@ -304,6 +332,11 @@ fn apple_double_companions_are_no_second_top_directory() {
         (vec![double("._e"), d()], None),
         (vec![double("._d"), double("._e"), d()], None),
         (vec![double("._d"), d(), directory("e/")], None),
+        (vec![file("._d", ""), d(), file("d/f", "")], Some("d")),
+        (vec![d(), file("._d", "\0\x05\x16")], Some("d")),
+        (vec![d(), file("._d", "\0\x05\x15")], None),
+        (vec![file("._e", ""), d()], None),
+        (vec![symlink("._d", "d"), d()], None),
         (vec![double("._d"), file("d", "")], None),
         (vec![double("._d")], None),
         (vec![double("._"), d()], None),

@@ -213,10 +213,15 @@ fn formats() -> Vec<Row> {
             "200 success | ./x",
             encode_base64(&halves),
         ),
-        bytes(
+        taken(
             "concatenated gzip members",
+            "200 success | ./x",
+            encode_base64(&[&gz[..], b"garbage"].concat()),
+        ),
+        bytes(
+            "truncation",
             "follows",
-            &[&gz[..], b"garbage"].concat(),
+            &[&gzip(&sound().tar()[..1024]), &b"garbage"[..]].concat(),
         ),
         bytes("truncation", "cut short", &gz[..gz.len() - 9]),
         bytes("truncation", "cut short", &gz[..20]),

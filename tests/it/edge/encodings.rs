@@ -41,7 +41,7 @@ fn chunked(fields: &str, body: &[u8]) -> Vec<u8> {
 #[test]
 fn gzip_is_decoded_however_it_is_named_and_framed() {
     let rig = Rig::start();
-    let (once, twice) = (gzip(b"hello"), gzip(&gzip(b"hello")));
+    let once = gzip(b"hello");
     let members = [gzip(b"hel"), gzip(b""), gzip(b"lo")].concat();
     for (fields, body) in [
         ("Content-Encoding: gzip", &once[..]),
@@ -51,9 +51,11 @@ fn gzip_is_decoded_however_it_is_named_and_framed() {
             "Content-Encoding: gzip\r\nContent-Encoding: identity",
             &once,
         ),
-        ("Content-Encoding: gzip, gzip", &twice),
-        ("Content-Encoding: gzip\r\nContent-Encoding: x-gzip", &twice),
         ("Content-Encoding: gzip", &members),
+        (
+            "Content-Encoding: gzip",
+            &[&members[..], &[0; 20_000]].concat(),
+        ),
         ("Content-Encoding: identity", b"hello"),
         ("Content-Encoding:", b"hello"),
     ] {
@@ -92,7 +94,8 @@ fn other_codings_are_415_and_broken_gzip_is_400() {
         "br, gzip",
         "gzip;q=1",
         "*",
-        "gzip, gzip, gzip, gzip",
+        "gzip, gzip",
+        "gzip, identity, x-gzip",
     ] {
         // The body is not sent: the answer must not wait for it.
         let answer = rig.ask(&format!(
@@ -110,14 +113,26 @@ fn other_codings_are_415_and_broken_gzip_is_400() {
     let mut damaged = whole.clone();
     let end = damaged.len();
     damaged[end - 6] ^= 1;
-    for body in [
-        &b"{\"image\": \"alpine\"}"[..],
-        &whole[..1],
-        &whole[..9],
-        &whole[..end - 9],
-        &whole[..end - 1],
-        &damaged,
-        &[&whole[..], b"rubbish"].concat(),
+    for (why, body) in [
+        ("invalid gzip header", &b"{\"image\": \"alpine\"}"[..]),
+        ("it is cut short", &whole[..1]),
+        ("it is cut short", &whole[..9]),
+        ("it is cut short", &whole[..end - 9]),
+        ("it is cut short", &whole[..end - 1]),
+        ("it is cut short", &[&whole[..], &whole[..15]].concat()),
+        ("corrupt gzip stream", &damaged),
+        (
+            "something that is not gzip follows it",
+            &[&whole[..], b"x"].concat(),
+        ),
+        (
+            "something that is not gzip follows it",
+            &[&whole[..], b"rubbish"].concat(),
+        ),
+        (
+            "something that is not gzip follows it",
+            &[&whole[..], &[0; 600], b"x"].concat(),
+        ),
     ] {
         for request in [
             fixed("Content-Encoding: gzip", body),
@@ -131,6 +146,7 @@ fn other_codings_are_415_and_broken_gzip_is_400() {
             );
             let (_, _, detail) = answer.problem();
             assert!(detail.contains("Content-Encoding is gzip"), "{detail}");
+            assert!(detail.contains(why), "{why}: {detail}");
         }
     }
     assert!(rig.is_well());
@@ -143,10 +159,10 @@ fn a_decoded_body_has_the_limit_and_the_memory_of_any_other() {
     let fits = ask(rig.addr, &fixed("Content-Encoding: gzip", &gzip(&limit)));
     assert_eq!((fits.status, fits.body.len()), (200, MIB));
     let bomb = gzip(&vec![0; 200 * MIB]);
-    let (one_more, twice) = (gzip(&[&limit[..], b"x"].concat()), gzip(&bomb));
-    for (coding, body) in [("gzip", &one_more), ("gzip", &bomb), ("gzip, gzip", &twice)] {
-        let fields = format!("Content-Encoding: {coding}");
-        for request in [fixed(&fields, body), chunked(&fields, body)] {
+    let one_more = gzip(&[&limit[..], b"x"].concat());
+    let fields = "Content-Encoding: gzip";
+    for body in [&one_more, &bomb] {
+        for request in [fixed(fields, body), chunked(fields, body)] {
             let answer = ask(rig.addr, &request);
             assert_eq!(
                 (answer.status, answer.code().as_str()),

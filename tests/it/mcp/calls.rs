@@ -12,7 +12,7 @@ fn an_unreachable_engine_is_a_tool_error_with_advice() {
         ("docker_health", json!({})),
         ("list_images", json!({})),
         ("run_container", json!({"image": IMAGE})),
-        ("create_volume", json!({"name": "v"})),
+        ("create_volume", json!({"name": "vol"})),
     ] {
         let body = call(1, name, arguments, json!({})).to_string();
         let result = server.request("POST", "/mcp", &body).json()["result"].clone();

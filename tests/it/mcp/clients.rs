@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_oneoff-docker-runner");
-
 /// Blocks while three clients run, however many cores there are: their timeouts test the server, not a loaded machine.
 fn turn() -> MutexGuard<'static, ()> {
     static PLACES: [Mutex<()>; 3] = [const { Mutex::new(()) }; 3];
@@ -148,7 +146,10 @@ fn python_2_over_streamable_http_stateless() {
 
 #[test]
 fn python_2_over_stdio() {
-    over_stdio("python-2", python("python-new", &["stdio", BINARY, "auto"]));
+    over_stdio(
+        "python-2",
+        python("python-new", &["stdio", crate::support::program(), "auto"]),
+    );
 }
 
 #[test]
@@ -163,7 +164,10 @@ fn python_1_30_over_streamable_http() {
 
 #[test]
 fn python_1_30_over_stdio() {
-    over_stdio("python-1", python("python-old", &["stdio", BINARY]));
+    over_stdio(
+        "python-1",
+        python("python-old", &["stdio", crate::support::program()]),
+    );
 }
 
 #[test]
@@ -178,7 +182,10 @@ fn typescript_over_streamable_http() {
 
 #[test]
 fn typescript_over_stdio() {
-    over_stdio("typescript", typescript(&["stdio", BINARY, "stdio"]));
+    over_stdio(
+        "typescript",
+        typescript(&["stdio", crate::support::program(), "stdio"]),
+    );
 }
 
 #[test]
@@ -233,7 +240,7 @@ fn behind_supergateway(output: &[&str], path: &str, client: &str) {
         .arg(bridge("supergateway"))
         .args([
             "--stdio",
-            &format!("{BINARY} stdio"),
+            &format!("{} stdio", crate::support::program()),
             "--port",
             &port.to_string(),
         ])

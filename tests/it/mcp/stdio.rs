@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Sends these messages over stdio and closes the input when all are answered. Returns the messages from stdout and the
 /// text from stderr.
 pub fn speak(instance: &str, messages: &[Value]) -> (Vec<Value>, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+    let mut child = Command::new(crate::support::program())
         .arg("stdio")
         .env("RUNNER_INSTANCE", instance)
         .env("RUST_LOG", "info")
@@ -58,7 +58,7 @@ impl StdioServer {
     /// Sends these messages and waits until the last run has printed `begun` and every run has a container.
     fn busy(instance: &str, messages: &[Value]) -> Self {
         support::require_engine();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_oneoff-docker-runner"))
+        let mut child = Command::new(crate::support::program())
             .arg("stdio")
             .env("RUNNER_INSTANCE", instance)
             .env("RUST_LOG", "warn")

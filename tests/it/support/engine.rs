@@ -38,6 +38,21 @@ pub fn leftovers(label: &str) -> Vec<String> {
     leftovers_at(&docker, label)
 }
 
+/// As [`leftovers`], while a server of that label lives: the volume with its init is not counted.
+pub fn leftovers_beside_a_server(label: &str) -> Vec<String> {
+    without_init(leftovers(label))
+}
+
+/// Without one volume with an init, which a living server has.
+pub fn without_init(mut left: Vec<String>) -> Vec<String> {
+    let is_init =
+        |object: &String| object.starts_with("volume oneoff-") && object.ends_with("-init");
+    if let Some(place) = left.iter().position(is_init) {
+        left.remove(place);
+    }
+    left
+}
+
 /// As [`leftovers`], for the engine that this `docker` function uses.
 pub fn leftovers_at(docker: &dyn Fn(&[&str]) -> String, label: &str) -> Vec<String> {
     let filter = format!("label={label}");

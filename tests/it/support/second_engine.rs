@@ -4,7 +4,7 @@ mod process;
 
 pub use process::SecondEngine;
 
-use super::engine::{leftovers_at, require_engine};
+use super::engine::{leftovers_at, require_engine, without_init};
 use super::{IMAGE, Server};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ impl SecondEngine {
     pub fn await_nothing_left(&self, instance: &str) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let left = self.leftovers(instance);
+            let left = without_init(self.leftovers(instance));
             if left.is_empty() {
                 return;
             }

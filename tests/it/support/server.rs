@@ -1,6 +1,7 @@
 //! The built binary as a server process on a free port: start, requests, stop, and a check that nothing is left.
 
-use super::engine::{engine_socket, leftovers, require_engine};
+use super::engine::{engine_socket, leftovers, leftovers_beside_a_server, require_engine};
+use super::program::program;
 use super::{Answer, Request, read_answer};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -56,7 +57,7 @@ impl Server {
     pub fn in_its_own_namespace(instance: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new("unshare");
         let arguments = ["--pid", "--fork", "--mount-proc", "--kill-child"];
-        command.args(arguments).arg(PROGRAM);
+        command.args(arguments).arg(program());
         Self::launch_with(command, (None, 0), instance, (settings, Stdio::inherit()))
     }
 
@@ -95,7 +96,7 @@ impl Server {
         settings: &[(&str, &str)],
         log: Stdio,
     ) -> Self {
-        Self::launch_with(Command::new(PROGRAM), owner, instance, (settings, log))
+        Self::launch_with(Command::new(program()), owner, instance, (settings, log))
     }
 
     fn launch_with(
@@ -111,7 +112,7 @@ impl Server {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let private_dir = std::env::temp_dir().join(format!("{instance}-{number}-tmp"));
         std::fs::create_dir_all(&private_dir).unwrap();
-        let is_wrapped = command.get_program() != PROGRAM;
+        let is_wrapped = command.get_program() != program();
         command
             .env("PORT", "0")
             .env("RUNNER_INSTANCE", instance)
@@ -215,7 +216,7 @@ impl Server {
     }
 
     pub fn leftovers(&self) -> Vec<String> {
-        leftovers(&format!("oneoff.instance={}", self.instance))
+        leftovers_beside_a_server(&format!("oneoff.instance={}", self.instance))
     }
 
     /// Waits until a container of this server runs. Returns its id.
@@ -356,8 +357,6 @@ impl Server {
     }
 }
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_oneoff-docker-runner");
-
 fn only_child(parent: u32) -> u32 {
     let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
     children.unwrap().trim().parse().unwrap()
@@ -373,7 +372,7 @@ pub fn fresh_instance() -> String {
 pub fn await_nothing_left(instance: &str) {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        let left = leftovers(&format!("oneoff.instance={instance}"));
+        let left = leftovers_beside_a_server(&format!("oneoff.instance={instance}"));
         if left.is_empty() {
             return;
         }

@@ -41,7 +41,23 @@ mount --bind "$dir" "$new$dir"
 cd "$new"
 pivot_root . old
 umount -l /old
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/share/docker.io/contrib
+
+# Docker's own script needs a user with subordinate ids, who may write where the engine does and may open the TUN device.
+if [ "$1" = dockerd-rootless.sh ]; then
+    user=1000
+    echo "user:x:$user:$user::/run/user:/bin/sh" >>/etc/passwd
+    echo "user:x:$user:" >>/etc/group
+    echo "user:100000:65536" | tee /etc/subuid >/etc/subgid
+    touch /etc/hosts /etc/resolv.conf
+    mknod -m 0666 /run/tun c 10 200
+    mount --bind /run/tun /dev/net/tun
+    install -d -o $user -g $user /run/user
+    chown $user:$user /data "$dir"
+    chmod 1777 /tmp
+    export HOME=/run/user XDG_RUNTIME_DIR=/run/user USER=user
+    set -- setpriv --reuid $user --regid $user --clear-groups "$@"
+fi
 # bash stays as the first process, which collects the orphans of shims
 "$@" &
 wait $!

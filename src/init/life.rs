@@ -1,0 +1,228 @@
+//! The life of PID 1: wait for the description, start the command, forward signals and reap orphans until it ends, kill what it
+//! left, write the last marks, exit as the command did.
+
+use super::program;
+use super::protocol::{Description, End, Fate, INIT_PROCESSES, Mark, UNUSABLE, Used};
+use super::streams;
+use super::usage::Counters;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, kill_process, kill_process_group, wait,
+};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Signals that are forwarded: all that a process can be sent and handle, by their numbers on every platform of Linux that has
+/// containers.
+const FORWARDED: [i32; 20] = [
+    1, 2, 3, 6, 10, 12, 13, 14, 15, 18, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
+];
+const CHILD_ENDED: i32 = signal_hook::consts::SIGCHLD;
+
+/// How long processes that were killed may take to be gone.
+const DEATH_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a full stream is waited for at least, once the command has ended.
+const STREAM_PATIENCE: Duration = Duration::from_secs(10);
+/// Longest time limit.
+const MOST_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
+
+type Signals = SignalDelivery<UnixStream, SignalOnly>;
+
+/// Is PID 1 of a container until its command has ended. Returns the exit code.
+pub fn run() -> u8 {
+    let outcome = match std::process::id() {
+        1 => live(),
+        // It kills every process that it can see.
+        _ => Err("only for containers: this is not PID 1".to_owned()),
+    };
+    outcome.unwrap_or_else(|reason| {
+        let _ = writeln!(std::io::stderr(), "oneoff-docker-runner init: {reason}");
+        UNUSABLE
+    })
+}
+
+fn live() -> Result<u8, String> {
+    let description = streams::read_description()?;
+    let signals = signals().map_err(|error| format!("signals: {error}"))?;
+    let limit = Duration::from_millis(description.time_limit_ms).min(MOST_LIMIT);
+    let mut life = Life {
+        nonce: description.nonce.clone(),
+        signals,
+        deadline: Instant::now() + limit,
+        counters: Counters::read(),
+    };
+    let (fate, is_timeout) = match life.start(description) {
+        Ok(child) => life.watch(child),
+        Err(reason) => (Fate::not_started(&reason), false),
+    };
+    let is_settled = life.kill_others();
+    let used = life.counters.until(Counters::read());
+    let end = End {
+        is_timeout,
+        is_settled,
+        used: Used {
+            pids_peak: used
+                .pids_peak
+                .map(|pids| pids.saturating_sub(INIT_PROCESSES)),
+            ..used
+        },
+        fate,
+    };
+    let patience = life.deadline.max(Instant::now() + STREAM_PATIENCE);
+    let code = end.fate.exit_code();
+    streams::write_to_both(&Mark::Ended(end), &life.nonce, patience);
+    Ok(code)
+}
+
+fn signals() -> std::io::Result<Signals> {
+    let (read, write) = UnixStream::pair()?;
+    let all = FORWARDED.iter().chain([&CHILD_ENDED]);
+    SignalDelivery::with_pipe(read, write, SignalOnly, all)
+}
+
+/// A command under way.
+struct Life {
+    nonce: String,
+    signals: Signals,
+    deadline: Instant,
+    /// What the container had used before.
+    counters: Counters,
+}
+
+impl Life {
+    /// Starts the command. Errors: why it cannot be executed.
+    fn start(&self, description: Description) -> Result<Pid, String> {
+        let Description {
+            argv,
+            env,
+            working_dir,
+            feeds_stdin,
+            ..
+        } = description;
+        if let Some(dir) = working_dir {
+            std::env::set_current_dir(&dir)
+                .map_err(|error| format!("chdir to cwd ({dir:?}) failed: {error}"))?;
+        }
+        let name = argv.first().map_or("", String::as_str);
+        let program = program::find(name, &search_path(&env))?;
+        let mut command = Command::new(&program);
+        command.arg0(name).args(&argv[1..]).process_group(0);
+        for line in &env {
+            match line.split_once('=') {
+                Some((name, value)) => command.env(name, value),
+                None => command.env_remove(line),
+            };
+        }
+        if !feeds_stdin {
+            command.stdin(Stdio::null());
+        }
+        // Before the command, whose output may come at once.
+        streams::write_to_stdout(&Mark::Started, &self.nonce, self.deadline);
+        let child = command
+            .spawn()
+            .map_err(|error| program::exec_fault(&program.display().to_string(), &error))?;
+        streams::release_stdin();
+        let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        child.ok_or_else(|| "no process id".to_owned())
+    }
+
+    /// Blocks until the command has ended. Returns whether it was killed at the time limit.
+    fn watch(&mut self, child: Pid) -> (Fate, bool) {
+        let mut is_timeout = false;
+        loop {
+            if let Some(status) = reap_until(child) {
+                return (fate(status), is_timeout);
+            }
+            let now = Instant::now();
+            if now >= self.deadline && !is_timeout {
+                is_timeout = true;
+                let _ = kill_all();
+            }
+            let left = match is_timeout {
+                true => DEATH_PATIENCE,
+                false => self.deadline - now,
+            };
+            for signal in self.await_signals(left) {
+                if let Some(signal) = Signal::from_named_raw(signal)
+                    && signal != Signal::CHILD
+                {
+                    let _ = kill_process(child, signal);
+                }
+            }
+        }
+    }
+
+    /// Kills all other processes, and waits until they are gone. False: some are not, because this process may not kill them or
+    /// the kernel takes long.
+    fn kill_others(&mut self) -> bool {
+        let patience = Instant::now() + DEATH_PATIENCE;
+        loop {
+            let is_alone = kill_all() == Err(rustix::io::Errno::SRCH);
+            reap();
+            if is_alone {
+                return true;
+            }
+            let left = patience.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            // Those that were started from outside the container are nobody's here.
+            self.await_signals(left.min(Duration::from_millis(5)));
+        }
+    }
+
+    /// Blocks until a signal has come, or for `patience`.
+    fn await_signals(&mut self, patience: Duration) -> Vec<i32> {
+        let mut polled = [PollFd::new(self.signals.get_read(), PollFlags::IN)];
+        let _ = poll(&mut polled, Some(&streams::timespec(patience)));
+        self.signals.pending().collect()
+    }
+}
+
+/// Kills every process that this one may kill: in a container, all others. Errors: `ESRCH` if there is none.
+fn kill_all() -> rustix::io::Result<()> {
+    // kill(2) takes the number of the group with a minus, and -1 for all processes.
+    kill_process_group(Pid::INIT, Signal::KILL)
+}
+
+/// Reaps what has ended, up to this child. `None`: it has not ended.
+fn reap_until(child: Pid) -> Option<WaitStatus> {
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if pid == child {
+            return Some(status);
+        }
+    }
+    None
+}
+
+fn reap() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+}
+
+fn fate(status: WaitStatus) -> Fate {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Fate::Exited(code),
+        (None, Some(signal)) => Fate::Signalled(signal),
+        (None, None) => Fate::Exited(i32::from(UNUSABLE)),
+    }
+}
+
+/// The command's `PATH`.
+fn search_path(env: &[String]) -> String {
+    let asked = env
+        .iter()
+        .rev()
+        .find_map(|line| match line.strip_prefix("PATH") {
+            Some("") => Some(String::new()),
+            Some(rest) => rest.strip_prefix('=').map(str::to_owned),
+            None => None,
+        });
+    let own = || std::env::var_os("PATH").map(OsString::into_string);
+    asked.unwrap_or_else(|| own().and_then(Result::ok).unwrap_or_default())
+}

@@ -1,0 +1,13 @@
+//! Whether a run has the service's own PID 1 (see [`crate::init`]), and how that gets into its container.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `choice` | which runs are to have it; pure |
+//! | `words` | the words that are executed, of a request and its image together; pure |
+//! | `executable` | whether a file can be the init in a container of any image; pure |
+//! | `delivery` | the volume with the init, which containers mount |
+
+pub(crate) mod choice;
+pub(crate) mod delivery;
+mod executable;
+pub(crate) mod words;
