@@ -119,8 +119,9 @@ fn texts() -> Vec<Row> {
                 + &body
                 + "}";
             let mcp = server.request("POST", "/mcp", &call);
-            let is_parsed = !expected.starts_with("400");
-            assert_eq!(mcp.status == 200, is_parsed, "{}", mcp.text());
+            // A number out of range cannot be kept in a message.
+            let is_taken = !expected.starts_with("400") && !body.contains("1e999");
+            assert_eq!(mcp.status == 200, is_taken, "{}", mcp.text());
             outcome(&server.request("POST", "/run", &body))
         })
     };
