@@ -276,9 +276,19 @@ impl Client {
     pub fn archive_stat(&self, id: &str, path: &str) -> Result<Option<PathStat>, Error> {
         let call = container("archive_stat", Method::HEAD, id, "/archive")?;
         let response = match self.send(call.query("path", path)) {
-            // A response to HEAD has no message, so ask whether it is the container that is missing.
-            Err(Error::Status { status: 404, .. }) => {
-                return self.container_inspect(id).map(|_| None);
+            // A response to HEAD has no message, so ask whether it is the container that is missing, or is about to be: its files
+            // go before it.
+            Err(error @ Error::Status { status, .. }) => {
+                let state = self.container_inspect(id)?.state;
+                return match (state.status.as_str(), status) {
+                    ("removing" | "dead", _) => Err(Error::Status {
+                        call: "archive_stat",
+                        status: 404,
+                        message: format!("No such container: {id} is being removed"),
+                    }),
+                    (_, 404) => Ok(None),
+                    _ => Err(error),
+                };
             }
             other => other?,
         };

@@ -183,7 +183,7 @@ fn each_request_is_one_log_line_with_the_request_id_of_its_answer() {
         .header("X-Request-Id")
         .unwrap();
     let chosen = [("X-Request-Id", "chosen-1")];
-    let answer = server.ask(&Request::new("GET", "/volume/x?password=hunter2").fields(&chosen));
+    let answer = server.ask(&Request::new("GET", "/volume/none?password=hunter2").fields(&chosen));
     assert_eq!(answer.header("X-Request-Id").as_deref(), Some("chosen-1"));
     server.stop();
     let written = std::fs::read_to_string(&log).unwrap();
@@ -200,6 +200,6 @@ fn each_request_is_one_log_line_with_the_request_id_of_its_answer() {
         run.contains("POST /run 200 ") && run.contains("ms "),
         "{run}"
     );
-    assert!(line("chosen-1").contains("GET /volume/x 404 "));
+    assert!(line("chosen-1").contains("GET /volume/none 404 "));
     assert!(!written.contains("hunter2"), "{written}");
 }

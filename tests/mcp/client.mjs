@@ -63,7 +63,7 @@ assert.deepEqual(result.structuredContent.volumes["/out"].files, { answer: "42\n
 
 result = await client.callTool(run("exit 3"), undefined, long);
 assert.ok(result.isError && result.structuredContent.exit_code === 3);
-result = await client.callTool({ name: "run_container", arguments: { image: 5, colour: 1 } });
+result = await client.callTool({ name: "run_container", arguments: { image: {}, colour: 1 } });
 assert.ok(result.isError && /arguments\.image[^]*arguments\.colour|arguments\.colour[^]*arguments\.image/.test(result.content[0].text));
 await assert.rejects(client.callTool({ name: "no_such_tool", arguments: {} }), /no_such_tool/);
 

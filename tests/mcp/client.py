@@ -67,7 +67,7 @@ async def steps(session, cancel):
 
     result = await session.call_tool("run_container", run("echo no >&2; exit 3"))
     assert is_error(result) and structured(result)["exit_code"] == 3, result
-    result = await session.call_tool("run_container", {"image": 5, "colour": "red", "memory": []})
+    result = await session.call_tool("run_container", {"image": {}, "colour": "red", "memory": []})
     for fault in ("arguments.image", "arguments.colour", "arguments.memory"):
         assert is_error(result) and fault in text(result), text(result)
     try:

@@ -6,6 +6,7 @@
 //! | `submit` | every operation: submit, state, wait, cancel, forget, list, events, logs, close |
 //! | `scheduler` | queues runs, and executes them when they get their slots |
 //! | `record_keeper` | stores requests and outcomes, in step with the registry |
+//! | `kept_run` | what is stored of a run while it is executed |
 //! | `marks` | empty volumes in the engine: which runs there are, and how far each came |
 //! | `journal` | the engine as database: requests and outcomes are files on one volume |
 //! | `journal_reader` | reads the journals of dead servers |
@@ -31,6 +32,7 @@ pub(crate) mod event_log;
 mod heal;
 mod journal;
 mod journal_reader;
+mod kept_run;
 pub(crate) mod logs;
 mod marks;
 mod predecessor;

@@ -4,7 +4,6 @@
 use crate::archive;
 use crate::docker;
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::clock::Moment;
 use crate::runner::error::Error;
 use crate::runner::jobs::entry::{Entry, Kept};
 use crate::runner::jobs::event_log::Outcome;
@@ -18,7 +17,6 @@ use crate::runner::request::check::ApiProfile;
 use crate::runner::request::lenient::Spelling;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::request::types::PullPolicy;
-use crate::runner::run::context::{ContainerTimes, RunHooks};
 use crate::runner::run::engine_away::until_stored;
 use crate::runner::run::result::RunResult;
 use crate::runner::semaphore::Semaphore;
@@ -225,7 +223,7 @@ impl RecordKeeper {
     }
 
     /// Says in the engine how far the run came.
-    fn mark(&self, entry: &Entry, mark: Mark) -> Result<(), docker::Error> {
+    pub(crate) fn mark(&self, entry: &Entry, mark: Mark) -> Result<(), docker::Error> {
         let mut stored = entry.stored();
         let engine = &self.store.engine;
         match stored.marks.current() {
@@ -247,7 +245,7 @@ impl RecordKeeper {
     }
 
     /// Says that all of the run's stdin was delivered, so that a later server lets it go on.
-    fn mark_fed(&self, entry: &Entry) {
+    pub(crate) fn mark_fed(&self, entry: &Entry) {
         if let Err(error) = self.mark(entry, Mark::Fed) {
             let id = &entry.id;
             log::warn!("after a restart, run {id} would end with stdin_lost: {error}");
@@ -311,7 +309,7 @@ impl RecordKeeper {
 
     /// As [`RecordKeeper::save_outcome`], but blocks while the engine is away: what the outcome was made of must not be removed
     /// before.
-    fn save_outcome_through(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
+    pub(crate) fn save_outcome_through(&self, entry: &Entry, outcome: Result<&RunResult, &Error>) {
         if self.lacks_outcome(entry) {
             let client = &self.store.engine.client;
             note_stored(
@@ -434,51 +432,5 @@ impl LiveRecords for RecordKeeper {
             }
         }
         Ok(())
-    }
-}
-
-/// The hooks of one asynchronous run.
-pub(crate) struct KeptRun<'a> {
-    pub(crate) keeper: &'a RecordKeeper,
-    pub(crate) entry: &'a Entry,
-}
-
-impl RunHooks for KeptRun<'_> {
-    /// Makes sure that no server ever starts this run again.
-    fn before_start(&self) -> Result<(), Error> {
-        self.keeper.mark(self.entry, Mark::Started)?;
-        self.entry.stored().may_have_started = true;
-        Ok(())
-    }
-
-    fn not_started(&self) {
-        if !self.entry.stored().may_have_started {
-            return;
-        }
-        self.entry.stored().may_have_started = false;
-        if let Err(error) = self.keeper.unmark_started(self.entry) {
-            let id = &self.entry.id;
-            log::warn!("a restart just now would lose run {id}: {error}");
-        }
-    }
-
-    fn stdin_delivered(&self) {
-        self.keeper.mark_fed(self.entry);
-    }
-
-    fn container_started(&self, at: Moment) {
-        // The engine's clock may differ from ours.
-        let at = at.min(Moment::now()).max(self.entry.created);
-        self.entry.set_started(Some(at));
-    }
-
-    fn container_ended(&self, times: &ContainerTimes) {
-        let started = self.entry.started().unwrap_or(times.started);
-        let finished = times.finished.min(Moment::now()).max(started);
-        self.entry.set_finished(finished);
-    }
-
-    fn keep_outcome(&self, result: &RunResult) {
-        self.keeper.save_outcome_through(self.entry, Ok(result));
     }
 }

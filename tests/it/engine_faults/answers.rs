@@ -88,8 +88,6 @@ fn answers_that_cannot_be_parsed_are_reported_as_malformed() {
             "text/html",
         ),
         ("200 OK\r\nContent-Length: 2", "{}", "JSON"),
-        ("200 OK\r\nContent-Length: 99", "[", "cut"),
-        ("200 OK\r\nTransfer-Encoding: chunked", "1\r\n[\r\n", "cut"),
         ("200 OK\r\nTransfer-Encoding: chunked", "zz\r\n[\r\n", "cut"),
     ];
     for (head, body, words) in cases {
@@ -108,6 +106,24 @@ fn answers_that_cannot_be_parsed_are_reported_as_malformed() {
     let endless = FakeEngine::raw(move |_| Reply::Bytes(endless.clone().into_bytes()));
     let error = endless.client().image_list().unwrap_err();
     assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_an_engine_that_cannot_be_reached() {
+    for (head, body) in [
+        ("200 OK\r\nContent-Length: 99", "["),
+        ("200 OK\r\nTransfer-Encoding: chunked", "1\r\n[\r\n"),
+    ] {
+        let error = listed(head, body);
+        assert!(
+            matches!(&error, Error::Unreachable { .. }),
+            "{head}: {error:?}"
+        );
+        assert!(
+            error.to_string().contains("middle of an answer"),
+            "{head}: {error}"
+        );
+    }
 }
 
 #[test]
