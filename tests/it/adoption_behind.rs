@@ -48,7 +48,7 @@ fn a_server_answers_before_it_knows_the_runs_of_before_and_starts_none_of_them_t
     known(&heir, &path);
     let again = heir.ask(&keyed);
     assert_eq!(again.header("Location").as_ref(), Some(&path));
-    let listed = heir.get("/runs").json();
+    let listed = heir.get("/runs?kind=async").json();
     let ids: Vec<String> = listed["runs"]
         .as_array()
         .unwrap()

@@ -183,9 +183,9 @@ fn of_two_servers_that_find_the_same_dead_one_only_one_adopts_its_runs() {
     assert_eq!(state["result"]["stdout"], "once\n", "{state}");
     assert_eq!(heirs.iter().filter(has).count(), 1);
     forget_all(heir);
-    for server in heirs {
-        server.stop();
-    }
+    let [one, other] = heirs;
+    one.stop_beside();
+    other.stop();
     docker(&["volume", "rm", &ledger]);
 }
 

@@ -7,7 +7,7 @@ use crate::init::protocol::INIT_DIRECTORY;
 use crate::random_id;
 use crate::runner::cleanup::active::{Active, HeldId};
 use crate::runner::cleanup::engine::Engine;
-use crate::runner::cleanup::labels::ASYNC_LIFE;
+use crate::runner::cleanup::labels::{ASYNC_LIFE, INSTANCE};
 use crate::runner::cleanup::reaper::Reaper;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
@@ -31,6 +31,9 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 const RETRY_PAUSE: Duration = Duration::from_secs(30);
 /// How long the last sweep is waited for.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the engine may take to give up the volume of containers that are gone.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+const RELEASE_PAUSE: Duration = Duration::from_millis(50);
 /// How long the engine may take to say what machine it runs on.
 const INFO_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -238,13 +241,28 @@ impl InitDelivery {
             return 0;
         };
         let name = guard.release();
-        match self.shared.engine.client.volume_remove(&name) {
-            Ok(()) | Err(docker::Error::Status { status: 409, .. }) => 0,
-            Err(error) => {
-                log::warn!("volume {name} is not removed: {error}");
-                1
+        let patience = Instant::now() + RELEASE_PATIENCE;
+        loop {
+            match self.shared.engine.client.volume_remove(&name) {
+                Ok(()) => return 0,
+                Err(docker::Error::Status { status: 409, .. }) if self.may_be_in_use() => return 0,
+                Err(docker::Error::Status { status: 409, .. }) if Instant::now() < patience => {
+                    std::thread::sleep(RELEASE_PAUSE);
+                }
+                Err(error) => {
+                    log::warn!("volume {name} is not removed: {error}");
+                    return 1;
+                }
             }
         }
+    }
+
+    /// Whether a container of this instance runs. The engine says that a container is gone shortly before it gives up its volumes.
+    fn may_be_in_use(&self) -> bool {
+        let engine = &self.shared.engine;
+        let ours = format!("{INSTANCE}={}", engine.identity.instance);
+        let found = engine.client.container_list(&[ours]);
+        found.is_ok_and(|found| found.iter().any(|container| container.state == "running"))
     }
 }
 

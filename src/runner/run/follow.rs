@@ -14,7 +14,7 @@ use crate::runner::run::ending::{Ending, KILLED};
 use crate::runner::run::log_lines::split_time;
 use crate::runner::run::result::Reason;
 use crate::runner::run::streams::{LogEnd, OutputStreams};
-use crate::runner::run::supervise::grace;
+use crate::runner::run::supervise::{grace, lost_streams};
 use crate::runner::run::watchdog::Watchdog;
 use jiff::Timestamp;
 use std::time::Duration;
@@ -95,6 +95,7 @@ pub(crate) fn follow(
     let finished = Moment::parse(&ended.finished_at).unwrap_or_else(Moment::now);
     let times = ContainerTimes { started, finished };
     context.hooks.container_ended(&times);
+    warnings.extend(lost_streams(reading.streams));
     let output = reading.streams.finish(spec.output_encoding);
     let mut ended = Ending::new(&watched, output)?;
     if nonce.is_some() && !ended.is_exact && ended.exit_code == Some(i64::from(UNUSABLE)) {

@@ -62,6 +62,15 @@ impl<'a> OutputStreams<'a> {
         self.stdout.start.is_sent.get() || self.end_mark().is_some()
     }
 
+    /// Names of the streams on which PID 1 is to say that the command has ended, and has not.
+    pub(crate) fn without_end_mark(&self) -> Vec<&'static str> {
+        let taps = [("stdout", &self.stdout), ("stderr", &self.stderr)];
+        let endless = taps
+            .into_iter()
+            .filter(|(_, tap)| tap.marks.is_some() && tap.end.is_none());
+        endless.map(|(name, _)| name).collect()
+    }
+
     /// What PID 1 said of the end, on either stream.
     pub(crate) fn end_mark(&self) -> Option<&End> {
         self.stdout.end.as_ref().or(self.stderr.end.as_ref())

@@ -149,6 +149,7 @@ impl Supervised<'_> {
     /// How the container ended, as far as it was watched.
     pub(crate) fn into_ending(mut self, spec: &RunSpec) -> Result<Ending, Error> {
         let is_interrupted = self.is_interrupted();
+        let lost = lost_streams(&self.streams);
         let watched = self.end?;
         let output = self.streams.finish(spec.output_encoding);
         let mut ending = Ending {
@@ -156,12 +157,27 @@ impl Supervised<'_> {
             run: self.run,
             ..Ending::new(&watched, output)?
         };
-        if is_interrupted {
-            ending.warnings.push(
+        match lost {
+            Some(warning) => ending.warnings.push(warning),
+            None if is_interrupted => ending.warnings.push(
                 "stdout, stderr: the connection to the Docker engine broke during the run: output may be missing".into(),
-            );
+            ),
+            None => {}
         }
         Ok(ending)
+    }
+}
+
+/// What is to be said of a stream that the engine has not passed on to its end, as engines from 26 on do now and then while their
+/// machine is overloaded: PID 1 has said on one stream that the command has ended, and that is not all of it on the other.
+pub(crate) fn lost_streams(streams: &OutputStreams<'_>) -> Option<String> {
+    streams.end_mark()?;
+    match &*streams.without_end_mark() {
+        [] => None,
+        lost => Some(format!(
+            "{}: the Docker engine did not pass this on to its end: output may be missing",
+            lost.join(", ")
+        )),
     }
 }
 
@@ -280,7 +296,7 @@ fn end_of_pid_1(
         Some(end) if end.is_settled => Ok(ContainerExit {
             exit_code: i64::from(end.fate.exit_code()),
             oom_killed: false,
-            after_break: false,
+            after_break: !streams.without_end_mark().is_empty(),
         }),
         said => {
             let mut exit = client.container_ended(container)?;

@@ -188,7 +188,12 @@ fn privileges() -> Vec<Row> {
         row(
             "host pid namespace",
             "200 success | 1\n",
-            run(shell("echo $$", json!({}))),
+            run(shell("echo $$", json!({"init": false}))),
+        ),
+        row(
+            "host pid namespace",
+            "200 success | /.oneoff/init",
+            run(shell("cat /proc/1/cmdline", json!({}))),
         ),
     ]
 }

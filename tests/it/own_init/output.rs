@@ -1,7 +1,8 @@
 //! What a command prints and reads passes unchanged.
 
+use super::super::async_runs::{finished, forget_all, submit};
 use super::super::run::shell;
-use super::super::support::{EventStream, Request, Server};
+use super::super::support::{EventStream, FaultProxy, Fate, Request, Server};
 use super::had_init;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -149,4 +150,33 @@ fn where_the_command_writes_does_not_depend_on_its_pid() {
     assert_eq!(result["stdout"], "one\ntwo\nthree\n", "{result}");
     assert_eq!(result["stderr"], "four\n");
     server.stop();
+}
+
+/// Engines from 26 on do that now and then, while their machine is overloaded.
+#[test]
+fn a_stream_that_the_engine_loses_is_said_and_not_taken_for_an_empty_one() {
+    let proxy = FaultProxy::judging(|head| match head.contains("stderr=1") {
+        true => Fate::WithoutStderr,
+        false => Fate::Pass,
+    });
+    for warm in ["0", "1"] {
+        let server = Server::with(&[
+            ("DOCKER_HOST", &proxy.docker_host()),
+            ("RUNNER_WARM_CONTAINERS", warm),
+        ]);
+        for _ in 0..2 {
+            let result = server.run(shell("echo o; echo e >&2; exit 3", json!({})));
+            assert_eq!(result["stdout"], "o\n");
+            assert_eq!(result["exit_code"], 3);
+            let warnings = result["warnings"].to_string();
+            assert!(warnings.contains("\"stderr: the Docker engine did not"), "{warnings}");
+        }
+        let path = submit(&server, &shell("echo o; echo e >&2; exit 3", json!({})));
+        let result = finished(&server, &path)["result"].clone();
+        assert_eq!((&result["stdout"], &result["exit_code"]), (&json!("o\n"), &json!(3)));
+        let warnings = result["warnings"].to_string();
+        assert!(warnings.contains("\"stderr: the Docker engine did not"), "{warnings}");
+        forget_all(&server);
+        server.stop();
+    }
 }

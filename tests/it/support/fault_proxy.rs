@@ -1,6 +1,7 @@
 //! A proxy between a server and the real engine that withholds one answer, delays one request, or fails requests.
 
 use super::{Directory, engine_socket};
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -29,6 +30,8 @@ pub enum Fate {
     NeverAnswered,
     /// An archive for the root of a container is put into its `/etc` instead. Befalls every such request.
     Misplaced,
+    /// The request is passed on; its answer is a container's output, of which nothing of stderr arrives. Befalls every such request.
+    WithoutStderr,
     /// The request is not passed on; the answer is a 500. Unlike the other faults, it befalls every request that it is chosen for.
     Fails,
     /// As [`Fate::Fails`], with these bytes as the answer, then the end of the connection.
@@ -123,8 +126,8 @@ const FAILURE: &[u8] = b"HTTP/1.1 500 X\r\nContent-Type: application/json\r\nCon
     {\"message\":\"disk on fire\"}";
 
 fn relay([client, engine]: [UnixStream; 2], judge: Arc<Judge>, done: &Arc<AtomicBool>) {
-    let cut = Arc::new(AtomicBool::new(false));
-    let (is_cut, done) = (cut.clone(), done.clone());
+    let (cut, without_stderr) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let (is_cut, loses_stderr, done) = (cut.clone(), without_stderr.clone(), done.clone());
     let (from, to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
     let answers = client.try_clone().unwrap();
     // Relies on the client's way of writing: the head of a request in one piece.
@@ -151,6 +154,10 @@ fn relay([client, engine]: [UnixStream; 2], judge: Arc<Judge>, done: &Arc<Atomic
                 done.store(true, Ordering::SeqCst);
                 return Some(misplaced(piece));
             }
+            if fate == Fate::WithoutStderr {
+                without_stderr.store(true, Ordering::SeqCst);
+                return Some(piece.to_vec());
+            }
             let is_first = fate != Fate::Pass && !done.swap(true, Ordering::SeqCst);
             if fate == Fate::NeverAnswered || is_first {
                 cut.store(fate != Fate::Delayed, Ordering::SeqCst);
@@ -159,10 +166,49 @@ fn relay([client, engine]: [UnixStream; 2], judge: Arc<Judge>, done: &Arc<Atomic
         });
     });
     std::thread::spawn(move || {
+        let output = RefCell::new(Output::default());
         pass(engine, client, |piece| {
-            (!is_cut.load(Ordering::SeqCst)).then(|| piece.to_vec())
+            let piece = match loses_stderr.load(Ordering::SeqCst) {
+                true => output.borrow_mut().without_stderr(piece),
+                false => piece.to_vec(),
+            };
+            (!is_cut.load(Ordering::SeqCst)).then_some(piece)
         })
     });
+}
+
+/// An answer with a container's output, in frames.
+#[derive(Default)]
+struct Output {
+    has_begun: bool,
+    /// The beginning of the next frame.
+    held: Vec<u8>,
+}
+
+impl Output {
+    fn without_stderr(&mut self, piece: &[u8]) -> Vec<u8> {
+        const HEAD_END: &[u8] = b"\r\n\r\n";
+        const STDERR: u8 = 2;
+        self.held.extend(piece);
+        let mut passed = Vec::new();
+        if !self.has_begun {
+            let end = self.held.windows(4).position(|bytes| bytes == HEAD_END);
+            let Some(end) = end else { return passed };
+            passed.extend(self.held.drain(..end + 4));
+            self.has_begun = true;
+        }
+        while let Some(length) = self.held.get(4..8) {
+            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
+            if self.held.len() < 8 + length {
+                break;
+            }
+            let frame: Vec<u8> = self.held.drain(..8 + length).collect();
+            if frame[0] != STDERR {
+                passed.extend(frame);
+            }
+        }
+        passed
+    }
 }
 
 /// The request with another path of extraction.
