@@ -19,6 +19,8 @@ use crate::runner::staging::upload::upload;
 use crossbeam_channel::bounded;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::fs::File;
+use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -27,6 +29,8 @@ use std::time::{Duration, Instant};
 const FILE: &str = "init";
 /// The server's own program, whatever its path is by now.
 const OWN_PROGRAM: &str = "/proc/self/exe";
+/// How much of it has the headers that say whether it is static.
+const HEADERS_BYTES: u64 = 64 * 1024;
 /// How long runs go without an init after it could not be delivered.
 const RETRY_PAUSE: Duration = Duration::from_secs(30);
 /// How long the last sweep is waited for.
@@ -277,6 +281,18 @@ pub(crate) fn init_mount(volume: &str, container: &str, labels: &Labels) -> Moun
     }
 }
 
+/// The server's own program, or its first bytes. Errors: the state that follows.
+fn read_program(most_bytes: u64) -> Result<Vec<u8>, State> {
+    let mut bytes = Vec::new();
+    File::open(OWN_PROGRAM)
+        .and_then(|file| file.take(most_bytes).read_to_end(&mut bytes))
+        .map_err(|error| {
+            let reason = format!("the server's program cannot be read: {error}");
+            impossible("unreadable", reason)
+        })?;
+    Ok(bytes)
+}
+
 /// No init in this process's life.
 fn impossible(word: &'static str, reason: String) -> State {
     State::Lacking(Lack { word, reason }, None)
@@ -290,25 +306,20 @@ fn failed(word: &'static str, reason: String) -> State {
 impl Shared {
     /// Creates and fills a volume. Errors: the state that follows.
     fn deliver(&self) -> Result<InitVolume, State> {
-        let program = self.check()?;
+        self.check()?;
+        let program = read_program(u64::MAX)?;
         self.fill(&program)
             .map_err(|error| failed("engine", error.to_string()))
     }
 
-    /// The program, if it can be started in the engine's containers. Errors: the state that follows.
-    fn check(&self) -> Result<Vec<u8>, State> {
+    /// Errors: the program cannot be started in the engine's containers, and the state that follows.
+    fn check(&self) -> Result<(), State> {
         self.check_engine()?;
-        let program = std::fs::read(OWN_PROGRAM).map_err(|error| {
-            impossible(
-                "unreadable",
-                format!("the server's program cannot be read: {error}"),
-            )
-        })?;
-        if !is_static(&program) {
+        if !is_static(&read_program(HEADERS_BYTES)?) {
             let reason = "the server's program is not static, as that of `make build` is";
             return Err(impossible("not_static", reason.into()));
         }
-        Ok(program)
+        Ok(())
     }
 
     /// Errors: the engine's containers cannot have this program.
