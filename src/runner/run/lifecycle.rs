@@ -8,7 +8,7 @@ use crate::metrics::{self, Label};
 use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::owned::Owned;
-use crate::runner::cleanup::removal::{Object, RemovalGuard};
+use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::error::{Error, RunLimit};
 use crate::runner::init::delivery::InitDelivery;
 use crate::runner::request::archives::Checked;
@@ -20,21 +20,17 @@ use crate::runner::run::answer::Answer;
 use crate::runner::run::answer_memory::{CollectRoom, MemoryTerms};
 use crate::runner::run::collect::{Collection, collect};
 use crate::runner::run::collectable::require_collectable;
-use crate::runner::run::container_config::{image_digest, image_volumes};
+use crate::runner::run::container_config::image_volumes;
 use crate::runner::run::context::{NoHooks, RunContext};
-use crate::runner::run::create::{Created, Ingredients, StageObjects, create};
+use crate::runner::run::create::{Created, Ingredients, create};
 use crate::runner::run::ending::Ending;
-use crate::runner::run::engine_away::{
-    Begun, collect_through, follow_through, start_through, until_reachable,
-};
+use crate::runner::run::engine_away::{Begun, collect_through, start_through};
 use crate::runner::run::executable::check_executable;
-use crate::runner::run::follow::StartedContainer;
 use crate::runner::run::pid_1::Pid1Choice;
 use crate::runner::run::pull::Images;
 use crate::runner::run::result::{Event, Reason, RunResult, Sink, Timings};
 use crate::runner::run::sources::Sources;
 use crate::runner::run::stage::{Contents, Staged, stage};
-use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::supervise::ask_whether_oom;
 use crate::runner::run::tally::{count, observe};
 use crate::runner::run::user::UserCache;
@@ -151,7 +147,7 @@ pub(super) struct Run<'a> {
     pub(super) executor: &'a Executor,
     pub(super) id: String,
     pub(super) context: RunContext<'a>,
-    timings: Timings,
+    pub(super) timings: Timings,
     /// Everything that it has in the engine.
     pub(super) owned: Owned,
     image: Option<ImageInspect>,
@@ -218,63 +214,6 @@ impl<'a> Run<'a> {
         let collection = self.collect(spec, &created, ending.reason);
         ask_whether_oom(client, &created.container, &mut ending);
         Ok(self.answer(created, ending, collection))
-    }
-
-    /// The time that no server was there counts only as far as the container ran.
-    fn resume(mut self, spec: &RunSpec, run: StartedRun) -> Result<RunResult, Error> {
-        let engine = &self.executor.engine;
-        let id = run.container.id().to_owned();
-        let helper = run.helper.as_ref().map(|helper| helper.id().to_owned());
-        self.owned.add_first(run.container);
-        run.helper
-            .into_iter()
-            .for_each(|helper| self.owned.add_last(helper));
-        let cancel = self.context.cancel;
-        let stage = until_reachable((&engine.client, cancel), || {
-            Ok(StageObjects::of_container(
-                &engine.client,
-                &id,
-                &spec.id,
-                helper.clone(),
-            )?)
-        })?;
-        let Some(stage) = stage else {
-            return Ok(self.cancelled());
-        };
-        if let Some(volume) = &stage.volume {
-            let volume = Object::Volume(volume.clone());
-            self.owned.add_last(engine.removal.own(volume));
-        }
-        let followed = StartedContainer {
-            client: &engine.client,
-            container: &id,
-            spec,
-            context: &self.context,
-        };
-        let mut streams = OutputStreams::new(spec, run.nonce.as_deref(), self.context.sink);
-        streams.announce_start();
-        let Some(followed) = follow_through(followed, &mut streams)? else {
-            return Ok(self.cancelled());
-        };
-        let now = Instant::now();
-        self.context.accepted = now.checked_sub(followed.elapsed).unwrap_or(now);
-        self.timings.run_ms = observe("run", followed.ending.run);
-        // By its id: by now, the reference may name another image.
-        let image = engine.client.image_inspect(&followed.image);
-        let (digest, image_volumes) = match image {
-            Ok(image) => (image_digest(&spec.image, &image), image_volumes(&image)),
-            Err(_) => (followed.image, Vec::new()),
-        };
-        let created = Created {
-            container: id,
-            stage,
-            pid_1: None,
-            image_digest: digest,
-            image_volumes,
-            warnings: followed.warnings,
-        };
-        let collection = self.collect(spec, &created, followed.ending.reason);
-        Ok(self.answer(created, followed.ending, collection))
     }
 
     /// Gets the image, stages the content, creates the container and starts it. Until it has started nothing has run, so that all
@@ -388,7 +327,7 @@ impl<'a> Run<'a> {
         Ok(staged)
     }
 
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         mut created: Created,
         ending: Ending,
@@ -408,7 +347,12 @@ impl<'a> Run<'a> {
     }
 
     /// Collects what was asked for. Nothing is collected from a cancelled run: nobody waits for it.
-    fn collect(&mut self, spec: &RunSpec, created: &Created, reason: Reason) -> Collection {
+    pub(super) fn collect(
+        &mut self,
+        spec: &RunSpec,
+        created: &Created,
+        reason: Reason,
+    ) -> Collection {
         let begun = Instant::now();
         let sources = Sources {
             engine: &self.executor.engine,
@@ -431,7 +375,7 @@ impl<'a> Run<'a> {
         self.owned.remove_by(Instant::now() + REMOVAL_PATIENCE)
     }
 
-    fn cancelled(&mut self) -> RunResult {
+    pub(super) fn cancelled(&mut self) -> RunResult {
         self.result(Answer::cancelled())
     }
 

@@ -17,6 +17,7 @@
 //! | `create` | creates the container |
 //! | `pid_1` | whether the container has the service's own PID 1 |
 //! | `warm_run` | what is different with a container that had waited |
+//! | `resumed` | what is different with a container that an earlier server has started |
 //! | `warm_start` | gives the run a container that waits, and starts those |
 //! | `warm_images` | images of which containers always wait |
 //! | `start_error` | which create and start failures are the caller's |
@@ -56,6 +57,7 @@ mod pid_1;
 pub(crate) mod pull;
 pub(crate) mod pull_error;
 pub(crate) mod result;
+mod resumed;
 pub(crate) mod shared_pull;
 mod sources;
 pub(crate) mod stage;
