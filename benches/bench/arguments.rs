@@ -6,7 +6,7 @@ const USAGE: &str = "\
 arguments: [-n RUNS] [--blocks BLOCKS] [--only PART[,PART]...] [--network NAME] [--steps] [--backlog RUNS]
   -n RUNS          runs per way and network, in sequence and in each parallel block (default 40)
   --blocks BLOCKS  parallel blocks per way and network (default 5)
-  --only PART,...  latency, throughput, warm, bulk, first-line, backlog, process (default: all)
+  --only PART,...  latency, throughput, warm, bulk, first-line, backlog, process, pages (default: all)
   --network NAME   bridge or none (default: both)
   --steps          also where the time goes, step by step
   --backlog RUNS   asynchronous runs at once, at most 1000 (default 1000)";
@@ -24,6 +24,7 @@ pub(crate) enum Part {
     FirstLine,
     Backlog,
     Process,
+    Pages,
 }
 
 pub(crate) struct Arguments {
@@ -95,6 +96,7 @@ fn parts(words: &str) -> Outcome<Vec<Part>> {
         "first-line" => Ok(Part::FirstLine),
         "backlog" => Ok(Part::Backlog),
         "process" => Ok(Part::Process),
+        "pages" => Ok(Part::Pages),
         _ => Err(format!("unknown part {word:?}\n{USAGE}").into()),
     };
     words.split(',').map(part).collect()

@@ -18,6 +18,7 @@ mod floor;
 #[path = "../../tests/it/support/http.rs"]
 mod http;
 mod latency;
+mod pages;
 mod process;
 mod server;
 mod stand;
@@ -78,6 +79,9 @@ fn measure() -> Outcome<()> {
     if arguments.includes(Part::Process) {
         process::measure(&binary, &mut table)?;
         after_load::measure(&binary, &mut table)?;
+    }
+    if arguments.includes(Part::Pages) {
+        pages::measure(&binary, arguments.samples, &mut table)?;
     }
     if !table.is_empty() {
         println!("{table}");

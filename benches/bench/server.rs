@@ -126,6 +126,11 @@ impl Server {
         Ok(request.send(&self.address)?)
     }
 
+    /// `GET path`, as an event stream. Returns the socket; the answer is unread, its head included.
+    pub(crate) fn listen(&self, path: &str) -> Outcome<TcpStream> {
+        Ok(Request::new("GET", path).send(&self.address)?)
+    }
+
     fn exchange(&self, request: &Request<'_>) -> Outcome<Timed> {
         self.ask(request).map_err(|error| {
             let fate = match self.ended() {

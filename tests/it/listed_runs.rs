@@ -274,34 +274,22 @@ fn the_stream_of_everything_begins_with_all_runs_and_ends_with_the_server() {
 }
 
 #[test]
-fn two_hundred_open_pages_cost_little_memory_and_do_not_slow_a_run() {
+fn two_hundred_open_pages_cost_little_memory() {
     const PAGES: usize = 200;
     let server = Server::start();
     let request = shell("true", json!({"network": "none"}));
-    let run = || {
-        let begun = Instant::now();
+    for _ in 0..3 {
         server.run(request.clone());
-        begun.elapsed()
-    };
-    let median = |mut times: Vec<Duration>| {
-        times.sort_unstable();
-        times[times.len() / 2]
-    };
-    let _first_ones = median((0..3).map(|_| run()).collect());
-    let alone = median((0..9).map(|_| run()).collect());
+    }
     let before = server.status_number("VmRSS");
     let mut pages: Vec<EventStream> = (0..PAGES).map(|_| events(&server, "/events")).collect();
     for page in &mut pages {
         page.until("complete");
     }
-    let beside = median((0..9).map(|_| run()).collect());
+    server.run(request);
     let cost = server.status_number("VmRSS").saturating_sub(before);
-    println!("{PAGES} pages: {cost} kB; a run: {alone:?} alone, {beside:?} beside them");
+    println!("{PAGES} pages: {cost} kB");
     assert!(cost < 40_000, "{PAGES} pages cost {cost} kB");
-    assert!(
-        beside < alone * 2,
-        "{beside:?} beside {PAGES} pages, {alone:?} alone"
-    );
     // None of them has read since; each is sent all that it missed.
     let last = runs(&server, "")[0]["id"].clone();
     for page in &mut pages {
