@@ -13,7 +13,7 @@ use crate::runner::run::ending::{Ending, KILLED};
 use crate::runner::run::log_lines::split_time;
 use crate::runner::run::result::Reason;
 use crate::runner::run::streams::{LogEnd, OutputStreams};
-use crate::runner::run::watchdog::Watchdog;
+use crate::runner::run::watchdog::{Shortage, Watchdog};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -68,6 +68,7 @@ pub(crate) fn follow(
         timeout: spec.timeout.saturating_sub(now.since(started)),
         cancel: context.cancel,
         sink: context.sink,
+        shortage: Shortage::of(spec),
     };
     let watched = watchdog.watch_while(|_| reading.read_to_end(client, &found))?;
     let mut warnings = reading.end(spec);

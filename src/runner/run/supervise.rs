@@ -10,7 +10,7 @@ use crate::runner::run::ending::Ending;
 use crate::runner::run::result::Event;
 use crate::runner::run::start_error::start_error;
 use crate::runner::run::streams::OutputStreams;
-use crate::runner::run::watchdog::{Watchdog, WatchedEnd};
+use crate::runner::run::watchdog::{NO_THREAD_PAUSE, Shortage, Watchdog, WatchedEnd};
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -137,6 +137,7 @@ pub(crate) fn supervise<'a>(
         timeout: spec.timeout,
         cancel: context.cancel,
         sink: context.sink,
+        shortage: Shortage::of(spec),
     };
     let is_delivered = AtomicBool::new(StdinState::of_unfed(spec) == StdinState::Delivered);
     let input = prepared
@@ -150,7 +151,9 @@ pub(crate) fn supervise<'a>(
         });
     let end = watchdog.watch_while(|scope| {
         context.sink.event(Event::Started);
-        let _interrupt = input.map(|input| feed(scope, input)).transpose()?;
+        let _interrupt = input
+            .map(|input| feed(scope, &watchdog, input))
+            .transpose()?;
         streams.read_attached(prepared.output)?;
         Ok(prepared.end.finish()?)
     });
@@ -202,20 +205,14 @@ struct Feed<'a> {
     is_delivered: &'a AtomicBool,
 }
 
-/// Writes stdin on a thread of its own, since the container may print before it reads. A container may end without reading it
-/// all; dropping the returned value then ends the thread, which the engine would leave waiting.
-fn feed<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    feed: Feed<'scope>,
-) -> Result<InterruptOnDrop, Error> {
-    let interrupt = InterruptOnDrop(feed.stream.interrupt_handle());
-    let writer = move || {
+impl Feed<'_> {
+    fn write(self) {
         let Feed {
             mut stream,
             bytes,
             hooks,
             is_delivered,
-        } = feed;
+        } = self;
         let is_empty = bytes.is_empty();
         if stream
             .write_all(&bytes)
@@ -228,13 +225,39 @@ fn feed<'scope>(
             is_delivered.store(true, Relaxed);
             hooks.stdin_delivered();
         }
-    };
-    Builder::new()
-        .name("stdin".into())
-        .stack_size(256 * 1024)
-        .spawn_scoped(scope, writer)
-        .map(|_| interrupt)
-        .map_err(|error| Error::Overloaded(format!("no thread for stdin: {error}")))
+    }
+}
+
+/// Writes stdin on a thread of its own, since the container may print before it reads. A container may end without reading it
+/// all; dropping the returned value then ends the thread, which the engine would leave waiting. Error: no thread, as [`Shortage`]
+/// says.
+fn feed<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    watchdog: &Watchdog<'_>,
+    feed: Feed<'scope>,
+) -> Result<InterruptOnDrop, Error> {
+    let interrupt = InterruptOnDrop(feed.stream.interrupt_handle());
+    let deadline = Instant::now() + watchdog.timeout;
+    let (hand_over, taken) = crossbeam_channel::bounded::<Feed<'scope>>(1);
+    let _ = hand_over.send(feed);
+    loop {
+        let taken = taken.clone();
+        let spawned = Builder::new()
+            .name("stdin".into())
+            .stack_size(256 * 1024)
+            .spawn_scoped(scope, move || taken.iter().take(1).for_each(Feed::write));
+        match spawned {
+            Ok(_) => return Ok(interrupt),
+            Err(error) if watchdog.shortage == Shortage::Fails => {
+                return Err(Error::Overloaded(format!("no thread for stdin: {error}")));
+            }
+            Err(error) => log::debug!("no thread for stdin yet: {error}"),
+        }
+        // The watchdog ends the container then.
+        if watchdog.cancel.wait(NO_THREAD_PAUSE) || Instant::now() > deadline {
+            return Ok(interrupt);
+        }
+    }
 }
 
 struct InterruptOnDrop(StdinInterrupt);
