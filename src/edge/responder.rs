@@ -47,7 +47,7 @@ impl Responder {
     }
 
     /// Adds a field to every response.
-    pub(super) fn with_field(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with_field(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.into(), value.into()));
         self
     }

@@ -17,18 +17,18 @@ pub type Handler = Arc<dyn Fn(Request) -> Reply + Send + Sync>;
 /// Serves one request on the calling thread. Returns when its response has been relayed to the client.
 pub(super) fn serve(inner: &InnerServer, handler: &Handler, admitted: AdmittedRequest) {
     let responder = admitted.responder.clone();
-    let forwarded = match inner.forward(&admitted.head) {
-        Ok(forwarded) => forwarded,
+    let taken = inner.forward(&admitted.head).and_then(|forwarded| {
+        let ForwardedRequest { parsed, connection } = forwarded;
+        Ok((
+            parsed,
+            responder.relay(connection, admitted.cancel.clone())?,
+        ))
+    });
+    let (parsed, relay) = match taken {
+        Ok(taken) => taken,
         Err(error) => {
             log::error!("a request cannot be taken: {error}");
-            return responder.send_problem(&unavailable());
-        }
-    };
-    let ForwardedRequest { parsed, connection } = forwarded;
-    let relay = match responder.relay(connection, admitted.cancel.clone()) {
-        Ok(relay) => relay,
-        Err(error) => {
-            log::error!("a request cannot be taken: {error}");
+            let responder = responder.with_field("Retry-After", "1");
             return responder.send_problem(&unavailable());
         }
     };

@@ -5,18 +5,26 @@ use super::socket_directory::{self, socket_name};
 use crate::edge::Head;
 use crate::random_id;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
-use std::fs::{remove_dir, remove_file};
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, socket_with,
+};
+use std::fs::{remove_dir, remove_file, rename};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often to check whether tiny_http has refused a head. It usually takes 0.2 ms to parse one.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long tiny_http may take to parse a head.
 const PARSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a head waits until those before it are forwarded.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the end of the server waits for a head that is being forwarded.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The field by which a request of tiny_http is recognized as the one that was forwarded.
 const ID_FIELD: &str = "x-edge-id";
 /// Fields about the client's connection (RFC 9110 §7.6.1) or the framing of its body, with which the edge deals.
@@ -38,16 +46,34 @@ const CREDENTIALS: [&str; 2] = ["authorization", "proxy-authorization"];
 /// A tiny_http server that is replaced when it does anything unexpected.
 pub(super) struct InnerServer {
     directory: PathBuf,
-    /// Empty while a thread forwards a head, and after an unexpected result.
-    running: Mutex<Option<TinyServer>>,
+    place: Mutex<Place>,
+    /// Notified when the place is free.
+    freed: Condvar,
 }
 
-/// One tiny_http server on a socket of its own.
+/// The place of the server that runs.
+enum Place {
+    /// `None` after an unexpected result.
+    Free(Option<TinyServer>),
+    /// A thread forwards a head.
+    Taken,
+}
+
+/// The right to forward heads. Dropping it frees the place.
+struct Turn<'a> {
+    inner: &'a InnerServer,
+    /// Present only while nothing unexpected has happened: after that, or after a panic, a server may hold another client's
+    /// request, and must never respond again.
+    running: Option<TinyServer>,
+}
+
+/// One tiny_http server on a socket of its own. No other handle of its listening socket exists, so that connections break when
+/// its accept thread ends, as it does for lack of a thread or a descriptor.
 struct TinyServer {
     server: Option<tiny_http::Server>,
-    /// A second handle of the listening socket. Shutting it down ends tiny_http's accept thread even when no descriptor is
-    /// left to connect with.
-    listener: UnixListener,
+    /// Connects to the listening socket, which ends tiny_http's accept thread. Made at the start, since no descriptor may be left
+    /// at the end.
+    waker: OwnedFd,
     path: PathBuf,
 }
 
@@ -63,23 +89,20 @@ impl InnerServer {
     /// Makes the private directory and the first server in it. Errors: no directory, no socket.
     pub(super) fn start() -> io::Result<Self> {
         let directory = socket_directory::create()?;
-        let inner = Self {
-            running: Mutex::new(None),
+        let first = TinyServer::start(&directory)?;
+        Ok(Self {
             directory,
-        };
-        let first = TinyServer::start(&inner.directory)?;
-        *inner.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(first);
-        Ok(inner)
+            place: Mutex::new(Place::Free(Some(first))),
+            freed: Condvar::new(),
+        })
     }
 
-    /// Forwards one head to tiny_http. Blocks while another head is forwarded. Errors: no descriptors, or two servers in a
-    /// row did something unexpected.
+    /// Forwards one head to tiny_http. Blocks while other heads are forwarded. Errors: no descriptors or threads, too many heads
+    /// before this one, or two servers in a row did something unexpected.
     pub(super) fn forward(&self, head: &Head) -> io::Result<ForwardedRequest> {
-        let mut slot = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.turn(TURN_TIMEOUT)?;
         for _ in 0..2 {
-            // Put back only if all goes well: after an unexpected result or a panic a server may hold another client's
-            // request, and must never respond again.
-            let running = match slot.take() {
+            let running = match turn.running.take() {
                 Some(running) => running,
                 None => TinyServer::start(&self.directory)?,
             };
@@ -88,13 +111,13 @@ impl InnerServer {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
                 // No descriptors are left; the server is unaffected.
                 Err(error) => {
-                    *slot = Some(running);
+                    turn.running = Some(running);
                     return Err(error);
                 }
             };
             match running.forward(head, &connection) {
                 Ok(parsed) => {
-                    *slot = Some(running);
+                    turn.running = Some(running);
                     return Ok(ForwardedRequest { parsed, connection });
                 }
                 Err(error) => log::warn!("replacing the inner server: {error}"),
@@ -103,17 +126,46 @@ impl InnerServer {
         Err(io::Error::other("the inner server does not answer"))
     }
 
+    /// Blocks until the place is free. Error: it is not within this time.
+    fn turn(&self, timeout: Duration) -> io::Result<Turn<'_>> {
+        let is_taken = |place: &mut Place| matches!(place, Place::Taken);
+        let (mut place, _) = self
+            .freed
+            .wait_timeout_while(self.lock(), timeout, is_taken)
+            .unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *place, Place::Taken) {
+            Place::Free(running) => Ok(Turn {
+                inner: self,
+                running,
+            }),
+            Place::Taken => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "too many requests wait for the inner server",
+            )),
+        }
+    }
+
     /// Stops the server and removes its socket and directory.
     pub(super) fn close(&self) {
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        if let Ok(mut turn) = self.turn(CLOSE_TIMEOUT) {
+            turn.running.take();
+        }
         if let Err(error) = remove_dir(&self.directory)
             && error.kind() != io::ErrorKind::NotFound
         {
             log::warn!("cannot remove {}: {error}", self.directory.display());
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.inner.lock() = Place::Free(self.running.take());
+        self.inner.freed.notify_one();
     }
 }
 
@@ -124,16 +176,29 @@ impl Drop for InnerServer {
 }
 
 impl TinyServer {
+    /// Errors: no descriptors or threads.
     fn start(directory: &Path) -> io::Result<Self> {
-        let path = directory.join(socket_name());
-        let listener = UnixListener::bind(&path)?;
-        let handle = listener.try_clone()?;
-        let server = tiny_http::Server::from_listener(listener, None).map_err(io::Error::other)?;
-        Ok(Self {
-            server: Some(server),
-            listener: handle,
-            path,
-        })
+        let bound = directory.join(socket_name());
+        let mut starting = Self {
+            server: None,
+            waker: socket_with(
+                AddressFamily::UNIX,
+                SocketType::STREAM,
+                SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+                None,
+            )?,
+            path: bound.clone(),
+        };
+        let listener = UnixListener::bind(&bound)?;
+        // So that tiny_http does not remove it before the waker is used.
+        let renamed = directory.join(socket_name());
+        rename(&bound, &renamed)?;
+        starting.path = renamed;
+        // It panics without a thread.
+        let start = || tiny_http::Server::from_listener(listener, None).map_err(io::Error::other);
+        let started = catch_unwind(AssertUnwindSafe(start));
+        starting.server = Some(started.map_err(|_| io::Error::other("no thread"))??);
+        Ok(starting)
     }
 
     fn forward(&self, head: &Head, mut connection: &UnixStream) -> io::Result<tiny_http::Request> {
@@ -176,8 +241,12 @@ fn receive(server: &tiny_http::Server, connection: &UnixStream) -> io::Result<ti
 
 impl Drop for TinyServer {
     fn drop(&mut self) {
-        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        // From here on the accept thread ends at the next connection.
         self.server.take();
+        if let Ok(address) = SocketAddrUnix::new(&self.path) {
+            // Fails only if that thread has ended.
+            let _ = connect(&self.waker, &address);
+        }
         let _ = remove_file(&self.path);
     }
 }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::edge::parse_exactly;
 use crate::random::{Random, rounds};
+use rustix::event::PollFlags;
 
 const SEEDS: [&str; 8] = [
     "GET / HTTP/1.1\r\nHost: localhost:8000\r\n\r\n",
@@ -117,12 +118,60 @@ fn a_server_that_died_is_replaced() {
     let inner = InnerServer::start().unwrap();
     let head = parse_exactly(SEEDS[0].as_bytes()).unwrap();
     for _ in 0..3 {
-        let slot = inner.running.lock().unwrap();
-        let running = slot.as_ref().unwrap();
-        rustix::net::shutdown(&running.listener, rustix::net::Shutdown::Both).unwrap();
-        drop(slot);
+        // Nobody accepts here.
+        let path = inner.directory.join(socket_name());
+        drop(UnixListener::bind(&path).unwrap());
+        turn_to(&inner, path);
         assert_eq!(inner.forward(&head).unwrap().parsed.url(), "/");
     }
+}
+
+#[test]
+fn a_server_that_dies_with_a_head_delays_others_only_briefly() {
+    let inner = InnerServer::start().unwrap();
+    let head = parse_exactly(SEEDS[0].as_bytes()).unwrap();
+    let path = inner.directory.join(socket_name());
+    let listener = UnixListener::bind(&path).unwrap();
+    turn_to(&inner, path);
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut arrived = [rustix::event::PollFd::new(&listener, PollFlags::IN)];
+            rustix::event::poll(&mut arrived, None).unwrap();
+            // Closes the socket, with the connection that waits there.
+            drop(listener);
+        });
+        assert_eq!(inner.forward(&head).unwrap().parsed.url(), "/");
+    });
+    assert!(started.elapsed() < PARSE_TIMEOUT);
+}
+
+#[test]
+fn the_threads_of_a_server_that_is_dropped_end() {
+    let inner = InnerServer::start().unwrap();
+    let listeners = || {
+        let table = std::fs::read_to_string("/proc/self/net/unix").unwrap();
+        let directory = inner.directory.to_str().unwrap();
+        table
+            .lines()
+            .filter(|line| line.contains(directory))
+            .count()
+    };
+    assert_eq!(listeners(), 1);
+    drop(inner.turn(TURN_TIMEOUT).unwrap().running.take());
+    let deadline = Instant::now() + PARSE_TIMEOUT;
+    // The accept thread holds the socket.
+    while listeners() > 0 {
+        assert!(Instant::now() < deadline, "it still accepts");
+        std::thread::yield_now();
+    }
+}
+
+/// Makes the server listen elsewhere.
+fn turn_to(inner: &InnerServer, path: PathBuf) {
+    let mut turn = inner.turn(TURN_TIMEOUT).unwrap();
+    let running = turn.running.as_mut().unwrap();
+    std::fs::remove_file(std::mem::replace(&mut running.path, path)).unwrap();
 }
 
 #[test]
@@ -148,5 +197,6 @@ fn the_socket_is_private_and_removed_at_the_end() {
 }
 
 fn socket_path(inner: &InnerServer) -> PathBuf {
-    inner.running.lock().unwrap().as_ref().unwrap().path.clone()
+    let turn = inner.turn(TURN_TIMEOUT).unwrap();
+    turn.running.as_ref().unwrap().path.clone()
 }

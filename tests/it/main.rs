@@ -71,6 +71,7 @@ mod run;
 mod schema_and_parser;
 mod schemathesis;
 mod shared_name;
+mod short_of_threads;
 mod signals;
 mod stalled_readers;
 mod strange_objects;

@@ -21,6 +21,7 @@ use crate::runner::jobs::predecessor::{PredecessorObjects, Search, UnknownRuns};
 use crate::runner::jobs::record::OutcomeRecord;
 use crate::runner::jobs::record_keeper::{Persistence, RecordKeeper};
 use crate::runner::jobs::registry::Registry;
+use crate::runner::jobs::run_thread;
 use crate::runner::jobs::scheduler::{Scheduler, Turn};
 use crate::runner::jobs::unadopted::{Sighting, Unadopted};
 use crate::runner::request::types::Encoding;
@@ -33,7 +34,6 @@ use crate::runner::run::utf8_chunks::Utf8Chunks;
 use crate::runner::takeover::lead::{Lead, Succession};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::thread::Builder;
 use std::time::Duration;
 
 /// Adopts runs. Clones share everything.
@@ -287,11 +287,9 @@ impl Adopter {
         }
         let slot = self.admission.enter_anyway();
         let (adopter, turn) = (self.clone(), Turn { entry, slot });
-        let spawned = Builder::new()
-            .name("run".into())
-            .spawn(move || adopter.finish_started(turn, &objects));
-        if let Err(error) = spawned {
-            log::error!("no thread to follow run {id}, which the next server has to do: {error}");
+        let work = move || adopter.finish_started(turn, &objects);
+        if !run_thread::start(work, &self.stop) {
+            log::info!("run {id} is left to the next server");
         }
     }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `submit` | every operation: submit, state, wait, cancel, forget, list, events, logs, close |
 //! | `scheduler` | queues runs, and executes them when they get their slots |
+//! | `run_thread` | the thread of a run, which may have to be waited for |
 //! | `record_keeper` | stores requests and outcomes, in step with the registry |
 //! | `kept_run` | what is stored of a run while it is executed |
 //! | `marks` | empty volumes in the engine: which runs there are, and how far each came |
@@ -40,6 +41,7 @@ pub(crate) mod record;
 pub(crate) mod record_keeper;
 pub(crate) mod registry;
 mod request_copies;
+mod run_thread;
 mod scheduler;
 pub(crate) mod shown_command;
 pub(crate) mod submit;

@@ -7,6 +7,7 @@ use crate::runner::jobs::entry::Entry;
 use crate::runner::jobs::event_log::Outcome;
 use crate::runner::jobs::kept_run::KeptRun;
 use crate::runner::jobs::record_keeper::{LoadedRun, Persistence, RecordKeeper};
+use crate::runner::jobs::run_thread;
 use crate::runner::run::admission::Slot;
 use crate::runner::run::answer_memory::MemoryTerms;
 use crate::runner::run::context::RunContext;
@@ -27,10 +28,8 @@ pub(crate) struct Turn {
 
 /// How often results are checked for their time to live.
 const TICK: Duration = Duration::from_millis(500);
-/// How long nothing is started after a thread could not be created.
-const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
-/// How long a run waits for its next attempt while the engine cannot be reached.
-const ENGINE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a run waits for its next attempt while the engine cannot be reached, or threads or descriptors are short.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Queues asynchronous runs, and executes them.
 pub(crate) struct Scheduler {
@@ -87,8 +86,8 @@ impl Scheduler {
         }
     }
 
-    /// Executes a run to its outcome, and frees its slot. Tries again while the engine cannot be reached, unless the run may have
-    /// started.
+    /// Executes a run to its outcome, and frees its slot. Tries again while the engine cannot be reached, or threads or descriptors
+    /// are short, unless the run may have started.
     pub(crate) fn take_turn(&self, turn: Turn) {
         let Turn { entry, slot } = turn;
         let outcome = loop {
@@ -98,12 +97,16 @@ impl Scheduler {
             }
             let outcome = self.attempt(&entry);
             let client = &self.executor.engine.client;
-            let is_away = outcome.as_ref().is_err_and(|error| is_away(client, error));
+            let is_passing = |error: &Error| {
+                let is_short = matches!(error, Error::Overloaded(_));
+                is_short || is_away(client, error)
+            };
+            let is_passing = outcome.as_ref().is_err_and(is_passing);
             let loads_once = self.keeper.persistence() == Persistence::Process;
-            if !is_away
+            if !is_passing
                 || loads_once
                 || entry.stored().may_have_started
-                || entry.cancel.wait(ENGINE_PAUSE)
+                || entry.cancel.wait(RETRY_PAUSE)
             {
                 break outcome;
             }
@@ -182,7 +185,10 @@ fn dispatch(
                 return;
             };
             match turn {
-                Ok(turn) if !stop.is_fired() => start(&scheduler, *turn),
+                Ok(turn) if !stop.is_fired() => {
+                    let executing = scheduler.clone();
+                    run_thread::start(move || executing.take_turn(*turn), &stop);
+                }
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -194,25 +200,4 @@ fn dispatch(
         .stack_size(256 * 1024)
         .spawn(rounds)
         .map(drop)
-}
-
-/// Executes a turn on a thread of its own. Blocks until there is one.
-fn start(scheduler: &Arc<Scheduler>, turn: Turn) {
-    let (hand_over, taken) = crossbeam_channel::bounded::<Turn>(1);
-    let _ = hand_over.send(turn);
-    loop {
-        let (scheduler, taken) = (scheduler.clone(), taken.clone());
-        let run = move || {
-            if let Ok(turn) = taken.recv() {
-                scheduler.take_turn(turn);
-            }
-        };
-        match Builder::new().name("run".into()).spawn(run) {
-            Ok(_) => return,
-            Err(error) => {
-                log::warn!("no thread for a run yet: {error}");
-                std::thread::sleep(NO_THREAD_PAUSE);
-            }
-        }
-    }
 }

@@ -12,7 +12,7 @@ use crate::runner::run::create::Created;
 use crate::runner::run::ending::{Ending, KILLED};
 use crate::runner::run::start_error::start_error;
 use crate::runner::run::streams::OutputStreams;
-use crate::runner::run::watchdog::{PID_1_GRACE, Watchdog, WatchedEnd};
+use crate::runner::run::watchdog::{NO_THREAD_PAUSE, PID_1_GRACE, Watchdog, WatchedEnd};
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -220,7 +220,7 @@ pub(crate) fn supervise<'a>(
         if nonce.is_none() {
             streams.announce_start();
         }
-        let _interrupt = input.map(|input| feed(scope, input)).transpose()?;
+        let _interrupt = input.map(|input| feed(scope, &watchdog, input));
         streams.read_attached(prepared.output)?;
         match prepared.end {
             Some(pending) => Ok(pending.finish()?),
@@ -369,21 +369,15 @@ struct Feed<'a> {
     is_delivered: &'a AtomicBool,
 }
 
-/// Writes stdin on a thread of its own, since the container may print before it reads. A container may end without reading it
-/// all; dropping the returned value then ends the thread, which the engine would leave waiting.
-fn feed<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    feed: Feed<'scope>,
-) -> Result<InterruptOnDrop, Error> {
-    let interrupt = InterruptOnDrop(feed.stream.interrupt_handle());
-    let writer = move || {
+impl Feed<'_> {
+    fn write(self) {
         let Feed {
             mut stream,
             description,
             bytes,
             hooks,
             is_delivered,
-        } = feed;
+        } = self;
         let is_empty = bytes.is_empty();
         if stream
             .write_all(&description)
@@ -398,13 +392,36 @@ fn feed<'scope>(
                 hooks.stdin_delivered();
             }
         }
-    };
-    Builder::new()
-        .name("stdin".into())
-        .stack_size(256 * 1024)
-        .spawn_scoped(scope, writer)
-        .map(|_| interrupt)
-        .map_err(|error| Error::Overloaded(format!("no thread for stdin: {error}")))
+    }
+}
+
+/// Writes stdin on a thread of its own, since the container may print before it reads. A container may end without reading it
+/// all; dropping the returned value then ends the thread, which the engine would leave waiting. Without a thread, waits for one: the
+/// container runs.
+fn feed<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    watchdog: &Watchdog<'_>,
+    feed: Feed<'scope>,
+) -> InterruptOnDrop {
+    let interrupt = InterruptOnDrop(feed.stream.interrupt_handle());
+    let deadline = Instant::now() + watchdog.timeout;
+    let (hand_over, taken) = crossbeam_channel::bounded::<Feed<'scope>>(1);
+    let _ = hand_over.send(feed);
+    loop {
+        let taken = taken.clone();
+        let spawned = Builder::new()
+            .name("stdin".into())
+            .stack_size(256 * 1024)
+            .spawn_scoped(scope, move || taken.iter().take(1).for_each(Feed::write));
+        match spawned {
+            Ok(_) => return interrupt,
+            Err(error) => log::debug!("no thread for stdin yet: {error}"),
+        }
+        // The watchdog ends the container then.
+        if watchdog.cancel.wait(NO_THREAD_PAUSE) || Instant::now() > deadline {
+            return interrupt;
+        }
+    }
 }
 
 struct InterruptOnDrop(StdinInterrupt);

@@ -5,9 +5,9 @@ use crate::docker::events::ContainerExit;
 use crate::docker::{self, Client};
 use crate::runner::error::Error;
 use crate::runner::run::result::{Reason, Sink};
-use crossbeam_channel::{after, select};
-use std::thread::{Builder, Scope};
-use std::time::Duration;
+use crossbeam_channel::{after, at, select};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
 
 /// The container that is watched, and when it is killed.
 pub(crate) struct Watchdog<'a> {
@@ -25,6 +25,9 @@ pub(crate) struct Watchdog<'a> {
 /// The grace of a container whose PID 1 is this service's.
 pub(crate) const PID_1_GRACE: Duration = Duration::from_secs(1);
 
+/// How long to wait before a thread is asked for again.
+pub(crate) const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
+
 /// How a watched container ended.
 pub(crate) struct WatchedEnd {
     /// Why the watchdog killed it. `None`: it ended by itself.
@@ -34,37 +37,56 @@ pub(crate) struct WatchedEnd {
 
 impl Watchdog<'_> {
     /// Calls `read`, which must return once the container has ended, with the watchdog running beside it. Threads that `read`
-    /// starts in its scope must end with the container too. Errors:
-    /// [`Error::Overloaded`] without a thread for the watchdog, and those of `read`.
+    /// starts in its scope must end with the container too. Without a thread for the watchdog, waits for one first: the container
+    /// runs, so that the run cannot be refused any more. Errors: those of `read`.
     pub(crate) fn watch_while<'env>(
         &'env self,
         read: impl for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> Result<ContainerExit, Error>,
     ) -> Result<WatchedEnd, Error> {
         let finished = Cancel::new();
-        let watched = finished.clone();
         std::thread::scope(|scope| {
             // Fired however this block is left, or the watchdog's thread would keep the scope from ending.
             let _finished = FireOnDrop(&finished);
-            let watchdog = Builder::new()
-                .name("watchdog".into())
-                .stack_size(256 * 1024)
-                .spawn_scoped(scope, move || self.wait(&watched))
-                .map_err(|error| {
-                    Error::Overloaded(format!("no thread for the watchdog: {error}"))
-                })?;
+            let watching = self.start(scope, &finished);
             let end = read(scope)?;
             finished.fire();
-            let killed = watchdog.join().unwrap_or(None);
+            let killed = match watching {
+                Watching::OnThread(watchdog) => watchdog.join().unwrap_or(None),
+                Watching::Ended(killed) => killed,
+            };
             Ok(WatchedEnd { killed, end })
         })
     }
 
+    /// Starts the thread. While there is none, this one does its work, and what the container prints waits.
+    fn start<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        finished: &Cancel,
+    ) -> Watching<'scope> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let watched = finished.clone();
+            let spawned = Builder::new()
+                .name("watchdog".into())
+                .stack_size(256 * 1024)
+                .spawn_scoped(scope, move || self.wait(&watched, deadline));
+            match spawned {
+                Ok(thread) => return Watching::OnThread(thread),
+                Err(error) => log::debug!("no thread for the watchdog yet: {error}"),
+            }
+            if self.cancel.wait(NO_THREAD_PAUSE) || Instant::now() > deadline {
+                return Watching::Ended(self.wait(finished, deadline));
+            }
+        }
+    }
+
     /// Waits for `finished`, the time limit or the caller. Returns the reason if the watchdog killed the container.
-    fn wait(&self, finished: &Cancel) -> Option<Reason> {
+    fn wait(&self, finished: &Cancel, deadline: Instant) -> Option<Reason> {
         let reason = select! {
             recv(finished.done()) -> _ => return None,
             recv(self.cancel.done()) -> _ => Reason::Cancelled,
-            recv(after(self.timeout)) -> _ => Reason::Timeout,
+            recv(at(deadline)) -> _ => Reason::Timeout,
         };
         self.sink.stop_waiting();
         if reason == Reason::Timeout && !self.grace.is_zero() {
@@ -90,6 +112,13 @@ impl Watchdog<'_> {
             }
         }
     }
+}
+
+/// Where the watchdog works.
+enum Watching<'scope> {
+    OnThread(ScopedJoinHandle<'scope, Option<Reason>>),
+    /// It has ended, for this reason if it killed the container.
+    Ended(Option<Reason>),
 }
 
 struct FireOnDrop<'a>(&'a Cancel);

@@ -1,7 +1,7 @@
 //! Asynchronous runs: how they are submitted, and what must become of each that was accepted, whatever happens: it ends once,
 //! it ran once, and its key means it until it is deleted.
 
-use super::clients::ask;
+use super::clients::{Client, ask};
 use super::outcome::{Expected, Outcome, code, show_once};
 use crate::run::shell;
 use crate::support::{Answer, Request};
@@ -129,6 +129,34 @@ impl Accepted {
             None => Outcome::Broken,
             Some(answer) if answer.status < 300 => Outcome::True,
             Some(answer) => Outcome::Error(code(answer)),
+        }
+    }
+
+    /// Sends a `DELETE` until a server has confirmed it: a run that nothing ends would keep its slot, and a few of them all slots.
+    pub fn cancel(&mut self, client: &mut Client<'_>) -> Outcome {
+        let deadline = Instant::now() + PATIENCE;
+        let mut waiting = None;
+        loop {
+            let answer = client.ask(&Request::new("DELETE", &self.path));
+            let was_unknown = self.cancel == Cancel::Unknown;
+            let outcome = self.note_cancel(answer.as_ref());
+            let status = answer.as_ref().map_or(0, |answer| answer.status);
+            // The answer that is missing said so.
+            if status == 404 && was_unknown {
+                self.cancel = Cancel::Deleted;
+                return Outcome::True;
+            }
+            // None that was given before is taken back.
+            if was_unknown && self.cancel == Cancel::None {
+                self.cancel = Cancel::Unknown;
+            }
+            if ![0, 429, 502, 503, 504].contains(&status) {
+                return outcome;
+            }
+            let late = Instant::now() > deadline;
+            assert!(!late, "{} is not cancelled: {outcome:?}", self.path);
+            waiting.get_or_insert_with(|| client.load.wait());
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 

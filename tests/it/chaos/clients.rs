@@ -78,6 +78,11 @@ impl Load {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
+    /// Counts a client as one that waits, until what this returns is dropped.
+    pub fn wait(&self) -> impl Drop {
+        Counted::one_more(&self.waiting)
+    }
+
     pub fn count(&self, outcome: &Outcome) {
         let word = match outcome {
             Outcome::True => "true",
@@ -178,7 +183,7 @@ impl<'a> Client<'a> {
                     .push(submission.refused(was_broken));
                 return Err(Outcome::Error(code));
             }
-            waiting.get_or_insert_with(|| Counted::one_more(&self.load.waiting));
+            waiting.get_or_insert_with(|| self.load.wait());
             std::thread::sleep(Duration::from_millis(200));
             // A key is known to one server only while two serve.
             if !self.is_served_at(&address) {

@@ -145,8 +145,7 @@ fn cancelled(client: &mut Client<'_>) -> Outcome {
     };
     let pause = Duration::from_millis(client.random.below(1500) as u64);
     std::thread::sleep(pause);
-    let answer = client.ask(&Request::new("DELETE", &accepted.path));
-    let outcome = accepted.note_cancel(answer.as_ref());
+    let outcome = accepted.cancel(client);
     client.load.accepted.lock().unwrap().push(accepted);
     outcome
 }

@@ -1,9 +1,10 @@
 //! Reading answers, and what tests look at in them.
 
-use super::http::Answer;
+use super::http::{Answer, Request};
 use serde_json::Value;
 use std::io::Read;
 use std::net::TcpStream;
+use std::time::Instant;
 
 impl Answer {
     pub fn json(&self) -> Value {
@@ -34,11 +35,13 @@ pub fn read_answer(stream: &mut TcpStream) -> Option<Answer> {
     Some(answer)
 }
 
-/// As [`read_answer`], and `None` too if the body is cut. Fails if nothing comes for as long as the client waits.
+/// As [`read_answer`], and `None` too if the body is cut. Fails if nothing comes for as long as the client waits, and then says
+/// whether the server stands still, or has no slot for the run.
 pub fn read_whole_answer(stream: &mut TcpStream) -> Option<Answer> {
     let mut bytes = Vec::new();
     if let Err(error) = stream.read_to_end(&mut bytes) {
-        assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "no answer");
+        let is_late = error.kind() == std::io::ErrorKind::WouldBlock;
+        assert!(!is_late, "no answer; {}", what_it_does(stream));
         return None;
     }
     let mut answer = Answer::parse(bytes)?;
@@ -52,6 +55,27 @@ pub fn read_whole_answer(stream: &mut TcpStream) -> Option<Answer> {
         answer.body = unchunked(&answer.body);
     }
     Some(answer)
+}
+
+/// How fast the server at the other end answers now, and what it is busy with.
+fn what_it_does(stream: &TcpStream) -> String {
+    let address = stream.peer_addr().unwrap().to_string();
+    let begun = Instant::now();
+    let ask = |path| {
+        let request = Request::new("GET", path);
+        read_answer(&mut request.send(&address).ok()?)
+    };
+    let status = ask("/health").map(|answer| answer.status);
+    let took = begun.elapsed();
+    let metrics = ask("/metrics");
+    let lines = metrics.iter().flat_map(|metrics| metrics.text().lines());
+    let is_wanted = |line: &&str| {
+        ["oneoff_slots", "oneoff_queue"]
+            .iter()
+            .any(|name| line.starts_with(name))
+    };
+    let busy: Vec<&str> = lines.filter(is_wanted).collect();
+    format!("/health: {status:?} after {took:?}; {busy:?}")
 }
 
 fn unchunked(mut bytes: &[u8]) -> Vec<u8> {

@@ -68,15 +68,13 @@ impl Server {
 
     /// As [`Server::of_its_own_user`], with these environment variables.
     pub fn of_its_own_user_with(settings: &[(&str, &str)]) -> Self {
-        let instance = fresh_instance();
-        let engine = std::fs::metadata(engine_socket()).unwrap();
-        let user = std::fs::metadata("/proc/self").unwrap().uid();
-        let is_root = user == 0;
-        let owner = (
-            is_root.then(|| 1_000_000 + std::process::id()),
-            engine.gid(),
-        );
-        Self::launch_as(owner, &instance, settings, Stdio::inherit())
+        Self::launch_as(own_user(), &fresh_instance(), settings, Stdio::inherit())
+    }
+
+    /// As [`Server::of_its_own_user`], under this instance name, with its log in a file.
+    pub fn of_its_own_user_with_log(instance: &str, settings: &[(&str, &str)], log: &Path) -> Self {
+        let file = std::fs::File::create(log).unwrap();
+        Self::launch_as(own_user(), instance, settings, file.into())
     }
 
     /// As [`Server::of_its_own_user`], with the engine at this Unix socket, and under this instance name.
@@ -302,6 +300,11 @@ impl Server {
         assert!(killed.success());
     }
 
+    /// The directory of its temporary files.
+    pub fn private_dir(&self) -> &Path {
+        &self.private_dir
+    }
+
     pub fn pid(&self) -> u32 {
         self.process
     }
@@ -355,6 +358,16 @@ impl Server {
             .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
+}
+
+/// A user who runs nothing else, and the group that may use the engine. Only root can start a process of another user.
+fn own_user() -> (Option<u32>, u32) {
+    let engine = std::fs::metadata(engine_socket()).unwrap();
+    let user = std::fs::metadata("/proc/self").unwrap().uid();
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let own = (user == 0).then(|| 100_000_000 + 64 * std::process::id() + number);
+    (own, engine.gid())
 }
 
 fn only_child(parent: u32) -> u32 {
