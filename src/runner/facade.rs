@@ -292,12 +292,14 @@ impl Runner {
         if let Some(patrol) = rounds.next() {
             patrol.stop(deadline);
         }
-        self.parts.jobs.give_up_lead();
         let executor = &self.parts.executor;
         executor.warm.close(deadline);
         let removal = &executor.engine.removal;
         removal.settle(deadline);
-        let left = executor.init.close(&self.parts.reaper, deadline) + removal.finish(deadline);
+        let left = executor.init.close(&self.parts.reaper, deadline);
+        // Not before: until this process has ended, what it took over cannot be taken over from it.
+        self.parts.jobs.give_up_lead();
+        let left = left + removal.finish(deadline);
         let left = left + executor.active.count_unheld();
         // Until here this process lives, and others leave its objects alone.
         rounds.for_each(|life_signs| life_signs.stop(deadline));

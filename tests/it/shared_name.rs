@@ -1,10 +1,12 @@
 //! Several servers with one instance name, as during a rolling update: seen across PID namespaces, nothing of a live one is
 //! touched, and exactly one adopts what a dead one left.
 
-use super::async_runs::{finished, forget_all, submit};
+use super::async_runs::{finished, forget_all, known, submit};
 use super::run::shell;
-use super::support::{Server, docker, fresh_instance, leftovers, read_answer};
+use super::support::{Fate, FaultProxy, Server, docker, fresh_instance, leftovers, read_answer};
 use serde_json::{Value, json};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -187,6 +189,47 @@ fn of_two_servers_that_find_the_same_dead_one_only_one_adopts_its_runs() {
     one.stop_beside();
     other.stop();
     docker(&["volume", "rm", &ledger]);
+}
+
+#[test]
+fn what_a_server_that_is_ending_had_taken_over_is_not_lost_to_the_next_one() {
+    let first = Server::start();
+    let path = submit(&first, &story("kept", "echo kept"));
+    finished(&first, &path);
+    let instance = first.kill();
+    let (ending, is_ending) = channel();
+    let (release, held) = channel::<()>();
+    let held = Mutex::new(held);
+    // The second one ends slowly: the removal of its last volume takes long.
+    let proxy = FaultProxy::judging(move |head| {
+        if head.starts_with("DELETE ") && head.contains("-init") {
+            let _ = ending.send(());
+            let _ = held.lock().unwrap().recv();
+        }
+        Fate::Pass
+    });
+    let second = Server::named(
+        &instance,
+        &[
+            ("DOCKER_HOST", &proxy.docker_host()),
+            ("RUNNER_SHUTDOWN_GRACE_SECS", "60"),
+        ],
+    );
+    known(&second, &path);
+    second.run(shell("true", json!({})));
+    second.signal("TERM");
+    is_ending.recv_timeout(PATIENCE).unwrap();
+    let third = Server::named(&instance, &[]);
+    // Longer than the last calls of a dead server are waited for.
+    let begun = Instant::now();
+    while third.get(&path).status != 200 && begun.elapsed() < Duration::from_secs(6) {}
+    drop(release);
+    second.stop_signalled_without_engine();
+    await_status(&third, &path, 200);
+    let state = finished(&third, &path);
+    assert_eq!(state["result"]["stdout"], "kept\n", "{state}");
+    forget_all(&third);
+    third.stop();
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl Adopter {
     }
 
     fn adopt_orphans(&self, unknown: UnknownRuns, lead: &Arc<Lead>) -> Result<(), docker::Error> {
+        let has_other_journals = unknown.has_other_journals;
         let Unfinished {
             journals,
             mut runs,
@@ -125,7 +126,10 @@ impl Adopter {
             unrecorded,
             finished,
         } = self.adopt_finished(unknown, lead)?;
-        for (id, objects) in unrecorded {
+        let (elsewhere, lost): (Vec<_>, Vec<_>) = unrecorded
+            .into_iter()
+            .partition(|(_, objects)| has_other_journals && objects.marks.current().is_some());
+        for (id, objects) in lost {
             self.end_unrecorded(id, objects, lead);
         }
         runs.sort_by_key(|run| run.facts.order);
@@ -141,6 +145,9 @@ impl Adopter {
         }
         self.take_over_journals(&journals);
         self.unadopted.finish(unreadable);
+        // A server that is just ending may have taken them over.
+        let elsewhere = elsewhere.into_iter().map(|(id, _)| id);
+        self.unadopted.add_elsewhere(elsewhere.collect());
         Ok(())
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct UnknownRuns {
     pub(crate) orphaned: HashMap<String, PredecessorObjects>,
     /// Volumes with the records of dead servers.
     pub(crate) journals: Vec<String>,
+    /// Whether another server, which may live, has records: also those of runs that it took over, whose marks name a dead server.
+    pub(crate) has_other_journals: bool,
     /// Another server may have them.
     pub(crate) elsewhere: HashSet<String>,
     /// Processes that have to be asked whether they live, before more runs count as orphaned.
@@ -86,7 +88,7 @@ impl Search<'_> {
             }
             Some((run, _)) => self.add_elsewhere(found, run.to_owned(), labels),
             None if is_journal && life == Life::Dead => found.journals.push(volume.name.clone()),
-            None => {}
+            None => found.has_other_journals |= is_journal,
         }
     }
 

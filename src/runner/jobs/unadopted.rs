@@ -103,6 +103,11 @@ impl Unadopted {
         });
     }
 
+    /// Adds runs that another server may have.
+    pub(crate) fn add_elsewhere(&self, found: Vec<String>) {
+        self.update(|runs| runs.elsewhere.extend(found));
+    }
+
     /// Says that every server that may have such runs was asked whether it lives, and the runs of the dead ones are adopted.
     pub(crate) fn settle(&self) {
         self.update(|runs| runs.is_settled = true);
