@@ -25,6 +25,8 @@ const FORWARDED: [i32; 20] = [
 ];
 const CHILD_ENDED: i32 = signal_hook::consts::SIGCHLD;
 
+/// How long the engine may take to read the mark of the start.
+const START_PATIENCE: Duration = Duration::from_secs(1);
 /// How long processes that were killed may take to be gone.
 const DEATH_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a full stream is waited for at least, once the command has ended.
@@ -124,6 +126,7 @@ impl Life {
         }
         // Before the command, whose output may come at once.
         streams::write_to_stdout(&Mark::Started, &self.nonce, self.deadline);
+        streams::await_read_stdout(START_PATIENCE);
         let child = command
             .spawn()
             .map_err(|error| program::exec_fault(&program.display().to_string(), &error))?;

@@ -3,10 +3,13 @@
 
 use super::protocol::{Description, LENGTH_DIGITS, Mark, description_length};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
+
+/// How often it is seen whether the engine has read what was written.
+const READ_PAUSE: Duration = Duration::from_micros(50);
 
 /// Reads the description. Unbuffered, since what follows is the command's. Blocks until it is there. Errors: the stream ended
 /// before, or has something else.
@@ -42,6 +45,17 @@ pub(super) fn release_stdin() {
 /// Writes a mark to standard output. Without effect if nobody reads that any more.
 pub(super) fn write_to_stdout(mark: &Mark, nonce: &str, deadline: Instant) {
     write(std::io::stdout().as_fd(), &mark.encode(nonce), deadline);
+}
+
+/// Blocks until what was written to standard output is read, at most for `patience`. From then on the command cannot read it, which
+/// may open the same pipe.
+pub(super) fn await_read_stdout(patience: Duration) {
+    let deadline = Instant::now() + patience;
+    // Nothing says when a pipe is empty. What is no pipe is not waited for.
+    while Instant::now() < deadline && ioctl_fionread(std::io::stdout()).is_ok_and(|left| left > 0)
+    {
+        std::thread::sleep(READ_PAUSE);
+    }
 }
 
 /// Writes a mark to both streams, once each has room for it; gives up at the deadline.

@@ -3,6 +3,7 @@
 mod adopted;
 mod delivery;
 mod fates;
+mod forged;
 mod output;
 
 use super::run::shell;

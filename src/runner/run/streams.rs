@@ -35,6 +35,8 @@ impl<'a> OutputStreams<'a> {
         let start = StartEvent {
             sink,
             is_sent: Rc::default(),
+            is_marked: Rc::default(),
+            has_output: Rc::default(),
         };
         let tap = |event| Tap {
             marks: nonce.map(MarkFilter::new),
@@ -194,12 +196,24 @@ struct Tap<'a> {
 struct StartEvent<'a> {
     sink: &'a dyn Sink,
     is_sent: Rc<Cell<bool>>,
+    /// Whether PID 1 has said that it begins the command.
+    is_marked: Rc<Cell<bool>>,
+    /// Whether the command has printed something.
+    has_output: Rc<Cell<bool>>,
 }
 
 impl StartEvent<'_> {
     fn send(&self) {
         if !self.is_sent.replace(true) {
             self.sink.event(Event::Started);
+        }
+    }
+
+    /// Whether this end agrees with what came before it. A command that has printed something was started.
+    fn allows(&self, fate: &Fate) -> bool {
+        match fate {
+            Fate::NotStarted(_) if self.has_output.get() => false,
+            fate => !self.is_marked.get() || fate.may_follow_start(),
         }
     }
 }
@@ -227,18 +241,22 @@ impl<'a> Tap<'a> {
         let mark = marks.push(piece, &mut |bytes| self.push_output(bytes));
         self.marks = Some(marks);
         match mark {
-            Some(Mark::Started) => self.start.send(),
-            Some(Mark::Ended(end)) => {
+            Some(Mark::Started) => {
+                self.start.is_marked.set(true);
+                self.start.send();
+            }
+            Some(Mark::Ended(end)) if self.start.allows(&end.fate) => {
                 if !matches!(end.fate, Fate::NotStarted(_)) {
                     self.start.send();
                 }
                 self.end = Some(end);
             }
-            None => {}
+            Some(Mark::Ended(_)) | None => {}
         }
     }
 
     fn push_output(&mut self, piece: &[u8]) {
+        self.start.has_output.set(true);
         let piece = self.skip_repeated(piece);
         self.capture.push(piece);
         let complete = match &mut self.chunks {
