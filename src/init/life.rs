@@ -44,7 +44,10 @@ pub fn run() -> u8 {
         _ => Err("only for containers: this is not PID 1".to_owned()),
     };
     outcome.unwrap_or_else(|reason| {
-        let _ = writeln!(std::io::stderr(), "oneoff-docker-runner init: {reason}");
+        // Nothing that would be output of a command: this one was never sent.
+        if reason != streams::NO_DESCRIPTION {
+            let _ = writeln!(std::io::stderr(), "oneoff-docker-runner init: {reason}");
+        }
         UNUSABLE
     })
 }

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+/// Why there is no description if its writer is gone.
+pub(super) const NO_DESCRIPTION: &str = "standard input ended before the description";
 /// How often it is seen whether the engine has read what was written.
 const READ_PAUSE: Duration = Duration::from_micros(50);
 
@@ -26,7 +28,7 @@ fn read_exact(mut into: &mut [u8]) -> Result<(), String> {
     let stdin = std::io::stdin();
     while !into.is_empty() {
         match rustix::io::read(stdin.as_fd(), &mut *into) {
-            Ok(0) => return Err("standard input ended before the description".into()),
+            Ok(0) => return Err(NO_DESCRIPTION.into()),
             Ok(count) => into = &mut into[count..],
             Err(Errno::INTR) => {}
             Err(error) => return Err(format!("standard input: {error}")),
