@@ -138,22 +138,24 @@ impl Life {
         child.ok_or_else(|| "no process id".to_owned())
     }
 
-    /// Blocks until the command has ended. Returns whether it was killed at the time limit.
+    /// Blocks until the command has ended. Returns whether it was killed at the time limit. One that this process may not kill then
+    /// counts as ended: the kernel kills all that is in the container when its PID 1 ends.
     fn watch(&mut self, child: Pid) -> (Fate, bool) {
-        let mut is_timeout = false;
+        let mut killed = None;
         loop {
             if let Some(status) = reap_until(child) {
-                return (fate(status), is_timeout);
+                return (fate(status), killed.is_some());
             }
             let now = Instant::now();
-            if now >= self.deadline && !is_timeout {
-                is_timeout = true;
+            if now >= self.deadline && killed.is_none() {
+                killed = Some(now);
                 let _ = kill_all();
             }
-            let left = match is_timeout {
-                true => DEATH_PATIENCE,
-                false => self.deadline - now,
-            };
+            let until = killed.map_or(self.deadline, |killed| killed + DEATH_PATIENCE);
+            let left = until.saturating_duration_since(now);
+            if left.is_zero() {
+                return (Fate::Signalled(Signal::KILL.as_raw()), true);
+            }
             for signal in self.await_signals(left) {
                 if let Some(signal) = Signal::from_named_raw(signal)
                     && signal != Signal::CHILD

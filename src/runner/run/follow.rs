@@ -73,6 +73,7 @@ pub(crate) fn follow(
         client,
         container,
         timeout: spec.timeout.saturating_sub(now.since(started)),
+        begun: None,
         grace: grace(nonce.as_deref()),
         cancel: context.cancel,
         sink: context.sink,

@@ -1,5 +1,6 @@
 //! A container's two output streams: kept for the result within the run's limit, and passed to the sink as they come.
 
+use crate::cancel::Cancel;
 use crate::docker::container::Attached;
 use crate::docker::stdcopy::{Stream, demultiplex_frames, demultiplex_until};
 use crate::init::marks::MarkFilter;
@@ -34,7 +35,7 @@ impl<'a> OutputStreams<'a> {
     pub(crate) fn new(spec: &RunSpec, nonce: Option<&str>, sink: &'a dyn Sink) -> Self {
         let start = StartEvent {
             sink,
-            is_sent: Rc::default(),
+            sent: Cancel::default(),
             is_marked: Rc::default(),
             has_output: Rc::default(),
         };
@@ -59,9 +60,14 @@ impl<'a> OutputStreams<'a> {
         is_settled(&self.stdout) && is_settled(&self.stderr)
     }
 
+    /// Fires when the command begins, as far as is seen here.
+    pub(crate) fn begun(&self) -> Cancel {
+        self.stdout.start.sent.clone()
+    }
+
     /// Whether PID 1 has said that it begins the command, or that it has ended; or whether the command has printed something.
     pub(crate) fn has_begun(&self) -> bool {
-        self.stdout.start.is_sent.get() || self.end_mark().is_some()
+        self.stdout.start.sent.is_fired() || self.end_mark().is_some()
     }
 
     /// Names of the streams on which PID 1 is to say that the command has ended, and has not.
@@ -195,7 +201,8 @@ struct Tap<'a> {
 #[derive(Clone)]
 struct StartEvent<'a> {
     sink: &'a dyn Sink,
-    is_sent: Rc<Cell<bool>>,
+    /// Fires when it was sent.
+    sent: Cancel,
     /// Whether PID 1 has said that it begins the command.
     is_marked: Rc<Cell<bool>>,
     /// Whether the command has printed something.
@@ -204,7 +211,8 @@ struct StartEvent<'a> {
 
 impl StartEvent<'_> {
     fn send(&self) {
-        if !self.is_sent.replace(true) {
+        if !self.sent.is_fired() {
+            self.sent.fire();
             self.sink.event(Event::Started);
         }
     }

@@ -202,6 +202,7 @@ pub(crate) fn supervise<'a>(
         client,
         container: &container,
         timeout: spec.timeout,
+        begun: nonce.is_some().then(|| streams.begun()),
         grace: grace(nonce.as_deref()),
         cancel: context.cancel,
         sink: context.sink,

@@ -121,6 +121,33 @@ fn the_time_limit_holds_while_no_server_is_there() {
     heir.stop();
 }
 
+/// Only the end of PID 1 then ends it.
+#[test]
+fn a_command_that_pid_1_may_not_kill_ends_at_its_time_limit_without_a_server() {
+    let server = Server::start();
+    let mut request = shell("", json!({"timeout_secs": 2, "cap_drop": ["KILL"]}));
+    request["command"] = json!([
+        "su",
+        "nobody",
+        "-s",
+        "/bin/sh",
+        "-c",
+        "echo begun; exec sleep 60"
+    ]);
+    let path = submit(&server, &request);
+    watch(&server, &path).until("stdout");
+    let container = server.await_running();
+    let instance = server.kill();
+    let begun = Instant::now();
+    assert_eq!(docker(&["wait", &container]), "137");
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    let heir = Server::named(&instance, &[]);
+    let state = finished(&heir, &path);
+    assert_eq!(state["result"]["status"], "error: timeout", "{state}");
+    forget_all(&heir);
+    heir.stop();
+}
+
 #[test]
 fn a_cancelled_asynchronous_run_ends_as_cancelled() {
     let server = Server::start();

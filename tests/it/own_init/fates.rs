@@ -1,7 +1,7 @@
 //! How commands end, and what they used.
 
 use super::super::run::shell;
-use super::super::support::{EventStream, Request, Server, docker};
+use super::super::support::{EventStream, Request, Server, docker, read_answer};
 use super::had_init;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -276,5 +276,25 @@ fn signals_from_outside_reach_the_command_and_a_kill_is_told() {
         "{result}"
     );
     assert_eq!(result["usage"]["cpu_seconds"], json!(null));
+    server.stop();
+}
+
+#[test]
+fn the_end_of_a_command_is_known_though_pid_1_was_stopped() {
+    let server = Server::start();
+    let request = shell(
+        "while [ ! -e /go ]; do sleep 0.1; done; exit 4",
+        json!({"timeout_secs": 4}),
+    );
+    let mut run = server.begin_run(&request);
+    let container = server.await_running();
+    docker(&["kill", "--signal", "STOP", &container]);
+    docker(&["exec", &container, "touch", "/go"]);
+    let result = read_answer(&mut run).unwrap().json();
+    assert_eq!(
+        (&result["reason"], &result["exit_code"]),
+        (&json!("exited"), &json!(4)),
+        "{result}"
+    );
     server.stop();
 }

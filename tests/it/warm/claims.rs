@@ -82,6 +82,19 @@ fn a_waiting_container_that_died_or_was_paused_or_removed_is_noticed_and_the_run
 }
 
 #[test]
+fn a_run_in_a_waiting_container_that_was_stopped_goes_on() {
+    let server = server("1");
+    let request = shell("hostname; cat", json!({"stdin": "fed", "timeout_secs": 10}));
+    warm_up(&server, &request);
+    let id = await_waiting(&server, 1).remove(0);
+    docker(&["kill", "--signal", "STOP", &id]);
+    let result = server.run(request);
+    assert_eq!(result["stdout"], format!("{}\nfed", &id[..12]), "{result}");
+    assert!(is_warm(&result), "{result}");
+    server.stop();
+}
+
+#[test]
 fn an_idle_container_that_died_is_replaced_before_anybody_asks() {
     let server = server("1");
     warm_up(&server, &shell("", json!({})));
