@@ -1,6 +1,7 @@
 //! The life of PID 1: wait for the description, start the command, forward signals and reap orphans until it ends, kill what it
 //! left, write the last marks, exit as the command did.
 
+use super::oom;
 use super::program;
 use super::protocol::{Description, End, Fate, INIT_PROCESSES, Mark, UNUSABLE, Used};
 use super::streams;
@@ -130,9 +131,9 @@ impl Life {
         // Before the command, whose output may come at once.
         streams::write_to_stdout(&Mark::Started, &self.nonce, self.deadline);
         streams::await_read_stdout(START_PATIENCE);
-        let child = command
-            .spawn()
-            .map_err(|error| program::exec_fault(&program.display().to_string(), &error))?;
+        let spawned = oom::while_first_to_be_killed(|| command.spawn());
+        let child =
+            spawned.map_err(|error| program::exec_fault(&program.display().to_string(), &error))?;
         streams::release_stdin();
         let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         child.ok_or_else(|| "no process id".to_owned())

@@ -7,6 +7,7 @@ use crate::random_id;
 use crate::runner::error::Error;
 use crate::runner::init::choice::is_wanted;
 use crate::runner::init::delivery::InitDelivery;
+use crate::runner::init::variables::kept_from_pid_1;
 use crate::runner::init::words::Words;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{Pid1, container_name};
@@ -57,6 +58,9 @@ impl<'a> Pid1Choice<'a> {
                 volume,
                 nonce,
                 argv,
+                env: kept_from_pid_1(&spec.env, &image.config.env)
+                    .into_iter()
+                    .collect(),
             })
         });
         let is_lacking = pid_1.is_none();

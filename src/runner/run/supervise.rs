@@ -332,7 +332,7 @@ fn describe(pid_1: &Pid1, spec: &RunSpec) -> Vec<u8> {
     let description = Description {
         nonce: pid_1.nonce.clone(),
         argv: pid_1.argv.clone(),
-        env: Vec::new(),
+        env: pid_1.env.clone(),
         working_dir: None,
         feeds_stdin: spec.stdin.is_some(),
         time_limit_ms: u64::try_from(spec.timeout.as_millis()).unwrap_or(u64::MAX),

@@ -157,9 +157,10 @@ impl WarmStart<'_> {
         if let Some(reason) = misfit(self.spec) {
             return Err(reason);
         }
-        let env = env_changes(self.spec, self.image).ok_or("variables")?;
+        let mut env = env_changes(self.spec, self.image).ok_or("variables")?;
         let choice = Pid1Choice::new(self.init).choose(self.spec, self.image);
         let pid_1 = choice.pid_1.ok_or("init")?;
+        env.extend(pid_1.env);
         Ok(Fit {
             shape: Arc::new(shape(self.spec, self.image, &pid_1.volume)),
             argv: pid_1.argv,
@@ -253,6 +254,7 @@ impl WarmStarter {
             volume: shape.init_volume.clone(),
             nonce,
             argv: Vec::new(),
+            env: Vec::new(),
         };
         let mut body = shape.body.clone();
         body.labels.clone_from(&labels);

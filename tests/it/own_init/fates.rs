@@ -27,7 +27,7 @@ fn every_signal_that_ends_a_command_has_its_name() {
         (24, "SIGXCPU"),
         (30, "SIGPWR"),
         (31, "SIGSYS"),
-        (34, "SIGRTMIN+0"),
+        (34, "SIGRTMIN"),
         (64, "SIGRTMIN+30"),
     ] {
         // A shell itself ignores SIGQUIT.
@@ -296,5 +296,33 @@ fn the_end_of_a_command_is_known_though_pid_1_was_stopped() {
         (&json!("exited"), &json!(4)),
         "{result}"
     );
+    server.stop();
+}
+
+/// A file in memory counts, and belongs to no process that the kernel could kill.
+#[test]
+fn pid_1_outlives_memory_that_no_process_has() {
+    let server = Server::start();
+    let fill = "sh -c 'head -c 60m /dev/zero > /dev/shm/x'; echo st $?; exit 4";
+    for user in ["0:0", "1000:1000"] {
+        let request = shell(
+            fill,
+            json!({"memory": "16m", "shm_size": "100m", "user": user}),
+        );
+        let result = server.run(request);
+        assert_eq!(
+            (&result["reason"], &result["exit_code"]),
+            (&json!("exited"), &json!(4)),
+            "{result}"
+        );
+        let stdout = result["stdout"].as_str().unwrap();
+        assert!(stdout == "st 137\n", "{result}");
+    }
+    let result = server.run(shell(
+        "cat /proc/self/oom_score_adj",
+        json!({"memory": "512m"}),
+    ));
+    let added: u64 = result["stdout"].as_str().unwrap().trim().parse().unwrap();
+    assert!((1..100).contains(&added), "{result}");
     server.stop();
 }
