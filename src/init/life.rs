@@ -3,7 +3,9 @@
 
 use super::oom;
 use super::program;
-use super::protocol::{Description, End, Fate, INIT_PROCESSES, Mark, UNUSABLE, Used};
+use super::protocol::{
+    Description, End, Fate, INIT_DIRECTORY, INIT_PROCESSES, Mark, UNUSABLE, Used,
+};
 use super::streams;
 use super::usage::Counters;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -13,6 +15,7 @@ use rustix::process::{
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::ffi::OsString;
+use std::fs::symlink_metadata;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -111,6 +114,11 @@ impl Life {
             feeds_stdin,
             ..
         } = description;
+        if symlink_metadata(INIT_DIRECTORY).is_ok_and(|found| found.is_symlink()) {
+            return Err(format!(
+                "{INIT_DIRECTORY} is a symbolic link in this image, and what it leads to is hidden now; send \"init\": false"
+            ));
+        }
         if let Some(dir) = working_dir {
             std::env::set_current_dir(&dir)
                 .map_err(|error| format!("chdir to cwd ({dir:?}) failed: {error}"))?;

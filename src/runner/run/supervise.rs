@@ -159,6 +159,9 @@ impl Supervised<'_> {
         };
         match lost {
             Some(warning) => ending.warnings.push(warning),
+            None if is_interrupted && !ending.is_exact && ending.signal.is_some() => ending.warnings.push(
+                "stdout, stderr: a signal ended this service's PID 1 before it could say how the command ended, or the connection to the Docker engine broke: output may be missing".into(),
+            ),
             None if is_interrupted => ending.warnings.push(
                 "stdout, stderr: the connection to the Docker engine broke during the run: output may be missing".into(),
             ),

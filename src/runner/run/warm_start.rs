@@ -193,6 +193,7 @@ impl WarmStart<'_> {
             output,
             stdin,
             warnings,
+            ..
         } = waiting;
         let handover = Handover {
             container: guard.id().to_owned(),
@@ -269,6 +270,7 @@ impl WarmStarter {
             nonce: pid_1.nonce,
             output: client.container_attach_parked(&created.id)?,
             stdin: client.container_attach_stdin(&created.id)?,
+            host_config: client.container_inspect(&created.id)?.host_config,
             warnings: created.warnings,
         };
         client.container_start(&created.id)?;

@@ -61,6 +61,7 @@ fn a_waiting_container_that_died_or_was_paused_or_removed_is_noticed_and_the_run
         &[&["kill"][..]][..],
         &[&["stop", "-t", "0"]],
         &[&["pause"]],
+        &[&["update", "--pids-limit", "99"]],
         &[&["rm", "-f"]],
         &[&["restart", "-t", "0"]],
         &[&["kill"], &["start"]],
