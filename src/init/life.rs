@@ -22,10 +22,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Signals that are forwarded: all that a process can be sent and handle, by their numbers on every platform of Linux that has
-/// containers.
-const FORWARDED: [i32; 20] = [
-    1, 2, 3, 6, 10, 12, 13, 14, 15, 18, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
+/// Signals that are forwarded, by their numbers on every platform of Linux that has containers: all that can be handled but those of a
+/// fault, which would be this process's own, and the real-time ones.
+const FORWARDED: [i32; 24] = [
+    1, 2, 3, 5, 6, 10, 12, 13, 14, 15, 16, 18, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
 ];
 const CHILD_ENDED: i32 = signal_hook::consts::SIGCHLD;
 

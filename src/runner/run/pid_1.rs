@@ -113,6 +113,16 @@ impl<'a> Pid1Choice<'a> {
                 self.fault = (!was_removed).then_some(words);
                 Error::Vanished(detail)
             }
+            // The mount of the init may be below a link of the image, over a directory that the engine needs. If it is not, the next
+            // start fails as well.
+            (Some(_), Error::StartFailed(words))
+                if self.fault.is_none()
+                    && words.contains("to rootfs at")
+                    && words.contains("read-only file system") =>
+            {
+                self.fault = Some(words.clone());
+                Error::Vanished(words)
+            }
             (_, error) => error,
         }
     }

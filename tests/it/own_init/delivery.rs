@@ -159,21 +159,24 @@ fn an_image_that_cannot_have_it_keeps_it_from_no_other() {
 }
 
 #[test]
-fn an_image_with_a_link_in_its_place_is_said_to_have_one() {
-    let image = Image::new("link", "ln -s /etc /.oneoff");
+fn an_image_with_a_link_in_its_place_is_run_without_it_or_said_to_have_one() {
     let server = Server::start();
-    let mut request = shell(
-        "echo here",
-        json!({"image": image.0, "pull_policy": "never"}),
-    );
-    let problem = server.post("/run", &request).json();
-    let detail = problem["detail"].as_str().unwrap();
-    assert!(
-        detail.contains("/.oneoff is a symbolic link") && detail.contains("\"init\": false"),
-        "{problem}"
-    );
-    request["init"] = json!(false);
-    assert_eq!(server.run(request)["stdout"], "here\n");
+    for (target, is_run) in [("/etc", true), ("/bin", false)] {
+        let image = Image::new("link", &format!("ln -s {target} /.oneoff"));
+        let mut request = shell(
+            "echo here",
+            json!({"image": image.0, "pull_policy": "never"}),
+        );
+        if !is_run {
+            let problem = server.post("/run", &request).json();
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("/.oneoff is a symbolic link"), "{problem}");
+            assert!(detail.contains("send \"init\": false"), "{problem}");
+            request["init"] = json!(false);
+        }
+        assert_eq!(server.run(request)["stdout"], "here\n", "{target}");
+    }
+    assert!(had_init(&server.run(shell("true", json!({})))));
     server.stop();
 }
 

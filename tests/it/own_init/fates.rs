@@ -267,6 +267,19 @@ fn signals_from_outside_reach_the_command_and_a_kill_is_told() {
         result["stdout"].as_str().unwrap().ends_with("caught\n"),
         "{result}"
     );
+    let script = "for n in 1 2 3 5 6 10 12 13 14 15 16 20 21 22 23 24 25 26 27 29 30 31; do trap \"echo got $n\" $n; done; \
+                  echo ready; while [ ! -e /go ]; do sleep 0.05; done; exit 9";
+    let live = watch(script);
+    let container = server.await_running();
+    for number in [
+        1, 2, 3, 5, 6, 10, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27, 29, 30, 31,
+    ] {
+        docker(&["kill", "--signal", &number.to_string(), &container]);
+    }
+    docker(&["exec", &container, "touch", "/go"]);
+    let result = last(live);
+    let stdout = result["stdout"].as_str().unwrap();
+    assert_eq!(stdout.matches("got").count(), 22, "{result}");
     let live = watch("echo ready; sleep 60");
     docker(&["kill", &server.await_running()]);
     let result = last(live);
