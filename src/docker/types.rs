@@ -164,9 +164,7 @@ pub struct InspectedHostConfig {
     #[serde(deserialize_with = "null_as_default")]
     pub masked_paths: Vec<String>,
     pub memory: Option<i64>,
-    pub memory_swap: Option<i64>,
     pub nano_cpus: Option<i64>,
-    pub cpu_quota: Option<i64>,
     pub pids_limit: Option<i64>,
 }
 

@@ -1,6 +1,5 @@
 //! Images in whose containers the init could not be started. Pure; callers say what time it is.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How long an image counts as one of them.
@@ -8,24 +7,36 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 /// Most images that are remembered.
 const MOST_IMAGES: usize = 64;
 
-/// What was said of each image, and when.
+/// What was said of each image.
 #[derive(Default)]
-pub(super) struct Refusals(BTreeMap<String, (Instant, String)>);
+pub(super) struct Refusals(Vec<Refusal>);
+
+struct Refusal {
+    image: String,
+    reason: String,
+    until: Instant,
+}
 
 impl Refusals {
     /// Adds an image. Returns how many there are.
     pub(super) fn add(&mut self, image: &str, reason: &str, now: Instant) -> usize {
-        self.0.retain(|_, (since, _)| now < *since + REMEMBERED);
+        self.0
+            .retain(|refusal| now < refusal.until && refusal.image != image);
         if self.0.len() < MOST_IMAGES {
-            self.0.insert(image.to_owned(), (now, reason.to_owned()));
+            self.0.push(Refusal {
+                image: image.to_owned(),
+                reason: reason.to_owned(),
+                until: now + REMEMBERED,
+            });
         }
         self.0.len()
     }
 
     /// What was said of this image.
     pub(super) fn reason(&self, image: &str, now: Instant) -> Option<String> {
-        let (since, reason) = self.0.get(image)?;
-        (now < *since + REMEMBERED).then(|| reason.clone())
+        let mut refusals = self.0.iter();
+        let found = refusals.find(|refusal| refusal.image == image && now < refusal.until)?;
+        Some(found.reason.clone())
     }
 
     /// Forgets them all, since it was not the images.

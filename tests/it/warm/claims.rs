@@ -152,7 +152,7 @@ fn a_container_that_is_killed_while_a_run_takes_it_costs_the_run_nothing() {
                     "{result}"
                 );
             }
-            "signalled" => assert_eq!(result["stdout"].as_str().unwrap().lines().count(), 2),
+            "signalled" => assert!(result["stdout"].as_str().unwrap().lines().count() <= 2),
             other => panic!("{other}: {result}"),
         }
     }
