@@ -74,8 +74,11 @@ impl Watchdog<'_> {
             // Fired however this block is left, or the watchdog's thread would keep the scope from ending.
             let _finished = FireOnDrop(&finished);
             let watching = self.start(scope, &finished);
-            let end = read(scope)?;
+            let end = read(scope);
             finished.fire();
+            // The watchdog may wait for it.
+            self.begun.iter().for_each(Cancel::fire);
+            let end = end?;
             let killed = match watching {
                 Watching::OnThread(watchdog) => watchdog.join().unwrap_or(None),
                 Watching::Ended(killed) => killed,
@@ -109,7 +112,7 @@ impl Watchdog<'_> {
 
     /// Waits for `finished`, the time limit or the caller. Returns the reason if the watchdog killed the container.
     fn wait(&self, finished: &Cancel, deadline: Instant) -> Option<Reason> {
-        self.await_begin(finished);
+        self.await_begin();
         let reason = select! {
             recv(finished.done()) -> _ => return None,
             recv(self.cancel.done()) -> _ => Reason::Cancelled,
@@ -145,15 +148,14 @@ impl Watchdog<'_> {
 
 impl Watchdog<'_> {
     /// Blocks until the command has begun, if PID 1 says that. Wakes it if it does not.
-    fn await_begin(&self, finished: &Cancel) {
-        let Some(begun) = &self.begun else {
-            return;
-        };
-        select! {
-            recv(finished.done()) -> _ => {}
-            recv(self.cancel.done()) -> _ => {}
-            recv(begun.done()) -> _ => {}
-            recv(after(self.timeout.min(BEGIN_PATIENCE))) -> _ => self.wake(),
+    fn await_begin(&self) {
+        let patience = self.timeout.min(BEGIN_PATIENCE);
+        if self
+            .begun
+            .as_ref()
+            .is_some_and(|begun| !begun.wait(patience))
+        {
+            self.wake();
         }
     }
 
