@@ -157,12 +157,15 @@ pub struct ContainerInspect {
 }
 
 /// `HostConfig` of an inspected container.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 #[allow(missing_docs)] // the Engine API's own names
 pub struct InspectedHostConfig {
     #[serde(deserialize_with = "null_as_default")]
     pub masked_paths: Vec<String>,
+    pub memory: Option<i64>,
+    pub nano_cpus: Option<i64>,
+    pub pids_limit: Option<i64>,
 }
 
 /// `State` of a container.

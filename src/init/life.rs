@@ -1,8 +1,11 @@
 //! The life of PID 1: wait for the description, start the command, forward signals and reap orphans until it ends, kill what it
 //! left, write the last marks, exit as the command did.
 
+use super::oom;
 use super::program;
-use super::protocol::{Description, End, Fate, INIT_PROCESSES, Mark, UNUSABLE, Used};
+use super::protocol::{
+    Description, End, Fate, INIT_DIRECTORY, INIT_PROCESSES, Mark, UNUSABLE, Used,
+};
 use super::streams;
 use super::usage::Counters;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -12,19 +15,22 @@ use rustix::process::{
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::ffi::OsString;
+use std::fs::symlink_metadata;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Signals that are forwarded: all that a process can be sent and handle, by their numbers on every platform of Linux that has
-/// containers.
-const FORWARDED: [i32; 20] = [
-    1, 2, 3, 6, 10, 12, 13, 14, 15, 18, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29,
+/// Signals that are forwarded, by their numbers on every platform of Linux that has containers: all that can be handled but those of a
+/// fault, which would be this process's own, and the real-time ones.
+const FORWARDED: [i32; 24] = [
+    1, 2, 3, 5, 6, 10, 12, 13, 14, 15, 16, 18, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
 ];
 const CHILD_ENDED: i32 = signal_hook::consts::SIGCHLD;
 
+/// How long the engine may take to read the mark of the start.
+const START_PATIENCE: Duration = Duration::from_secs(1);
 /// How long processes that were killed may take to be gone.
 const DEATH_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a full stream is waited for at least, once the command has ended.
@@ -42,7 +48,10 @@ pub fn run() -> u8 {
         _ => Err("only for containers: this is not PID 1".to_owned()),
     };
     outcome.unwrap_or_else(|reason| {
-        let _ = writeln!(std::io::stderr(), "oneoff-docker-runner init: {reason}");
+        // Nothing that would be output of a command: this one was never sent.
+        if reason != streams::NO_DESCRIPTION {
+            let _ = writeln!(std::io::stderr(), "oneoff-docker-runner init: {reason}");
+        }
         UNUSABLE
     })
 }
@@ -105,6 +114,11 @@ impl Life {
             feeds_stdin,
             ..
         } = description;
+        if symlink_metadata(INIT_DIRECTORY).is_ok_and(|found| found.is_symlink()) {
+            return Err(format!(
+                "{INIT_DIRECTORY} is a symbolic link in this image, and what it leads to is hidden now; send \"init\": false"
+            ));
+        }
         if let Some(dir) = working_dir {
             std::env::set_current_dir(&dir)
                 .map_err(|error| format!("chdir to cwd ({dir:?}) failed: {error}"))?;
@@ -124,30 +138,33 @@ impl Life {
         }
         // Before the command, whose output may come at once.
         streams::write_to_stdout(&Mark::Started, &self.nonce, self.deadline);
-        let child = command
-            .spawn()
-            .map_err(|error| program::exec_fault(&program.display().to_string(), &error))?;
+        streams::await_read_stdout(START_PATIENCE);
+        let spawned = oom::while_first_to_be_killed(|| command.spawn());
+        let child =
+            spawned.map_err(|error| program::exec_fault(&program.display().to_string(), &error))?;
         streams::release_stdin();
         let child = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         child.ok_or_else(|| "no process id".to_owned())
     }
 
-    /// Blocks until the command has ended. Returns whether it was killed at the time limit.
+    /// Blocks until the command has ended. Returns whether it was killed at the time limit. One that this process may not kill then
+    /// counts as ended: the kernel kills all that is in the container when its PID 1 ends.
     fn watch(&mut self, child: Pid) -> (Fate, bool) {
-        let mut is_timeout = false;
+        let mut killed = None;
         loop {
             if let Some(status) = reap_until(child) {
-                return (fate(status), is_timeout);
+                return (fate(status), killed.is_some());
             }
             let now = Instant::now();
-            if now >= self.deadline && !is_timeout {
-                is_timeout = true;
+            if now >= self.deadline && killed.is_none() {
+                killed = Some(now);
                 let _ = kill_all();
             }
-            let left = match is_timeout {
-                true => DEATH_PATIENCE,
-                false => self.deadline - now,
-            };
+            let until = killed.map_or(self.deadline, |killed| killed + DEATH_PATIENCE);
+            let left = until.saturating_duration_since(now);
+            if left.is_zero() {
+                return (Fate::Signalled(Signal::KILL.as_raw()), true);
+            }
             for signal in self.await_signals(left) {
                 if let Some(signal) = Signal::from_named_raw(signal)
                     && signal != Signal::CHILD

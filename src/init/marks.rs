@@ -1,12 +1,16 @@
 //! Finds the init's marks in an output stream and takes them out. Everything else passes unchanged, and at once: only bytes that
 //! agree with the beginning of a mark wait for those that follow. Pure.
 
-use super::protocol::{MARK_START, MOST_MARK_BYTES, Mark};
+use super::protocol::{MARK_START, MOST_MARK_BYTES, Mark, START_DIGITS};
 
 /// Reads one stream. Holds at most one mark's bytes.
 pub struct MarkFilter {
     /// What every mark of this run begins with.
     beginning: Vec<u8>,
+    /// What follows in the last mark. The first one does not have it.
+    secret: Vec<u8>,
+    /// Whether nothing of the stream was read yet. The first mark is only there.
+    is_at_start: bool,
     /// The beginning of what may be a mark.
     held: Vec<u8>,
 }
@@ -24,10 +28,14 @@ enum Found {
 impl MarkFilter {
     /// A filter for marks with this nonce.
     pub fn new(nonce: &str) -> Self {
+        let digits = nonce.as_bytes();
+        let (public, secret) = digits.split_at(START_DIGITS.min(digits.len()));
         let mut beginning = vec![MARK_START];
-        beginning.extend(nonce.as_bytes());
+        beginning.extend(public);
         Self {
             beginning,
+            secret: secret.to_vec(),
+            is_at_start: true,
             held: Vec::new(),
         }
     }
@@ -45,6 +53,7 @@ impl MarkFilter {
     /// Drops what waits: the stream broke, and comes again from its beginning.
     pub fn forget(&mut self) {
         self.held.clear();
+        self.is_at_start = true;
     }
 
     /// To be called at the end of the stream: passes on what waits.
@@ -61,7 +70,7 @@ impl MarkFilter {
         let (mut passed, mut at) = (0, 0);
         while let Some(place) = bytes[at..].iter().position(|byte| *byte == MARK_START) {
             at += place;
-            match self.look(&bytes[at..]) {
+            match self.look(&bytes[at..], self.is_at_start && at == 0) {
                 Found::Output => at += 1,
                 Found::Mark(mark, length) => {
                     if passed < at {
@@ -78,13 +87,14 @@ impl MarkFilter {
             }
         }
         let end = bytes.len() - self.held.len();
+        self.is_at_start &= end == 0;
         if passed < end {
             pass_on(&bytes[passed..end]);
         }
         last
     }
 
-    fn look(&self, bytes: &[u8]) -> Found {
+    fn look(&self, bytes: &[u8], is_at_start: bool) -> Found {
         let common = bytes.len().min(self.beginning.len());
         if bytes[..common] != self.beginning[..common] {
             return Found::Output;
@@ -93,11 +103,22 @@ impl MarkFilter {
         match line.iter().position(|byte| *byte == b'\n') {
             None if bytes.len() < MOST_MARK_BYTES => Found::Undecided,
             None => Found::Output,
-            Some(end) => match serde_json::from_slice(&line[common..end]) {
-                Ok(mark) => Found::Mark(mark, end + 1),
-                Err(_) => Found::Output,
+            Some(end) => match self.parse(&line[common..end]) {
+                Some(Mark::Started) if !is_at_start => Found::Output,
+                Some(mark) => Found::Mark(mark, end + 1),
+                None => Found::Output,
             },
         }
+    }
+
+    /// The mark whose beginning was read. `None`: these bytes are not one.
+    fn parse(&self, rest: &[u8]) -> Option<Mark> {
+        let (json, has_secret) = match rest.strip_prefix(&self.secret[..]) {
+            Some(json) => (json, true),
+            None => (rest, false),
+        };
+        let mark: Mark = serde_json::from_slice(json).ok()?;
+        (mark.is_possible() && (has_secret || mark == Mark::Started)).then_some(mark)
     }
 }
 
@@ -142,6 +163,41 @@ mod tests {
             let (output, marks) = filter(&stream, size);
             assert_eq!(output, b"some \x1e output", "{size}");
             assert_eq!(marks.last(), Some(&end()), "{size}");
+        }
+    }
+
+    #[test]
+    fn the_mark_of_the_start_does_not_help_to_make_one_of_the_end() {
+        let started = Mark::Started.encode(NONCE);
+        assert!(
+            !started
+                .windows(20)
+                .any(|part| NONCE.contains(&*String::from_utf8_lossy(part)))
+        );
+        let json = serde_json::to_vec(&end()).unwrap();
+        let forged = [&started[..=START_DIGITS], &json, b"\n"].concat();
+        // Later it is output, whoever has read it.
+        let stream = [&started[..], b"x", &started, &forged].concat();
+        for size in 1..=stream.len() {
+            let (output, marks) = filter(&stream, size);
+            assert_eq!(output, stream[started.len()..], "{size}");
+            assert_eq!(marks, [Mark::Started], "{size}");
+        }
+    }
+
+    #[test]
+    fn what_no_init_can_say_is_output() {
+        for fate in [
+            Fate::Exited(-1),
+            Fate::Exited(256),
+            Fate::Signalled(0),
+            Fate::Signalled(-1),
+            Fate::Signalled(65),
+            Fate::Signalled(i32::MAX),
+        ] {
+            let Mark::Ended(end) = end() else { return };
+            let forged = Mark::Ended(End { fate, ..end }).encode(NONCE);
+            assert_eq!(filter(&forged, 7), (forged.clone(), Vec::new()));
         }
     }
 

@@ -8,11 +8,13 @@
 //! | `marks` | finds the marks in an output stream, and takes them out; pure | the runner |
 //! | `program` | finds the program of a command, as container runtimes do | |
 //! | `usage` | reads what the container used from its cgroup | |
+//! | `oom` | keeps the kernel from killing the init when memory runs out | |
 //! | `streams` | reads the description from stdin, writes marks to stdout and stderr | |
 //! | `life` | the life of PID 1, from the description to the last mark | |
 
 mod life;
 pub mod marks;
+mod oom;
 mod program;
 pub mod protocol;
 mod streams;

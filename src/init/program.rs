@@ -2,6 +2,7 @@
 //!
 //! [exec.LookPath](https://pkg.go.dev/os/exec#LookPath)
 
+use super::protocol::EXEC_FAULT;
 use rustix::fs::{Access, access};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ pub(super) fn exec_fault(name: &str, error: &std::io::Error) -> String {
         }
         _ => error.to_string(),
     };
-    format!("exec {name}: {reason}")
+    format!("{EXEC_FAULT}{name}: {reason}")
 }
 
 #[cfg(test)]

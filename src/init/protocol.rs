@@ -1,6 +1,7 @@
 //! What the service and the init say to each other. The service writes one [`Description`] to the init's standard input; the init
 //! writes [`Mark`]s among the command's output. Marks carry the nonce of the description, which the command does not get, so that
-//! no output is taken for one. Pure.
+//! no output is taken for one. The first mark carries only half of it: what a command may find out from that one does not make a
+//! last one. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +30,18 @@ pub(super) const MOST_DESCRIPTION_BYTES: usize = 16 << 20;
 pub(super) const MARK_START: u8 = 0x1e;
 /// Digits of a nonce.
 const NONCE_DIGITS: usize = 32;
+/// How many of them are in [`Mark::Started`].
+pub(super) const START_DIGITS: usize = 16;
+/// How the reason of [`Fate::NotStarted`] begins if it was the kernel that did not execute the program.
+pub(super) const EXEC_FAULT: &str = "exec ";
 /// Longest mark. A pipe takes this much in one piece.
 pub(super) const MOST_MARK_BYTES: usize = 2048;
+/// Highest number of a signal.
+const MOST_SIGNAL: i32 = 64;
+/// Most processes and threads that a kernel can have.
+const MOST_PIDS: u64 = 1 << 22;
+/// Higher figures are no measurement, and not exact in JSON.
+const MOST_FIGURE: u64 = 1 << 53;
 /// Longest reason of [`Fate::NotStarted`], in bytes.
 const MOST_REASON_BYTES: usize = 256;
 
@@ -130,11 +141,40 @@ pub(super) fn description_length(digits: &[u8]) -> Option<usize> {
 impl Mark {
     /// The bytes for an output stream.
     pub(super) fn encode(&self, nonce: &str) -> Vec<u8> {
+        let digits = match self {
+            Self::Started => nonce.get(..START_DIGITS).unwrap_or_default(),
+            Self::Ended(_) => nonce,
+        };
         let mut bytes = vec![MARK_START];
-        bytes.extend(nonce.as_bytes());
+        bytes.extend(digits.as_bytes());
         bytes.extend(serde_json::to_vec(self).unwrap_or_default());
         bytes.push(b'\n');
         bytes
+    }
+
+    /// Whether an init can have said this. A command that reads the init's memory can write anything.
+    pub(super) fn is_possible(&self) -> bool {
+        match self {
+            Self::Started => true,
+            Self::Ended(end) => match end.fate {
+                Fate::Exited(code) => (0..=255).contains(&code),
+                Fate::Signalled(signal) => (1..=MOST_SIGNAL).contains(&signal),
+                Fate::NotStarted(_) => true,
+            },
+        }
+    }
+}
+
+impl Used {
+    /// Without the figures that no container can have come to.
+    pub fn plausible(self) -> Self {
+        let up_to = |most: u64, figure: Option<u64>| figure.filter(|figure| *figure <= most);
+        Self {
+            oom_kills: self.oom_kills,
+            cpu_micros: up_to(MOST_FIGURE, self.cpu_micros),
+            memory_peak_bytes: up_to(MOST_FIGURE, self.memory_peak_bytes),
+            pids_peak: up_to(MOST_PIDS, self.pids_peak),
+        }
     }
 }
 
@@ -146,6 +186,14 @@ impl Fate {
             end -= 1;
         }
         Self::NotStarted(reason[..end].to_owned())
+    }
+
+    /// Whether this can follow [`Mark::Started`]: after it only the kernel can refuse the program.
+    pub fn may_follow_start(&self) -> bool {
+        match self {
+            Self::NotStarted(reason) => reason.starts_with(EXEC_FAULT),
+            Self::Exited(_) | Self::Signalled(_) => true,
+        }
     }
 
     /// The exit code of the init, so that the engine says the same.
@@ -206,6 +254,22 @@ mod tests {
         assert!(mark.encode(&"f".repeat(NONCE_DIGITS)).len() <= MOST_MARK_BYTES);
         let cut = Fate::not_started(&"é".repeat(MOST_REASON_BYTES));
         assert!(matches!(cut, Fate::NotStarted(reason) if reason.chars().all(|c| c == 'é')));
+    }
+
+    #[test]
+    fn figures_that_cannot_be_are_left_out() {
+        let used = Used {
+            oom_kills: Some(1),
+            cpu_micros: Some(u64::MAX),
+            memory_peak_bytes: Some(1 << 40),
+            pids_peak: Some(1 << 30),
+        };
+        let left = used.plausible();
+        assert_eq!((left.cpu_micros, left.pids_peak), (None, None));
+        assert_eq!(
+            (left.oom_kills, left.memory_peak_bytes),
+            (Some(1), Some(1 << 40))
+        );
     }
 
     #[test]

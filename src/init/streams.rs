@@ -3,10 +3,15 @@
 
 use super::protocol::{Description, LENGTH_DIGITS, Mark, description_length};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
+
+/// Why there is no description if its writer is gone.
+pub(super) const NO_DESCRIPTION: &str = "standard input ended before the description";
+/// How often it is seen whether the engine has read what was written.
+const READ_PAUSE: Duration = Duration::from_micros(50);
 
 /// Reads the description. Unbuffered, since what follows is the command's. Blocks until it is there. Errors: the stream ended
 /// before, or has something else.
@@ -23,7 +28,7 @@ fn read_exact(mut into: &mut [u8]) -> Result<(), String> {
     let stdin = std::io::stdin();
     while !into.is_empty() {
         match rustix::io::read(stdin.as_fd(), &mut *into) {
-            Ok(0) => return Err("standard input ended before the description".into()),
+            Ok(0) => return Err(NO_DESCRIPTION.into()),
             Ok(count) => into = &mut into[count..],
             Err(Errno::INTR) => {}
             Err(error) => return Err(format!("standard input: {error}")),
@@ -42,6 +47,17 @@ pub(super) fn release_stdin() {
 /// Writes a mark to standard output. Without effect if nobody reads that any more.
 pub(super) fn write_to_stdout(mark: &Mark, nonce: &str, deadline: Instant) {
     write(std::io::stdout().as_fd(), &mark.encode(nonce), deadline);
+}
+
+/// Blocks until what was written to standard output is read, at most for `patience`. From then on the command cannot read it, which
+/// may open the same pipe.
+pub(super) fn await_read_stdout(patience: Duration) {
+    let deadline = Instant::now() + patience;
+    // Nothing says when a pipe is empty. What is no pipe is not waited for.
+    while Instant::now() < deadline && ioctl_fionread(std::io::stdout()).is_ok_and(|left| left > 0)
+    {
+        std::thread::sleep(READ_PAUSE);
+    }
 }
 
 /// Writes a mark to both streams, once each has room for it; gives up at the deadline.

@@ -33,6 +33,16 @@ const PIDS_PEAK: Places<'_> = &[
     ("/sys/fs/cgroup/pids/pids.peak", ""),
 ];
 
+const MEMORY_LIMIT: Places<'_> = &[
+    ("/sys/fs/cgroup/memory.max", ""),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", ""),
+];
+
+/// How much memory the container may have. `None`: as much as there is.
+pub(super) fn memory_limit() -> Option<u64> {
+    first(MEMORY_LIMIT)
+}
+
 impl Counters {
     /// The counters now.
     pub(super) fn read() -> Self {

@@ -148,7 +148,7 @@ const RUNNER_ALLOWED: &[(&str, &[&str])] = &[
             "volumes", "warm",
         ],
     ),
-    ("warm", &["cleanup", "error", "request"]),
+    ("warm", &["cleanup", "error", "init", "request"]),
     (
         "jobs",
         &[

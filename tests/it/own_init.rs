@@ -3,6 +3,7 @@
 mod adopted;
 mod delivery;
 mod fates;
+mod forged;
 mod output;
 
 use super::run::shell;
@@ -34,6 +35,7 @@ fn a_run_is_the_same_with_and_without_it() {
         json!({"user": "nobody", "working_dir": "/made/for/it", "env_vars": {"A": "b\n\"", "PATH": "/bin:/sbin"}}),
         json!({"network": "bridge", "hostname": "h", "tmpfs": {"/t": ""}, "shm_size": "1m"}),
         json!({"entrypoint": ["/bin/sh", "-c"], "command": ["id; cat; exit 3"]}),
+        json!({"env_vars": {"_RJEM_MALLOC_CONF": "abort_conf:true,bogus:1", "A": "b"}}),
         json!({"volumes": {
             "/in:ro": {"type": "file", "text": "in"}, "/out": {"type": "directory", "response": true},
         }, "command": ["sh", "-c", "cat /in; (sleep 0.1; echo late > /out/x) & wait; exit 3"]}),

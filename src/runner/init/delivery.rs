@@ -13,6 +13,7 @@ use crate::runner::cleanup::removal::{Object, RemovalGuard};
 use crate::runner::error::Error;
 use crate::runner::init::choice::InitMode;
 use crate::runner::init::executable::is_static;
+use crate::runner::init::refusals::Refusals;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist};
 use crate::runner::staging::helper::{HelperSpec, lasting_volume};
 use crate::runner::staging::upload::upload;
@@ -54,6 +55,19 @@ struct Shared {
     /// Held while the volume is filled, so that it is filled once.
     volume: Mutex<Option<InitVolume>>,
     state: Mutex<State>,
+    refusals: Mutex<Refusals>,
+}
+
+/// A container in which the engine could not start the init.
+pub(crate) struct Refused<'a> {
+    /// Name of the volume, which must still exist.
+    pub(crate) volume: &'a str,
+    /// Name of the container.
+    pub(crate) container: &'a str,
+    /// Id of its image.
+    pub(crate) image: &'a str,
+    /// What the engine said.
+    pub(crate) reason: &'a str,
 }
 
 /// A complete volume.
@@ -107,6 +121,7 @@ impl InitDelivery {
                 mode,
                 volume: Mutex::default(),
                 state: Mutex::new(State::New),
+                refusals: Mutex::default(),
             }),
         }
     }
@@ -187,28 +202,39 @@ impl InitDelivery {
         }
     }
 
-    /// To be called when the engine could not start the init in a container with this volume, which must still exist. `reason` is
-    /// what it said. Returns whether the volume was removed by another client: the run can then be set up again, with a new one.
-    /// Otherwise it has to go without an init, and so have later runs if none ever had this one.
-    pub(crate) fn reject(&self, name: &str, container: &str, reason: &str) -> bool {
+    /// To be called when the engine could not start the init in a container. Returns whether its volume was removed by another
+    /// client: the run can then be set up again, with a new one. Otherwise it has to go without an init, and so have later runs of
+    /// this image; those of all images do if several could not have it, and none ever had.
+    pub(crate) fn reject(&self, refused: &Refused<'_>) -> bool {
         let shared = &self.shared;
         let mut volume = shared.lock_volume();
+        let name = refused.volume;
         let Some(kept) = volume.as_ref().filter(|kept| kept.guard.id() == name) else {
             // Another run has found out.
             return true;
         };
-        let was_removed = match is_made_for(&shared.engine.client, name, container) {
+        let was_removed = match is_made_for(&shared.engine.client, name, refused.container) {
             Ok(was_removed) => was_removed,
             Err(error) => error.is_object_gone(),
         };
         if was_removed {
             shared.set_state(State::New);
             *volume = None;
-        } else if !kept.is_proven {
-            shared.set_state(failed("refused", reason.to_owned()));
+            return true;
+        }
+        let mut refusals = shared.lock_refusals();
+        let count = refusals.add(refused.image, refused.reason, Instant::now());
+        if !kept.is_proven && count > 1 {
+            refusals.clear();
+            shared.set_state(failed("refused", refused.reason.to_owned()));
             *volume = None;
         }
-        was_removed
+        false
+    }
+
+    /// Why containers of this image cannot have the init, as far as that is known.
+    pub(crate) fn refusal(&self, image: &str) -> Option<String> {
+        self.shared.lock_refusals().reason(image, Instant::now())
     }
 
     /// Removes the volume, and those of dead servers whose runs this one has adopted; to be called when the containers of all runs
@@ -373,6 +399,10 @@ impl Shared {
 
     fn lock_state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_volume(&self) -> MutexGuard<'_, Option<InitVolume>> {

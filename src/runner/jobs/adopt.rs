@@ -329,14 +329,12 @@ impl Adopter {
     fn finish_started(&self, turn: Turn, objects: &PredecessorObjects) {
         let outcome = match &objects.run {
             Some(run) if run.state == "created" && !self.has_started_since(&turn, run) => {
-                if let Err(error) = self.keeper.unmark_started(&turn.entry) {
-                    let id = &turn.entry.id;
-                    log::warn!("another restart just now would lose run {id}: {error}");
-                }
-                objects.remove_containers(&self.engine, &turn.entry.id);
-                return self.scheduler.take_turn(turn);
+                return self.begin_again(turn, objects);
             }
-            Some(run) => self.follow(&turn.entry, objects, run),
+            Some(run) => match self.follow(&turn.entry, objects, run) {
+                Some(outcome) => outcome,
+                None => return self.begin_again(turn, objects),
+            },
             None => {
                 let lost = "the run's container was removed while no server watched it, and with it what the run printed and its exit code";
                 objects.remove_containers(&self.engine, &turn.entry.id);
@@ -345,6 +343,20 @@ impl Adopter {
         };
         self.keeper.finish_through(&turn.entry, outcome);
         drop(turn);
+    }
+
+    /// Sets up a run whose command has not begun, and never will in the container that it has.
+    fn begin_again(&self, turn: Turn, objects: &PredecessorObjects) {
+        self.unmark_started(&turn.entry);
+        objects.remove_containers(&self.engine, &turn.entry.id);
+        self.scheduler.take_turn(turn);
+    }
+
+    fn unmark_started(&self, entry: &Entry) {
+        if let Err(error) = self.keeper.unmark_started(entry) {
+            let id = &entry.id;
+            log::warn!("another restart just now would lose run {id}: {error}");
+        }
     }
 
     /// Whether a container that had not started when it was listed has started since: the dead server may have sent the call. If
@@ -357,14 +369,18 @@ impl Adopter {
         !matches!(started, Ok(Some(false)))
     }
 
-    /// Follows the run's container to its end, from which point its containers are ours to remove.
+    /// Follows the run's container to its end, from which point its containers are ours to remove. `None`: the command has not begun,
+    /// and never will there.
     fn follow(
         &self,
         entry: &Entry,
         objects: &PredecessorObjects,
         run: &ContainerSummary,
-    ) -> Outcome {
-        let loaded = self.keeper.load_run(entry)?;
+    ) -> Option<Outcome> {
+        let loaded = match self.keeper.load_run(entry) {
+            Ok(loaded) => loaded,
+            Err(error) => return Some(Err(error)),
+        };
         let own = |container: &ContainerSummary| {
             let object = Object::Container(container.id.clone());
             self.engine.removal.own(object)
@@ -382,14 +398,21 @@ impl Adopter {
         let is_delivered = objects.is_fed();
         // A cancelled run ends as cancelled, whatever it read.
         if has_stdin && !is_delivered && !entry.cancel.is_fired() {
+            if self.scheduler.end_unbegun(entry, &loaded, &started) {
+                self.unmark_started(entry);
+                return None;
+            }
             // What the container got of it cannot be found out, and the engine has closed its stdin. Dropping `started` kills it.
             let lost = "the service was restarted before it had delivered all of the run's stdin; the run was ended, send it again";
             let lost = Error::StdinLost(lost.into());
             // Before the container is gone, so that a server that finds none knows why.
             self.keeper.save_outcome(entry, Err(&lost));
-            return Err(lost);
+            return Some(Err(lost));
         }
-        self.scheduler.resume(entry, &loaded, started)
+        match self.scheduler.resume(entry, &loaded, started) {
+            Err(Error::StdinLost(_)) => None,
+            outcome => Some(outcome),
+        }
     }
 }
 

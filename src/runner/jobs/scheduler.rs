@@ -154,6 +154,13 @@ impl Scheduler {
             .resume(&run.spec, started, context(entry, &hooks))
     }
 
+    /// Ends a container that an earlier process started, whose stdin was cut. Returns whether its command has not begun.
+    pub(crate) fn end_unbegun(&self, entry: &Entry, run: &LoadedRun, started: &StartedRun) -> bool {
+        let hooks = self.hooks(entry);
+        self.executor
+            .end_unbegun(&run.spec, started, &context(entry, &hooks))
+    }
+
     fn hooks<'a>(&'a self, entry: &'a Entry) -> KeptRun<'a> {
         KeptRun {
             keeper: &self.keeper,

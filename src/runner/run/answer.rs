@@ -82,6 +82,7 @@ fn signal_name(number: i32) -> String {
         Some(name) => name.to_owned(),
         None if number == 16 => "SIGSTKFLT".into(),
         None if number == 30 => "SIGPWR".into(),
+        None if number == FIRST_REAL_TIME => "SIGRTMIN".into(),
         None if number >= FIRST_REAL_TIME => format!("SIGRTMIN+{}", number - FIRST_REAL_TIME),
         None => format!("signal {number}"),
     }

@@ -10,6 +10,7 @@ use crate::docker::{
 use crate::init::protocol::{INIT_ARGUMENT, INIT_MEMORY_BYTES, INIT_PROCESSES, INIT_PROGRAM};
 use crate::runner::cleanup::labels::{Identity, OBJECT_SLACK, PID_1_NONCE, Role};
 use crate::runner::init::delivery::init_mount;
+use crate::runner::init::variables::for_pid_1;
 use crate::runner::request::mounts::{Access, MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::staging::existing_volume::must_exist;
@@ -45,6 +46,8 @@ pub(crate) struct Pid1 {
     pub(crate) nonce: String,
     /// The command that it starts.
     pub(crate) argv: Vec<String>,
+    /// Variables that only the command has.
+    pub(crate) env: Vec<String>,
 }
 
 /// The body of `POST /containers/create`: the request's settings plus the service's hardening. Leaves `image` empty; the
@@ -106,6 +109,10 @@ pub(crate) fn with_pid_1(
     let mut mounts = host.mounts;
     mounts.push(init_mount(&pid_1.volume, name, service_labels));
     ContainerCreate {
+        env: match pid_1.env.is_empty() {
+            true => container.env,
+            false => for_pid_1(container.env),
+        },
         cmd: None,
         entrypoint: Some(vec![INIT_PROGRAM.into(), INIT_ARGUMENT.into()]),
         labels,

@@ -92,7 +92,8 @@ struct Told {
 
 impl Told {
     fn of(end: &End) -> Result<Self, Error> {
-        let oom_killed = end.used.oom_kills.is_some_and(|kills| kills > 0);
+        let used = end.used.plausible();
+        let oom_killed = used.oom_kills.is_some_and(|kills| kills > 0);
         let (exit_code, signal, reason) = match &end.fate {
             Fate::NotStarted(reason) => {
                 let detail = format!("unable to start container process: {reason}");
@@ -117,9 +118,9 @@ impl Told {
             },
             oom_killed,
             usage: Usage {
-                cpu_seconds: end.used.cpu_micros.map(|micros| micros as f64 / 1e6),
-                memory_peak_bytes: end.used.memory_peak_bytes,
-                pids_peak: end.used.pids_peak,
+                cpu_seconds: used.cpu_micros.map(|micros| micros as f64 / 1e6),
+                memory_peak_bytes: used.memory_peak_bytes,
+                pids_peak: used.pids_peak,
             },
         })
     }

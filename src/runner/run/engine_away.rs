@@ -86,7 +86,9 @@ pub(crate) fn watch_through(
         }
         Begun::Unread(Unread { container, nonce }) => {
             let streams = OutputStreams::new(spec, nonce.as_deref(), context.sink);
-            streams.announce_start();
+            if nonce.is_none() {
+                streams.announce_start();
+            }
             (container, streams, StdinState::of_unfed(spec))
         }
     };

@@ -3,7 +3,7 @@
 
 use crate::docker::container::Attached;
 use crate::docker::events::ContainerExit;
-use crate::docker::{Client, ContainerInspect};
+use crate::docker::{self, Client, ContainerInspect};
 use crate::init::protocol::UNUSABLE;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
@@ -12,7 +12,7 @@ use crate::runner::run::container_config::{least_cut_log_bytes, pid_1_nonce};
 use crate::runner::run::context::{ContainerTimes, RunContext};
 use crate::runner::run::ending::{Ending, KILLED};
 use crate::runner::run::log_lines::split_time;
-use crate::runner::run::result::Reason;
+use crate::runner::run::result::{Reason, Silent};
 use crate::runner::run::streams::{LogEnd, OutputStreams};
 use crate::runner::run::supervise::{grace, lost_streams};
 use crate::runner::run::watchdog::Watchdog;
@@ -48,7 +48,8 @@ const NOT_DESCRIBED: &str = "the service or the Docker engine was restarted befo
 
 /// Blocks until the container has ended. What it printed before this call is read too, unless `streams` have had it. The time limit
 /// and all times count by the engine's clock, from the container's start to its end, whether or not a server watched it meanwhile.
-/// Errors: the engine failed; `streams` then have what came until then, and the next call continues.
+/// Errors: the engine failed; `streams` then have what came until then, and the next call continues. [`Error::StdinLost`]: its PID 1
+/// never got the whole command, so that nothing was executed.
 pub(crate) fn follow(
     followed: StartedContainer<'_>,
     streams: &mut OutputStreams<'_>,
@@ -72,6 +73,7 @@ pub(crate) fn follow(
         client,
         container,
         timeout: spec.timeout.saturating_sub(now.since(started)),
+        begun: None,
         grace: grace(nonce.as_deref()),
         cancel: context.cancel,
         sink: context.sink,
@@ -96,9 +98,10 @@ pub(crate) fn follow(
     let times = ContainerTimes { started, finished };
     context.hooks.container_ended(&times);
     warnings.extend(lost_streams(reading.streams));
+    let has_begun = reading.streams.has_begun();
     let output = reading.streams.finish(spec.output_encoding);
     let mut ended = Ending::new(&watched, output)?;
-    if nonce.is_some() && !ended.is_exact && ended.exit_code == Some(i64::from(UNUSABLE)) {
+    if nonce.is_some() && !has_begun && ended.exit_code == Some(i64::from(UNUSABLE)) {
         return Err(Error::StdinLost(NOT_DESCRIBED.into()));
     }
     if context.cancel.is_fired() && !ended.is_exact && ended.exit_code == Some(KILLED) {
@@ -112,6 +115,29 @@ pub(crate) fn follow(
         ending,
         warnings,
     })
+}
+
+/// Kills a container whose stdin was cut. Returns whether its command has not begun, and never will, because its PID 1 had not got all
+/// of it. Where that cannot be known it counts as begun.
+pub(crate) fn end_unbegun(followed: StartedContainer<'_>, nonce: Option<&str>) -> bool {
+    let StartedContainer {
+        client,
+        container,
+        spec,
+        ..
+    } = followed;
+    let look = || -> Result<bool, Error> {
+        match client.container_kill(container, "KILL") {
+            // It is not running any more.
+            Ok(()) | Err(docker::Error::Status { status: 409, .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        client.container_ended(container)?;
+        let mut streams = OutputStreams::new(spec, nonce, &Silent);
+        streams.read_log(client.container_log_so_far(container)?, &mut |_| {})?;
+        Ok(!streams.has_begun())
+    };
+    nonce.is_some() && look().unwrap_or(false) && !was_restarted(client, container)
 }
 
 /// The ending with its times. A container that ran longer than its limit was not watched then, or the process that killed it died

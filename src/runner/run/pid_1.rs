@@ -6,7 +6,8 @@ use crate::metrics::{self, Label};
 use crate::random_id;
 use crate::runner::error::Error;
 use crate::runner::init::choice::is_wanted;
-use crate::runner::init::delivery::InitDelivery;
+use crate::runner::init::delivery::{InitDelivery, Refused};
+use crate::runner::init::variables::kept_from_pid_1;
 use crate::runner::init::words::Words;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{Pid1, container_name};
@@ -25,17 +26,23 @@ pub(crate) struct Choice {
 /// Decides for the containers of one run.
 pub(crate) struct Pid1Choice<'a> {
     init: &'a InitDelivery,
-    /// Why an earlier container of this run could not have it.
+    /// Id of the run's image.
+    image: String,
+    /// Why an earlier container of this run, or of its image, could not have it.
     fault: Option<String>,
 }
 
 impl<'a> Pid1Choice<'a> {
     pub(crate) fn new(init: &'a InitDelivery) -> Self {
-        Self { init, fault: None }
+        Self {
+            init,
+            image: String::new(),
+            fault: None,
+        }
     }
 
     /// Decides for the next container. May wait for the delivery of the init.
-    pub(crate) fn choose(&self, spec: &RunSpec, image: &ImageInspect) -> Choice {
+    pub(crate) fn choose(&mut self, spec: &RunSpec, image: &ImageInspect) -> Choice {
         let init = self.init;
         let words = Words::of(spec, &image.config);
         let argv = words.argv();
@@ -47,6 +54,10 @@ impl<'a> Pid1Choice<'a> {
                 warning: None,
             };
         }
+        self.image.clone_from(&image.id);
+        if self.fault.is_none() {
+            self.fault = init.refusal(&image.id);
+        }
         let volume = || match self.fault {
             Some(_) => None,
             None => init.volume(),
@@ -57,6 +68,9 @@ impl<'a> Pid1Choice<'a> {
                 volume,
                 nonce,
                 argv,
+                env: kept_from_pid_1(&spec.env, &image.config.env)
+                    .into_iter()
+                    .collect(),
             })
         });
         let is_lacking = pid_1.is_none();
@@ -89,12 +103,25 @@ impl<'a> Pid1Choice<'a> {
     pub(crate) fn explain(&mut self, created: &Created, spec: &RunSpec, error: Error) -> Error {
         match (&created.pid_1, error) {
             (Some(pid_1), Error::StartFailed(words)) if words.contains(INIT_DIRECTORY) => {
-                let was_removed = self
-                    .init
-                    .reject(&pid_1.volume, &container_name(spec), &words);
+                let was_removed = self.init.reject(&Refused {
+                    volume: &pid_1.volume,
+                    container: &container_name(spec),
+                    image: &self.image,
+                    reason: &words,
+                });
                 let detail = format!("its container cannot have this service's PID 1: {words}");
                 self.fault = (!was_removed).then_some(words);
                 Error::Vanished(detail)
+            }
+            // The mount of the init may be below a link of the image, over a directory that the engine needs. If it is not, the next
+            // start fails as well.
+            (Some(_), Error::StartFailed(words))
+                if self.fault.is_none()
+                    && words.contains("to rootfs at")
+                    && words.contains("read-only file system") =>
+            {
+                self.fault = Some(words.clone());
+                Error::Vanished(words)
             }
             (_, error) => error,
         }

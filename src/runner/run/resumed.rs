@@ -4,17 +4,38 @@ use crate::runner::cleanup::removal::Object;
 use crate::runner::error::Error;
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{image_digest, image_volumes};
+use crate::runner::run::context::RunContext;
 use crate::runner::run::create::{Created, StageObjects};
 use crate::runner::run::engine_away::{follow_through, until_reachable};
-use crate::runner::run::follow::StartedContainer;
-use crate::runner::run::lifecycle::{Run, StartedRun};
+use crate::runner::run::follow::{StartedContainer, end_unbegun};
+use crate::runner::run::lifecycle::{Executor, Run, StartedRun};
 use crate::runner::run::result::RunResult;
 use crate::runner::run::streams::OutputStreams;
 use crate::runner::run::tally::observe;
 use std::time::Instant;
 
+impl Executor {
+    /// Ends a container whose stdin was cut when an earlier process died. Returns whether its command has not begun, so that the run
+    /// can be set up again.
+    pub(crate) fn end_unbegun(
+        &self,
+        spec: &RunSpec,
+        started: &StartedRun,
+        context: &RunContext<'_>,
+    ) -> bool {
+        let followed = StartedContainer {
+            client: &self.engine.client,
+            container: started.container.id(),
+            spec,
+            context,
+        };
+        end_unbegun(followed, started.nonce.as_deref())
+    }
+}
+
 impl Run<'_> {
-    /// The time that no server was there counts only as far as the container ran.
+    /// The time that no server was there counts only as far as the container ran. Errors: [`Error::StdinLost`] if the command has not
+    /// begun and never will, so that the run can be set up again.
     pub(super) fn resume(mut self, spec: &RunSpec, run: StartedRun) -> Result<RunResult, Error> {
         let engine = &self.executor.engine;
         let id = run.container.id().to_owned();
@@ -46,8 +67,16 @@ impl Run<'_> {
             context: &self.context,
         };
         let mut streams = OutputStreams::new(spec, run.nonce.as_deref(), self.context.sink);
-        streams.announce_start();
-        let Some(followed) = follow_through(followed, &mut streams)? else {
+        if run.nonce.is_none() {
+            streams.announce_start();
+        }
+        let followed = follow_through(followed, &mut streams).inspect_err(|error| {
+            if matches!(error, Error::StdinLost(_)) {
+                // Before its container is gone.
+                self.context.hooks.not_started();
+            }
+        })?;
+        let Some(followed) = followed else {
             return Ok(self.cancelled());
         };
         let now = Instant::now();

@@ -1,5 +1,6 @@
 //! A container's two output streams: kept for the result within the run's limit, and passed to the sink as they come.
 
+use crate::cancel::Cancel;
 use crate::docker::container::Attached;
 use crate::docker::stdcopy::{Stream, demultiplex_frames, demultiplex_until};
 use crate::init::marks::MarkFilter;
@@ -34,7 +35,9 @@ impl<'a> OutputStreams<'a> {
     pub(crate) fn new(spec: &RunSpec, nonce: Option<&str>, sink: &'a dyn Sink) -> Self {
         let start = StartEvent {
             sink,
-            is_sent: Rc::default(),
+            sent: Cancel::default(),
+            is_marked: Rc::default(),
+            has_output: Rc::default(),
         };
         let tap = |event| Tap {
             marks: nonce.map(MarkFilter::new),
@@ -57,9 +60,14 @@ impl<'a> OutputStreams<'a> {
         is_settled(&self.stdout) && is_settled(&self.stderr)
     }
 
+    /// Fires when the command begins, as far as is seen here.
+    pub(crate) fn begun(&self) -> Cancel {
+        self.stdout.start.sent.clone()
+    }
+
     /// Whether PID 1 has said that it begins the command, or that it has ended; or whether the command has printed something.
     pub(crate) fn has_begun(&self) -> bool {
-        self.stdout.start.is_sent.get() || self.end_mark().is_some()
+        self.stdout.start.sent.is_fired() || self.end_mark().is_some()
     }
 
     /// Names of the streams on which PID 1 is to say that the command has ended, and has not.
@@ -193,13 +201,27 @@ struct Tap<'a> {
 #[derive(Clone)]
 struct StartEvent<'a> {
     sink: &'a dyn Sink,
-    is_sent: Rc<Cell<bool>>,
+    /// Fires when it was sent.
+    sent: Cancel,
+    /// Whether PID 1 has said that it begins the command.
+    is_marked: Rc<Cell<bool>>,
+    /// Whether the command has printed something.
+    has_output: Rc<Cell<bool>>,
 }
 
 impl StartEvent<'_> {
     fn send(&self) {
-        if !self.is_sent.replace(true) {
+        if !self.sent.is_fired() {
+            self.sent.fire();
             self.sink.event(Event::Started);
+        }
+    }
+
+    /// Whether this end agrees with what came before it. A command that has printed something was started.
+    fn allows(&self, fate: &Fate) -> bool {
+        match fate {
+            Fate::NotStarted(_) if self.has_output.get() => false,
+            fate => !self.is_marked.get() || fate.may_follow_start(),
         }
     }
 }
@@ -227,18 +249,22 @@ impl<'a> Tap<'a> {
         let mark = marks.push(piece, &mut |bytes| self.push_output(bytes));
         self.marks = Some(marks);
         match mark {
-            Some(Mark::Started) => self.start.send(),
-            Some(Mark::Ended(end)) => {
+            Some(Mark::Started) => {
+                self.start.is_marked.set(true);
+                self.start.send();
+            }
+            Some(Mark::Ended(end)) if self.start.allows(&end.fate) => {
                 if !matches!(end.fate, Fate::NotStarted(_)) {
                     self.start.send();
                 }
                 self.end = Some(end);
             }
-            None => {}
+            Some(Mark::Ended(_)) | None => {}
         }
     }
 
     fn push_output(&mut self, piece: &[u8]) {
+        self.start.has_output.set(true);
         let piece = self.skip_repeated(piece);
         self.capture.push(piece);
         let complete = match &mut self.chunks {

@@ -159,6 +159,9 @@ impl Supervised<'_> {
         };
         match lost {
             Some(warning) => ending.warnings.push(warning),
+            None if is_interrupted && !ending.is_exact && ending.signal.is_some() => ending.warnings.push(
+                "stdout, stderr: a signal ended this service's PID 1 before it could say how the command ended, or the connection to the Docker engine broke: output may be missing".into(),
+            ),
             None if is_interrupted => ending.warnings.push(
                 "stdout, stderr: the connection to the Docker engine broke during the run: output may be missing".into(),
             ),
@@ -202,6 +205,7 @@ pub(crate) fn supervise<'a>(
         client,
         container: &container,
         timeout: spec.timeout,
+        begun: nonce.is_some().then(|| streams.begun()),
         grace: grace(nonce.as_deref()),
         cancel: context.cancel,
         sink: context.sink,
@@ -331,7 +335,7 @@ fn describe(pid_1: &Pid1, spec: &RunSpec) -> Vec<u8> {
     let description = Description {
         nonce: pid_1.nonce.clone(),
         argv: pid_1.argv.clone(),
-        env: Vec::new(),
+        env: pid_1.env.clone(),
         working_dir: None,
         feeds_stdin: spec.stdin.is_some(),
         time_limit_ms: u64::try_from(spec.timeout.as_millis()).unwrap_or(u64::MAX),

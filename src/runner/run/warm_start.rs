@@ -157,9 +157,10 @@ impl WarmStart<'_> {
         if let Some(reason) = misfit(self.spec) {
             return Err(reason);
         }
-        let env = env_changes(self.spec, self.image).ok_or("variables")?;
+        let mut env = env_changes(self.spec, self.image).ok_or("variables")?;
         let choice = Pid1Choice::new(self.init).choose(self.spec, self.image);
         let pid_1 = choice.pid_1.ok_or("init")?;
+        env.extend(pid_1.env);
         Ok(Fit {
             shape: Arc::new(shape(self.spec, self.image, &pid_1.volume)),
             argv: pid_1.argv,
@@ -192,6 +193,7 @@ impl WarmStart<'_> {
             output,
             stdin,
             warnings,
+            ..
         } = waiting;
         let handover = Handover {
             container: guard.id().to_owned(),
@@ -253,6 +255,7 @@ impl WarmStarter {
             volume: shape.init_volume.clone(),
             nonce,
             argv: Vec::new(),
+            env: Vec::new(),
         };
         let mut body = shape.body.clone();
         body.labels.clone_from(&labels);
@@ -267,6 +270,7 @@ impl WarmStarter {
             nonce: pid_1.nonce,
             output: client.container_attach_parked(&created.id)?,
             stdin: client.container_attach_stdin(&created.id)?,
+            host_config: client.container_inspect(&created.id)?.host_config,
             warnings: created.warnings,
         };
         client.container_start(&created.id)?;

@@ -15,6 +15,8 @@ pub(crate) struct Watchdog<'a> {
     pub(crate) container: &'a str,
     /// Time that the container has left, from now on.
     pub(crate) timeout: Duration,
+    /// Fires when the command begins. `None`: it has begun, or nobody says it.
+    pub(crate) begun: Option<Cancel>,
     /// How much longer the container may take to end by itself at its time limit, which its own PID 1 knows too.
     pub(crate) grace: Duration,
     pub(crate) cancel: &'a Cancel,
@@ -24,6 +26,9 @@ pub(crate) struct Watchdog<'a> {
 
 /// The grace of a container whose PID 1 is this service's.
 pub(crate) const PID_1_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a command may take to begin before its PID 1 counts as stopped by a signal.
+const BEGIN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long to wait before a thread is asked for again.
 pub(crate) const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
@@ -69,8 +74,11 @@ impl Watchdog<'_> {
             // Fired however this block is left, or the watchdog's thread would keep the scope from ending.
             let _finished = FireOnDrop(&finished);
             let watching = self.start(scope, &finished);
-            let end = read(scope)?;
+            let end = read(scope);
             finished.fire();
+            // The watchdog may wait for it.
+            self.begun.iter().for_each(Cancel::fire);
+            let end = end?;
             let killed = match watching {
                 Watching::OnThread(watchdog) => watchdog.join().unwrap_or(None),
                 Watching::Ended(killed) => killed,
@@ -104,6 +112,7 @@ impl Watchdog<'_> {
 
     /// Waits for `finished`, the time limit or the caller. Returns the reason if the watchdog killed the container.
     fn wait(&self, finished: &Cancel, deadline: Instant) -> Option<Reason> {
+        self.await_begin();
         let reason = select! {
             recv(finished.done()) -> _ => return None,
             recv(self.cancel.done()) -> _ => Reason::Cancelled,
@@ -111,6 +120,8 @@ impl Watchdog<'_> {
         };
         self.sink.stop_waiting();
         if reason == Reason::Timeout && !self.grace.is_zero() {
+            // A command that ended meanwhile then ends as it did.
+            self.wake();
             select! {
                 recv(finished.done()) -> _ => return None,
                 recv(self.cancel.done()) -> _ => {}
@@ -131,6 +142,27 @@ impl Watchdog<'_> {
                 recv(finished.done()) -> _ => return None,
                 recv(after(Duration::from_secs(1))) -> _ => {}
             }
+        }
+    }
+}
+
+impl Watchdog<'_> {
+    /// Blocks until the command has begun, if PID 1 says that. Wakes it if it does not.
+    fn await_begin(&self) {
+        let patience = self.timeout.min(BEGIN_PATIENCE);
+        if self
+            .begun
+            .as_ref()
+            .is_some_and(|begun| !begun.wait(patience))
+        {
+            self.wake();
+        }
+    }
+
+    /// Lets the container's PID 1 go on, should somebody have stopped it. Otherwise this has no effect.
+    fn wake(&self) {
+        if let Err(error) = self.client.container_kill(self.container, "CONT") {
+            log::debug!("container {}: {error}", self.container);
         }
     }
 }

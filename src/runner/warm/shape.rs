@@ -2,6 +2,7 @@
 //! own shape. Command, variables, working directory, stdin, time limit and output limits come at the last moment. Pure.
 
 use crate::docker::{ContainerCreate, ImageInspect, Labels};
+use crate::runner::init::variables::{for_pid_1, kept_from_pid_1};
 use crate::runner::request::spec::RunSpec;
 
 /// What a waiting container is made of.
@@ -30,7 +31,10 @@ impl Shape {
             image: image.id.clone(),
             cmd: None,
             entrypoint: None,
-            env: Vec::new(),
+            env: match kept_from_pid_1(&[], &image.config.env) {
+                Some(_) => for_pid_1(Vec::new()),
+                None => Vec::new(),
+            },
             working_dir: None,
             labels: Labels::new(),
             attach_stdin: false,

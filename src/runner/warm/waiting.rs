@@ -1,6 +1,7 @@
 //! One container that waits for its command, with the connections to its streams.
 
 use crate::docker::Client;
+use crate::docker::InspectedHostConfig;
 use crate::docker::container::Stdin;
 use crate::docker::parked::ParkedOutput;
 use crate::runner::cleanup::active::HeldId;
@@ -16,6 +17,8 @@ pub(crate) struct Waiting {
     pub(crate) nonce: String,
     pub(crate) output: ParkedOutput,
     pub(crate) stdin: Stdin,
+    /// What the engine said of its limits when it was created.
+    pub(crate) host_config: InspectedHostConfig,
     /// What the engine said that it cannot do as asked.
     pub(crate) warnings: Vec<String>,
 }
@@ -27,10 +30,12 @@ impl Waiting {
         self.output.is_untouched() && self.stdin.is_untouched()
     }
 
-    /// Asks the engine whether it runs. An engine that does not answer counts as no.
+    /// Asks the engine whether it runs, as it was started. An engine that does not answer counts as no.
     pub(crate) fn runs(&self, client: &Client) -> bool {
         client
             .container_inspect(self.guard.id())
-            .is_ok_and(|found| found.state.running && !found.state.paused)
+            .is_ok_and(|found| {
+                found.state.running && !found.state.paused && found.host_config == self.host_config
+            })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::async_runs::{finished, forget_all, known, submit};
 use super::super::run::shell;
-use super::super::support::{EventStream, Request, Server, docker};
+use super::super::support::{EventStream, KillAt, KillProxy, Request, Server, docker};
 use super::had_init;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -121,6 +121,33 @@ fn the_time_limit_holds_while_no_server_is_there() {
     heir.stop();
 }
 
+/// Only the end of PID 1 then ends it.
+#[test]
+fn a_command_that_pid_1_may_not_kill_ends_at_its_time_limit_without_a_server() {
+    let server = Server::start();
+    let mut request = shell("", json!({"timeout_secs": 2, "cap_drop": ["KILL"]}));
+    request["command"] = json!([
+        "su",
+        "nobody",
+        "-s",
+        "/bin/sh",
+        "-c",
+        "echo begun; exec sleep 60"
+    ]);
+    let path = submit(&server, &request);
+    watch(&server, &path).until("stdout");
+    let container = server.await_running();
+    let instance = server.kill();
+    let begun = Instant::now();
+    assert_eq!(docker(&["wait", &container]), "137");
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    let heir = Server::named(&instance, &[]);
+    let state = finished(&heir, &path);
+    assert_eq!(state["result"]["status"], "error: timeout", "{state}");
+    forget_all(&heir);
+    heir.stop();
+}
+
 #[test]
 fn a_cancelled_asynchronous_run_ends_as_cancelled() {
     let server = Server::start();
@@ -139,4 +166,43 @@ fn a_cancelled_asynchronous_run_ends_as_cancelled() {
     );
     forget_all(&server);
     server.stop();
+}
+
+/// A long command reaches PID 1 only in part before the server dies, so that it was never begun.
+#[test]
+fn a_run_whose_command_was_not_handed_over_whole_is_set_up_again() {
+    for stdin in [Value::Null, json!("fed")] {
+        let killing = KillProxy::new(KillAt::Answer, |_, call| call.ends_with("/start"));
+        let server = Server::with(&[("DOCKER_HOST", &killing.docker_host())]);
+        server.run(shell("", json!({})));
+        killing.arm_after_the_first_sweep();
+        let mut command = vec!["sh".to_owned(), "-c".into(), "echo $#; cat; exit 4".into()];
+        command.extend(std::iter::repeat_n("x".repeat(130_000), 5));
+        let mut more = json!({"command": command, "timeout_secs": 60});
+        if !stdin.is_null() {
+            more["stdin"] = stdin.clone();
+        }
+        let path = submit(&server, &shell("", more));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !killing.has_struck() {
+            assert!(Instant::now() < deadline, "no container is started");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        killing.disarm();
+        let heir = Server::named(&server.kill(), &[]);
+        let state = finished(&heir, &path);
+        let result = &state["result"];
+        let expected = format!("4\n{}", stdin.as_str().unwrap_or_default());
+        assert_eq!(
+            (&result["stdout"], &result["stderr"]),
+            (&json!(expected), &json!("")),
+            "{state}"
+        );
+        assert_eq!(
+            (&result["exit_code"], &result["warnings"]),
+            (&json!(4), &Value::Null)
+        );
+        forget_all(&heir);
+        heir.stop();
+    }
 }

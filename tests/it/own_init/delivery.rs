@@ -1,7 +1,7 @@
 //! The volume with the init: there when it is needed, and gone with its server.
 
 use super::super::run::shell;
-use super::super::support::{Server, docker, leftovers, program};
+use super::super::support::{IMAGE, Server, docker, leftovers, program};
 use super::had_init;
 use serde_json::json;
 use std::process::Command;
@@ -117,6 +117,66 @@ fn nothing_can_be_mounted_over_it() {
         json!({}),
     ));
     assert_eq!(result["stdout"], "init\n1\n", "{result}");
+    server.stop();
+}
+
+/// An image made of the usual one by this script.
+struct Image(String);
+
+impl Image {
+    fn new(name: &str, script: &str) -> Self {
+        let name = format!("oneoff-test:{name}-{}", std::process::id());
+        let container = docker(&["create", IMAGE, "sh", "-c", script]);
+        docker(&["start", "-a", &container]);
+        docker(&["commit", &container, &name]);
+        docker(&["rm", &container]);
+        Self(name)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        docker(&["rmi", "-f", &self.0]);
+    }
+}
+
+#[test]
+fn an_image_that_cannot_have_it_keeps_it_from_no_other() {
+    let image = Image::new("file", "echo > /.oneoff");
+    let server = Server::start();
+    for _ in 0..2 {
+        let result = server.run(shell(
+            "echo here",
+            json!({"image": image.0, "pull_policy": "never"}),
+        ));
+        assert_eq!(result["stdout"], "here\n", "{result}");
+        assert!(!had_init(&result), "{result}");
+        let result = server.run(shell("echo here", json!({})));
+        assert!(had_init(&result), "{result}");
+    }
+    assert_eq!(server.get("/health").json()["init"]["available"], true);
+    server.stop();
+}
+
+#[test]
+fn an_image_with_a_link_in_its_place_is_run_without_it_or_said_to_have_one() {
+    let server = Server::start();
+    for (target, is_run) in [("/etc", true), ("/bin", false)] {
+        let image = Image::new("link", &format!("ln -s {target} /.oneoff"));
+        let mut request = shell(
+            "echo here",
+            json!({"image": image.0, "pull_policy": "never"}),
+        );
+        if !is_run {
+            let problem = server.post("/run", &request).json();
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("/.oneoff is a symbolic link"), "{problem}");
+            assert!(detail.contains("send \"init\": false"), "{problem}");
+            request["init"] = json!(false);
+        }
+        assert_eq!(server.run(request)["stdout"], "here\n", "{target}");
+    }
+    assert!(had_init(&server.run(shell("true", json!({})))));
     server.stop();
 }
 

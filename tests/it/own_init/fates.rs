@@ -1,7 +1,7 @@
 //! How commands end, and what they used.
 
 use super::super::run::shell;
-use super::super::support::{EventStream, Request, Server, docker};
+use super::super::support::{EventStream, Request, Server, docker, read_answer};
 use super::had_init;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ fn every_signal_that_ends_a_command_has_its_name() {
         (24, "SIGXCPU"),
         (30, "SIGPWR"),
         (31, "SIGSYS"),
-        (34, "SIGRTMIN+0"),
+        (34, "SIGRTMIN"),
         (64, "SIGRTMIN+30"),
     ] {
         // A shell itself ignores SIGQUIT.
@@ -267,6 +267,19 @@ fn signals_from_outside_reach_the_command_and_a_kill_is_told() {
         result["stdout"].as_str().unwrap().ends_with("caught\n"),
         "{result}"
     );
+    let script = "for n in 1 2 3 5 6 10 12 13 14 15 16 20 21 22 23 24 25 26 27 29 30 31; do trap \"echo got $n\" $n; done; \
+                  echo ready; while [ ! -e /go ]; do sleep 0.05; done; exit 9";
+    let live = watch(script);
+    let container = server.await_running();
+    for number in [
+        1, 2, 3, 5, 6, 10, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27, 29, 30, 31,
+    ] {
+        docker(&["kill", "--signal", &number.to_string(), &container]);
+    }
+    docker(&["exec", &container, "touch", "/go"]);
+    let result = last(live);
+    let stdout = result["stdout"].as_str().unwrap();
+    assert_eq!(stdout.matches("got").count(), 22, "{result}");
     let live = watch("echo ready; sleep 60");
     docker(&["kill", &server.await_running()]);
     let result = last(live);
@@ -276,5 +289,53 @@ fn signals_from_outside_reach_the_command_and_a_kill_is_told() {
         "{result}"
     );
     assert_eq!(result["usage"]["cpu_seconds"], json!(null));
+    server.stop();
+}
+
+#[test]
+fn the_end_of_a_command_is_known_though_pid_1_was_stopped() {
+    let server = Server::start();
+    let request = shell(
+        "while [ ! -e /go ]; do sleep 0.1; done; exit 4",
+        json!({"timeout_secs": 4}),
+    );
+    let mut run = server.begin_run(&request);
+    let container = server.await_running();
+    docker(&["kill", "--signal", "STOP", &container]);
+    docker(&["exec", &container, "touch", "/go"]);
+    let result = read_answer(&mut run).unwrap().json();
+    assert_eq!(
+        (&result["reason"], &result["exit_code"]),
+        (&json!("exited"), &json!(4)),
+        "{result}"
+    );
+    server.stop();
+}
+
+/// A file in memory counts, and belongs to no process that the kernel could kill.
+#[test]
+fn pid_1_outlives_memory_that_no_process_has() {
+    let server = Server::start();
+    let fill = "sh -c 'head -c 60m /dev/zero > /dev/shm/x'; echo st $?; exit 4";
+    for user in ["0:0", "1000:1000"] {
+        let request = shell(
+            fill,
+            json!({"memory": "16m", "shm_size": "100m", "user": user}),
+        );
+        let result = server.run(request);
+        assert_eq!(
+            (&result["reason"], &result["exit_code"]),
+            (&json!("exited"), &json!(4)),
+            "{result}"
+        );
+        let stdout = result["stdout"].as_str().unwrap();
+        assert!(stdout == "st 137\n", "{result}");
+    }
+    let result = server.run(shell(
+        "cat /proc/self/oom_score_adj",
+        json!({"memory": "512m"}),
+    ));
+    let added: u64 = result["stdout"].as_str().unwrap().trim().parse().unwrap();
+    assert!((1..100).contains(&added), "{result}");
     server.stop();
 }

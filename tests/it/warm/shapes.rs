@@ -25,6 +25,7 @@ fn a_run_is_the_same_in_a_container_that_waited() {
         json!({"stdin": "", "env_vars": {"HOME": null, "HOSTNAME": null, "A": ""}}),
         json!({"stdin": "x".repeat(300_000), "env_vars": {"HOME": "", "B": "y".repeat(100_000)}}),
         json!({"user": "1000:1000", "read_only": true, "cap_drop": ["ALL"], "working_dir": "/tmp"}),
+        json!({"env_vars": {"_RJEM_MALLOC_CONF": "abort_conf:true,bogus:1"}}),
         json!({"user": "nobody", "env_vars": {"HOME": "/h", "PATH": null}, "entrypoint": "/bin/sh", "command": ["-c", "echo \"$HOME $PATH\"; exit 3"]}),
         json!({"network": "bridge", "tmpfs": {"/t": ""}, "shm_size": "1m", "memory": "64m", "pids_limit": 20, "cpus": 0.5}),
         json!({"init": true, "extra_hosts": ["a:1.2.3.4"]}),
