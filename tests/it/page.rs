@@ -15,18 +15,18 @@ fn artefact(name: &str) -> PathBuf {
     artefacts.join(name)
 }
 
-fn open(browser: &Browser, server: &Server, place: &str) {
+pub(super) fn open(browser: &Browser, server: &Server, place: &str) {
     browser.open(&format!("http://{}/{place}", server.address));
 }
 
-fn enter_token(browser: &Browser, token: &str) {
+pub(super) fn enter_token(browser: &Browser, token: &str) {
     browser.await_script("return document.getElementById('token').open");
     browser.find("#token-input").write(token);
     browser.find("#token button").click();
 }
 
 /// What the page shows of the run's output.
-fn await_output(browser: &Browser, text: &str) {
+pub(super) fn await_output(browser: &Browser, text: &str) {
     let text = json!(text);
     browser.await_script(&format!(
         "return [...document.querySelectorAll('.output')].some((box) => box.textContent.includes({text}))"
@@ -34,12 +34,12 @@ fn await_output(browser: &Browser, text: &str) {
 }
 
 /// The console has nothing, and nothing was loaded from elsewhere.
-fn assert_quiet(browser: &Browser, server: &Server) {
+pub(super) fn assert_quiet(browser: &Browser, server: &Server) {
     assert_quiet_but(browser, server, "nothing");
 }
 
 /// The same, but for answers of one status: the browser itself writes those to the console.
-fn assert_quiet_but(browser: &Browser, server: &Server, status: &str) {
+pub(super) fn assert_quiet_but(browser: &Browser, server: &Server, status: &str) {
     let is_expected = |entry: &Value| {
         entry["source"] == "network" && entry["message"].as_str().unwrap().contains(status)
     };
@@ -162,7 +162,7 @@ fn project() -> (Directory, String) {
 }
 
 /// Drops this path onto the form, as a file manager does.
-fn drop_onto_form(browser: &Browser, path: &Path) {
+pub(super) fn drop_onto_form(browser: &Browser, path: &Path) {
     let place = browser.script(
         "const box = document.querySelector('.drop'); box.scrollIntoView({block: 'center'});
          const {x, y, width, height} = box.getBoundingClientRect(); return [x + width / 2, y + height / 2]",
