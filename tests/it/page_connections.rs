@@ -106,8 +106,9 @@ fn of_many_tabs_those_that_are_hidden_leave_the_browsers_connections_to_the_one_
 
 #[test]
 fn after_a_restart_of_the_server_the_output_is_not_shown_twice() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port.local_addr().unwrap().port().to_string();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port().to_string();
+    drop(free);
     let settings = [("PORT", port.as_str())];
     let server = Server::with(&settings);
     let browser = Browser::start();

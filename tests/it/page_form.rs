@@ -65,7 +65,7 @@ fn a_curl_command_has_files_as_far_as_a_shell_takes_them_and_a_repeated_run_is_n
     browser.find("[name=image]").write(IMAGE);
     browser.find("[name=command]").write("wc -c /data/small");
     drop_onto_form(&browser, &small);
-    browser.await_text("comes back");
+    browser.await_text("/data/small\nfile");
     let copy = "[...document.querySelectorAll('form.new button')].find((button) => button.textContent === 'Copy as curl').click()";
     browser.script(copy);
     let command = browser.await_script("return document.getElementById('curl-text').value || null");

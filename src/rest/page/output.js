@@ -166,16 +166,16 @@ export class Output {
 	write(name, text) {
 		const stream = this.streams[name];
 		text = stream.rest + text;
-		const unfinished = UNFINISHED.exec(text);
-		stream.rest = unfinished ? unfinished[0] : "";
-		if (unfinished) text = text.slice(0, unfinished.index);
+		const end = UNFINISHED.exec(text)?.index ?? text.length;
+		stream.rest = text.slice(end);
 		let from = 0;
 		for (const match of text.matchAll(ESCAPE)) {
+			if (match.index >= end) break;
 			this.print(name, text.slice(from, match.index));
 			if (match[1] !== undefined) stream.style.apply(match[1]);
 			from = match.index + match[0].length;
 		}
-		this.print(name, text.slice(from));
+		this.print(name, text.slice(from, end));
 	}
 
 	print(name, text) {
