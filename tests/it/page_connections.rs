@@ -117,6 +117,11 @@ fn after_a_restart_of_the_server_the_output_is_not_shown_twice() {
     let path = submit(&server, &shell(script, json!({})));
     open(&browser, &server, &place_of(&path));
     await_output(&browser, "line 3");
+    // A proxy before it answers 502 meanwhile.
+    browser.script(
+        "let count = 0; const real = fetch;
+         window.fetch = (url, options) => count++ < 4 ? Promise.resolve(new Response('{}', {status: 502})) : real(url, options)",
+    );
     let instance = server.kill();
     let server = Server::named(&instance, &settings);
     await_output(&browser, "the end");
@@ -163,6 +168,9 @@ fn a_plain_run_that_is_opened_late_says_in_place_of_its_output_why_there_is_none
     server.run(shell("echo plain", json!({})));
     browser.find("#list a").click();
     await_output(&browser, "not kept");
+    // More than the stream sends.
+    browser.script_async("const list = await import('/page/list.js'); list.keepOnly(new Set([location.hash.split('/')[2]]), true)");
+    browser.await_text("1 of 1 runs, and older ones, not listed");
     // An address that is none.
     browser.script("location.hash = '#/run/%'");
     browser.await_text("Run %");
