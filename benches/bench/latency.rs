@@ -54,6 +54,11 @@ impl Latency {
         let cell = |samples: &Samples| format!("{:.0} ms ({:.0})", samples.median(), samples.p95());
         let to_floor = service.median() / floor.median();
         let to_cli = service.median() / cli.median();
+        // A bridge is taken down after the end, which only the engine waits for.
+        let (most_to_floor, most_to_cli) = match network {
+            "bridge" => (0.75, 0.65),
+            _ => (1.0, 0.75),
+        };
         table.row([
             format!("network {network}"),
             cell(floor),
@@ -61,9 +66,9 @@ impl Latency {
             cell(cli),
             format!("{to_floor:.3} × API, {to_cli:.2} × docker run"),
             format!(
-                "≤ 1.05 ({}), ≤ 0.90 ({})",
-                Target::AtMost(1.05).verdict(to_floor),
-                Target::AtMost(0.9).verdict(to_cli)
+                "≤ {most_to_floor} ({}), ≤ {most_to_cli} ({})",
+                Target::AtMost(most_to_floor).verdict(to_floor),
+                Target::AtMost(most_to_cli).verdict(to_cli)
             ),
         ]);
         table.row([

@@ -263,7 +263,7 @@ impl Adopter {
             stored.has_outcome = true;
         }
         self.registry.enter_anyway();
-        self.registry.accept(entry.clone(), entry.facts.key());
+        self.registry.adopt(entry.clone(), entry.facts.key());
         let forgotten = self.registry.finish(&entry, outcome, Kept::since(kept));
         self.keeper.remove_records(forgotten);
         self.unadopted.remove(&id);
@@ -314,7 +314,7 @@ impl Adopter {
             entry.set_running();
         }
         self.registry.enter_anyway();
-        self.registry.accept(entry.clone(), entry.facts.key());
+        self.registry.adopt(entry.clone(), entry.facts.key());
         self.unadopted.remove(&entry.id);
     }
 

@@ -125,7 +125,19 @@ impl Registry {
 
     /// Lists the run that a place was taken for.
     pub(crate) fn accept(&self, entry: Arc<Entry>, key: Option<IdempotencyKey>) {
+        self.add(&mut self.lock(), entry, key);
+    }
+
+    /// Lists a run that an earlier process accepted. Its key is left to a later run that has the same one: two servers of one name
+    /// may each have accepted a run with it, and the caller was last answered with the later one.
+    pub(crate) fn adopt(&self, entry: Arc<Entry>, key: Option<IdempotencyKey>) {
         let mut runs = self.lock();
+        let order = entry.facts.order;
+        let key = key.filter(|key| !runs.is_of_later_run(&key.name, order));
+        self.add(&mut runs, entry, key);
+    }
+
+    fn add(&self, runs: &mut Runs, entry: Arc<Entry>, key: Option<IdempotencyKey>) {
         let id = entry.id.clone();
         let key = key.map(|key| {
             let used = KeyUse {
@@ -280,9 +292,25 @@ impl Runs {
         let Finished { id, bytes, .. } = self.finished.remove(index)?;
         self.finished_bytes -= bytes;
         let listed = self.by_id.remove(&id)?;
-        if let Some(key) = listed.key {
+        if let Some(key) = listed.key
+            && self
+                .keys
+                .get(&key)
+                .is_some_and(|used| used.run.as_ref() == Some(&id))
+        {
             self.keys.remove(&key);
         }
         Some(listed.entry)
+    }
+
+    /// Whether the key is that of a run which was accepted after one of this order, or is being accepted.
+    fn is_of_later_run(&self, key: &str, order: u64) -> bool {
+        self.keys.get(key).is_some_and(|used| match &used.run {
+            Some(id) => self
+                .by_id
+                .get(id)
+                .is_some_and(|listed| listed.entry.facts.order > order),
+            None => true,
+        })
     }
 }

@@ -440,4 +440,39 @@ mod tests {
         assert_eq!(executor.admission.occupancy(), (0, 0));
         assert_closes_clean(&jobs, &executor);
     }
+
+    #[test]
+    fn a_key_means_the_run_that_was_accepted_last_with_it_in_whatever_order_runs_are_adopted() {
+        let executor = executor_without_engine();
+        let jobs = jobs_in_memory(&executor);
+        let _other_run = executor.admission.enter_anyway();
+        let key = IdempotencyKey {
+            name: "k".into(),
+            digest: 1,
+        };
+        let spec = || RunSpec::from_json(json!({"image": "x"}), PROFILE, &jobs.policy).unwrap();
+        let [older, newer] = [1, 2].map(|order| {
+            let spec = spec();
+            let held = executor.active.hold(spec.id());
+            let facts = RunFacts {
+                order,
+                ..RunFacts::new(&spec, Some(&key))
+            };
+            Arc::new(Entry::new(held, facts, 1000))
+        });
+        for entries in [[&newer, &older], [&older, &newer]] {
+            for entry in entries {
+                jobs.registry.enter_anyway();
+                jobs.registry.adopt(entry.clone(), entry.facts.key());
+            }
+            let Place::Known(known) = jobs.registry.enter(Some(&key)).unwrap() else {
+                panic!("the key is not known");
+            };
+            assert_eq!(known.id, newer.id);
+        }
+        for entry in [&older, &newer] {
+            jobs.cancel(&entry.id).unwrap();
+        }
+        assert_closes_clean(&jobs, &executor);
+    }
 }

@@ -35,6 +35,7 @@ use crate::runner::run::supervise::ask_whether_oom;
 use crate::runner::run::tally::{count, observe};
 use crate::runner::run::user::UserCache;
 use crate::runner::run::warm_start::WarmUse;
+use crate::runner::run::watchdog::require_threads;
 use crate::runner::volumes::named::require_mountable;
 use crate::runner::warm::pool::WarmPool;
 use std::time::{Duration, Instant};
@@ -247,6 +248,7 @@ impl<'a> Run<'a> {
         check_executable(spec, &image)?;
         let warnings = check_abilities(&self.executor.engine.client, spec, &image)?;
         let engine = &self.executor.engine;
+        require_threads()?;
         if let Some(warm) = self.begin_warm(spec, &image) {
             return Ok(Some(warm.with_warnings(warnings)));
         }

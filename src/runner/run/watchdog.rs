@@ -5,7 +5,7 @@ use crate::docker::events::ContainerExit;
 use crate::docker::{self, Client};
 use crate::runner::error::Error;
 use crate::runner::run::result::{Reason, Sink};
-use crossbeam_channel::{after, at, select};
+use crossbeam_channel::{after, at, bounded, select};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,27 @@ pub(crate) const PID_1_GRACE: Duration = Duration::from_secs(1);
 
 /// How long to wait before a thread is asked for again.
 pub(crate) const NO_THREAD_PAUSE: Duration = Duration::from_millis(100);
+
+/// The threads of a run whose container has started: the watchdog's, and stdin's.
+const THREADS: usize = 2;
+
+/// To be called before a container is started: what has begun cannot be refused any more, and may wait for its threads until its
+/// time limit. Errors: [`Error::Overloaded`] if this process cannot have them now.
+pub(crate) fn require_threads() -> Result<(), Error> {
+    let (release, held) = bounded::<()>(0);
+    std::thread::scope(|scope| {
+        let hold = || {
+            let _ = held.recv();
+        };
+        let spawn = |_| Builder::new().spawn_scoped(scope, hold).err();
+        let lacking = (0..THREADS).find_map(spawn);
+        drop(release);
+        match lacking {
+            Some(error) => Err(Error::Overloaded(format!("no thread for the run: {error}"))),
+            None => Ok(()),
+        }
+    })
+}
 
 /// How a watched container ended.
 pub(crate) struct WatchedEnd {
