@@ -162,7 +162,13 @@ impl Registry {
     pub(crate) fn reject(&self, key: Option<&IdempotencyKey>) {
         let mut runs = self.lock();
         runs.unfinished -= 1;
-        if let Some(key) = key {
+        // A run of an earlier process may have been adopted with it meanwhile.
+        if let Some(key) = key
+            && runs
+                .keys
+                .get(&key.name)
+                .is_some_and(|used| used.run.is_none())
+        {
             runs.keys.remove(&key.name);
         }
         self.changed.notify_all();
@@ -303,14 +309,10 @@ impl Runs {
         Some(listed.entry)
     }
 
-    /// Whether the key is that of a run which was accepted after one of this order, or is being accepted.
+    /// Whether the key is that of a run which was accepted after one of this order.
     fn is_of_later_run(&self, key: &str, order: u64) -> bool {
-        self.keys.get(key).is_some_and(|used| match &used.run {
-            Some(id) => self
-                .by_id
-                .get(id)
-                .is_some_and(|listed| listed.entry.facts.order > order),
-            None => true,
-        })
+        let run = self.keys.get(key).and_then(|used| used.run.as_ref());
+        run.and_then(|id| self.by_id.get(id))
+            .is_some_and(|listed| listed.entry.facts.order > order)
     }
 }

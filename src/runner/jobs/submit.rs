@@ -475,4 +475,30 @@ mod tests {
         }
         assert_closes_clean(&jobs, &executor);
     }
+
+    #[test]
+    fn a_request_that_is_refused_takes_no_key_from_a_run_that_was_adopted_meanwhile() {
+        let executor = executor_without_engine();
+        let jobs = jobs_in_memory(&executor);
+        let _other_run = executor.admission.enter_anyway();
+        let key = IdempotencyKey {
+            name: "k".into(),
+            digest: 1,
+        };
+        let Place::New = jobs.registry.enter(Some(&key)).unwrap() else {
+            panic!("the key is known");
+        };
+        let spec = RunSpec::from_json(json!({"image": "x"}), PROFILE, &jobs.policy).unwrap();
+        let held = executor.active.hold(spec.id());
+        let entry = Arc::new(Entry::new(held, RunFacts::new(&spec, Some(&key)), 1000));
+        jobs.registry.enter_anyway();
+        jobs.registry.adopt(entry.clone(), entry.facts.key());
+        jobs.registry.reject(Some(&key));
+        let Place::Known(known) = jobs.registry.enter(Some(&key)).unwrap() else {
+            panic!("the key is not known");
+        };
+        assert_eq!(known.id, entry.id);
+        jobs.cancel(&entry.id).unwrap();
+        assert_closes_clean(&jobs, &executor);
+    }
 }

@@ -171,7 +171,16 @@ impl Accepted {
         assert!(times.is_sorted(), "{state}");
         let again = submit_at(address, &self.nonce, &self.request).expect("an answer");
         let again = Submission::accepted_as(&again);
-        assert_eq!(again.as_ref(), Some(&self.path), "its key means it");
+        let other = again
+            .as_ref()
+            .filter(|path| **path != self.path)
+            .and_then(|path| ask(address, &Request::new("GET", path)))
+            .map(|answer| answer.text().to_owned());
+        assert_eq!(
+            again.as_ref(),
+            Some(&self.path),
+            "its key means it: {state}, not {other:?}"
+        );
         let outcome = self.judge(&state);
         let delete = Request::new("DELETE", &self.path);
         let deleted = ask(address, &delete).expect("an answer");
