@@ -1,10 +1,10 @@
-//! Prepares the files that browsers load. Those of the page at `/` are compressed. The two files of Swagger UI that `/docs` serves
-//! are extracted from the zip in the vendoring crate, and not recompressed: each file's deflate stream is put into a gzip frame,
-//! which browsers accept.
+//! Prepares the files that browsers load: those of the page at `/`, and the two of Swagger UI that `/docs` serves, from the zip in
+//! the vendoring crate. They are compressed as far as that goes, because all of them are in the binary.
 #![allow(clippy::print_stdout)] // build scripts give cargo instructions on stdout
 
-use flate2::{Compression, GzBuilder};
-use std::io::Write;
+use flate2::read::DeflateDecoder;
+use std::io::Read;
+use std::num::NonZeroU64;
 use std::path::Path;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED as ZIP;
 
@@ -15,9 +15,13 @@ fn main() -> Result<(), String> {
     println!("cargo::rerun-if-changed=build.rs");
     let out = std::env::var("OUT_DIR").map_err(|error| format!("OUT_DIR: {error}"))?;
     for name in FILES {
-        let gzip = find(&format!("/dist/{name}"))
+        let deflated = find(&format!("/dist/{name}"))
             .ok_or_else(|| format!("{name} is not in the zip, or not deflated there"))?;
-        std::fs::write(Path::new(&out).join(format!("{name}.gz")), gzip)
+        let mut plain = Vec::new();
+        DeflateDecoder::new(deflated)
+            .read_to_end(&mut plain)
+            .and_then(|_| compress(&plain))
+            .and_then(|gzip| std::fs::write(Path::new(&out).join(format!("{name}.gz")), gzip))
             .map_err(|error| format!("{name}: {error}"))?;
     }
     compress_page(Path::new(&out)).map_err(|error| format!("{PAGE}: {error}"))
@@ -31,18 +35,27 @@ fn compress_page(out: &Path) -> std::io::Result<()> {
         let path = file?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.ends_with(".js") || name.ends_with(".css") {
-            // No time and no name, so that the same sources give the same binary.
-            let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
-            gzip.write_all(&std::fs::read(&path)?)?;
-            std::fs::write(out.join("page").join(format!("{name}.gz")), gzip.finish()?)?;
+            let gzip = compress(&std::fs::read(&path)?)?;
+            std::fs::write(out.join("page").join(format!("{name}.gz")), gzip)?;
         }
     }
     Ok(())
 }
 
-/// Finds the file whose name ends with `name_end` in the zip's central directory (APPNOTE.TXT 4.3.12) and returns it as gzip
-/// (RFC 1952). `None` if there is no such file or it is not compressed with deflate.
-fn find(name_end: &str) -> Option<Vec<u8>> {
+/// As gzip, without time and name, so that the same sources give the same binary.
+fn compress(plain: &[u8]) -> std::io::Result<Vec<u8>> {
+    let options = zopfli::Options {
+        iteration_count: NonZeroU64::MIN.saturating_add(4),
+        ..zopfli::Options::default()
+    };
+    let mut gzip = Vec::new();
+    zopfli::compress(options, zopfli::Format::Gzip, plain, &mut gzip)?;
+    Ok(gzip)
+}
+
+/// Finds the file whose name ends with `name_end` in the zip's central directory (APPNOTE.TXT 4.3.12) and returns its deflate
+/// stream. `None` if there is no such file or it is not compressed with deflate.
+fn find(name_end: &str) -> Option<&'static [u8]> {
     const DEFLATE: u16 = 8;
     let end = ZIP.windows(4).rposition(|bytes| bytes == b"PK\x05\x06")?;
     let mut entry = number(end + 16)? as usize;
@@ -53,13 +66,7 @@ fn find(name_end: &str) -> Option<Vec<u8>> {
             let local = number(entry + 42)? as usize;
             let data = local + 30 + short(local + 26)? as usize + short(local + 28)? as usize;
             let deflated = ZIP.get(data..data + number(entry + 20)? as usize)?;
-            let checksum_and_size = [
-                ZIP.get(entry + 16..entry + 20)?,
-                ZIP.get(entry + 24..entry + 28)?,
-            ];
-            let head: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 255];
-            let gzip = [head, deflated, &checksum_and_size.concat()].concat();
-            return (short(entry + 10)? == DEFLATE).then_some(gzip);
+            return (short(entry + 10)? == DEFLATE).then_some(deflated);
         }
         entry += 46 + name_length + short(entry + 30)? as usize + short(entry + 32)? as usize;
     }

@@ -340,7 +340,7 @@ fn route(services: &Services, request: Request) -> Reply {
         ("POST", ["run"]) => rest::run::post(runner, request),
         ("GET" | "HEAD", ["runs"]) => rest::runs::list(runner, &request),
         ("GET" | "HEAD", ["runs", id]) => rest::runs::get(runner, id),
-        ("DELETE", ["runs", id]) => rest::runs::delete(runner, id),
+        ("DELETE", ["runs", id]) => rest::runs::delete(runner, id, &request),
         ("GET" | "HEAD", ["runs", id, "events"]) => rest::runs::events(runner, id, &request),
         ("POST", ["volume"]) => rest::volume::post(runner, request),
         ("GET" | "HEAD", ["volume", name]) => rest::volume::get(runner, name),

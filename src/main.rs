@@ -132,7 +132,7 @@ fn banner(app: &App) -> String {
         });
     }
     let head = format!(
-        "oneoff-docker-runner {} on http://{address}\n",
+        "oneoff-docker-runner {} on http://{reachable}\n",
         env!("CARGO_PKG_VERSION")
     );
     let line = |endpoint: &Endpoint| {

@@ -38,9 +38,7 @@ pub(super) fn reply(files: &[BrowserFile], name: &str, request: &Request) -> Rep
             Err(error) => return Reply::problem(&Problem::new(500, "internal", error.to_string())),
         },
     };
-    with_security_headers(reply)
-        .with_header("Vary", "Accept-Encoding")
-        .with_header("Cache-Control", "max-age=600")
+    with_security_headers(reply).with_header("Vary", "Accept-Encoding")
 }
 
 pub(super) fn with_security_headers(reply: Reply) -> Reply {

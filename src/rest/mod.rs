@@ -6,6 +6,7 @@ mod body;
 mod browser_files;
 mod channel_sink;
 pub mod docs;
+mod flags;
 pub mod health;
 pub mod images;
 mod large_event;

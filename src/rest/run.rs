@@ -2,15 +2,15 @@
 
 use super::api_profile::API_PROFILE;
 use super::stream::{self, Delivery};
-use super::{body, problems, runs};
+use super::{body, flags, problems, runs};
 use crate::http::{Reply, Request};
-use crate::runner::{Error, RunKind, Runner, Silent};
+use crate::runner::{RunKind, Runner, Silent};
 
 /// Runs a container once. Replies with its result as JSON, or with a stream of events (`Accept`), or with 202 and the
 /// state of an asynchronous run (`Prefer`, `Idempotency-Key`). With `?dry_run=1` checks the request and replies with the
 /// plan of the run that it would be without that.
 pub fn post(runner: &Runner, mut request: Request) -> Reply {
-    let is_dry = match is_dry_run(&request.query) {
+    let is_dry = match flags::is_set(&request.query, "dry_run") {
         Ok(is_dry) => is_dry,
         Err(error) => return problems::reply(&error),
     };
@@ -50,27 +50,4 @@ pub fn post(runner: &Runner, mut request: Request) -> Reply {
         },
         delivery => stream::run(runner, &request, spec, delivery),
     }
-}
-
-/// The value of `dry_run`. An unknown parameter is an error, because it may be a misspelt `dry_run`, and then running the
-/// container would be wrong.
-fn is_dry_run(query: &[(String, String)]) -> Result<bool, Error> {
-    let mut is_dry = false;
-    for (name, value) in query {
-        is_dry = match (name.as_str(), value.as_str()) {
-            ("dry_run", "1" | "true") => true,
-            ("dry_run", "0" | "false") => false,
-            ("dry_run", _) => {
-                return Err(Error::invalid(
-                    &["query", name],
-                    "expected 1, 0, true or false",
-                ));
-            }
-            _ => {
-                let loc = ["query", name.as_str()];
-                return Err(Error::invalid(&loc, "unknown parameter; expected: dry_run"));
-            }
-        };
-    }
-    Ok(is_dry)
 }

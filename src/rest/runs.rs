@@ -3,9 +3,9 @@
 
 use super::api_profile::API_PROFILE;
 use super::prefer::Prefer;
-use super::problems;
 use super::run_body::{RunBody, RunList, RunStateBody, outcome_reply};
 use super::stream::{Delivery, KEEP_ALIVE_INTERVAL, WireEvent, send_outcome};
+use super::{flags, problems};
 use crate::cancel::Cancel;
 use crate::http::{BodyError, Reply, Request, StreamWriter};
 use crate::memory::Reservation;
@@ -176,15 +176,22 @@ pub fn get(runner: &Runner, id: &str) -> Reply {
     }
 }
 
-/// Deletes a run that has finished (200), or cancels one that has not (202).
-pub fn delete(runner: &Runner, id: &str) -> Reply {
+/// Deletes a run that has finished (200), or cancels one that has not (202). With `cancel_only`, a finished run stays as it is (200).
+pub fn delete(runner: &Runner, id: &str, request: &Request) -> Reply {
     let reply = |status, state| Reply::large_json(status, RunStateBody(state));
-    match runner.run_forget(id) {
-        Ok(Some(state)) => reply(200, state),
-        Ok(None) => match runner.run_cancel(id) {
-            Ok(state) => reply(202, state),
-            Err(error) => problems::reply(&error),
-        },
+    let (forgotten, if_finished) = match flags::is_set(&request.query, "cancel_only") {
+        Ok(true) => (Ok(None), 200),
+        Ok(false) => (runner.run_forget(id), 202),
+        Err(error) => (Err(error), 202),
+    };
+    let state = match forgotten {
+        Ok(Some(state)) => return reply(200, state),
+        Ok(None) => runner.run_cancel(id),
+        Err(error) => Err(error),
+    };
+    match state {
+        Ok(state) if state.phase == Phase::Finished => reply(if_finished, state),
+        Ok(state) => reply(202, state),
         Err(error) => problems::reply(&error),
     }
 }

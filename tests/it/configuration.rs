@@ -141,3 +141,15 @@ fn values_of_the_file_are_literal_and_an_empty_variable_does_not_hide_them() {
         assert_eq!(status(&format!("Bearer {token}")), 404, "{line}");
     }
 }
+
+#[test]
+fn every_address_of_the_banner_can_be_opened_also_of_a_server_that_listens_on_all() {
+    let directory = Directory::new("banner");
+    let settings: [(&str, &[u8]); 2] = [("HOST", b"0.0.0.0"), ("AUTH_TOKEN", b"t")];
+    let mut started = server(&directory, &settings, None);
+    let mut child = Killed(started.stdout(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    for line in lines.map_while(Result::ok).take(5) {
+        assert!(line.contains("http://127.0.0.1:"), "{line}");
+    }
+}

@@ -149,6 +149,63 @@ fn another_caller_cancels_a_plain_run_and_its_own_gets_what_it_had_printed() {
 }
 
 #[test]
+fn a_cancel_that_comes_too_late_forgets_no_run_if_it_says_so() {
+    let server = Server::start();
+    server.run(shell("echo plain", json!({})));
+    let plain = path_of(&await_state(&server, "finished"));
+    let request = shell("sleep 600", json!({"timeout_secs": 1000}));
+    let asynchronous = super::async_runs::submit(&server, &request);
+    let cancel = |path: &str| server.request("DELETE", &format!("{path}?cancel_only=1"), "");
+    assert_eq!(cancel(&asynchronous).status, 202);
+    super::async_runs::finished(&server, &asynchronous);
+    for path in [&plain, &asynchronous] {
+        for _ in 0..2 {
+            let answer = cancel(path);
+            assert_eq!(
+                (answer.status, &answer.json()["state"]),
+                (200, &json!("finished"))
+            );
+        }
+        assert_eq!(server.get(path).status, 200, "{path}");
+    }
+    for (query, at) in [
+        ("cancel_onyl=1", "cancel_onyl"),
+        ("cancel_only=x", "cancel_only"),
+    ] {
+        let answer = server.request("DELETE", &format!("{plain}?{query}"), "");
+        assert_eq!(answer.status, 422);
+        assert_eq!(answer.json()["errors"][0]["loc"], json!(["query", at]));
+    }
+    for path in [&plain, &asynchronous] {
+        assert_eq!(server.request("DELETE", path, "").status, 200);
+        assert_eq!(server.get(path).status, 404, "{path}");
+    }
+    server.await_nothing_left();
+    server.stop();
+}
+
+#[test]
+fn of_a_cancelled_run_every_path_that_was_asked_back_says_why_it_has_no_content() {
+    let server = Server::start();
+    let volumes = json!({"/o": {"type": "directory", "response": true}, "/f": {"type": "file", "response": true}});
+    let request = shell(
+        "echo begun; sleep 600",
+        json!({"timeout_secs": 1000, "volumes": volumes}),
+    );
+    let mut caller = server.begin_run(&request);
+    let run = await_state(&server, "running");
+    server.request("DELETE", &path_of(&run), "");
+    let result = read_answer(&mut caller).unwrap().json();
+    for path in ["/o", "/f"] {
+        let volume = &result["volumes"][path];
+        assert_eq!(volume["content"], Value::Null);
+        assert_eq!(volume["detail"], "the run was cancelled", "{result}");
+    }
+    server.await_nothing_left();
+    server.stop();
+}
+
+#[test]
 fn runs_of_both_kinds_are_in_one_list_newest_first_and_refused_requests_in_none() {
     let server = Server::with(&[
         ("RUNNER_QUEUE_LENGTH", "0"),

@@ -15,18 +15,18 @@ fn artefact(name: &str) -> PathBuf {
     artefacts.join(name)
 }
 
-fn open(browser: &Browser, server: &Server, place: &str) {
+pub(super) fn open(browser: &Browser, server: &Server, place: &str) {
     browser.open(&format!("http://{}/{place}", server.address));
 }
 
-fn enter_token(browser: &Browser, token: &str) {
+pub(super) fn enter_token(browser: &Browser, token: &str) {
     browser.await_script("return document.getElementById('token').open");
     browser.find("#token-input").write(token);
     browser.find("#token button").click();
 }
 
 /// What the page shows of the run's output.
-fn await_output(browser: &Browser, text: &str) {
+pub(super) fn await_output(browser: &Browser, text: &str) {
     let text = json!(text);
     browser.await_script(&format!(
         "return [...document.querySelectorAll('.output')].some((box) => box.textContent.includes({text}))"
@@ -34,12 +34,12 @@ fn await_output(browser: &Browser, text: &str) {
 }
 
 /// The console has nothing, and nothing was loaded from elsewhere.
-fn assert_quiet(browser: &Browser, server: &Server) {
+pub(super) fn assert_quiet(browser: &Browser, server: &Server) {
     assert_quiet_but(browser, server, "nothing");
 }
 
 /// The same, but for answers of one status: the browser itself writes those to the console.
-fn assert_quiet_but(browser: &Browser, server: &Server, status: &str) {
+pub(super) fn assert_quiet_but(browser: &Browser, server: &Server, status: &str) {
     let is_expected = |entry: &Value| {
         entry["source"] == "network" && entry["message"].as_str().unwrap().contains(status)
     };
@@ -79,6 +79,7 @@ fn the_page_is_small_and_its_policy_allows_its_own_files_only() {
                 (served.status, served.body.clone()),
                 (200, std::fs::read(&path).unwrap())
             );
+            assert_eq!(served.header("Cache-Control").as_deref(), Some("no-cache"));
             bytes += served.body.len();
             let text = String::from_utf8(served.body).unwrap();
             let forbidden = [
@@ -162,7 +163,7 @@ fn project() -> (Directory, String) {
 }
 
 /// Drops this path onto the form, as a file manager does.
-fn drop_onto_form(browser: &Browser, path: &Path) {
+pub(super) fn drop_onto_form(browser: &Browser, path: &Path) {
     let place = browser.script(
         "const box = document.querySelector('.drop'); box.scrollIntoView({block: 'center'});
          const {x, y, width, height} = box.getBoundingClientRect(); return [x + width / 2, y + height / 2]",
@@ -380,7 +381,7 @@ fn barriers(browser: &Browser) -> Value {
 fn nothing_keeps_people_from_using_the_page_wide_or_narrow_dark_or_light() {
     let server = Server::start();
     let browser = Browser::start();
-    let colours = r"for n in 0 1 2 3 4 5 6 7; do printf '\033[3%dmcolour %d\033[0m \033[9%dmbright\033[0m \033[4%dmground\033[0m\n' $n $n $n $n; done; exit 3";
+    let colours = r"for n in 0 1 2 3 4 5 6 7; do printf '\033[3%dmcolour %d\033[0m \033[9%dmbright\033[0m \033[4%dmground\033[0m\n' $n $n $n $n; done; mkdir /out/hollow /out/full; touch /out/full/a; exit 3";
     let files = json!({"volumes": {"/out": {"type": "directory", "response": true, "files": {"notes.txt": "text\n"}}}});
     let path = super::async_runs::submit(&server, &shell(colours, files));
     server.run(shell("echo plain", json!({})));
@@ -407,7 +408,9 @@ fn nothing_keeps_people_from_using_the_page_wide_or_narrow_dark_or_light() {
             );
             match view {
                 "list" => drop(browser.find("#list li:nth-child(2)")),
-                "run" => browser.await_text("notes.txt"),
+                "run" => ["notes.txt", "full/a", "hollow/, empty"]
+                    .into_iter()
+                    .for_each(|name| browser.await_text(name)),
                 _ => drop(browser.find("[name=image]").write(IMAGE)),
             }
             assert_eq!(barriers(&browser), json!([]), "{look} {view}");

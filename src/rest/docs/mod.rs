@@ -48,5 +48,5 @@ pub fn get(request: &Request) -> Reply {
 
 /// `GET /docs/{name}`: a file that the page loads.
 pub fn asset(name: &str, request: &Request) -> Reply {
-    browser_files::reply(FILES, name, request)
+    browser_files::reply(FILES, name, request).with_header("Cache-Control", "max-age=600")
 }

@@ -68,7 +68,8 @@ fn write_everything(reader: &Reader, writer: &mut StreamWriter<'_>) -> io::Resul
     let mut count = 0;
     let mut last: Option<RunState> = None;
     while count < MOST_RUNS {
-        let page = reader.runner().run_page(last.as_ref(), RUNS_PER_EVENT);
+        let most = RUNS_PER_EVENT.min(MOST_RUNS - count);
+        let page = reader.runner().run_page(last.as_ref(), most);
         if page.is_empty() {
             break;
         }
@@ -76,5 +77,6 @@ fn write_everything(reader: &Reader, writer: &mut StreamWriter<'_>) -> io::Resul
         writer.send(&runs_frame(&page, &[]))?;
         last = page.into_iter().next_back();
     }
-    writer.send(&frame("complete", &json!({"runs": count})))
+    let more = count == MOST_RUNS && !reader.runner().run_page(last.as_ref(), 1).is_empty();
+    writer.send(&frame("complete", &json!({"runs": count, "more": more})))
 }

@@ -145,13 +145,22 @@ fn run_state(schemas: &mut Schemas) -> Operation {
 
 fn cancel_run(schemas: &mut Schemas) -> Operation {
     let summary = "Cancel a run";
-    let deleted = "It had finished, and is forgotten.";
+    let deleted = "It had finished, and is forgotten; with `cancel_only` it stays.";
     Operation::new("DELETE", "/runs/{id}", "cancelRun", summary)
         .tag("runs")
         .parameter(run_id())
+        .parameter(query_parameter(
+            "cancel_only",
+            "A run that has finished stays as it is.",
+            json!({"enum": ["1", "0", "true", "false"]}),
+        ))
         .response(200, deleted, run_body(schemas))
-        .response(202, "It is being cancelled.", run_body(schemas))
-        .problems(&[404])
+        .response(
+            202,
+            "It is being cancelled; unless its command has ended already, and only its files are being read.",
+            run_body(schemas),
+        )
+        .problems(&[404, 422])
 }
 
 fn run_events() -> Operation {

@@ -40,7 +40,7 @@ fn run_state() -> Value {
 
 /// The stream of `GET /events`.
 pub(super) const EVENTS: &str =
-    "event: snapshot\ndata: {}\n\nevent: complete\ndata: {\"runs\":0}\n\n";
+    "event: snapshot\ndata: {}\n\nevent: complete\ndata: {\"runs\":0,\"more\":false}\n\n";
 
 /// Responses of `GET /images`.
 pub(super) fn images() -> Value {

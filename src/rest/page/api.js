@@ -1,12 +1,18 @@
-// Requests to this server. The token is asked for when the server wants one, and kept in this tab's session storage.
-import { byId } from "./dom.js";
+// Requests to this server. The token that it may want is kept in this tab's session storage.
+import { byId, quoted } from "./dom.js";
 
-const BASE = new URL("../", import.meta.url);
 const KEY = "oneoff-token";
 let asking = null;
+/** Content of more characters is not shown; this is in its place. */
+export const MOST_SHOWN = 1 << 20;
+export const LARGE = "…";
 
-export const address = (path) => new URL(`.${path}`, BASE).href;
-export const hasToken = () => sessionStorage.getItem(KEY) !== null;
+export const address = (path) => new URL(`..${path}`, import.meta.url).href;
+
+/** Says in the page's head how the server can be reached. */
+export function connection(text, kind = "") {
+	Object.assign(byId("connection"), { textContent: text, className: kind });
+}
 
 /** What a problem document says, with all its faults. */
 export class Problem extends Error {
@@ -20,29 +26,31 @@ function askForToken(fault) {
 	asking ??= new Promise((resolve) => {
 		const dialog = byId("token");
 		byId("token-fault").textContent = fault;
-		byId("token-input").value = "";
-		dialog.addEventListener("close", () => {
+		byId("token-input").value = dialog.returnValue = "";
+		dialog.onclose = () => {
 			const token = byId("token-input").value.trim();
-			if (token) sessionStorage.setItem(KEY, token);
+			if (dialog.returnValue && token) sessionStorage.setItem(KEY, token);
 			asking = null;
 			resolve();
-		}, { once: true });
+		};
 		dialog.showModal();
 	});
 	return asking;
 }
 
-/** Sends a request. Asks for the token, and sends it again, as often as the server refuses it. Throws a `Problem`. */
+/** Sends a request; again with another token, as often as the server refuses that. Throws a `Problem`. */
 export async function send(method, path, { body, headers = {}, signal } = {}) {
 	for (;;) {
 		if (asking) await asking;
 		const token = sessionStorage.getItem(KEY);
 		// A token in which a header cannot have a character is as wrong as any other.
-		const isSendable = token === null || /^[\x21-\x7e]+$/.test(token);
-		const all = { ...headers };
-		if (token !== null && isSendable) all.Authorization = `Bearer ${token}`;
+		const all = /^[\x21-\x7e]+$/.test(token ?? "") ? { ...headers, Authorization: `Bearer ${token}` } : { ...headers };
 		if (body !== undefined) all["Content-Type"] = "application/json";
-		const answer = await fetch(address(path), { method, body, headers: all, signal, credentials: "omit", cache: "no-store" });
+		// A body may take its time.
+		const timer = body === undefined && setTimeout(() => (byId("late").hidden = false), 8000);
+		const asked = fetch(address(path), { method, body, headers: all, signal, credentials: "omit", cache: "no-store" });
+		const answer = await asked.finally(() => clearTimeout(timer));
+		byId("late").hidden = true;
 		if (answer.ok) return answer;
 		const problem = new Problem(answer.status, await answer.json().catch(() => ({})));
 		if (answer.status !== 401) throw problem;
@@ -55,44 +63,68 @@ export async function send(method, path, { body, headers = {}, signal } = {}) {
 
 export const json = async (method, path, options) => (await send(method, path, options)).json();
 
-/** Calls `take(name, data, id)` for each server-sent event. Returns when the stream ends. */
-export async function follow(path, take, options) {
-	const answer = await send("GET", path, { ...options, headers: { Accept: "text/event-stream", ...options?.headers } });
-	options?.opened?.();
-	const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-	// Pieces of an event that is not complete. They are joined once, at its end: it may have megabytes.
-	let parts = [];
-	for (;;) {
-		const { done, value } = await reader.read();
-		if (done) return;
-		const events = ((parts.at(-1)?.endsWith("\n") ? parts.pop() : "") + value).split("\n\n");
-		const rest = events.pop();
-		if (events.length) {
-			events[0] = parts.join("") + events[0];
-			parts = [];
-		}
-		if (rest) parts.push(rest);
-		for (const event of events) {
-			const fields = {};
-			for (const line of event.split("\n")) {
-				const colon = line.indexOf(": ");
-				if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 2);
+// Aborted once the page is hidden for a while: a browser opens few connections to a server.
+let looking = new AbortController();
+let leaving;
+document.onvisibilitychange = () => {
+	clearTimeout(leaving);
+	leaving = setTimeout(() => {
+		if (!document.hidden) return;
+		looking.abort();
+		looking = new AbortController();
+	}, 5000);
+};
+
+/**
+ * Calls `take(name, data, id)` for each server-sent event, until the stream ends. Fails if the server is silent for longer than it
+ * ever is, and once the page is hidden. Waits until the page is shown.
+ */
+export async function follow(path, take, { signal = looking.signal, headers, opened } = {}) {
+	while (document.hidden) await new Promise((shown) => document.addEventListener("visibilitychange", shown, { once: true }));
+	const silent = new AbortController();
+	let timer;
+	const heard = () => {
+		clearTimeout(timer);
+		timer = setTimeout(() => silent.abort(), 40_000);
+	};
+	heard();
+	try {
+		const ends = AbortSignal.any([signal, looking.signal, silent.signal]);
+		const answer = await send("GET", path, { signal: ends, headers: { Accept: "text/event-stream", ...headers } });
+		opened?.();
+		const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+		// Pieces of an event that is not complete. They are joined once, at its end: it may have megabytes.
+		let parts = [];
+		for (;;) {
+			const { done, value } = await reader.read();
+			if (done) return;
+			heard();
+			const events = ((parts.at(-1)?.endsWith("\n") ? parts.pop() : "") + value).split("\n\n");
+			const rest = events.pop();
+			if (events.length) {
+				events[0] = parts.join("") + events[0];
+				parts = [];
 			}
-			if (fields.data) take(fields.event, JSON.parse(fields.data), fields.id);
+			if (rest) parts.push(rest);
+			for (const text of events) {
+				const { event, data, id } = Object.fromEntries(text.split("\n").map((line) => line.split(/: (.*)/)));
+				if (data) take(event, JSON.parse(data), id);
+			}
 		}
+	} finally {
+		clearTimeout(timer);
 	}
 }
 
-/** A request for `curl`, in words of a POSIX shell. */
-export function curl(request) {
-	const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-	const token = hasToken() ? ` \\\n  -H "Authorization: Bearer $AUTH_TOKEN"` : "";
-	return `curl -s ${quote(address("/run"))}${token} \\\n  -H 'Content-Type: application/json' -d ${quote(JSON.stringify(request, null, 1))}`;
-}
-
-/** Shows the command, and copies it where the browser allows that. */
-export async function showCurl(request, note) {
-	byId("curl-text").value = curl(request);
+/** Shows the request as a command of a POSIX shell, and copies it where the browser allows that. */
+export async function showCurl({ volumes, ...request }, note) {
+	const isLarge = ({ content }) => content === LARGE || content?.length > MOST_SHOWN;
+	for (const [path, volume] of Object.entries(volumes ?? {})) {
+		request.volumes = { ...request.volumes, [path]: isLarge(volume) ? { ...volume, content: LARGE } : volume };
+		if (isLarge(volume)) note += `What ${path} holds is too large to be shown. `;
+	}
+	const token = sessionStorage.getItem(KEY) ? `  -H "Authorization: Bearer $AUTH_TOKEN" \\\n` : "";
+	byId("curl-text").value = `curl -s ${quoted(address("/run"))} \\\n${token}  -H 'Content-Type: application/json' -d @- <<'EOF'\n${JSON.stringify(request, null, 1)}\nEOF\n`;
 	byId("curl-note").textContent = note;
 	byId("curl").showModal();
 	try {

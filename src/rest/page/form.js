@@ -1,31 +1,28 @@
 // A request, made from a form and from files that are dropped onto it.
-import { Problem, json, showCurl } from "./api.js";
-import { byId, bytes, button, el, visible } from "./dom.js";
+import { LARGE, MOST_SHOWN, Problem, json, showCurl } from "./api.js";
+import { byId, bytes, button, el, quoted, visible } from "./dom.js";
 import { base64, pack } from "./tar.js";
 
 // The requests that this page has sent, for "run again". In memory only: they may hold secrets.
 const sent = new Map();
 export const requestOf = (id) => sent.get(id);
 
-/** Words as a POSIX shell would read them. */
-const quoted = (command) => (Array.isArray(command) ? command.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(" ") : command ?? "");
+const line = (command) => (Array.isArray(command) ? command.map(quoted).join(" ") : command ?? "");
 
-function field(label, input, hint) {
-	return el("label", label, input, ...(hint ? [el("span.quiet", hint)] : []));
-}
-
+const field = (label, input, hint = "") => el("label", label, input, el("span.quiet", hint));
 const text = (name, props) => el("input", { name, autocomplete: "off", spellcheck: false, ...props });
+const number = (name, step) => text(name, { type: "number", min: 0, step });
 const choice = (name, options) => el("select", { name }, ...options.map((value) => el("option", value)));
 
 /** The files below a dropped directory. */
 async function walk(entry, below = "") {
 	const path = below + entry.name;
-	if (entry.isFile) return [{ path, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) }];
+	if (entry.isFile) return [{ path, file: await new Promise((done, fail) => entry.file(done, fail)) }];
 	const found = [{ path }];
 	const reader = entry.createReader();
 	for (;;) {
 		// Browsers return a hundred at a time.
-		const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+		const some = await new Promise((done, fail) => reader.readEntries(done, fail));
 		if (!some.length) return found;
 		for (const child of some) found.push(...(await walk(child, `${path}/`)));
 	}
@@ -36,21 +33,17 @@ const withoutTop = (entries) => entries.map((entry) => ({ ...entry, path: entry.
 export class Form {
 	constructor() {
 		this.mounts = [];
-		this.element = el("div");
-		this.fault = el("p.bad", { role: "alert" });
-		this.note = el("p.quiet", { role: "status" });
-		this.plan = el("div", { "aria-live": "polite" });
-		this.rows = el("div.all");
-		this.submit = el("button.primary", "Run");
-		this.title = el("h2", { tabIndex: -1 }, "Run a container");
+		this.plan = el("div", { ariaLive: "polite" });
 		this.form = this.build();
-		const beside = el("section", { "aria-labelledby": "plan-title" }, el("h3", { id: "plan-title" }, "What it would do"), this.plan);
-		this.element.append(el("p.back", el("a", { href: "#/" }, "All runs")), this.title, this.note, el("div.beside", this.form, beside));
-		this.form.addEventListener("input", () => this.changed());
-		this.form.addEventListener("submit", (event) => {
+		this.element = el("div", this.title = el("h2", { tabIndex: -1 }, "Run a container"), this.note = el("p.quiet", { role: "status" }),
+			el("div.beside", this.form, el("section", { ariaLabel: "Plan" }, el("h3", "What it would do"), this.plan)));
+		this.form.elements.image.setAttribute("list", "images");
+		suggestImages().catch(() => {});
+		this.form.oninput = () => this.changed();
+		this.form.onsubmit = (event) => {
 			event.preventDefault();
 			this.run();
-		});
+		};
 		this.changed();
 	}
 
@@ -60,15 +53,16 @@ export class Form {
 			el("div.bar", field("or choose files", pick(false)), field("or a directory", pick(true)), button("Add an empty directory to bring back", () => this.add({ kind: "directory", path: "/out", name: "empty", isBack: true }))));
 		for (const name of ["dragenter", "dragover", "dragleave", "drop"]) this.drop.addEventListener(name, (event) => this.dragged(event));
 		const more = el("details.all", el("summary", "More"), el("div.bar",
-			field("User", text("user", { size: 10 })), field("Processes", text("pids_limit", { type: "number", min: 1 })), field("Pull", choice("pull_policy", ["missing", "always", "never"])), field("Entry point", text("entrypoint"))),
+			field("User", text("user", { size: 10 })), field("Processes", number("pids_limit", 1)), field("Pull", choice("pull_policy", ["missing", "always", "never"])), field("Entry point", text("entrypoint"))),
 			field("Standard input", el("textarea", { name: "stdin", rows: 3 })));
 		return el("form.new",
 			field("Image", text("image", { required: true, placeholder: "alpine:latest" })), field("Command", text("command"), "as in a shell; empty: the image's own"),
 			field("Environment", el("textarea", { name: "env", rows: 3, placeholder: "NAME=value", spellcheck: false }), "one on each line"),
 			el("fieldset", el("legend", "Limits"), el("div.bar",
-				field("Seconds", text("timeout_secs", { type: "number", min: 1, step: "any" })), field("Memory", text("memory", { size: 6, placeholder: "512m" })), field("CPUs", text("cpus", { type: "number", min: 0, step: "any" })), field("Network", choice("network", ["bridge", "none"])))),
+				field("Seconds", number("timeout_secs", "any")), field("Memory", text("memory", { size: 6, placeholder: "512m" })), field("CPUs", number("cpus", "any")), field("Network", choice("network", ["bridge", "none"])))),
 			field("Working directory", text("working_dir", { placeholder: "/data/project" })),
-			this.drop, this.rows, more, this.fault, el("div.bar.all", this.submit, button("Copy as curl", () => this.copy()), button("Check", () => this.check())));
+			this.drop, this.rows = el("div.all"), more, this.fault = el("p.bad", { role: "alert" }),
+			el("div.bar.all", this.submit = el("button.primary", "Run"), button("Copy as curl", () => this.copy()), button("Check", () => this.check())));
 	}
 
 	dragged(event) {
@@ -76,8 +70,7 @@ export class Form {
 		this.drop.classList.toggle("over", event.type === "dragenter" || event.type === "dragover");
 		if (event.type !== "drop") return;
 		// To be asked for before the event is over.
-		const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile()).filter(Boolean);
-		this.take(entries);
+		this.take([...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile()).filter(Boolean));
 	}
 
 	async take(entries) {
@@ -110,41 +103,39 @@ export class Form {
 		const size = entries.reduce((sum, { file }) => sum + (file?.size ?? 0), 0);
 		const count = entries.filter(({ file }) => file).length;
 		this.add({ kind: "directory", path: `/data/${name}`, name: `${name}/, ${count} files`, size, isBack: true, content: async () => base64(await pack(entries)) });
-		const place = this.form.elements.working_dir;
-		place.value ||= `/data/${name}`;
+		this.form.elements.working_dir.value ||= `/data/${name}`;
 	}
 
-	/** Adds a mount. Its content is packed when the request is made, once. */
+	/** Its content is packed when the request is made, once. */
 	add(mount) {
-		const tick = (label, isOn) => {
-			const box = el("input", { type: "checkbox", checked: isOn });
-			return [box, el("label.tick", box, label)];
-		};
-		const path = el("input", { value: mount.path, required: true, pattern: "/.*", "aria-label": `Path of ${visible(mount.name)} in the container` });
-		const [isReadOnly, first] = tick("read only", mount.isReadOnly ?? false);
-		const [isBack, second] = tick("bring back", mount.isBack ?? false);
-		const row = el("div.mount", `${visible(mount.name)}${mount.size === undefined ? "" : `, ${bytes(mount.size)}`} at`, path, first, second,
+		const tick = (checked = false) => el("input", { type: "checkbox", checked });
+		const [isReadOnly, isBack] = [tick(mount.isReadOnly), tick(mount.isBack)];
+		const path = el("input", { value: mount.path, required: true, pattern: "/.*", ariaLabel: `Path of ${visible(mount.name)} in the container` });
+		const row = el("div.mount", `${visible(mount.name)}${mount.size === undefined ? "" : `, ${bytes(mount.size)}`} at`, path, el("label.tick", isReadOnly, "read only"), el("label.tick", isBack, "bring back"),
 			button("Remove", () => {
 				this.mounts = this.mounts.filter((other) => other !== entry);
 				row.remove();
 				this.changed();
-			}, { "aria-label": `Remove ${visible(mount.name)}` }));
+			}, { ariaLabel: `Remove ${visible(mount.name)}` }));
 		const entry = { ...mount, path, isReadOnly, isBack };
 		this.mounts.push(entry);
 		this.rows.append(row);
 		this.changed();
 	}
 
-	async request() {
-		const values = Object.fromEntries([...new FormData(this.form)].filter(([, value]) => typeof value === "string" && value !== ""));
-		const { env, timeout_secs, cpus, pids_limit, ...request } = values;
+	/** Content of more than `most` bytes is left out. */
+	async request(most = Infinity) {
+		const { env, timeout_secs, cpus, pids_limit, ...request } = Object.fromEntries([...new FormData(this.form)].filter(([, value]) => value));
 		for (const [name, value] of Object.entries({ timeout_secs, cpus, pids_limit })) if (value) request[name] = Number(value);
-		if (env) request.env_vars = Object.fromEntries(env.split("\n").filter((line) => line.trim()).map((line) => [line.split("=", 1)[0].trim(), line.includes("=") ? line.slice(line.indexOf("=") + 1) : ""]));
+		if (env) request.env_vars = Object.fromEntries(env.split("\n").filter((line) => line.trim()).map((line) => /^\s*([^=]*?)\s*(?:=|$)(.*)$/.exec(line).slice(1)));
 		for (const mount of this.mounts) {
 			request.volumes ??= {};
-			mount.packed ??= mount.content?.();
-			const content = await mount.packed;
-			request.volumes[mount.path.value + (mount.isReadOnly.checked ? ":ro" : "")] = { type: mount.kind, ...(mount.mode && { mode: mount.mode }), ...(content !== undefined && { content }), ...(mount.isBack.checked && { response: true }) };
+			const path = mount.path.value;
+			if (this.mounts.some((other) => other !== mount && other.path.value === path)) throw new Error(`Two mounts have the path ${path}: change one of them.`);
+			const isLarge = mount.size > most;
+			if (!isLarge) mount.packed ??= mount.content?.();
+			const content = isLarge ? LARGE : await mount.packed;
+			request.volumes[path + (mount.isReadOnly.checked ? ":ro" : "")] = { type: mount.kind, ...(mount.mode && { mode: mount.mode }), ...(content !== undefined && { content }), ...(mount.isBack.checked && { response: true }) };
 		}
 		return request;
 	}
@@ -152,12 +143,13 @@ export class Form {
 	/** Fills the form with a request that was sent before. */
 	fill(request, note) {
 		const { env_vars = {}, volumes = {}, command, entrypoint, ...rest } = request;
-		for (const [name, value] of Object.entries({ ...rest, command: quoted(command), entrypoint: quoted(entrypoint), env: Object.entries(env_vars).map(([name, value]) => `${name}=${value}`).join("\n") })) {
+		const env = Object.entries(env_vars).map((pair) => pair.join("=")).join("\n");
+		for (const [name, value] of Object.entries({ ...rest, command: line(command), entrypoint: line(entrypoint), env })) {
 			if (this.form.elements[name]) this.form.elements[name].value = value;
 		}
 		for (const [key, { type, content, mode, response }] of Object.entries(volumes)) {
 			const path = key.replace(/:r[ow]$/, "");
-			this.add({ kind: type, path, name: path, mode, isBack: response, isReadOnly: key.endsWith(":ro"), content: content === undefined ? undefined : async () => content });
+			this.add({ kind: type, path, name: path, mode, isBack: response, isReadOnly: key.endsWith(":ro"), size: content && Math.round(content.length * 0.75), content: content === undefined ? undefined : async () => content });
 		}
 		this.note.textContent = note;
 		this.changed();
@@ -171,16 +163,15 @@ export class Form {
 		else this.plan.replaceChildren(el("p.quiet", size ? "“Check” asks the server." : "Name an image."));
 	}
 
+	async dryRun() {
+		return json("POST", "/run?dry_run=1", { body: JSON.stringify(await this.request()) });
+	}
+
 	async check() {
-		const number = (this.checks = (this.checks ?? 0) + 1);
-		let shown;
-		try {
-			shown = planOf(await json("POST", "/run?dry_run=1", { body: JSON.stringify(await this.request()) }));
-		} catch (error) {
-			shown = [faultsOf(error)];
-		}
 		// Answers may come in another order.
-		if (number === this.checks) this.plan.replaceChildren(...shown);
+		const last = (this.last = {});
+		const shown = await this.dryRun().then(planOf).catch((error) => [faultsOf(error)]);
+		if (last === this.last) this.plan.replaceChildren(...shown);
 	}
 
 	async run() {
@@ -198,7 +189,11 @@ export class Form {
 	}
 
 	async copy() {
-		await showCurl(await this.request(), "");
+		try {
+			await showCurl(await this.request(MOST_SHOWN / 2), "");
+		} catch (error) {
+			this.fault.textContent = error.message;
+		}
 	}
 }
 
@@ -216,8 +211,7 @@ function planOf(plan) {
 	];
 }
 
-/** Offers the images that the engine has. */
-export async function suggestImages() {
+async function suggestImages() {
 	const { images } = await json("GET", "/images");
 	byId("images").replaceChildren(...images.flatMap(({ tags }) => tags).sort().map((value) => el("option", { value })));
 }

@@ -1,24 +1,20 @@
 // The list of runs: filtered, sorted, with durations that tick.
-import { byId, duration, el, visible } from "./dom.js";
+import { byId, duration, el, quoted, soon, visible } from "./dom.js";
 
 const MOST_ROWS = 1500;
 const runs = new Map();
 const rows = new Map();
 let chosen = null;
 let isDue = false;
+let hasMore = false;
 
-export const words = (run) => (run.command ? run.command.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : JSON.stringify(word))).join(" ") : "(the image's command)") + (run.command_cut ? " …" : "");
+export const words = ({ command, command_cut }) => (command?.map(quoted).join(" ") ?? "(the image's command)") + (command_cut ? " …" : "");
 const isGood = (run) => run.status === "success";
 
 /** How long a run has gone on, or went on. */
-export function age(run) {
-	return (run.finished_at ? Date.parse(run.finished_at) : Date.now()) - Date.parse(run.created_at);
-}
+export const age = (run) => (run.finished_at ? Date.parse(run.finished_at) : Date.now()) - Date.parse(run.created_at);
 
-export function kindOf(run) {
-	if (run.state !== "finished") return "busy";
-	return isGood(run) ? "good" : "bad";
-}
+export const kindOf = (run) => (run.state !== "finished" ? "busy" : isGood(run) ? "good" : "bad");
 
 export function update(changed, gone) {
 	for (const run of changed) {
@@ -38,7 +34,8 @@ function forget(id) {
 }
 
 /** After everything was sent anew: forgets what was not among it. */
-export function keepOnly(ids) {
+export function keepOnly(ids, more) {
+	hasMore = more;
 	for (const id of runs.keys()) if (!ids.has(id)) forget(id);
 	draw();
 }
@@ -50,18 +47,14 @@ export function choose(id) {
 
 class Row {
 	constructor(run) {
-		const part = (className) => el("span", { className });
-		[this.image, this.state, this.command, this.when] = ["image", "state", "command", "when"].map(part);
-		this.link = el("a", { href: `#/run/${encodeURIComponent(run.id)}` }, this.image, this.state, this.command, this.when);
+		this.link = el("a", { href: `#/run/${encodeURIComponent(run.id)}` },
+			this.image = el("span.image"), this.state = el("span"), this.command = el("span.command"), this.when = el("span.when"));
 		this.element = el("li", this.link);
 		this.show(run);
 		this.mark(run.id === chosen);
 	}
 
-	mark(isChosen) {
-		if (isChosen) this.link.setAttribute("aria-current", "true");
-		else this.link.removeAttribute("aria-current");
-	}
+	mark(isChosen) { this.link.ariaCurrent = isChosen || null; }
 
 	show(run) {
 		this.image.textContent = visible(run.image || "(unknown image)");
@@ -77,7 +70,7 @@ class Row {
 }
 
 const ORDERS = {
-	new: (a, b) => (a.created_at < b.created_at ? 1 : a.created_at > b.created_at ? -1 : 0),
+	new: (a, b) => (a.created_at < b.created_at) - (a.created_at > b.created_at),
 	old: (a, b) => ORDERS.new(b, a),
 	long: (a, b) => age(b) - age(a),
 	image: (a, b) => a.image.localeCompare(b.image) || ORDERS.new(a, b),
@@ -92,21 +85,20 @@ function filter() {
 	};
 }
 
-/** Draws with the next frame, once for all changes until then. */
+/** Draws once for all changes until the next frame. */
 export function draw() {
 	if (isDue) return;
 	isDue = true;
-	const now = () => {
+	soon(() => {
 		isDue = false;
 		const wanted = [...runs.values()].filter(filter()).sort(ORDERS[byId("order").value]);
 		place(wanted.slice(0, MOST_ROWS));
-		byId("count").textContent = `${wanted.length} of ${runs.size} runs` + (wanted.length > MOST_ROWS ? `, the first ${MOST_ROWS} shown` : "");
-	};
-	if (document.hidden) setTimeout(now, 200);
-	else requestAnimationFrame(now);
+		const more = (hasMore ? ", and older ones, not listed" : "") + (wanted.length > MOST_ROWS ? `; the first ${MOST_ROWS} are shown` : "");
+		byId("count").textContent = runs.size ? `${wanted.length} of ${runs.size} runs${more}` : "No runs yet: “Run a container” starts one, and so does POST /run.";
+	});
 }
 
-/** Puts the rows of these runs into the list, in this order, and moves only those that are elsewhere. */
+/** Puts the rows of these runs into this order; moves only those that are elsewhere. */
 function place(wanted) {
 	const list = byId("list");
 	const ids = new Set(wanted.map((run) => run.id));
@@ -121,7 +113,7 @@ function place(wanted) {
 }
 
 export function start() {
-	for (const id of ["by-state", "by-image", "by-text", "order"]) byId(id).addEventListener("input", draw);
+	for (const id of ["by-state", "by-image", "by-text", "order"]) byId(id).oninput = draw;
 	setInterval(() => {
 		for (const [id, row] of rows) if (runs.get(id)?.state !== "finished") row.tick(runs.get(id));
 	}, 500);

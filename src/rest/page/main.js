@@ -1,7 +1,7 @@
-// Connects the parts: the stream of what goes on, and the place that the address names.
-import { Problem, follow } from "./api.js";
+// Connects the parts.
+import { Problem, connection, follow } from "./api.js";
 import { byId } from "./dom.js";
-import { Form, suggestImages } from "./form.js";
+import { Form } from "./form.js";
 import * as list from "./list.js";
 import { showStatus } from "./now.js";
 import { RunView } from "./run.js";
@@ -9,38 +9,28 @@ import { RunView } from "./run.js";
 let shown = null;
 let form = null;
 
-function newForm() {
-	const made = new Form();
-	suggestImages().catch(() => {});
-	made.form.elements.image.setAttribute("list", "images");
-	return made;
-}
-
 function again(request, note) {
-	form = newForm();
+	form = new Form();
 	form.fill(request, note);
 	location.hash = "#/new";
 }
 
 function route() {
-	const [, page, id] = location.hash.split("/");
+	const [, page, part] = location.hash.split("/");
+	let id = part;
+	try {
+		id = decodeURIComponent(part);
+	} catch { /* It is no escape, and no run's id. */ }
 	shown?.close?.();
 	shown = null;
-	if (page === "run" && id) shown = new RunView(decodeURIComponent(id), again);
-	else if (page === "new" || matchMedia("(min-width: 60.01rem)").matches) shown = form ??= newForm();
+	if (page === "run" && id) shown = new RunView(id, again);
+	else if (page === "new" || matchMedia("(min-width: 60.01rem)").matches) shown = form ??= new Form();
 	document.body.classList.toggle("open", page === "run" || page === "new");
-	byId("panel").replaceChildren(...(shown ? [shown.element] : []));
-	list.choose(page === "run" ? decodeURIComponent(id) : null);
+	byId("shown").replaceChildren(...(shown ? [shown.element] : []));
+	list.choose(page === "run" ? id : null);
 	if (page) shown?.title.focus({ preventScroll: true });
 }
 
-function connection(text, isBad = false) {
-	const place = byId("connection");
-	if (place.textContent !== text) place.textContent = text;
-	place.className = isBad ? "bad" : "";
-}
-
-/** Follows what goes on for as long as the page is open. */
 async function watch() {
 	let seen = null;
 	const take = (name, data) => {
@@ -50,22 +40,29 @@ async function watch() {
 			for (const run of data.runs) seen?.add(run.id);
 			list.update(data.runs, data.gone);
 		} else if (name === "complete") {
-			list.keepOnly(seen);
+			list.keepOnly(seen, data.more);
 			seen = null;
 		}
 	};
 	for (;;) {
+		let why = "The connection was lost; trying again";
 		try {
 			await follow("/events", take, { opened: () => connection("Live") });
 		} catch (error) {
-			connection(error instanceof Problem ? error.message : "The server cannot be reached", true);
+			if (error instanceof Problem) why = error.message;
 		}
-		if (byId("connection").className !== "bad") connection("The connection was lost; trying again", true);
+		connection(why, "bad");
 		await new Promise((resolve) => setTimeout(resolve, 1000));
 	}
 }
 
 list.start();
-addEventListener("hashchange", route);
+window.onhashchange = route;
+byId("skip").onclick = (event) => {
+	event.preventDefault();
+	byId("main").focus();
+};
+// Beside the form, the browser would open the file in place of the page.
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.dataTransfer.types.includes("Files") && event.preventDefault());
 route();
 watch();

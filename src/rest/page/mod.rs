@@ -57,7 +57,8 @@ pub fn get(request: &Request) -> Reply {
 
 /// `GET /page/{name}`: a file that the page loads.
 pub fn file(name: &str, request: &Request) -> Reply {
-    browser_files::reply(FILES, name, request)
+    // The modules belong together, and their addresses are the same in every version.
+    browser_files::reply(FILES, name, request).with_header("Cache-Control", "no-cache")
 }
 
 /// The names of those files.

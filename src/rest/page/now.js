@@ -5,18 +5,9 @@ const tiles = {};
 
 /** Shows a tile; `part` of 0 to 1 as a meter. */
 function tile(name, value, detail, { part, kind = "" } = {}) {
-	if (!tiles[name]) {
-		const [strong, meter, small] = [el("b"), el("meter", { min: 0, max: 1, "aria-label": name }), el("span")];
-		const box = el("div.tile", el("span.quiet", name), strong, meter, small);
-		byId("now").append(box);
-		tiles[name] = { strong, meter, small };
-	}
-	const { strong, meter, small } = tiles[name];
-	strong.textContent = value;
-	strong.className = kind;
-	small.textContent = visible(detail);
-	meter.hidden = part === undefined;
-	meter.value = part ?? 0;
+	tiles[name] ??= byId("now").appendChild(el("div.tile"));
+	const meter = part === undefined ? "" : el("meter", { min: 0, max: 1, value: part, ariaLabel: name });
+	tiles[name].replaceChildren(el("span.quiet", name), el("b", { className: kind }, value), meter, el("span", visible(detail)));
 }
 
 export function showStatus({ slots, queue, memory, engine, warm, version }) {

@@ -8,35 +8,26 @@ const decoder = new TextDecoder();
 function header(name, size, { mode = 0o644, type = "0" } = {}) {
 	const block = new Uint8Array(BLOCK);
 	const put = (text, at) => block.set(encoder.encode(text), at);
-	const octal = (number, width) => number.toString(8).padStart(width - 1, "0");
+	const octal = (number, width) => number.toString(8).padStart(width, "0");
 	block.set(name, 0);
-	put(octal(mode, 8), 100);
-	put(octal(0, 8), 108);
-	put(octal(0, 8), 116);
+	const zero = octal(0, 7);
 	// More than 8 GiB never gets here: the server takes less.
-	put(octal(size, 12), 124);
-	put(octal(0, 12), 136);
-	put("        ", 148);
-	put(type, 156);
+	put([octal(mode, 7), zero, zero, octal(size, 11), octal(0, 11), `        ${type}`].join("\0"), 100);
 	put("ustar\u000000", 257);
-	put(octal(block.reduce((sum, byte) => sum + byte, 0), 7) + "\0", 148);
+	put(octal(block.reduce((sum, byte) => sum + byte, 0), 6) + "\0", 148);
 	return block;
 }
 
 const padding = (size) => new Uint8Array((BLOCK - (size % BLOCK)) % BLOCK);
 
-/** The headers of an entry: a name of any length goes into a pax header before it. */
+/** The headers of an entry: a longer name goes into an entry before it, as GNU tar has it. */
 function headers(path, size, options) {
 	const name = encoder.encode(path);
-	if (name.length <= 100) return [header(name, size, options)];
-	const record = ` path=${path}\n`;
-	let length = encoder.encode(record).length;
-	length += String(length + String(length).length).length;
-	const pax = encoder.encode(length + record);
-	return [header(encoder.encode("pax"), pax.length, { type: "x" }), pax, padding(pax.length), header(name.slice(0, 100), size, options)];
+	const own = header(name.subarray(0, 100), size, options);
+	return name.length <= 100 ? [own] : [header(encoder.encode("././@LongLink"), name.length, { type: "L" }), name, padding(name.length), own];
 }
 
-/** Files `[{path, file}]` and directories `[{path}]` as a Blob of tar.gz. Scripts are executable: a browser does not say what was. */
+/** Files `[{path, file}]` and directories `[{path}]` as a Blob of tar.gz. Programs are executable: a browser does not say what was. */
 export async function pack(entries) {
 	const parts = [];
 	for (const { path, file } of entries) {
@@ -44,19 +35,17 @@ export async function pack(entries) {
 			parts.push(...headers(`${path}/`, 0, { mode: 0o755, type: "5" }));
 			continue;
 		}
-		const start = new Uint8Array(await file.slice(0, 4).arrayBuffer());
-		const isProgram = (start[0] === 0x23 && start[1] === 0x21) || (start[0] === 0x7f && decoder.decode(start.slice(1)) === "ELF");
+		const isProgram = /^(#!|\x7fELF)/.test(await file.slice(0, 4).text());
 		parts.push(...headers(path, file.size, { mode: isProgram ? 0o755 : 0o644 }), file, padding(file.size));
 	}
-	parts.push(new Uint8Array(2 * BLOCK));
-	return new Response(new Blob(parts).stream().pipeThrough(new CompressionStream("gzip"))).blob();
+	return new Response(new Blob([...parts, new Uint8Array(2 * BLOCK)]).stream().pipeThrough(new CompressionStream("gzip"))).blob();
 }
 
 /** A Blob as base64. */
-export const base64 = (blob) => new Promise((resolve, reject) => {
+export const base64 = (blob) => new Promise((done, fail) => {
 	const reader = new FileReader();
-	reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
-	reader.onerror = () => reject(reader.error);
+	reader.onload = () => done(reader.result.slice(reader.result.indexOf(",") + 1));
+	reader.onerror = () => fail(reader.error);
 	reader.readAsDataURL(blob);
 });
 
@@ -84,14 +73,12 @@ export async function unpack(gzip) {
 		const content = tar.subarray(at + BLOCK, at + BLOCK + size);
 		const type = String.fromCharCode(block[156]);
 		at += BLOCK + Math.ceil(size / BLOCK) * BLOCK;
-		if (type === "x") {
-			for (const [, key, value] of decoder.decode(content).matchAll(/^\d+ (\w+)=(.*)$/gm)) longer[key] = value;
-		} else if (type === "L" || type === "K") {
-			longer[type === "L" ? "path" : "linkpath"] = textOf(content);
-		} else if (type !== "g") {
-			const path = longer.path ?? textOf(block.subarray(0, 100));
+		if (type === "L" || type === "K") {
+			longer[type] = textOf(content);
+		} else {
+			const path = longer.L ?? textOf(block.subarray(0, 100));
 			const kind = { 5: "directory", 1: "link", 2: "link" }[type] ?? "file";
-			entries.push({ path: path.replace(/^\.\//, ""), type: kind, bytes: content, target: longer.linkpath ?? textOf(block.subarray(157, 257)) });
+			entries.push({ path: path.replace(/^\.\//, ""), type: kind, bytes: content, target: longer.K ?? textOf(block.subarray(157, 257)) });
 			longer = {};
 		}
 	}

@@ -64,6 +64,16 @@ pub(crate) fn collect(sources: &Sources<'_>, spec: &RunSpec, room: CollectRoom<'
     collector.collection
 }
 
+/// What is answered for a run that was cancelled: its outputs are not read.
+pub(crate) fn cancelled(spec: &RunSpec) -> Collection {
+    let mut collection = Collection::default();
+    for mount in spec.mounts.iter().filter(|mount| mount.response) {
+        let volume = without_content(mount, "the run was cancelled".into());
+        collection.volumes.insert(mount.key.clone(), Some(volume));
+    }
+    collection
+}
+
 /// A mount to collect, and its index in the run.
 type Wanted<'a> = (usize, &'a MountSpec);
 

@@ -18,7 +18,7 @@ use crate::runner::run::abilities::check_abilities;
 use crate::runner::run::admission::{Admission, Refused};
 use crate::runner::run::answer::Answer;
 use crate::runner::run::answer_memory::{CollectRoom, MemoryTerms};
-use crate::runner::run::collect::{Collection, collect};
+use crate::runner::run::collect::{Collection, cancelled, collect};
 use crate::runner::run::collectable::require_collectable;
 use crate::runner::run::container_config::image_volumes;
 use crate::runner::run::context::{NoHooks, RunContext};
@@ -363,7 +363,7 @@ impl<'a> Run<'a> {
         };
         let room = || CollectRoom::new(&self.memory, self.context.cancel);
         let collection = match reason {
-            Reason::Cancelled => Collection::default(),
+            Reason::Cancelled => cancelled(spec),
             _ => collect_through(spec, self.context.cancel, || {
                 collect(&sources, spec, room())
             }),

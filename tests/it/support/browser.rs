@@ -70,6 +70,23 @@ impl Browser {
         self.command("POST", "/url", &json!({"url": url}));
     }
 
+    /// The tab that commands go to.
+    pub fn tab(&self) -> Value {
+        self.command("GET", "/window", &Value::Null)
+    }
+
+    /// Opens another tab, and shows it.
+    pub fn open_tab(&self) {
+        let opened = self.command("POST", "/window/new", &json!({"type": "tab"}));
+        self.show_tab(&opened["handle"]);
+    }
+
+    /// Shows a tab; commands go to it.
+    pub fn show_tab(&self, tab: &Value) {
+        self.command("POST", "/window", &json!({"handle": tab}));
+        self.devtools("Page.bringToFront", json!({}));
+    }
+
     /// Runs the body of a function in the page. Returns its result.
     pub fn script(&self, script: &str) -> Value {
         self.command(
