@@ -4,6 +4,9 @@
 BINARY := target/oneoff-docker-runner
 IMAGE  ?= oneoff-docker-runner:latest
 HOST_TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p')
+# Equal functions are linked once. Only where Rust brings a linker that can do that.
+ONCE = $(if $(filter x86_64-unknown-linux-gnu,$(HOST_TRIPLE)),-C link-arg=-Wl$(comma)--icf=all)
+comma := ,
 STATIC = target/$(HOST_TRIPLE)/release/oneoff-docker-runner
 REVISION = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -24,7 +27,7 @@ help: ## This list
 # An explicit --target keeps crt-static away from build scripts and procedural macros, which cannot be static. Packed relocations
 # make the binary 2 % smaller; linkers that do not know them say so and go on.
 build: ## The release binary, one static file
-	@RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs' cargo build --release --locked --target-dir target --target $(HOST_TRIPLE) \
+	@RUSTFLAGS='-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(ONCE)' cargo build --release --locked --target-dir target --target $(HOST_TRIPLE) \
 		--bin oneoff-docker-runner
 	@tests/support/static_check.sh $(STATIC)
 	@ln -f $(STATIC) $(BINARY) 2>/dev/null || cp $(STATIC) $(BINARY)

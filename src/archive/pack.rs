@@ -1,7 +1,7 @@
 //! Builds the tars that go into the engine, and is the one place where incoming archives are checked. Checking an archive
 //! is packing it into a sink, so exactly the archives that pass the check can be packed.
 
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::entry::{Entry, EntryKind};
@@ -160,20 +160,34 @@ impl<W: Write> Packer<W> {
     }
 
     /// Writes a file. Missing parent directories are written too if they lie in a directory that was written before.
-    pub fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<(), Error> {
+    pub fn file(&mut self, name: &str, mode: u32, mut content: &[u8]) -> Result<(), Error> {
+        let size = content.len() as u64;
+        self.file_from(name, mode, size, &mut content)
+    }
+
+    /// As [`Packer::file`], with the first `size` bytes of a reader. Error: it has fewer.
+    pub fn file_from(
+        &mut self,
+        name: &str,
+        mode: u32,
+        size: u64,
+        content: &mut dyn Read,
+    ) -> Result<(), Error> {
         if let Some(rule) = name::file_name_fault(name) {
             return Err(Error::entry(name.as_bytes(), rule));
         }
         let normalised = normalised(name)?;
         self.add_new_name(&normalised, Node::File, name.as_bytes())?;
-        let size = content.len() as u64;
         let header = EntryHeader {
             mode: mode & MODE_BITS,
             size,
             ..self.header(&normalised, EntryKind::File)
         };
         self.tar.write_header(&header).map_err(Error::Io)?;
-        self.tar.content().write_all(content).map_err(Error::Io)?;
+        let copied = std::io::copy(&mut content.take(size), &mut self.tar.content());
+        if copied.map_err(Error::Io)? < size {
+            return Err(Error::Io(ErrorKind::UnexpectedEof.into()));
+        }
         self.tar.pad_content(size).map_err(Error::Io)
     }
 

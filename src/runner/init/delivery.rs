@@ -307,16 +307,14 @@ pub(crate) fn init_mount(volume: &str, container: &str, labels: &Labels) -> Moun
     }
 }
 
-/// The server's own program, or its first bytes. Errors: the state that follows.
-fn read_program(most_bytes: u64) -> Result<Vec<u8>, State> {
-    let mut bytes = Vec::new();
-    File::open(OWN_PROGRAM)
-        .and_then(|file| file.take(most_bytes).read_to_end(&mut bytes))
-        .map_err(|error| {
-            let reason = format!("the server's program cannot be read: {error}");
-            impossible("unreadable", reason)
-        })?;
-    Ok(bytes)
+/// The server's own program. Errors: the state that follows.
+fn own_program() -> Result<File, State> {
+    File::open(OWN_PROGRAM).map_err(unreadable)
+}
+
+fn unreadable(error: std::io::Error) -> State {
+    let reason = format!("the server's program cannot be read: {error}");
+    impossible("unreadable", reason)
 }
 
 /// No init in this process's life.
@@ -333,15 +331,21 @@ impl Shared {
     /// Creates and fills a volume. Errors: the state that follows.
     fn deliver(&self) -> Result<InitVolume, State> {
         self.check()?;
-        let program = read_program(u64::MAX)?;
-        self.fill(&program)
+        let program = own_program()?;
+        let size = program.metadata().map_err(unreadable)?.len();
+        self.fill(&program, size)
             .map_err(|error| failed("engine", error.to_string()))
     }
 
     /// Errors: the program cannot be started in the engine's containers, and the state that follows.
     fn check(&self) -> Result<(), State> {
         self.check_engine()?;
-        if !is_static(&read_program(HEADERS_BYTES)?) {
+        let mut headers = Vec::new();
+        own_program()?
+            .take(HEADERS_BYTES)
+            .read_to_end(&mut headers)
+            .map_err(unreadable)?;
+        if !is_static(&headers) {
             let reason = "the server's program is not static, as that of `make build` is";
             return Err(impossible("not_static", reason.into()));
         }
@@ -367,7 +371,7 @@ impl Shared {
         }
     }
 
-    fn fill(&self, program: &[u8]) -> Result<InitVolume, Error> {
+    fn fill(&self, mut program: &File, size: u64) -> Result<InitVolume, Error> {
         let id = random_id::unique();
         let name = format!("oneoff-{id}-init");
         let held = self.active.hold(&id);
@@ -380,7 +384,7 @@ impl Shared {
             &self.engine.client,
             helper.id(),
             Default::default(),
-            |packer, names| packer.file(&names.below(FILE), 0o755, program),
+            |packer, names| packer.file_from(&names.below(FILE), 0o755, size, &mut program),
         )?;
         Ok(InitVolume {
             guard,
