@@ -57,14 +57,18 @@ pub fn run() -> u8 {
 }
 
 fn live() -> Result<u8, String> {
+    // Before the description, for which this process may wait long: the command is to begin at once.
+    let mut signals = signals().map_err(|error| format!("signals: {error}"))?;
+    let counters = Counters::read();
     let description = streams::read_description()?;
-    let signals = signals().map_err(|error| format!("signals: {error}"))?;
+    // What came before was for no command.
+    signals.pending().for_each(drop);
     let limit = Duration::from_millis(description.time_limit_ms).min(MOST_LIMIT);
     let mut life = Life {
         nonce: description.nonce.clone(),
         signals,
         deadline: Instant::now() + limit,
-        counters: Counters::read(),
+        counters,
     };
     let (fate, is_timeout) = match life.start(description) {
         Ok(child) => life.watch(child),

@@ -155,6 +155,6 @@ fn an_accepted_run_is_executed_once_there_are_threads() {
         forget_all(&server);
         server.await_nothing_left();
     }
-    assert!(short > 1, "{short}");
+    assert!(short > 0, "{short}");
     server.stop();
 }

@@ -248,10 +248,11 @@ impl<'a> Run<'a> {
         check_executable(spec, &image)?;
         let warnings = check_abilities(&self.executor.engine.client, spec, &image)?;
         let engine = &self.executor.engine;
-        require_threads()?;
+        // It may wait for its threads, so that those which have them lose no time.
         if let Some(warm) = self.begin_warm(spec, &image) {
             return Ok(Some(warm.with_warnings(warnings)));
         }
+        require_threads()?;
         let staged = self.stage(spec, &image)?;
         let begun = Instant::now();
         let choice = self.pid_1.choose(spec, &image);
