@@ -120,13 +120,15 @@ fn a_run_over_its_time_is_killed_and_its_output_kept() {
     let server = Server::start();
     let result = server.run(shell(
         "trap '' TERM; echo before; sleep 60; echo after",
-        json!({"timeout_secs": 0.5}),
+        json!({"timeout_secs": 2}),
     ));
     assert_eq!(result["status"], "error: timeout");
     assert_eq!(result["reason"], "timeout");
     assert_eq!(result["stdout"], "before\n");
-    let took = result["timings"]["run_ms"].as_u64().unwrap();
-    assert!((500..30_000).contains(&took), "{took}");
+    // PID 1 counts from the start, which the engine answers later.
+    let phase = |name: &str| result["timings"][name].as_u64().unwrap();
+    let took = phase("start_ms") + phase("run_ms");
+    assert!((2000..30_000).contains(&took), "{took}");
     server.stop();
 }
 
