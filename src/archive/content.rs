@@ -39,7 +39,7 @@ impl<R: BufRead> Content<R> {
     }
 
     /// Expects `size` stored bytes, and their padding.
-    pub(super) fn expect(&mut self, size: u64) {
+    pub(super) fn expect_stored(&mut self, size: u64) {
         self.stored = size;
         self.padding = size.wrapping_neg() % BLOCK as u64;
     }

@@ -222,7 +222,7 @@ impl<R: BufRead> TarReader<R> {
             return Err(self.too_much_metadata());
         }
         let mut content = Vec::new();
-        self.content.expect(size);
+        self.content.expect_stored(size);
         self.copy_content(&mut content)?;
         Ok(content)
     }
@@ -261,7 +261,7 @@ impl<R: BufRead> TarReader<R> {
             EntryKind::Hardlink if content > 0 => EntryKind::HardlinkWithContent,
             kind => kind,
         };
-        self.content.expect(content);
+        self.content.expect_stored(content);
         let layout = match kind {
             EntryKind::File => self.layout(header, &mut description)?,
             _ => None,
@@ -303,7 +303,7 @@ impl<R: BufRead> TarReader<R> {
     /// Skips content that belongs to no file.
     fn skip(&mut self, content: u64) -> Result<(), Error> {
         self.count_metadata(content.saturating_add(BLOCK as u64))?;
-        self.content.expect(content);
+        self.content.expect_stored(content);
         self.content.skip()
     }
 

@@ -176,7 +176,7 @@ mod tests {
         );
         let json = serde_json::to_vec(&end()).unwrap();
         let forged = [&started[..=START_DIGITS], &json, b"\n"].concat();
-        // Later it is output, whoever has read it.
+        // A mark of the start counts only at the beginning of a stream; after that it is output.
         let stream = [&started[..], b"x", &started, &forged].concat();
         for size in 1..=stream.len() {
             let (output, marks) = filter(&stream, size);

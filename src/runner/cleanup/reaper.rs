@@ -22,7 +22,7 @@ pub(crate) struct Reaper {
     removed: Arc<AtomicU64>,
     /// Ids of containers that are not ours although they have our labels, so that each is logged once.
     strangers: Arc<Mutex<HashSet<String>>>,
-    /// Processes that counted as dead in the last sweep that was told of any.
+    /// The unheard processes of the last sweep that had any; a later sweep uses them again.
     unheard: Arc<Mutex<Unheard>>,
 }
 

@@ -15,7 +15,7 @@ use crate::runner::init::choice::InitMode;
 use crate::runner::init::executable::is_static;
 use crate::runner::init::refusals::Refusals;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist};
-use crate::runner::staging::helper::{HelperSpec, lasting_volume};
+use crate::runner::staging::transfer_container::{HelperSpec, lasting_volume};
 use crate::runner::staging::upload::upload;
 use crossbeam_channel::bounded;
 use schemars::JsonSchema;

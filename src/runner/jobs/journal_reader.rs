@@ -6,7 +6,7 @@ use crate::runner::cleanup::active::Active;
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::jobs::journal::{COMPLETE, OUTCOME, REQUEST};
 use crate::runner::staging::existing_volume::open_volume;
-use crate::runner::staging::helper::STAGE;
+use crate::runner::staging::transfer_container::STAGE;
 use std::time::Duration;
 
 /// A record as it is stored.

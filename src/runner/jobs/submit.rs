@@ -441,6 +441,13 @@ mod tests {
         assert_closes_clean(&jobs, &executor);
     }
 
+    fn some_key() -> IdempotencyKey {
+        IdempotencyKey {
+            name: "k".into(),
+            digest: 1,
+        }
+    }
+
     fn run_of(place: Place) -> Option<String> {
         match place {
             Place::New => None,
@@ -453,10 +460,7 @@ mod tests {
         let executor = executor_without_engine();
         let jobs = jobs_in_memory(&executor);
         let _other_run = executor.admission.enter_anyway();
-        let key = IdempotencyKey {
-            name: "k".into(),
-            digest: 1,
-        };
+        let key = some_key();
         let spec = || RunSpec::from_json(json!({"image": "x"}), PROFILE, &jobs.policy).unwrap();
         let [older, newer] = [1, 2].map(|order| {
             let spec = spec();
@@ -486,10 +490,7 @@ mod tests {
         let executor = executor_without_engine();
         let jobs = jobs_in_memory(&executor);
         let _other_run = executor.admission.enter_anyway();
-        let key = IdempotencyKey {
-            name: "k".into(),
-            digest: 1,
-        };
+        let key = some_key();
         assert_eq!(run_of(jobs.registry.enter(Some(&key)).unwrap()), None);
         let spec = RunSpec::from_json(json!({"image": "x"}), PROFILE, &jobs.policy).unwrap();
         let held = executor.active.hold(spec.id());

@@ -7,7 +7,7 @@ use crate::runner::error::Error;
 use crate::runner::request::host_paths::below_outermost;
 use crate::runner::request::mount_tree::MountTree;
 use crate::runner::request::spec::RunSpec;
-use crate::runner::staging::helper::{HelperSpec, reading_bind};
+use crate::runner::staging::transfer_container::{HelperSpec, reading_bind};
 use crate::runner::volumes::host_paths::look_below;
 use std::collections::BTreeMap;
 

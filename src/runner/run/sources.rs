@@ -10,7 +10,7 @@ use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::run::create::Created;
 use crate::runner::staging::existing_volume::open_volume;
-use crate::runner::staging::helper::STAGE;
+use crate::runner::staging::transfer_container::STAGE;
 use std::fmt;
 use std::io::{ErrorKind, Read};
 

@@ -13,7 +13,7 @@ use crate::runner::request::mounts::{MountSource, MountSpec};
 use crate::runner::request::spec::RunSpec;
 use crate::runner::run::container_config::{StageVolume, object_labels};
 use crate::runner::run::host_kinds::host_kinds;
-use crate::runner::staging::helper::{HelperSpec, STAGE, lasting_volume};
+use crate::runner::staging::transfer_container::{HelperSpec, STAGE, lasting_volume};
 use crate::runner::staging::upload::{Modes, StagedNames, pack_files, upload};
 use std::io::Write;
 

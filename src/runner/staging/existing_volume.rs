@@ -4,7 +4,7 @@
 use crate::docker::{self, Client, Labels, Mount, VolumeOptions};
 use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::removal::{Object, RemovalGuard};
-use crate::runner::staging::helper::{HelperSpec, STAGE};
+use crate::runner::staging::transfer_container::{HelperSpec, STAGE};
 use std::time::{Duration, Instant};
 
 /// On a volume that the engine created for the lack of the one that was asked for: the name of the container that mounts it.

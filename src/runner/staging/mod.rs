@@ -3,7 +3,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `helper` | creates a helper container with its mounts, and the volumes it uses |
+//! | `transfer_container` | creates a helper container with its mounts, and the volumes it uses |
 //! | `existing_volume` | mounts volumes that must exist |
 //! | `upload` | packs files and archives, and streams them into a helper's volume |
 //! | `arrival` | whether what was streamed is there |
@@ -11,6 +11,6 @@
 
 pub(crate) mod arrival;
 pub(crate) mod existing_volume;
-pub(crate) mod helper;
 pub(crate) mod pipe;
+pub(crate) mod transfer_container;
 pub(crate) mod upload;

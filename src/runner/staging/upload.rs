@@ -4,8 +4,8 @@ use crate::archive::{self, LastEntry, Packer, UidGid};
 use crate::docker::Client;
 use crate::runner::clock::Moment;
 use crate::runner::error::Error;
-use crate::runner::staging::helper::STAGE;
 use crate::runner::staging::pipe::{PipeWriter, pipe};
+use crate::runner::staging::transfer_container::STAGE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 

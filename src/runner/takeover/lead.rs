@@ -10,7 +10,7 @@ use crate::runner::cleanup::engine::Engine;
 use crate::runner::cleanup::labels::{ASYNC_LIFE, INSTANCE, LEADS, is_named, owner};
 use crate::runner::cleanup::owners::{LEAD_PART, Owners};
 use crate::runner::cleanup::removal::RemovalGuard;
-use crate::runner::staging::helper::HelperSpec;
+use crate::runner::staging::transfer_container::HelperSpec;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// This server's place in the succession. Clones share it.

@@ -13,7 +13,7 @@ use crate::runner::cleanup::labels::{ASKS, INSTANCE, RUN, is_named};
 use crate::runner::cleanup::owners::Unheard;
 use crate::runner::cleanup::removal::RemovalGuard;
 use crate::runner::rounds::Rounds;
-use crate::runner::staging::helper::HelperSpec;
+use crate::runner::staging::transfer_container::HelperSpec;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

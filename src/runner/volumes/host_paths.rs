@@ -12,7 +12,7 @@ use crate::runner::cleanup::labels::{HOST_PATHS, INSTANCE, OBJECT_SLACK};
 use crate::runner::error::Error;
 use crate::runner::request::host_paths::{HostClaim, PathBelow, below_outermost, from_label};
 use crate::runner::request::mounts::Access;
-use crate::runner::staging::helper::{HelperSpec, STAGE, reading_bind};
+use crate::runner::staging::transfer_container::{HelperSpec, STAGE, reading_bind};
 use std::time::{Duration, Instant};
 
 /// How long a container waits while another may write above one of its paths.

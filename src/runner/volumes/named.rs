@@ -21,7 +21,7 @@ use crate::runner::request::mounts::{Access, VOLUME_NAME_RULE, is_volume_name};
 use crate::runner::request::volume::{Content, VolumeSpec};
 use crate::runner::semaphore::Semaphore;
 use crate::runner::staging::existing_volume::{is_made_for, must_exist, open_volume};
-use crate::runner::staging::helper::{HelperSpec, STAGE};
+use crate::runner::staging::transfer_container::{HelperSpec, STAGE};
 use crate::runner::volumes::content::{Ownership, put_content};
 use crate::runner::volumes::driver_options::driver_options;
 use crate::runner::volumes::existing::{require_as_asked, require_created_by};
